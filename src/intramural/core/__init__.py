@@ -1,0 +1,7 @@
+"""The words everyone shares: identifiers, people who act, chat requests and events, errors, the clock, settings.
+
+Promises: plain frozen values, no I/O except reading settings (`config`) and the operating system's clock (`clock`).
+Never: imports another room.
+
+Read in this order: `errors`, `chat`, `actor`, `clock`, `ids`, `config`.
+"""

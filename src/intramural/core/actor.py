@@ -1,0 +1,33 @@
+"""Who is asking. An `Actor` is made only by `access` (from a key or a session) or by the system for its own acts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ActorKind = Literal["person", "key", "system"]
+Role = Literal["administrator", "auditor", "member"]
+
+ROLES: tuple[Role, ...] = ("administrator", "auditor", "member")
+
+#: What a key may be used for. A session carries every scope its role allows.
+Scope = Literal["inference", "chats", "admin", "metrics"]
+SCOPES: tuple[Scope, ...] = ("inference", "chats", "admin", "metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody identified: a person in a session, a person's key, or the service itself.
+
+    `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the
+    session's identifier, so that every audit event can say which one was used.
+    """
+
+    kind: ActorKind
+    person_id: str
+    username: str
+    role: Role
+    scopes: frozenset[Scope]
+    credential_id: str
+    models: frozenset[str] | None = None
+
+
+SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

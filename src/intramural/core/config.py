@@ -1,0 +1,205 @@
+"""Settings: frozen values, filled from defaults, then one TOML file, then the environment. Nobody else reads either.
+
+`intramural.toml` in the data directory (or the file named by `INTRAMURAL_CONFIG`) has one table per section below;
+the environment variable of a setting is `INTRAMURAL_<SECTION>_<FIELD>`. An unknown name or a wrong type is an error,
+never ignored. `docs/reference/settings.md` is generated from this file.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from intramural.core.errors import Misasked
+
+
+def setting(default: Any, doc: str) -> Any:
+    """A documented setting; `doc` says what it does, its unit and why the default is what it is."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The HTTP door."""
+
+    host: str = setting("127.0.0.1", "Address to listen on. The default is this machine only.")
+    port: int = setting(8080, "TCP port to listen on.")
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Host names clients may use, besides `host`, `localhost`, `127.0.0.1` and `::1`. Guards against DNS rebinding; "
+        "a wildcard is not accepted.",
+    )
+    max_body_bytes: int = setting(8 * 2**20, "Largest request body in bytes; beyond it a 413. 8 MiB holds any text.")
+    https: bool = setting(False, "Set when a TLS proxy stands in front: cookies become `__Host-` and `Secure`.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServingConfig:
+    """Workers and the queue before them."""
+
+    memory_budget_bytes: int = setting(
+        0, "Memory all workers together may plan for, in bytes. 0: 70 % of what was available at start."
+    )
+    keep_alive_s: float = setting(1800.0, "An idle worker is stopped after this many seconds. Negative: never.")
+    slots: int = setting(4, "Answers one worker writes at the same time; each needs its own share of context memory.")
+    context_tokens: int = setting(
+        8192, "Most context tokens a slot gets; less where the model was trained for less or memory is short."
+    )
+    queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
+    queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
+    start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
+    stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
+    stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")
+    threads: int = setting(0, "Compute threads per worker. 0: chosen from the machine's free cores at load.")
+    preload: str = setting(
+        "", "Name of a model to load at start; empty: the only model in the library, if it is alone."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How strictly children are confined."""
+
+    required_level: str = setting(
+        "full",
+        "Lowest confinement with which a model may be served: `full` (network namespace, Landlock, seccomp and, under "
+        "root, an unprivileged user), or a named downgrade: `no-netns`, `no-landlock`. A downgrade is audited at start.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """The log."""
+
+    record_prompts: bool = setting(
+        False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
+    )
+    origin: str = setting(
+        "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """Sign-in."""
+
+    session_idle_s: float = setting(8 * 3600.0, "A session unused for this long ends (a working day).")
+    session_absolute_s: float = setting(7 * 86400.0, "A session ends this long after sign-in, used or not.")
+    login_attempts: int = setting(10, "Failed sign-ins per name and per address within `login_window_s`, then a 429.")
+    login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
+    hash_concurrency: int = setting(
+        1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryConfig:
+    """Where models come from."""
+
+    starter: str = setting(
+        "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything. `app` hands each room its own section."""
+
+    data_dir: Path
+    server: ServerConfig = ServerConfig()
+    serving: ServingConfig = ServingConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    audit: AuditConfig = AuditConfig()
+    access: AccessConfig = AccessConfig()
+    library: LibraryConfig = LibraryConfig()
+
+
+SECTIONS: Mapping[str, type] = {
+    "server": ServerConfig,
+    "serving": ServingConfig,
+    "sandbox": SandboxConfig,
+    "audit": AuditConfig,
+    "access": AccessConfig,
+    "library": LibraryConfig,
+}
+
+
+def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
+    """Read the settings. `data_dir` wins over `INTRAMURAL_DATA_DIR`, which wins over `~/.local/share/intramural`.
+
+    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file.
+    """
+    env = os.environ if environ is None else environ
+    root = data_dir or Path(env.get("INTRAMURAL_DATA_DIR") or Path.home() / ".local/share/intramural")
+    file = Path(env.get("INTRAMURAL_CONFIG") or root / "intramural.toml")
+    given = _read_toml(file, required="INTRAMURAL_CONFIG" in env)
+    unknown = set(given) - set(SECTIONS)
+    if unknown:
+        raise Misasked("bad_setting", f"{file} has an unknown section {sorted(unknown)[0]!r}.", _known(SECTIONS))
+    return Config(
+        data_dir=root.absolute(),
+        **{name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()},
+    )
+
+
+def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise Misasked(
+                "bad_setting", f"The settings file {file} does not exist.", "Check INTRAMURAL_CONFIG."
+            ) from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Misasked("bad_setting", f"The settings file {file} cannot be read: {error}.", "Mend the file.") from error
+
+
+def _section(name: str, cls: type, given: Any, env: Mapping[str, str]) -> Any:
+    if not isinstance(given, dict):
+        raise Misasked("bad_setting", f"[{name}] must be a table.", "Write it as a TOML table.")
+    types = get_type_hints(cls)
+    unknown = set(given) - set(types)
+    if unknown:
+        raise Misasked("bad_setting", f"[{name}] has no setting {sorted(unknown)[0]!r}.", _known(types))
+    values: dict[str, Any] = {}
+    for each in fields(cls):
+        variable = f"INTRAMURAL_{name}_{each.name}".upper()
+        if variable in env:
+            values[each.name] = _from_text(variable, env[variable], types[each.name])
+        elif each.name in given:
+            values[each.name] = _checked(f"{name}.{each.name}", given[each.name], types[each.name])
+    return cls(**values)
+
+
+def _from_text(where: str, text: str, kind: Any) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise Misasked("bad_setting", f"{where} must be true or false.", f"It is {text!r}.")
+        return text.lower() in ("true", "1")
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise Misasked("bad_setting", f"{where} must be a number.", f"It is {text!r}.") from None
+    if kind is str:
+        return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _checked(where: str, value: Any, kind: Any) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind in (bool, int, float, str):
+        if type(value) is not kind:
+            raise Misasked("bad_setting", f"{where} must be {kind.__name__}.", f"It is {value!r}.")
+        return value
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Misasked("bad_setting", f"{where} must be a list of strings.", f"It is {value!r}.")
+    return tuple(value)
+
+
+def _known(names: Mapping[str, Any]) -> str:
+    return "Known names: " + ", ".join(sorted(names)) + "."

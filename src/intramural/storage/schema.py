@@ -1,0 +1,163 @@
+"""Every table. Times are integer milliseconds since the epoch (UTC); identifiers are text made by `core.ids`.
+
+A change here needs a migration in `migrations/versions`; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# access ---------------------------------------------------------------------------------------------------------------
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("username", String, nullable=False),
+    Column("username_folded", String, nullable=False, unique=True),  # casefold(): one name, one person
+    Column("role", String, nullable=False),
+    Column("password_hash", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("disabled_ms", BigInteger),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("csrf_token", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False),
+    Column("user_agent", String, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("hint", String, nullable=False),  # the first characters, so that a person recognises it
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", String, nullable=False),  # space-separated
+    Column("models", Text),  # JSON list; NULL: any
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+    Column("last_used_ms", BigInteger),
+)
+
+setup_tokens = Table(
+    "setup_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+# audit ----------------------------------------------------------------------------------------------------------------
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),  # leaf index in the Merkle tree, from 0
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the canonical bytes that were hashed
+    # copies for searching only; the record is what counts
+    Column("time_ms", BigInteger, nullable=False),
+    Column("event", String, nullable=False, index=True),
+    Column("actor_id", String, nullable=False, index=True),
+    Column("request_id", String, index=True),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),  # C2SP signed note
+    Column("frontier", LargeBinary, nullable=False),  # hashes of the perfect subtrees, largest first
+)
+
+# metering -------------------------------------------------------------------------------------------------------------
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False, index=True),
+    Column("person_id", String, nullable=False, index=True),
+    Column("credential_id", String, nullable=False),
+    Column("model", String, nullable=False, index=True),
+    Column("weights_digest", String, nullable=False),
+    Column("dialect", String, nullable=False),
+    Column("operation", String, nullable=False),  # chat | completion | embedding
+    Column("outcome", String, nullable=False),  # finished | cancelled | failed
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("cached_tokens", Integer, nullable=False),
+    Column("prompt_ms", Float, nullable=False),
+    Column("completion_ms", Float, nullable=False),
+    Column("waited_ms", Float, nullable=False),
+)
+
+# chats ----------------------------------------------------------------------------------------------------------------
+
+chats = Table(
+    "chats",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("title", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
+)
+
+chat_messages = Table(
+    "chat_messages",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("chat_id", String, ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),  # order within the chat, from 0
+    Column("role", String, nullable=False),  # system | user | assistant
+    Column("content", Text, nullable=False),
+    Column("content_folded", Text, nullable=False),  # casefold(): what search looks in
+    Column("model", String),
+    Column("outcome", String),  # finished | length | cancelled | failed; NULL for the person's own messages
+    Column("request_id", String),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_chat_messages_chat_id_position", "chat_id", "position", unique=True),
+)
+
+# serving --------------------------------------------------------------------------------------------------------------
+
+model_settings = Table(
+    "model_settings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("pinned", Boolean, nullable=False),
+)
