@@ -65,7 +65,7 @@ class SandboxConfig:
     required_level: str = setting(
         "full",
         "Lowest confinement with which a model may be served: `full` (network namespace, Landlock, seccomp and, under "
-        "root, an unprivileged user), or a named downgrade: `no-netns`, `no-landlock`. A downgrade is audited at start.",
+        "root, an unprivileged user), or a named downgrade: `no-netns`, `no-landlock`. A downgrade is audited.",
     )
 
 
