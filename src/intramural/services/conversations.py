@@ -1,0 +1,114 @@
+"""A person's conversations: kept, searched, answered. Nobody else's can be reached from here."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from intramural.access import Action
+from intramural.audit import AuditLog, Event
+from intramural.chats import Chat, Chats, ChatSummary, Turn
+from intramural.core.actor import Actor
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, MessageRole, Sampling
+from intramural.core.clock import Clock
+from intramural.core.errors import IntramuralError
+from intramural.core.ids import new_id
+from intramural.services.gate import Gate
+from intramural.services.inference import Inference, WaitNote
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes."""
+
+    turn: Turn
+    request: ChatRequest
+    events: AsyncGenerator[ChatEvent, None]
+
+
+class Conversations:
+    """Chats of an actor's person."""
+
+    def __init__(self, gate: Gate, chats: Chats, inference: Inference, audit: AuditLog, clock: Clock) -> None:
+        self._gate = gate
+        self._chats = chats
+        self._inference = inference
+        self._audit = audit
+        self._clock = clock
+
+    async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[ChatSummary]:
+        """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
+        await self._gate.require(actor, Action.CHATS_USE)
+        return await self._chats.list(actor.person_id, query=query, limit=limit, before_ms=before_ms)
+
+    async def create(self, actor: Actor, *, model: str, title: str | None) -> Chat:
+        await self._gate.require(actor, Action.CHATS_USE)
+        return await self._chats.create(actor.person_id, model=model, title=title)
+
+    async def get(self, actor: Actor, chat_id: str) -> Chat:
+        """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
+        await self._gate.require(actor, Action.CHATS_USE)
+        return await self._chats.get(actor.person_id, chat_id)
+
+    async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
+        await self._gate.require(actor, Action.CHATS_USE)
+        return await self._chats.change(actor.person_id, chat_id, title=title, model=model)
+
+    async def delete(self, actor: Actor, chat_id: str) -> None:
+        await self._gate.require(actor, Action.CHATS_USE)
+        async with self._audit.transaction() as (connection, record):
+            await self._chats.delete(connection, actor.person_id, chat_id)
+            await record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
+
+    async def ask(
+        self,
+        actor: Actor,
+        chat_id: str,
+        *,
+        content: str | None,
+        replace_from: str | None,
+        model: str | None,
+        sampling: Sampling,
+        on_wait: WaitNote | None = None,
+    ) -> Answering:
+        """Add a turn (or replace everything from message `replace_from` on) and answer it.
+
+        `content` None regenerates the answer `replace_from`. The answer is kept as far as it came, on every ending.
+        """
+        await self._gate.require(actor, Action.CHATS_USE)
+        request_id = new_id("req", self._clock)
+        turn = await self._chats.begin_turn(
+            actor.person_id, chat_id, content=content, replace_from=replace_from, model=model, request_id=request_id
+        )
+        request = ChatRequest(
+            id=request_id,
+            model=turn.model,
+            messages=tuple(Message(_role(m.role), m.content) for m in turn.history),
+            sampling=sampling,
+        )
+        return Answering(turn, request, self._answer(actor, chat_id, turn, request, on_wait))
+
+    async def _answer(
+        self, actor: Actor, chat_id: str, turn: Turn, request: ChatRequest, on_wait: WaitNote | None
+    ) -> AsyncGenerator[ChatEvent, None]:
+        said: list[str] = []
+        outcome = "cancelled"
+        events = self._inference.answer(actor, request, "page", "chat", on_wait=on_wait)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Delta):
+                        said.append(event.text)
+                    elif isinstance(event, Finished):
+                        outcome = "length" if event.reason == "length" else "finished"
+                    yield event
+        except IntramuralError:
+            outcome = "failed"
+            raise
+        finally:
+            await self._chats.finish_message(
+                actor.person_id, chat_id, turn.assistant_message_id, content="".join(said), outcome=outcome
+            )
+
+
+def _role(role: str) -> MessageRole:
+    return "assistant" if role == "assistant" else "system" if role == "system" else "user"
