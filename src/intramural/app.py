@@ -96,7 +96,7 @@ def _services(
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, access.sessions, audit),
+        people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         inference=inference,

@@ -21,7 +21,7 @@ async def serve(config: Config, out: Out) -> None:
         await app.shelve_starter(house, out.note)
         host, port = await stack.enter_async_context(app.listening(house))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        token = await house.access.setup.new_token()
+        token = await house.access.setup.begin()
         _greet(out, address, token, house.posture.level.value, house.posture.reasons)
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))

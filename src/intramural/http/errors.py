@@ -43,9 +43,7 @@ def openai_body(error: IntramuralError) -> dict[str, Any]:
     """OpenAI's error shape; `hint` is an extra field, and part of the message for clients that show only that."""
     kind = next((name for cls, _, name in _STATUS if isinstance(error, cls)), "server_error")
     message = f"{error.message} {error.hint}".strip()
-    return {
-        "error": {"message": message, "type": kind, "param": error.param, "code": error.code, "hint": error.hint}
-    }
+    return {"error": {"message": message, "type": kind, "param": error.param, "code": error.code, "hint": error.hint}}
 
 
 def page_body(error: IntramuralError) -> dict[str, Any]:

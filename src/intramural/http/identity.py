@@ -60,7 +60,7 @@ async def identify(request: Request, identity: Identify, *, https: bool) -> Call
     actor, session = await identity.by_session(token)
     if request.method not in _SAFE_METHODS:
         refuse_foreign(request)
-        if request.headers.get(CSRF_HEADER) != session.csrf_token:
+        if not session.csrf_matches(request.headers.get(CSRF_HEADER, "")):
             raise Refused("csrf", "The request does not carry this session's CSRF token.", "Reload the page.")
     return Caller(actor, session)
 

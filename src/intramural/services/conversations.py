@@ -37,24 +37,24 @@ class Conversations:
 
     async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[ChatSummary]:
         """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
         return await self._chats.list(actor.person_id, query=query, limit=limit, before_ms=before_ms)
 
     async def create(self, actor: Actor, *, model: str, title: str | None) -> Chat:
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_CREATE, owner_id=actor.person_id)
         return await self._chats.create(actor.person_id, model=model, title=title)
 
     async def get(self, actor: Actor, chat_id: str) -> Chat:
         """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
         return await self._chats.get(actor.person_id, chat_id)
 
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_CHANGE, owner_id=actor.person_id)
         return await self._chats.change(actor.person_id, chat_id, title=title, model=model)
 
     async def delete(self, actor: Actor, chat_id: str) -> None:
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
             await self._chats.delete(connection, actor.person_id, chat_id)
             await record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
@@ -74,7 +74,7 @@ class Conversations:
 
         `content` None regenerates the answer `replace_from`. The answer is kept as far as it came, on every ending.
         """
-        await self._gate.require(actor, Action.CHATS_USE)
+        await self._gate.require(actor, Action.CHATS_CONTINUE, owner_id=actor.person_id)
         request_id = new_id("req", self._clock)
         turn = await self._chats.begin_turn(
             actor.person_id, chat_id, content=content, replace_from=replace_from, model=model, request_id=request_id

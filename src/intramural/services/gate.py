@@ -3,7 +3,6 @@
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor
-from intramural.core.errors import Refused
 
 
 class Gate:
@@ -12,9 +11,14 @@ class Gate:
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
 
-    async def require(self, actor: Actor, action: Action, *, target: str = "", owner_id: str | None = None) -> None:
-        """Return if `actor` may; else record it and raise Refused with the rule, the reason and what to do."""
-        decision = decide(actor, action, target=target or None, owner_id=owner_id)
+    async def require(
+        self, actor: Actor, action: Action, *, target: str = "", model: str | None = None, owner_id: str | None = None
+    ) -> None:
+        """Return if `actor` may; else record it and raise Refused with the rule, the reason and what to do.
+
+        `target` is what the record names; `model` the model's name where a key's list of models matters.
+        """
+        decision = decide(actor, action, target=model, owner_id=owner_id)
         if decision.allowed:
             return
         await self._audit.record(
@@ -24,4 +28,4 @@ class Gate:
             outcome="refused",
             facts={"action": action.value, "rule": decision.rule},
         )
-        raise Refused(decision.rule, decision.reason, decision.hint)
+        raise decision.refusal()

@@ -70,7 +70,7 @@ class Inference:
         Closing the generator cancels the generation. Raises Refused, Missing(`model_not_found`),
         Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
         """
-        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}")
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
         run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
         asked = asyncio.ensure_future(self._record_asked(run, request))
@@ -107,7 +107,7 @@ class Inference:
         request_id: str,
     ) -> Embeddings:
         """One vector per input. Errors as for `answer`."""
-        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}")
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
         manifest = self._models.manifest(model)
         run = _Run(actor, manifest, request_id, dialect, "embedding", self._clock.monotonic_s())
         asked = asyncio.ensure_future(

@@ -17,7 +17,7 @@ class KeyDesk:
         self._audit = audit
 
     async def list(self, actor: Actor, *, everyone: bool) -> list[Key]:
-        await self._gate.require(actor, Action.KEYS_LIST, owner_id=None if everyone else actor.person_id)
+        await self._gate.require(actor, Action.KEYS_READ, owner_id=None if everyone else actor.person_id)
         return await self._keys.list(None if everyone else actor.person_id)
 
     async def create(
@@ -31,12 +31,9 @@ class KeyDesk:
         expires_ms: int | None,
     ) -> tuple[Key, str]:
         """A new key of `person_id`, and its secret (shown this once)."""
-        for scope in scopes:
-            await self._gate.require(actor, Action.KEYS_CREATE, target=f"scope:{scope}", owner_id=person_id)
+        await self._gate.require(actor, Action.KEYS_CREATE, target=f"person:{person_id}", owner_id=person_id)
         async with self._audit.transaction() as (connection, record):
-            key, secret = await self._keys.create(
-                connection, person_id, name=name, scopes=scopes, models=models, expires_ms=expires_ms
-            )
+            key, secret = await self._keys.create(connection, person_id, name, scopes, models, expires_ms)
             facts = {"scopes": sorted(scopes), "models": None if models is None else sorted(models)}
             await record(Event.KEY_CREATED, actor, target=f"key:{key.id}", facts=facts)
         return key, secret

@@ -32,7 +32,15 @@ class Models:
     """Listing, loading, pinning, pulling and removing."""
 
     def __init__(
-        self, gate: Gate, library: Library, pool: Pool, audit: AuditLog, db: Database, *, slots: int, context_tokens: int
+        self,
+        gate: Gate,
+        library: Library,
+        pool: Pool,
+        audit: AuditLog,
+        db: Database,
+        *,
+        slots: int,
+        context_tokens: int,
     ) -> None:
         self._gate = gate
         self._library = library
@@ -78,14 +86,14 @@ class Models:
 
     async def usable(self, actor: Actor) -> list[Manifest]:
         """The models `actor` may use."""
-        await self._gate.require(actor, Action.MODEL_LIST)
+        await self._gate.require(actor, Action.MODELS_READ)
         return [m for m in self._library.list() if self._may_use(actor, m.name)]
 
     async def usable_by_name(self, actor: Actor, name: str) -> Manifest:
         """One of them, else Missing or Refused."""
-        await self._gate.require(actor, Action.MODEL_LIST)
+        await self._gate.require(actor, Action.MODELS_READ)
         manifest = self._library.get(name)
-        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         return manifest
 
     async def views(self, actor: Actor) -> tuple[list[ModelView], PoolStatus]:
@@ -103,32 +111,32 @@ class Models:
         return ModelView(manifest, manifest.name == STARTER_NAME, manifest.name in status.pinned, worker)
 
     def _may_use(self, actor: Actor, name: str) -> bool:
-        return decide(actor, Action.MODEL_USE, target=f"model:{name}", owner_id=None).allowed
+        return decide(actor, Action.MODELS_READ, target=name).allowed
 
     # what administrators do -----------------------------------------------------------------------------------
 
     async def load(self, actor: Actor, name: str) -> None:
         """Start the model's worker and wait until it is ready."""
-        await self._gate.require(actor, Action.MODEL_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         manifest = self._library.get(name)
         await self._pool.load(self.to_serve(manifest, actor))
         await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.weights.digest})
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Stop the model's worker once its answers are done."""
-        await self._gate.require(actor, Action.MODEL_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
         self._library.get(name)
         await self._pool.unload(name)
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
 
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
-        await self._gate.require(actor, Action.MODEL_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         os.close(await self._open_weights(self._library.get(name), actor))
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
-        await self._gate.require(actor, Action.MODEL_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
         self._library.get(name)
         async with self._audit.transaction() as (connection, record):
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
@@ -139,15 +147,17 @@ class Models:
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
-        await self._gate.require(actor, Action.MODEL_REMOVE, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
         manifest = self._library.get(name)
         await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.weights.digest})
         await asyncio.to_thread(self._library.remove, name)
 
-    async def pull(self, actor: Actor, source_text: str, name: str | None) -> AsyncGenerator[PullState | Manifest, None]:
+    async def pull(
+        self, actor: Actor, source_text: str, name: str | None
+    ) -> AsyncGenerator[PullState | Manifest, None]:
         """Get a model: progress, then its manifest. Closing the generator cancels; what has arrived is kept for later."""
-        await self._gate.require(actor, Action.MODEL_PULL, target=f"source:{source_text}")
+        await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
         source = source_from(source_text)
         await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
         progress: asyncio.Queue[PullState | None] = asyncio.Queue()

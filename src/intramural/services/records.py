@@ -59,7 +59,7 @@ class Records:
 
     async def verify(self, actor: Actor) -> Verdict:
         """Walk the whole log."""
-        await self._gate.require(actor, Action.AUDIT_READ)
+        await self._gate.require(actor, Action.AUDIT_VERIFY)
         verdict = await self._audit.verify()
         facts = {"ok": verdict.ok, "size": verdict.size, "first_wrong": verdict.first_wrong}
         await self._audit.record(Event.AUDIT_VERIFIED, actor, target="audit:entries", facts=facts)
@@ -77,5 +77,5 @@ class Records:
         return self._metrics.exposition(self._pool.status())
 
     async def machine(self, actor: Actor) -> MachineView:
-        await self._gate.require(actor, Action.MODEL_LIST)
+        await self._gate.require(actor, Action.MACHINE_READ)
         return self._machine

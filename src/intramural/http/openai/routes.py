@@ -106,9 +106,7 @@ class _Door:
             answers, usage = write.collect(events, one.choices)
             prefix = parse.echoed(one) if echo else ""
             for answer in answers:
-                choices.append(
-                    write.text_choice(len(choices), answer, prefix=prefix, logprobs=one.sampling.logprobs)
-                )
+                choices.append(write.text_choice(len(choices), answer, prefix=prefix, logprobs=one.sampling.logprobs))
             total = Usage(
                 total.prompt_tokens + usage.prompt_tokens,
                 total.completion_tokens + usage.completion_tokens,

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from intramural import __version__
-from intramural.access import Person, Session, permissions
+from intramural.access import Session, permissions
 from intramural.core.actor import Actor
 from intramural.core.errors import Misasked, Refused, Unauthenticated
 from intramural.http import identity
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.services.sign_in import Seat
 
 
 def router(doors: Doors) -> APIRouter:
@@ -19,11 +20,10 @@ def router(doors: Doors) -> APIRouter:
     sign_in = doors.services.sign_in
     cookie = identity.cookie_name(https=doors.config.https)
 
-    def seated(response: Response, secret: str, session: Session, person: Person) -> shapes.Me:
-        response.set_cookie(
-            cookie, secret, httponly=True, samesite="strict", secure=doors.config.https, path="/"
-        )
-        return _me(person.actor(session.id), session)
+    async def seated(response: Response, seat: Seat) -> shapes.Me:
+        response.set_cookie(cookie, seat.token, httponly=True, samesite="strict", secure=doors.config.https, path="/")
+        actor, session = await doors.services.identity.by_session(seat.token)
+        return _me(actor, session)
 
     @api.get("/welcome")
     async def welcome(request: Request) -> shapes.Welcome:
@@ -33,22 +33,21 @@ def router(doors: Doors) -> APIRouter:
             signed_in = True
         except (Unauthenticated, Refused):
             signed_in = False
-        return shapes.Welcome(
-            version=__version__, setup_needed=await sign_in.setup_needed(), signed_in=signed_in
-        )
+        return shapes.Welcome(version=__version__, setup_needed=await sign_in.setup_needed(), signed_in=signed_in)
 
     @api.post("/setup", status_code=201)
     async def setup(given: shapes.SetupIn, request: Request, response: Response) -> shapes.Me:
         """Make the first administrator with the one-time token that was printed at start."""
         identity.refuse_foreign(request)
-        return seated(response, *await sign_in.set_up(given.token, given.username, given.password, _agent(request)))
+        seat = await sign_in.set_up(given.token, given.username, given.password, _agent(request))
+        return await seated(response, seat)
 
     @api.post("/login")
     async def login(given: shapes.LoginIn, request: Request, response: Response) -> shapes.Me:
         """Sign in with name and password."""
         identity.refuse_foreign(request)
         seat = await sign_in.sign_in(given.username, given.password, _address(request), _agent(request))
-        return seated(response, *seat)
+        return await seated(response, seat)
 
     @api.post("/logout", status_code=204)
     async def logout(request: Request, response: Response) -> None:
@@ -63,12 +62,13 @@ def router(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         return _me(caller.actor, caller.session)
 
-    @api.post("/me/password", status_code=204)
-    async def change_password(given: shapes.PasswordIn, request: Request) -> None:
-        """Change one's own password; every other session ends."""
+    @api.post("/me/password")
+    async def change_password(given: shapes.PasswordIn, request: Request, response: Response) -> shapes.Me:
+        """Change one's own password. Every session ends; this browser gets a new one."""
         caller = await doors.identify(request)
-        session = _session(caller)
-        await sign_in.change_password(caller.actor, given.old, given.new, _address(request), session.id)
+        _session(caller)
+        seat = await sign_in.change_password(caller.actor, given.old, given.new, _address(request), _agent(request))
+        return await seated(response, seat)
 
     @api.get("/me/sessions")
     async def sessions(request: Request) -> dict[str, list[shapes.SessionOut]]:
@@ -103,7 +103,7 @@ def _me(actor: Actor, session: Session | None) -> shapes.Me:
         username=actor.username,
         role=actor.role,
         csrf_token=session.csrf_token if session else None,
-        permissions=sorted(permissions(actor)),
+        permissions=permissions(actor),
     )
 
 

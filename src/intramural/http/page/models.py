@@ -103,8 +103,7 @@ def router(doors: Doors) -> APIRouter:
                 reasons=list(posture.reasons),
                 kernel=posture.kernel,
             ),
-            suggestion=view.suggestion
-            and shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
+            suggestion=view.suggestion and shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
         )
 
