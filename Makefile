@@ -35,7 +35,7 @@ bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one tabl
 ui: $(DIST) ## build the page
 
 reference: .venv/.dev ## write docs/reference anew
-	$(PY) -m docs.generate
+	$(PY) docs/generate.py
 
 lock: .tools/.ready ## resolve the lock files anew (packages younger than a week are left out)
 	scripts/lock

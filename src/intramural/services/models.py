@@ -12,8 +12,8 @@ from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import IntramuralError, Misasked, Untrusted
 from intramural.library import STARTER_NAME, Library, Manifest, PullState, plan, source_from
-from intramural.serving import ModelToServe, Pool, PoolStatus, WorkerStatus
 from intramural.services.gate import Gate
+from intramural.serving import ModelToServe, Pool, PoolStatus, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
 
@@ -156,7 +156,7 @@ class Models:
     async def pull(
         self, actor: Actor, source_text: str, name: str | None
     ) -> AsyncGenerator[PullState | Manifest, None]:
-        """Get a model: progress, then its manifest. Closing the generator cancels; what has arrived is kept for later."""
+        """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
         await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
         source = source_from(source_text)
         await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
