@@ -6,14 +6,22 @@ from dataclasses import dataclass
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event
-from intramural.chats import Chat, Chats, ChatSummary, Turn
+from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn
 from intramural.core.actor import Actor
-from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, MessageRole, Sampling
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, Sampling
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference, WaitNote
+
+
+@dataclass(frozen=True, slots=True)
+class WholeChat:
+    """A chat with its messages, in order."""
+
+    chat: Chat
+    messages: tuple[StoredMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +43,19 @@ class Conversations:
         self._audit = audit
         self._clock = clock
 
-    async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[ChatSummary]:
+    async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[FoundChat]:
         """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
         await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
-        return await self._chats.list(actor.person_id, query=query, limit=limit, before_ms=before_ms)
+        return await self._chats.list(actor.person_id, query, limit=limit, before_ms=before_ms)
 
     async def create(self, actor: Actor, *, model: str, title: str | None) -> Chat:
         await self._gate.require(actor, Action.CHATS_CREATE, owner_id=actor.person_id)
-        return await self._chats.create(actor.person_id, model=model, title=title)
+        return await self._chats.create(actor.person_id, model, title or "")
 
-    async def get(self, actor: Actor, chat_id: str) -> Chat:
+    async def get(self, actor: Actor, chat_id: str) -> WholeChat:
         """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
         await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
-        return await self._chats.get(actor.person_id, chat_id)
+        return WholeChat(*await self._chats.get(actor.person_id, chat_id))
 
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
         await self._gate.require(actor, Action.CHATS_CHANGE, owner_id=actor.person_id)
@@ -56,7 +64,7 @@ class Conversations:
     async def delete(self, actor: Actor, chat_id: str) -> None:
         await self._gate.require(actor, Action.CHATS_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
-            await self._chats.delete(connection, actor.person_id, chat_id)
+            await self._chats.delete(actor.person_id, chat_id, connection=connection)
             await record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
 
     async def ask(
@@ -76,22 +84,27 @@ class Conversations:
         """
         await self._gate.require(actor, Action.CHATS_CONTINUE, owner_id=actor.person_id)
         request_id = new_id("req", self._clock)
-        turn = await self._chats.begin_turn(
-            actor.person_id, chat_id, content=content, replace_from=replace_from, model=model, request_id=request_id
-        )
+        if replace_from is not None:
+            turn = await self._chats.replace_from(
+                actor.person_id, chat_id, replace_from, content, model=model, request_id=request_id
+            )
+        else:
+            turn = await self._chats.append_turn(
+                actor.person_id, chat_id, content or "", model=model, request_id=request_id
+            )
         request = ChatRequest(
             id=request_id,
-            model=turn.model,
-            messages=tuple(Message(_role(m.role), m.content) for m in turn.history),
+            model=turn.chat.model,
+            messages=tuple(Message(m.role, m.content) for m in turn.history if m.content),
             sampling=sampling,
         )
-        return Answering(turn, request, self._answer(actor, chat_id, turn, request, on_wait))
+        return Answering(turn, request, self._answer(actor, turn, request, on_wait))
 
     async def _answer(
-        self, actor: Actor, chat_id: str, turn: Turn, request: ChatRequest, on_wait: WaitNote | None
+        self, actor: Actor, turn: Turn, request: ChatRequest, on_wait: WaitNote | None
     ) -> AsyncGenerator[ChatEvent, None]:
         said: list[str] = []
-        outcome = "cancelled"
+        outcome: Outcome = "cancelled"
         events = self._inference.answer(actor, request, "page", "chat", on_wait=on_wait)
         try:
             async with aclosing(events):
@@ -105,10 +118,4 @@ class Conversations:
             outcome = "failed"
             raise
         finally:
-            await self._chats.finish_message(
-                actor.person_id, chat_id, turn.assistant_message_id, content="".join(said), outcome=outcome
-            )
-
-
-def _role(role: str) -> MessageRole:
-    return "assistant" if role == "assistant" else "system" if role == "system" else "user"
+            await self._chats.finish_message(actor.person_id, turn.assistant_message_id, "".join(said), outcome)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from intramural.chats import Chat
+from intramural.chats import Chat, StoredMessage
 from intramural.core.chat import Sampling
 from intramural.core.errors import IntramuralError
 from intramural.http import sse
@@ -36,14 +36,14 @@ def router(doors: Doors) -> APIRouter:
         return {
             "chats": [
                 shapes.ChatFound(
-                    id=c.id,
-                    title=c.title,
-                    model=c.model,
-                    created_ms=c.created_ms,
-                    updated_ms=c.updated_ms,
-                    snippet=c.snippet,
+                    id=each.chat.id,
+                    title=each.chat.title,
+                    model=each.chat.model,
+                    created_ms=each.chat.created_ms,
+                    updated_ms=each.chat.updated_ms,
+                    snippet=each.snippet,
                 )
-                for c in found
+                for each in found
             ]
         }
 
@@ -51,19 +51,21 @@ def router(doors: Doors) -> APIRouter:
     async def create_chat(given: shapes.ChatIn, request: Request) -> shapes.WholeChat:
         """A new, empty chat."""
         caller = await doors.identify(request)
-        return _chat(await conversations.create(caller.actor, model=given.model, title=given.title))
+        return _chat(await conversations.create(caller.actor, model=given.model, title=given.title), ())
 
     @api.get("/chats/{chat_id}")
     async def get_chat(chat_id: Id, request: Request) -> shapes.WholeChat:
         """A chat with its messages."""
         caller = await doors.identify(request)
-        return _chat(await conversations.get(caller.actor, chat_id))
+        whole = await conversations.get(caller.actor, chat_id)
+        return _chat(whole.chat, whole.messages)
 
     @api.patch("/chats/{chat_id}")
-    async def change_chat(chat_id: Id, given: shapes.ChatChange, request: Request) -> shapes.WholeChat:
+    async def change_chat(chat_id: Id, given: shapes.ChatChange, request: Request) -> shapes.ChatOut:
         """Rename a chat, or let another model answer from now on."""
         caller = await doors.identify(request)
-        return _chat(await conversations.change(caller.actor, chat_id, title=given.title, model=given.model))
+        changed = await conversations.change(caller.actor, chat_id, title=given.title, model=given.model)
+        return _chat(changed, ())
 
     @api.delete("/chats/{chat_id}", status_code=204)
     async def delete_chat(chat_id: Id, request: Request) -> None:
@@ -119,7 +121,7 @@ def _error_frame(error: IntramuralError) -> bytes:
     return sse.frame(page_body(error), "error")
 
 
-def _chat(chat: Chat) -> shapes.WholeChat:
+def _chat(chat: Chat, messages: tuple[StoredMessage, ...]) -> shapes.WholeChat:
     return shapes.WholeChat(
         id=chat.id,
         title=chat.title,
@@ -136,6 +138,6 @@ def _chat(chat: Chat) -> shapes.WholeChat:
                 request_id=m.request_id,
                 created_ms=m.created_ms,
             )
-            for m in chat.messages
+            for m in messages
         ],
     )

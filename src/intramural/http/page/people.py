@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from intramural.access import Key, Person
 from intramural.http.doors import Doors
@@ -45,10 +45,12 @@ def router(doors: Doors) -> APIRouter:
         await people.remove(caller.actor, person_id)
 
     @api.get("/keys")
-    async def list_keys(request: Request, all: bool = False) -> dict[str, list[shapes.KeyOut]]:
+    async def list_keys(
+        request: Request, everyone: Annotated[bool, Query(alias="all")] = False
+    ) -> dict[str, list[shapes.KeyOut]]:
         """One's own keys; with `all`, everybody's."""
         caller = await doors.identify(request)
-        return {"keys": [_key(each) for each in await keys.list(caller.actor, everyone=all)]}
+        return {"keys": [_key(each) for each in await keys.list(caller.actor, everyone=everyone)]}
 
     @api.post("/keys", status_code=201)
     async def create_key(given: shapes.KeyIn, request: Request) -> shapes.NewKey:
