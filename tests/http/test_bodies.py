@@ -71,7 +71,9 @@ def test_each_wrong_field_is_named(body: dict[str, object], code: str, param: st
     [
         chat(),
         chat(store=False, modalities=["text"], user="u", metadata={"a": "b"}, service_tier="auto"),
-        chat(messages=[{"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]),
+        chat(
+            messages=[{"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+        ),
         chat(temperature=None, stop=None, tools=None),
         chat(stop=["a"] * 16, n=8, seed=-5),
     ],

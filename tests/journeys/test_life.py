@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.journeys.conftest import ADMIN, MODEL, Service
+from tests.service import ADMIN, MODEL, Service
 
 
 def turn(service: Service, chat_id: str, **body: object) -> tuple[dict, str]:

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.journeys.conftest import MODEL, Service
+from tests.service import MODEL, Service
 
 ASK = [{"role": "user", "content": "Say hello."}]
 WEATHER = {

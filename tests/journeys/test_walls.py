@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from tests.journeys.conftest import ADMIN, MODEL, Service
+from tests.service import ADMIN, MODEL, Service
 
 #: The only routes that answer a stranger (the page itself beside them).
 OPEN = {

@@ -33,7 +33,7 @@ _CONSOLE = "intramural.console"
 
 
 class Console:
-    """The same application behind the private Unix socket: whoever can open that file is the machine's administrator."""
+    """The same application behind the private Unix socket: who can open that file administers the machine."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

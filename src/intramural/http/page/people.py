@@ -54,7 +54,7 @@ def router(doors: Doors) -> APIRouter:
 
     @api.post("/keys", status_code=201)
     async def create_key(given: shapes.KeyIn, request: Request) -> shapes.NewKey:
-        """A new key (one's own unless an administrator says whose). `secret` is shown in this answer and never again."""
+        """A new key (one's own unless the console says whose). `secret` is shown this once."""
         caller = await doors.identify(request)
         days = given.expires_in_days
         expires_ms = None if days is None else int(doors.clock.now_s() * 1000) + days * _DAY_MS
