@@ -83,9 +83,7 @@ class Passwords:
             salt_len=_SALT_BYTES,
         )
         # For names that nobody has: the same form and cost as a real hash, of no known password.
-        self._nobody = (
-            f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}$" + "A" * 22 + "$" + "A" * 43
-        )
+        self._nobody = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}$" + "A" * 22 + "$" + "A" * 43
         self._threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="password")
         self._limit = concurrency + waiting_limit
         self._present = 0
