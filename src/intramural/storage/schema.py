@@ -131,6 +131,7 @@ chats = Table(
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
     Column("title", String, nullable=False),
+    Column("title_folded", String, nullable=False),  # casefold(): what search looks in
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
