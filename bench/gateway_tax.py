@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-
-from bench.table import show
 from tests.conftest import STARTER_WHEEL
 from tests.service import MODEL, Service
+
+from bench.table import show
 
 PAIRS = 60
 TOKENS = 48

@@ -83,13 +83,14 @@ def test_what_fits_passes(body: dict[str, object]) -> None:
 
 
 def test_every_field_of_the_specification_is_honoured_or_refused_by_name() -> None:
-    fields = (
-        "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages "
-        "metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key "
-        "prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed "
-        "service_tier stop store stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity "
-        "web_search_options"
-    ).split()
+    text = """
+        audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
+        metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key
+        prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed
+        service_tier stop store stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity
+        web_search_options
+    """
+    fields = text.split()
     assert len(fields) == 37
     assert set(fields) <= set(shapes.ChatIn.__struct_fields__)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
-
 from tests.service import Service
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import requests
-
 from tests.service import ADMIN, MODEL, Service
 
 
@@ -141,7 +140,7 @@ def test_a_killed_worker_is_an_error_event_and_the_next_request_works(service: S
     worker = service.page("GET", "/models").json()["models"][0]["worker"]
     os.kill(worker["pid"], signal.SIGKILL)
     rest = b"\n".join(lines)
-    assert b'"error"' in rest and rest.endswith(b"data: [DONE]\n") or b"[DONE]" in rest
+    assert (b'"error"' in rest and rest.endswith(b"data: [DONE]\n")) or b"[DONE]" in rest
     assert b"worker_died" in rest
     client = service.client()
     assert client.chat.completions.create(
@@ -162,7 +161,7 @@ def test_the_worker_is_confined_as_the_page_says(service: Service) -> None:
     assert {"netns", "landlock", "seccomp"} <= set(worker["layers"])
     if os.getuid() == 0:
         assert status["Uid"].split()[0] != "0"
-    assert os.stat(f"/proc/{worker['pid']}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino
+    assert Path(f"/proc/{worker['pid']}/ns/net").stat().st_ino != Path("/proc/self/ns/net").stat().st_ino
 
 
 def test_a_changed_byte_is_refused_at_load(fresh: Service) -> None:

@@ -2,12 +2,12 @@
 
 import json
 import math
+from typing import Any
 
 import jsonschema
 import openai
 import pytest
 from openai import OpenAI
-
 from tests.service import MODEL, Service
 
 ASK = [{"role": "user", "content": "Say hello."}]
@@ -31,6 +31,14 @@ CLOCK = {
         "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]},
     },
 }
+
+
+def _valid_calls(calls: Any) -> None:
+    """At least one call, each of a known tool, with arguments that its schema accepts."""
+    assert calls
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in (WEATHER, CLOCK)}
+    for call in calls:
+        jsonschema.validate(json.loads(call.function.arguments), schemas[call.function.name])
 
 
 def test_models(client: OpenAI) -> None:

@@ -5,7 +5,6 @@ import time
 
 import pytest
 import requests
-
 from tests.service import ADMIN, MODEL, Service
 
 #: The only routes that answer a stranger (the page itself beside them).
@@ -112,8 +111,15 @@ def test_a_member_is_not_an_administrator(service: Service) -> None:
     ).json()
     member.headers["X-CSRF-Token"] = me["csrf_token"]
     base = f"{service.address}/intramural/v1"
-    for method, path in (("GET", "/people"), ("GET", "/audit"), ("POST", f"/models/{MODEL}/unload"),
-                         ("DELETE", f"/models/{MODEL}"), ("GET", "/keys?all=true"), ("POST", "/audit/verify")):  # fmt: skip
+    forbidden = [
+        ("GET", "/people"),
+        ("GET", "/audit"),
+        ("POST", f"/models/{MODEL}/unload"),
+        ("DELETE", f"/models/{MODEL}"),
+        ("GET", "/keys?all=true"),
+        ("POST", "/audit/verify"),
+    ]
+    for method, path in forbidden:
         answer = member.request(method, base + path, timeout=10)
         assert answer.status_code == 403, (method, path, answer.text)
         error = answer.json()["error"]
