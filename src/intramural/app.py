@@ -78,6 +78,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.restore_pins()
+        await services.conversations.mend()
         application = http.build(services, config.server, clock, web.page())
         yield House(config, services, access, application, posture)
 
@@ -89,6 +90,7 @@ def _services(
     meter = Meter(db, clock)
     metrics = Metrics()
     library = Library(config.data_dir / "library", clock=clock)
+    chats = Chats(db, clock)
     models = Models(
         gate, library, pool, audit, db, slots=config.serving.slots, context_tokens=config.serving.context_tokens
     )
@@ -100,7 +102,7 @@ def _services(
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         inference=inference,
-        conversations=Conversations(gate, Chats(db, clock), inference, audit, clock),
+        conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
             gate,
             audit,

@@ -43,6 +43,10 @@ class Conversations:
         self._audit = audit
         self._clock = clock
 
+    async def mend(self) -> None:
+        """At start: mark the answers that a crash cut off as failed."""
+        await self._chats.mend()
+
     async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[FoundChat]:
         """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
         await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from intramural.access import Action, Key, Keys
+from intramural.access import Action, Key, Keys, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Scope
+from intramural.core.errors import Missing
 from intramural.services.gate import Gate
 
 
@@ -41,6 +42,10 @@ class KeyDesk:
     async def revoke(self, actor: Actor, key_id: str) -> None:
         """Revoke a key; it stops working before this returns."""
         key = await self._keys.get(key_id)
+        if key.person_id != actor.person_id and not decide(actor, Action.KEYS_READ).allowed:
+            raise Missing(
+                "key_not_found", "There is no such key.", "See the list of your keys."
+            )  # not theirs to know of
         await self._gate.require(actor, Action.KEYS_REVOKE, target=f"key:{key_id}", owner_id=key.person_id)
         async with self._audit.transaction() as (connection, record):
             await self._keys.revoke(connection, key_id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from intramural.access import Action, People, Proven, Session, Sessions, Setup
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Misasked, Throttled, Unauthenticated
+from intramural.core.errors import Misasked, Unauthenticated
 from intramural.services.gate import Gate
 
 
@@ -85,8 +85,9 @@ class SignIn:
     async def _authenticate(self, username: str, password: str, address: str) -> Proven:
         try:
             return await self._people.authenticate(username, password, address)
-        except (Unauthenticated, Throttled) as error:
-            # Not the name that was typed: people type passwords into the wrong field.
+        except Unauthenticated as error:
+            # Not the name that was typed: people type passwords into the wrong field. A throttled attempt is not
+            # recorded: those before it were, and a stranger must not be able to make the disk write without limit.
             facts = {"code": error.code}
             await self._audit.record(
                 Event.LOGIN_FAILED, SYSTEM, target="person:unknown", outcome="refused", facts=facts
