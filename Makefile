@@ -18,13 +18,15 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 	  exec .venv/bin/intramural serve
 
 test: .venv/.dev .cache/wheels/.starter $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
+	cd ui && ../scripts/with-node npm run --silent test
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile
 
-check: .venv/.dev ## linters, types and the import contract
+check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contract
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
+	cd ui && ../scripts/with-node npm run --silent lint && ../scripts/with-node npm run --silent check
 
 soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times, fuzz for longer
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 1800
