@@ -94,7 +94,7 @@ def _services(
     models = Models(
         gate, library, pool, audit, db, slots=config.serving.slots, context_tokens=config.serving.context_tokens
     )
-    inference = Inference(gate, models, pool, audit, meter, metrics, clock)
+    inference = Inference(gate, models, pool, audit, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),

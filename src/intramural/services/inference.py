@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from intramural.access import Action
-from intramural.audit import AuditLog, Event, commitment
+from intramural.audit import AuditLog, Beside, Event, Fact, Outcome
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Embeddings, Finished, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.library import Manifest
-from intramural.metering import Meter, Metrics, UsageRow
+from intramural.metering import USAGE_INSERT, Metrics, UsageRow
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 from intramural.serving import Pool, Stream
@@ -34,7 +34,7 @@ class _Run:
     dialect: str
     operation: str
     began_s: float
-    outcome: str = "failed"
+    outcome: Outcome = "failed"
     error_code: str | None = None
     first_s: float | None = None
     reasons: list[str] = field(default_factory=list)
@@ -44,14 +44,11 @@ class _Run:
 class Inference:
     """Generations and embeddings for an actor."""
 
-    def __init__(
-        self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, meter: Meter, metrics: Metrics, clock: Clock
-    ) -> None:
+    def __init__(self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, metrics: Metrics, clock: Clock) -> None:
         self._gate = gate
         self._models = models
         self._pool = pool
         self._audit = audit
-        self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
@@ -146,17 +143,20 @@ class Inference:
             run.reasons.append(event.reason)
 
     async def _record_asked(self, run: _Run, request: ChatRequest) -> None:
-        text = _asked_text(request)
-        facts: dict[str, str | int] = {
+        facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
             "weights": run.manifest.weights.digest,
             "messages": len(request.messages),
             "tools": len(request.tools),
         }
-        facts |= commitment("prompt", text, self._clock, keep_text=self._audit.keeps_text)
         await self._audit.record(
-            Event.CHAT_ASKED, run.actor, target=f"model:{run.manifest.name}", request_id=run.request_id, facts=facts
+            Event.CHAT_ASKED,
+            run.actor,
+            target=f"model:{run.manifest.name}",
+            request_id=run.request_id,
+            facts=facts,
+            texts={"prompt": _asked_text(request)},
         )
 
     async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[None]) -> None:
@@ -189,7 +189,7 @@ class Inference:
             completion_ms=usage.completion_ms,
             waited_ms=waited_ms,
         )
-        facts: dict[str, str | int | float | list[str] | None] = {
+        facts: dict[str, Fact] = {
             "weights": row.weights_digest,
             "prompt_tokens": row.prompt_tokens,
             "completion_tokens": row.completion_tokens,
@@ -199,8 +199,6 @@ class Inference:
             "took_ms": round((self._clock.monotonic_s() - run.began_s) * 1000),
         }
         embedding = run.operation == "embedding"
-        if not embedding:
-            facts |= commitment("answer", "".join(run.said), self._clock, keep_text=self._audit.keeps_text)
         await self._audit.record(
             Event.EMBEDDING_ANSWERED if embedding else Event.CHAT_ANSWERED,
             run.actor,
@@ -208,7 +206,8 @@ class Inference:
             outcome=run.outcome,
             request_id=run.request_id,
             facts=facts,
-            alongside=lambda connection: self._meter.record(row, connection=connection),
+            texts={} if embedding else {"answer": "".join(run.said)},
+            beside=(Beside(USAGE_INSERT, row.values()),),
         )
         first_s = None if run.first_s is None else run.first_s - run.began_s
         self._metrics.answered(row, first_token_s=first_s)

@@ -142,7 +142,7 @@ class Models:
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
             if pinned:
                 await connection.execute(insert(model_settings).values(name=name, pinned=True))
-            await record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
+            record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
         self._pool.pin(name, pinned)
 
     async def remove(self, actor: Actor, name: str) -> None:

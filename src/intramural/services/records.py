@@ -53,9 +53,9 @@ class Records:
         await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts)
         return await self._audit.entries(before=before, limit=limit, event=event, actor_id=actor_id)
 
-    def checkpoint(self) -> str:
-        """The newest signed checkpoint (public: it says nothing but a size and a hash)."""
-        return self._audit.checkpoint()
+    def checkpoint(self) -> tuple[int, str]:
+        """The log's size and the newest signed checkpoint (no secret: it says nothing but a size and a hash)."""
+        return self._audit.size, self._audit.checkpoint()
 
     async def verify(self, actor: Actor) -> Verdict:
         """Walk the whole log."""
