@@ -68,7 +68,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         pool = Pool(
             config.serving,
             clock,
-            SandboxedSpawner(config.data_dir / "run", config.sandbox.required_level, posture),
+            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
             budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
         )
         await pool.start()
@@ -92,7 +92,14 @@ def _services(
     library = Library(config.data_dir / "library", clock=clock)
     chats = Chats(db, clock)
     models = Models(
-        gate, library, pool, audit, db, slots=config.serving.slots, context_tokens=config.serving.context_tokens
+        gate,
+        library,
+        pool,
+        audit,
+        db,
+        wheels=config.data_dir / "wheels",
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
     )
     inference = Inference(gate, models, pool, audit, metrics, clock)
     return Services(

@@ -19,7 +19,7 @@ from intramural.library import Manifest
 from intramural.metering import USAGE_INSERT, Metrics, UsageRow
 from intramural.services.gate import Gate
 from intramural.services.models import Models
-from intramural.serving import Pool, Stream
+from intramural.serving import ChatStream, Pool
 
 WaitNote = Callable[[int], None]
 
@@ -159,7 +159,7 @@ class Inference:
             texts={"prompt": _asked_text(request)},
         )
 
-    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[None]) -> None:
+    async def _end(self, run: _Run, stream: ChatStream, asked: asyncio.Future[None]) -> None:
         await stream.aclose()
         await self._settled(run, stream.usage, stream.waited_ms, asked)
 

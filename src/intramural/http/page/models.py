@@ -161,7 +161,7 @@ def _pull_line(state: PullState | Manifest) -> dict[str, Any]:
             "total_bytes": state.weights.size_bytes,
             "model": state.name,
         }
-    return {"state": state.state, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes}
+    return {"state": state.step.value, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes or 0}
 
 
 async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
