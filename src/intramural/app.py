@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,9 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import Library
+from intramural.library import TIMEOUT_S, Library, confined
 from intramural.metering import Meter, Metrics
-from intramural.sandbox import Posture, allows, probe
+from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
@@ -39,6 +39,8 @@ from intramural.storage import Database
 _MEMORY_SHARE = 0.7
 #: A connection that has not finished this long after a stop was asked for is cut.
 _DRAIN_S = 5
+#: A header is parsed in far less; a file that wants more is not a model.
+_INSPECTION = Limits(memory_bytes=2 * 2**30, cpu_s=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _services(
     gate = Gate(audit)
     meter = Meter(db, clock)
     metrics = Metrics()
-    library = Library(config.data_dir / "library", clock=clock)
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -122,6 +124,16 @@ def _services(
         ),
         ready=models.any_ready,
     )
+
+
+def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+    """Runs the library's inspection in a confined one-shot process."""
+
+    async def run(entry: str, files: Mapping[str, int]) -> Any:
+        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+        return await run_once(launch, TIMEOUT_S)
+
+    return run
 
 
 async def _record_start(audit: AuditLog, posture: Posture) -> None:
