@@ -6,25 +6,28 @@ Never: opens a path of its own accord, decides who may ask, keeps a word of a pr
 
 Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
 and `exchange` (one process, one request), `request` and `stream` (our form to the engine's and back), `answer` (one
-generation), `tools`, `schema` and `jsontext` (tool calls by schema), `threads`, `engine` (the child's side).
+generation), `tools`, `schema` and `jsontext` (tool calls by schema), `threads`, `sandboxed` and `engine` (both
+sides of starting a confined worker).
 """
 
-from intramural.serving.answer import ChatStream
+from intramural.serving.answer import Stream
 from intramural.serving.model import ModelToServe, Plan, ServingPlan
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
+from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
-    "ChatStream",
     "Compute",
     "EngineProcess",
     "ModelToServe",
     "Plan",
     "Pool",
     "PoolStatus",
+    "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
+    "Stream",
     "WorkerProcess",
     "WorkerStatus",
 ]

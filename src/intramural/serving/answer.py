@@ -6,12 +6,14 @@ free, else after it on the same slot: a request never holds more slots than the 
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
 from intramural.core.chat import ChatEvent, ChatRequest, Usage
+from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.ids import new_id
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.request import MAX_CHOICES, build
@@ -52,8 +54,10 @@ class Slots(Protocol):
     ) -> AbstractAsyncContextManager[Lease]: ...
 
 
-class ChatStream(AsyncIterator[ChatEvent]):
+class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
+
+    `waited_ms` is the time from asking until a slot was granted (or until it was given up).
 
     Closing it (`aclose`) or cancelling its reader is the client leaving: the worker's slot is let go at once.
     """
@@ -64,7 +68,7 @@ class ChatStream(AsyncIterator[ChatEvent]):
         model: ModelToServe,
         request: ChatRequest,
         on_wait: Callable[[int], None] | None,
-        new_id: Callable[[], str],
+        clock: Clock,
     ) -> None:
         if not 1 <= request.choices <= MAX_CHOICES:
             raise Misasked("value_out_of_range", f"n must be from 1 to {MAX_CHOICES}.", param="n")
@@ -72,7 +76,8 @@ class ChatStream(AsyncIterator[ChatEvent]):
         self._slots = slots
         self._model = model
         self._on_wait = on_wait
-        self._new_id = new_id
+        self._clock = clock
+        self.waited_ms = 0.0
         self._drive: Drive | None = drive(request, _SMALL_BOUNDS if small else _BOUNDS)
         self._request = self._drive.request if self._drive else request
         if self._drive is None and any(m.tool_calls or m.role == "tool" for m in request.messages):
@@ -97,7 +102,7 @@ class ChatStream(AsyncIterator[ChatEvent]):
             completion_ms=sum(usage.completion_ms for usage in counts),
         )
 
-    def __aiter__(self) -> "ChatStream":
+    def __aiter__(self) -> "Stream":
         return self
 
     def __anext__(self) -> Awaitable[ChatEvent]:
@@ -108,8 +113,21 @@ class ChatStream(AsyncIterator[ChatEvent]):
         """Stop. Safe at any time, also after the end."""
         await self._events.aclose()
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Lease]:
+        """The slot we waited for."""
+        began_s = self._clock.monotonic_s()
+        try:
+            async with self._slots.lease(self._model, self._on_wait) as lease:
+                self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
+                began_s = -1.0
+                yield lease
+        finally:
+            if began_s >= 0:
+                self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
+
     async def _one(self) -> AsyncGenerator[ChatEvent, None]:
-        async with self._slots.lease(self._model, self._on_wait) as lease, aclosing(self._choice(lease, 0)) as events:
+        async with self._turn() as lease, aclosing(self._choice(lease, 0)) as events:
             async for event in events:
                 yield event
         yield self.usage
@@ -138,7 +156,7 @@ class ChatStream(AsyncIterator[ChatEvent]):
     ) -> None:
         """The first lane: waits for its turn, brings in helpers on spare slots, and writes the end."""
         try:
-            async with self._slots.lease(self._model, self._on_wait) as lease:
+            async with self._turn() as lease:
                 spare = [asyncio.create_task(self._spare_lane(merged)) for _ in range(helpers)]
                 running.update(spare)
                 await self._choices(lease, merged)
@@ -164,7 +182,7 @@ class ChatStream(AsyncIterator[ChatEvent]):
     async def _choice(self, lease: Lease, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
         reader = self._readers[index]
-        calls = self._drive.reader(index, self._new_id) if self._drive else None
+        calls = self._drive.reader(index, lambda: new_id("call", self._clock)) if self._drive else None
         exchange: Exchange | None = None
         try:
             exchange = await lease.ask("POST", *build(self._request, index))

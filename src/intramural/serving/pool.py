@@ -13,10 +13,9 @@ import msgspec
 from intramural.core.chat import ChatRequest, Embeddings
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
-from intramural.core.errors import Broken, IntramuralError, Missing
-from intramural.core.ids import new_id
+from intramural.core.errors import Broken, IntramuralError
 from intramural.serving import threads
-from intramural.serving.answer import ChatStream
+from intramural.serving.answer import Stream
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
@@ -69,7 +68,7 @@ class WorkerStatus:
     idle_s: float
     pinned: bool
     threads: int
-    posture: dict[str, object]
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,7 @@ class PoolStatus:
     queued: int
     budget_bytes: int
     planned_bytes: int
+    pinned: frozenset[str]
 
 
 @dataclass
@@ -165,15 +165,13 @@ class Pool:
 
     # What callers ask for
 
-    def chat(
-        self, model: ModelToServe, request: ChatRequest, on_wait: Callable[[int], None] | None = None
-    ) -> ChatStream:
+    def chat(self, model: ModelToServe, request: ChatRequest, on_wait: Callable[[int], None] | None = None) -> Stream:
         """The events of `request`; `on_wait` is told the place in the queue whenever it changes.
 
         Raises Misasked here and now for what is wrong with the request itself; iterating raises Unavailable (queue,
         memory, quarantine), Untrusted (weights), Misasked (`context_length_exceeded`, `invalid_schema`) or Broken.
         """
-        return ChatStream(self, model, request, on_wait, lambda: new_id("call", self._clock))
+        return Stream(self, model, request, on_wait, self._clock)
 
     async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
         """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch."""
@@ -209,11 +207,9 @@ class Pool:
     async def unload(self, name: str) -> bool:
         """Take `name` out of memory; its pin is lifted.
 
-        True: it is gone. False: it is still writing answers, takes no more, and goes after them. Raises Missing.
+        True: it is gone, or was not there. False: it is still writing answers, takes no more, and goes after them.
         """
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
-        if not workers:
-            raise Missing("model_not_loaded", f"{name} is not loaded.", "See `intramural ps`.")
         self._post(UnloadAsked(self._now(), name))
         if any(worker.granted for worker in workers):
             return False
@@ -247,14 +243,10 @@ class Pool:
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
                     pinned=worker.demand.name in state.pinned,
                     threads=life.compute.threads if life else 0,
-                    posture=dict(process.process.posture) if process else {},
+                    layers=process.process.layers if process else (),
                 )
             )
-        return PoolStatus(tuple(workers), len(state.queue), state.rules.budget_bytes, state.planned_bytes)
-
-    def is_pinned(self, name: str) -> bool:
-        """Whether `name` is pinned, loaded or not."""
-        return name in self._state.pinned
+        return PoolStatus(tuple(workers), len(state.queue), state.rules.budget_bytes, state.planned_bytes, state.pinned)
 
     @asynccontextmanager
     async def lease(

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from intramural.core.errors import Broken, IntramuralError
 from intramural.serving.exchange import Exchange, ask
@@ -22,7 +22,7 @@ class EngineProcess(Protocol):
     @property
     def pid(self) -> int: ...
     @property
-    def posture(self) -> Mapping[str, Any]:
+    def layers(self) -> tuple[str, ...]:
         """The layers of confinement the child says it is under."""
         ...
 
@@ -48,11 +48,11 @@ class Spawner(Protocol):
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A started engine. `private_dir` holds its socket and is removed after it."""
+    """A started engine. `clear` removes what was made for it, once it is gone."""
 
     process: EngineProcess
     socket: Path
-    private_dir: Path
+    clear: Callable[[], None]
 
     async def ready(self, timeout_s: float) -> None:
         """Return once it answers its health check.
@@ -123,12 +123,6 @@ class WorkerProcess:
             await self.process.stop(grace_s)
         finally:
             self.clear()
-
-    def clear(self) -> None:
-        """Remove the socket and its directory."""
-        self.socket.unlink(missing_ok=True)
-        if self.private_dir.exists():
-            self.private_dir.rmdir()
 
 
 def misbehaving(error: IntramuralError) -> bool:
