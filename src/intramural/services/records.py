@@ -1,0 +1,81 @@
+"""Looking at what happened: the log, the meter, the machine."""
+
+from dataclasses import dataclass
+
+from intramural.access import Action
+from intramural.audit import AuditLog, Entry, Event, Verdict
+from intramural.core.actor import Actor
+from intramural.library import Suggestion, suggest
+from intramural.metering import Meter, Metrics, SummaryBy, UsageSum
+from intramural.sandbox import Posture
+from intramural.services.gate import Gate
+from intramural.serving import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """This machine and how strictly it can confine a worker."""
+
+    cores: int
+    memory_bytes: int
+    posture: Posture
+    suggestion: Suggestion | None
+
+
+class Records:
+    """Reading the log is itself an event."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        audit: AuditLog,
+        meter: Meter,
+        metrics: Metrics,
+        pool: Pool,
+        *,
+        cores: int,
+        memory_bytes: int,
+        posture: Posture,
+    ) -> None:
+        self._gate = gate
+        self._audit = audit
+        self._meter = meter
+        self._metrics = metrics
+        self._pool = pool
+        self._machine = MachineView(cores, memory_bytes, posture, suggest(memory_bytes))
+
+    async def entries(
+        self, actor: Actor, *, before: int | None, limit: int, event: str | None, actor_id: str | None
+    ) -> list[Entry]:
+        """Newest first, below position `before`."""
+        await self._gate.require(actor, Action.AUDIT_READ)
+        facts = {"before": before, "limit": limit, "event": event, "actor": actor_id}
+        await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts)
+        return await self._audit.entries(before=before, limit=limit, event=event, actor_id=actor_id)
+
+    def checkpoint(self) -> tuple[int, str]:
+        """The log's size and the newest signed checkpoint (no secret: it says nothing but a size and a hash)."""
+        return self._audit.size, self._audit.checkpoint()
+
+    async def verify(self, actor: Actor) -> Verdict:
+        """Walk the whole log."""
+        await self._gate.require(actor, Action.AUDIT_VERIFY)
+        verdict = await self._audit.verify()
+        facts = {"ok": verdict.ok, "size": verdict.size, "first_wrong": verdict.first_wrong}
+        await self._audit.record(Event.AUDIT_VERIFIED, actor, target="audit:entries", facts=facts)
+        return verdict
+
+    async def usage(self, actor: Actor, *, by: SummaryBy, from_ms: int, to_ms: int, everyone: bool) -> list[UsageSum]:
+        """Sums of usage; one's own, or everyone's for those who may."""
+        await self._gate.require(actor, Action.USAGE_READ, owner_id=None if everyone else actor.person_id)
+        person_id = None if everyone else actor.person_id
+        return await self._meter.summary(from_ms=from_ms, to_ms=to_ms, by=by, person_id=person_id)
+
+    async def metrics(self, actor: Actor) -> bytes:
+        """Prometheus's text exposition of this moment."""
+        await self._gate.require(actor, Action.METRICS_READ)
+        return self._metrics.exposition(self._pool.status())
+
+    async def machine(self, actor: Actor) -> MachineView:
+        await self._gate.require(actor, Action.MACHINE_READ)
+        return self._machine
