@@ -89,7 +89,7 @@ def _services(
     config: Config, db: Database, audit: AuditLog, access: Access, pool: Pool, posture: Posture, clock: Clock
 ) -> Services:
     gate = Gate(audit)
-    meter = Meter(db, clock)
+    meter = Meter(db)
     metrics = Metrics()
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
     chats = Chats(db, clock)

@@ -4,6 +4,9 @@ The process gets one descriptor, named `model`, and answers with JSON. The paren
 the reader may have been taken over by what it read.
 """
 
+import encodings.ascii
+import encodings.unicode_escape  # Jinja asks for these by name, when nothing can be imported any more
+import encodings.utf_8
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any

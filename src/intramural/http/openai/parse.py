@@ -124,7 +124,7 @@ def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...]
     if isinstance(given, str):
         single: tuple[str | tuple[int, ...], ...] = (given,)
     elif given and isinstance(given[0], int):
-        single = (tuple(given),)
+        single = (tuple(int(token) for token in given),)
     else:
         single = tuple(each if isinstance(each, str) else tuple(each) for each in given)
     if not 1 <= len(single) <= MAX_INPUTS:
