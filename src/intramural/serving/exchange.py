@@ -6,6 +6,7 @@ anything behind. Written on `asyncio.Protocol` and `httptools` directly: this is
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import httptools
 
