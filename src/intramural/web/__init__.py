@@ -1,10 +1,12 @@
-"""Serves the built page.
+"""The web page: the built files of `ui/`, served from this process with strict headers.
 
-Promises: only files that the build put into `dist/`; headers under which the page can reach no other host and no other
-site can frame it; hashed files may be kept for ever, the page itself is asked for anew each time.
-Never: knows who is asking. Whatever the page shows it gets from `/intramural/v1` and `/v1` like everybody else.
+Promises: every file it serves was built from this repository and is read once, from `web/dist` inside the package; each
+answer carries the content security policy, so that the page can load nothing from, and send nothing to, another host.
+Never: renders a template, reads a path that a client named, or knows who is asking (the API answers that).
+
+Reading order: `static`.
 """
 
-from intramural.web.static import page
+from intramural.web.static import CONTENT_SECURITY_POLICY, Page, mount
 
-__all__ = ["page"]
+__all__ = ["CONTENT_SECURITY_POLICY", "Page", "mount"]
