@@ -81,7 +81,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.restore_pins()
         await services.conversations.mend()
-        application = http.build(services, config.server, clock, web.page())
+        application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
 
