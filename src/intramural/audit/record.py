@@ -36,6 +36,7 @@ MAX_DEPTH = 4
 MAX_SKEW_MS = 1_000
 NONCE_BYTES = 16
 _MAX_SAFE_INTEGER = 2**53 - 1
+_MAX_INTEGER_BITS = 256
 
 _encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -168,7 +169,9 @@ def _plain(value: object, depth: int) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, int):
-        return int(value) if abs(value) <= _MAX_SAFE_INTEGER else clean(str(int(value)))
+        if abs(value) <= _MAX_SAFE_INTEGER:
+            return int(value)
+        return str(int(value)) if value.bit_length() <= _MAX_INTEGER_BITS else f"…[{value.bit_length()} bits]"
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, (Mapping, list, tuple)):
