@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from intramural.audit.checkpoint import Checkpoint, VerifierKey
 from intramural.audit.merkle import EMPTY_ROOT, Frontier, Range
-from intramural.audit.record import FORM, parse
+from intramural.audit.record import FORM, outline
 from intramural.core.errors import Misasked, Untrusted
 from intramural.storage import BlockingConnection, reading_file
 from intramural.storage.schema import audit_checkpoints
@@ -233,7 +233,7 @@ def _check_entry(row: EntryRow, expected: int) -> tuple[Finding | None, str]:
     if not isinstance(row.record, bytes) or hashlib.sha256(b"\x00" + row.record).digest() != row.leaf_hash:
         return Finding.EDITED, f"The record of entry {expected} does not have the hash stored with it."
     try:
-        record = parse(row.record)
+        record = outline(row.record)
     except ValueError as error:
         return Finding.EDITED, f"The record of entry {expected} has not the form of one: {error}."
     if record.v != FORM:
