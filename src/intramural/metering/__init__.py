@@ -1,21 +1,13 @@
-"""What was used: one row per generation or embedding, in the engine's own counts, and numbers for Prometheus.
+"""How much was used, by whom, with which model: rows in the database and numbers for Prometheus.
 
-Promises: a row is written in the same transaction as the audit event of the ending, whatever the ending was.
-Never: holds text of prompts or answers; puts people's names into metrics.
+Promises: one row per request and ending, from the engine's own counts, durable before `record` returns (or with the
+transaction it was given); sums by UTC day, person and model.
+Never: sees prompt or answer text; puts a person's name into a metric; refuses anybody anything.
 
 Read in this order: `usage`, `metrics`.
 """
 
-from intramural.metering.metrics import METRICS_CONTENT_TYPE, Metrics, WorkerLoad
-from intramural.metering.usage import USAGE_INSERT, Meter, SummaryBy, UsageRow, UsageSum
+from intramural.metering.metrics import Metrics, PoolNumbers
+from intramural.metering.usage import By, Dialect, Meter, Operation, Outcome, Sum, UsageRow
 
-__all__ = [
-    "METRICS_CONTENT_TYPE",
-    "USAGE_INSERT",
-    "Meter",
-    "Metrics",
-    "SummaryBy",
-    "UsageRow",
-    "UsageSum",
-    "WorkerLoad",
-]
+__all__ = ["By", "Dialect", "Meter", "Metrics", "Operation", "Outcome", "PoolNumbers", "Sum", "UsageRow"]

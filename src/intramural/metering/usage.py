@@ -1,50 +1,55 @@
-"""The usage table: rows and their sums."""
+"""Who used how much: one row per request, from the engine's own counts, and sums over them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Integer, case, cast, func, insert, select
+from sqlalchemy import ColumnElement, Insert, case, func, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from intramural.storage import Database
-from intramural.storage.schema import people, usage
+from intramural.core.clock import Clock
+from intramural.core.errors import Conflicting, Unavailable
+from intramural.storage import Connection, Database
+from intramural.storage.schema import usage
 
-SummaryBy = Literal["day", "person", "model"]
+Dialect = Literal["openai", "page", "cli"]
+Operation = Literal["chat", "completion", "embedding"]
+Outcome = Literal["finished", "cancelled", "failed"]
+By = Literal["day", "person", "model"]
 
-#: The statement that writes a row; whoever commits it (the audit log, beside its event) brings `UsageRow.values()`.
-USAGE_INSERT = insert(usage)
 _DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
+_INSERT = insert(usage)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One generation or embedding. Token counts are the engine's; times in milliseconds."""
+    """What one request cost, whatever its ending: tokens as the engine counted them, times in milliseconds.
+
+    `cached_tokens` of `prompt_tokens` needed no computing; `waited_ms` was spent in the queue. `time_ms` None: now.
+    """
 
     request_id: str
-    time_ms: int
     person_id: str
     credential_id: str
     model: str
     weights_digest: str
-    dialect: str
-    operation: str
-    outcome: str
+    dialect: Dialect
+    operation: Operation
+    outcome: Outcome
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int
-    prompt_ms: float
-    completion_ms: float
-    waited_ms: float
-
-    def values(self) -> Mapping[str, Any]:
-        """The row as columns."""
-        return asdict(self)
+    cached_tokens: int = 0
+    prompt_ms: float = 0.0
+    completion_ms: float = 0.0
+    waited_ms: float = 0.0
+    time_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class UsageSum:
-    """Sums over a day (`key` is the UTC date), a person (their name, or identifier once removed) or a model."""
+class Sum:
+    """Usage under one key: a UTC day (`2026-01-31`), a person's id or a model's name."""
 
     key: str
     requests: int
@@ -55,48 +60,59 @@ class UsageSum:
 
 
 class Meter:
-    """Reads the usage table."""
+    """Writes and sums usage."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
+        self._clock = clock
 
-    async def summary(self, *, from_ms: int, to_ms: int, by: SummaryBy, person_id: str | None = None) -> list[UsageSum]:
-        """Sums from `from_ms` (included) to `to_ms` (not), of one person or everybody, ordered by key."""
-        key = _key(by)
-        columns = (
-            key.label("key"),
-            func.count().label("requests"),
-            *(func.sum(usage.c[name]).label(name) for name in ("prompt_tokens", "completion_tokens", "cached_tokens")),
-            func.sum(case((usage.c.outcome == "failed", 1), else_=0)).label("failed"),
-        )
-        query = (
-            select(*columns)
-            .select_from(usage.outerjoin(people, people.c.id == usage.c.person_id))
-            .where(usage.c.time_ms >= from_ms, usage.c.time_ms < to_ms)
-            .group_by(key)
-            .order_by(key)
-        )
+    def insertion(self, row: UsageRow) -> tuple[Insert, Mapping[str, Any]]:
+        """The statement and values that write `row`, for whoever commits it with something else (an audit event).
+
+        The statement is the same object each time, so that many rows can be inserted in one go.
+        """
+        timed = row if row.time_ms is not None else replace(row, time_ms=int(self._clock.now_s() * 1000))
+        return _INSERT, asdict(timed)
+
+    async def record(self, row: UsageRow, connection: Connection | None = None) -> None:
+        """Write `row`, in the transaction of `connection` or durably on its own.
+
+        Raises Conflicting(`usage_recorded`) where the request was metered before, Unavailable(`usage_unavailable`).
+        """
+        statement, values = self.insertion(row)
+        try:
+            if connection is not None:
+                await connection.execute(statement, values)
+            else:
+                await self._db.write(lambda blocking: blocking.execute(statement, values).close())
+        except IntegrityError as error:
+            message = f"The usage of request {row.request_id} was recorded before."
+            raise Conflicting("usage_recorded", message, "Record each request once.") from error
+        except OperationalError as error:
+            message, hint = "The usage cannot be written.", "Look at the disk of the data directory."
+            raise Unavailable("usage_unavailable", message, hint) from error
+
+    async def summary(self, from_ms: int, to_ms: int, by: By, person_id: str | None = None) -> list[Sum]:
+        """Sums over requests with `from_ms` <= time < `to_ms`, ordered by key; `person_id`: only that person's.
+
+        Days are UTC days; one that is cut by the bounds counts only what lies inside.
+        """
+        table = usage.c
+        keys: dict[By, ColumnElement[Any]] = {
+            "day": table.time_ms // _DAY_MS,
+            "person": table.person_id,
+            "model": table.model,
+        }
+        key = keys[by].label("key")
+        sums = [func.sum(column) for column in (table.prompt_tokens, table.completion_tokens, table.cached_tokens)]
+        failed = func.sum(case((table.outcome == "failed", 1), else_=0))
+        query = select(key, func.count(), *sums, failed).where(table.time_ms >= from_ms, table.time_ms < to_ms)
         if person_id is not None:
-            query = query.where(usage.c.person_id == person_id)
+            query = query.where(table.person_id == person_id)
         async with self._db.reading() as connection:
-            rows = await connection.execute(query)
-            return [UsageSum(_shown(by, row[0]), *map(int, row[1:])) for row in rows]
+            rows = (await connection.execute(query.group_by(key).order_by(key))).all()
+        return [Sum(_day(first) if by == "day" else first, *others) for first, *others in rows]
 
 
-def _key(by: SummaryBy) -> ColumnElement[Any]:
-    match by:
-        case "day":
-            return cast(usage.c.time_ms, Integer).op("/")(_DAY_MS)
-        case "person":
-            return func.coalesce(people.c.username, usage.c.person_id)
-        case "model":
-            return usage.c.model
-
-
-def _shown(by: SummaryBy, key: Any) -> str:
-    return _utc_date(int(key)) if by == "day" else str(key)
-
-
-def _utc_date(days: int) -> str:
-    """The date `days` after 1970-01-01, as `2026-11-21`."""
-    return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
+def _day(number: int) -> str:
+    return date.fromordinal(_EPOCH + number).isoformat()
