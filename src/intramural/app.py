@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from intramural import http, web
+from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
 from intramural.chats import Chats
@@ -28,7 +29,7 @@ from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, confined
-from intramural.metering import Meter, Metrics
+from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
 from intramural.services.gate import Gate
@@ -89,8 +90,8 @@ def _services(
     config: Config, db: Database, audit: AuditLog, access: Access, pool: Pool, posture: Posture, clock: Clock
 ) -> Services:
     gate = Gate(audit)
-    meter = Meter(db)
-    metrics = Metrics()
+    meter = Meter(db, clock)
+    metrics = Metrics(__version__, lambda: _pool_numbers(pool))
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
     chats = Chats(db, clock)
     models = Models(
@@ -103,7 +104,7 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
-    inference = Inference(gate, models, pool, audit, metrics, clock)
+    inference = Inference(gate, models, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
@@ -117,12 +118,24 @@ def _services(
             audit,
             meter,
             metrics,
-            pool,
+            access.people,
             cores=len(os.sched_getaffinity(0)),
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             posture=posture,
         ),
         ready=models.any_ready,
+    )
+
+
+def _pool_numbers(pool: Pool) -> PoolNumbers:
+    status = pool.status()
+    return PoolNumbers(
+        workers=Counter(worker.state for worker in status.workers),
+        queued=status.queued,
+        slots_busy=sum(worker.slots_busy for worker in status.workers),
+        slots=sum(worker.slots for worker in status.workers),
+        planned_bytes=status.planned_bytes,
+        budget_bytes=status.budget_bytes,
     )
 
 

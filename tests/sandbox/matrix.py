@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from intramural.sandbox import Launch, run_once, spawn
 from tests.sandbox.attempts import ATTEMPTS, libc
+
+from intramural.sandbox import Launch, run_once, spawn
 
 LAYERS = frozenset({"netns", "landlock", "seccomp"})
 #: column → the layers left out. `user`: none of the three, only another user without any capability, and limits.

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intramural.access import Action
-from intramural.audit import AuditLog, Beside, Event, Fact, Outcome
+from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Embeddings, Finished, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.library import Manifest
-from intramural.metering import USAGE_INSERT, Metrics, UsageRow
+from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
+from intramural.metering import Outcome as Ending
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 from intramural.serving import Pool, Stream
@@ -32,10 +33,10 @@ class _Run:
     actor: Actor
     manifest: Manifest
     request_id: str
-    dialect: str
-    operation: str
+    dialect: Dialect
+    operation: Operation
     began_s: float
-    outcome: Outcome = "failed"
+    outcome: Ending = "failed"
     error_code: str | None = None
     first_s: float | None = None
     reasons: list[str] = field(default_factory=list)
@@ -45,11 +46,14 @@ class _Run:
 class Inference:
     """Generations and embeddings for an actor."""
 
-    def __init__(self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, meter: Meter, metrics: Metrics, clock: Clock
+    ) -> None:
         self._gate = gate
         self._models = models
         self._pool = pool
         self._audit = audit
+        self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
@@ -58,8 +62,8 @@ class Inference:
         self,
         actor: Actor,
         request: ChatRequest,
-        dialect: str,
-        operation: str,
+        dialect: Dialect,
+        operation: Operation,
         *,
         on_wait: WaitNote | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
@@ -101,7 +105,7 @@ class Inference:
         actor: Actor,
         model: str,
         inputs: Sequence[str | tuple[int, ...]],
-        dialect: str,
+        dialect: Dialect,
         request_id: str,
     ) -> Embeddings:
         """One vector per input. Errors as for `answer`."""
@@ -208,10 +212,11 @@ class Inference:
             request_id=run.request_id,
             facts=facts,
             texts={} if embedding else {"answer": "".join(run.said)},
-            beside=(Beside(USAGE_INSERT, row.values()),),
+            beside=(Beside(*self._meter.insertion(row)),),
         )
-        first_s = None if run.first_s is None else run.first_s - run.began_s
-        self._metrics.answered(row, first_token_s=first_s)
+        self._metrics.request_ended(row)
+        if run.first_s is not None:
+            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
 
 
 def _asked_text(request: ChatRequest) -> str:
