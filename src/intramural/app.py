@@ -81,7 +81,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.restore_pins()
         await services.conversations.mend()
-        application = http.build(services, config.server, clock, web.page())
+        application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
 
@@ -89,7 +89,7 @@ def _services(
     config: Config, db: Database, audit: AuditLog, access: Access, pool: Pool, posture: Posture, clock: Clock
 ) -> Services:
     gate = Gate(audit)
-    meter = Meter(db, clock)
+    meter = Meter(db)
     metrics = Metrics()
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
     chats = Chats(db, clock)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from fakes.spawner import PlainSpawner
 
+from fakes.spawner import PlainSpawner
 from intramural.core.chat import ChatRequest, Message, Sampling
 from intramural.core.clock import SystemClock
 from intramural.core.config import ServingConfig

@@ -4,6 +4,7 @@ The process gets one descriptor, named `model`, and answers with JSON. The paren
 the reader may have been taken over by what it read.
 """
 
+import codecs
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,6 +15,9 @@ from intramural.core.errors import Untrusted
 from intramural.library.facts import ModelFacts, facts_of
 from intramural.library.gguf import read_header
 from intramural.library.template import require_harmless
+
+for _name in ("ascii", "unicode-escape", "utf-8"):
+    codecs.lookup(_name)  # Jinja asks for these by name, when nothing can be imported any more
 
 #: For `sandbox.Launch(entry=…)`.
 ENTRY = "intramural.library.inspection:inspect"

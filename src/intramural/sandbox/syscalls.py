@@ -72,7 +72,6 @@ NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "futex_wake": (454, 454),
     "futex_requeue": (456, 456),
     "set_robust_list": (273, 99),
-    "get_robust_list": (274, 100),
     "rseq": (334, 293),
     "set_tid_address": (218, 96),
     "sched_yield": (24, 124),

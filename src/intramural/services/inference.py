@@ -8,6 +8,7 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Beside, Event, Fact, Outcome
@@ -19,7 +20,7 @@ from intramural.library import Manifest
 from intramural.metering import USAGE_INSERT, Metrics, UsageRow
 from intramural.services.gate import Gate
 from intramural.services.models import Models
-from intramural.serving import ChatStream, Pool
+from intramural.serving import Pool, Stream
 
 WaitNote = Callable[[int], None]
 
@@ -159,18 +160,18 @@ class Inference:
             texts={"prompt": _asked_text(request)},
         )
 
-    async def _end(self, run: _Run, stream: ChatStream, asked: asyncio.Future[None]) -> None:
+    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
         await stream.aclose()
         await self._settled(run, stream.usage, stream.waited_ms, asked)
 
-    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[None]) -> None:
+    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
         """Write the ending, even when the caller is being cancelled: the task outlives it."""
         task = asyncio.ensure_future(self._settle(run, usage, waited_ms, asked))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
 
-    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[None]) -> None:
+    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
         await asked
         row = UsageRow(
             request_id=run.request_id,

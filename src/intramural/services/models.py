@@ -112,7 +112,7 @@ class Models:
 
     def _view(self, manifest: Manifest, status: PoolStatus) -> ModelView:
         return ModelView(
-            manifest, manifest.name == STARTER.name, self._pool.is_pinned(manifest.name), status.of(manifest.name)
+            manifest, manifest.name == STARTER.name, manifest.name in status.pinned, _worker(status, manifest.name)
         )
 
     def _may_use(self, actor: Actor, name: str) -> bool:
@@ -154,7 +154,7 @@ class Models:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
         await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
         manifest = self._library.get(name)
-        if self._pool.status().of(name):
+        if _worker(self._pool.status(), name):
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.weights.digest})
         await asyncio.to_thread(self._library.remove, name)
@@ -219,6 +219,10 @@ class Models:
 
     async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
+
+
+def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
+    return next((worker for worker in status.workers if worker.name == name), None)
 
 
 def _pooling(manifest: Manifest) -> Pooling:

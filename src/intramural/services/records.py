@@ -6,7 +6,7 @@ from intramural.access import Action
 from intramural.audit import AuditLog, Entry, Event, Verdict
 from intramural.core.actor import Actor
 from intramural.library import Suggestion, suggest
-from intramural.metering import Meter, Metrics, SummaryBy, UsageSum
+from intramural.metering import Meter, Metrics, SummaryBy, UsageSum, WorkerLoad
 from intramural.sandbox import Posture
 from intramural.services.gate import Gate
 from intramural.serving import Pool
@@ -74,7 +74,9 @@ class Records:
     async def metrics(self, actor: Actor) -> bytes:
         """Prometheus's text exposition of this moment."""
         await self._gate.require(actor, Action.METRICS_READ)
-        return self._metrics.exposition(self._pool.status())
+        status = self._pool.status()
+        loads = [WorkerLoad(w.name, w.state, w.slots, w.slots_busy, w.rss_bytes) for w in status.workers]
+        return self._metrics.exposition(queued=status.queued, workers=loads)
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)

@@ -29,7 +29,14 @@ export function errorOf(status: number, body: unknown, retryAfter: string | null
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
   const after = Number.isFinite(seconds) ? seconds : null;
   if (!given || typeof given !== "object")
-    return new ApiError(status, `http_${status}`, words.errors.unexpected(status), words.errors.unexpectedHint, null, after);
+    return new ApiError(
+      status,
+      `http_${status}`,
+      words.errors.unexpected(status),
+      words.errors.unexpectedHint,
+      null,
+      after,
+    );
   return new ApiError(
     status,
     String(given.code ?? `http_${status}`),
@@ -62,7 +69,8 @@ export class Api {
     private readonly send: typeof fetch = (...args) => fetch(...args),
   ) {}
 
-  get = <T>(path: string, query?: Query, signal?: AbortSignal) => this.#json<T>("GET", path + queryText(query), undefined, signal);
+  get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
+    this.#json<T>("GET", path + queryText(query), undefined, signal);
   post = <T>(path: string, body?: unknown) => this.#json<T>("POST", path, body ?? {});
   patch = <T>(path: string, body: unknown) => this.#json<T>("PATCH", path, body);
   remove = (path: string) => this.#json<void>("DELETE", path);
@@ -92,7 +100,9 @@ export class Api {
     const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
     if (body !== undefined) init.body = JSON.stringify(body);
     if (signal !== undefined) init.signal = signal;
-    const address = path.startsWith("/v1/") ? `${this.base.replace("intramural/v1", "v1")}${path.slice(3)}` : this.base + path;
+    const address = path.startsWith("/v1/")
+      ? `${this.base.replace("intramural/v1", "v1")}${path.slice(3)}`
+      : this.base + path;
     let response: Response;
     try {
       response = await this.send(address, init);
@@ -101,7 +111,11 @@ export class Api {
       throw asApiError(thrown);
     }
     if (response.ok) return response;
-    const error = errorOf(response.status, await response.json().catch(() => null), response.headers.get("Retry-After"));
+    const error = errorOf(
+      response.status,
+      await response.json().catch(() => null),
+      response.headers.get("Retry-After"),
+    );
     if (error.status === 401 && path !== "/login") this.onSignedOut();
     throw error;
   }

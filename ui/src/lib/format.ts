@@ -28,7 +28,14 @@ export function day(ms: number): string {
 }
 
 export function moment(ms: number): string {
-  return new Date(ms).toLocaleString("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return new Date(ms).toLocaleString("en", {
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hour12: false,
+  });
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

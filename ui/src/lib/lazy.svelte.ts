@@ -1,6 +1,6 @@
 /** The heavy parts of an answer — formulas and coloured code — fetched from this server when the first one is seen. */
 
-import { sanitise, type SafeHtml } from "./sanitise";
+import { type SafeHtml, sanitise } from "./sanitise";
 
 type Highlighter = (code: string, language: string) => string | null;
 type Formulas = (tex: string, display: boolean) => string | null;
@@ -48,8 +48,11 @@ export function tex(source: string, display: boolean): string | null {
   return html;
 }
 
-/** Whether formulas can be rendered by now: text that was compiled before needs it once more. */
-export const formulasReady = (): boolean => formulas.loaded !== null;
+/** `tex`, in a way that whoever asked is asked again once formulas can be rendered. */
+export function texNow(): Formulas {
+  void formulas.loaded;
+  return tex;
+}
 
 /** Code with colours, or null where there are none (unknown language, very long, not loaded yet). */
 export function coloured(code: string, language: string): SafeHtml | null {

@@ -15,7 +15,9 @@ const TAGS = [
 
 const ATTRIBUTES = [
   ..."class start align colspan rowspan role tabindex aria-label aria-haspopup title data-url data-kind".split(" "),
-  ..."display mathvariant stretchy fence separator lspace rspace minsize maxsize accent accentunder linethickness".split(" "),
+  ..."display mathvariant stretchy fence separator lspace rspace minsize maxsize accent accentunder linethickness".split(
+    " ",
+  ),
   ..."columnalign rowspacing columnspacing columnlines rowlines width height depth voffset scriptlevel".split(" "),
   ..."displaystyle mathcolor mathbackground mathsize movablelimits symmetric largeop notation".split(" "),
 ];

@@ -1,6 +1,6 @@
 /** Who is signed in, and whether this server has been set up. */
 
-import { ApiError, type Api, api, asApiError } from "./api";
+import { type Api, ApiError, api, asApiError } from "./api";
 import { chats } from "./chats.svelte";
 import { forgetConversations } from "./conversation.svelte";
 import { shelf } from "./shelf.svelte";

@@ -183,7 +183,8 @@ export const words = {
     editSubmit: "Send again",
     editNote: "What came after it will be replaced.",
     regenerate: "Write this answer again",
-    waiting: (position: number) => (position <= 0 ? "Waiting for a free place…" : `Number ${number(position)} in the queue`),
+    waiting: (position: number) =>
+      position <= 0 ? "Waiting for a free place…" : `Number ${number(position)} in the queue`,
     loadingModel: "The model is being loaded…",
     thinking: "Thinking…",
     reasoning: "Its reasoning",
@@ -203,7 +204,7 @@ export const words = {
     announceDone: "The answer is complete.",
     announceStopped: "Stopped.",
     tokens: (count: number) => plural(count, "token", "tokens"),
-    perSecond: (rate: number) => `${number(Math.round(rate * 10) / 10)} a second`,
+    perSecond: (rate: number) => `${number(Math.round(rate * 10) / 10)} tokens/s`,
     seconds: (seconds: number) => `${(Math.round(seconds * 10) / 10).toLocaleString("en")} s`,
     promptTokens: (count: number) => `${plural(count, "token", "tokens")} read`,
     metaLabel: "About this answer",
@@ -248,7 +249,8 @@ export const words = {
     resetDone: (name: string) => `${name} has a new password.`,
     remove: "Remove",
     removeTitle: (name: string) => `Remove ${name}?`,
-    removeText: "The account, its keys and its stored conversations are deleted for good. The audit log keeps what it has.",
+    removeText:
+      "The account, its keys and its stored conversations are deleted for good. The audit log keeps what it has.",
     removed: (name: string) => `${name} was removed.`,
     changed: (name: string) => `${name} was changed.`,
   },
@@ -307,7 +309,8 @@ export const words = {
     lead: "What is on the shelf, what is running, and how it is walled in.",
     memory: "Memory for models",
     memoryOf: (used: string, budget: string) => `${used} planned of ${budget}`,
-    queued: (count: number) => (count === 0 ? "Nobody is waiting." : `${plural(count, "request is", "requests are")} waiting.`),
+    queued: (count: number) =>
+      count === 0 ? "Nobody is waiting." : `${plural(count, "request is", "requests are")} waiting.`,
     none: "No models on the shelf yet.",
     state: {
       ready: "Ready",
@@ -406,7 +409,9 @@ export const words = {
     verified: (count: number, ms: number) =>
       `All ${plural(count, "entry is", "entries are")} in order (checked in ${number(Math.round(ms))} ms).`,
     wrong: (position: number | null) =>
-      position === null ? "The log does not verify." : `The log was changed. The first wrong entry is number ${number(position)}.`,
+      position === null
+        ? "The log does not verify."
+        : `The log was changed. The first wrong entry is number ${number(position)}.`,
     checkpoint: "Signed checkpoint",
     checkpointText:
       "Keep this note outside this machine. With it, anyone can later prove that nothing before it was changed.",
@@ -495,7 +500,10 @@ export const words = {
       none: "None: models cannot be confined here",
     } as Record<string, string>,
     netns: "Own network namespace: a model has no network at all",
-    landlock: (abi: number) => (abi > 0 ? `Landlock (version ${abi}): a model sees only its own file` : "Landlock: a model sees only its own file"),
+    landlock: (abi: number) =>
+      abi > 0
+        ? `Landlock (version ${abi}): a model sees only its own file`
+        : "Landlock: a model sees only its own file",
     seccomp: "seccomp: a model may not ask the kernel for more",
     uid: "Own user id: a model runs as nobody",
     yes: "in place",
