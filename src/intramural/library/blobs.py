@@ -162,7 +162,7 @@ class Part:
                 written = os.pwrite(self._descriptor, view, self.size_bytes)
                 view, self.size_bytes = view[written:], self.size_bytes + written
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
 
     def open_readonly(self) -> int:
         """Make the bytes durable and take the write permission away; returns a descriptor that cannot write."""
@@ -171,7 +171,7 @@ class Part:
             os.fsync(self._descriptor)
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
         if not os.path.sameopenfile(descriptor, self._descriptor):
             os.close(descriptor)
             raise Untrusted("part_replaced", "The file being checked was replaced by another one.", "Pull it again.")
@@ -186,7 +186,7 @@ class Part:
         try:
             self._path.replace(self._target)
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
         _sync_folder(self._target.parent)
         _sync_folder(self._path.parent)
 
@@ -205,7 +205,8 @@ def disk_full(message: str) -> Unavailable:
     return Unavailable("disk_full", message, hint, retry_after_s=60.0)
 
 
-def _disk_error(error: OSError) -> IntramuralError:
+def disk_error(error: OSError) -> IntramuralError:
+    """What a failed write means to a person: a full disk, or a broken one."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full("The disk filled up in the middle of it.")
     return Broken("library_disk_failed", f"The library's disk refused: {error.strerror}.", "Check the data directory.")
@@ -238,7 +239,7 @@ def _open_part(path: Path) -> int:
     except PermissionError:
         path.chmod(0o600)  # left read-only by a process that died while checking it
     except OSError as error:
-        raise _disk_error(error) from error
+        raise disk_error(error) from error
     return os.open(path, flags, 0o600)
 
 

@@ -10,13 +10,13 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
-from intramural.library.blobs import Blob, Blobs, Part, digest_of
+from intramural.library.blobs import Blob, Blobs, Part, digest_of, disk_error
 from intramural.library.facts import ModelFacts
 from intramural.library.inspection import Inspect
 from intramural.library.manifest import Manifest
@@ -112,6 +112,10 @@ class Library:
         except IntramuralError as error:
             progress.end(error)
             raise
+        except OSError as error:
+            failed = disk_error(error)
+            progress.end(failed)
+            raise failed from error
 
     async def _pull(self, source: Source, name: str | None, progress: "_Progress") -> Manifest:
         progress.tell(PullState())
@@ -292,7 +296,7 @@ class _Flight:
         self._count(part.size_bytes)
         if part.size_bytes == size_bytes:
             return
-        async with aclosing(self._source.open(self._offer, part.size_bytes)) as chunks:
+        async with aclosing(_claimed(self._source, self._offer, part.size_bytes)) as chunks:
             async for chunk in chunks:
                 if part.size_bytes + len(chunk) > size_bytes:
                     part.discard()
@@ -308,6 +312,17 @@ class _Flight:
         facts = await self._inspect(descriptor, self._offer.blob.size_bytes)
         self._happened(Event.PASSED)
         return facts
+
+
+async def _claimed(source: Source, offer: Offer, offset: int) -> AsyncGenerator[bytes, None]:
+    """What `source` sends; its own failures told from those of our disk."""
+    async with aclosing(source.open(offer, offset)) as chunks:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except OSError as error:
+            message = f"{offer.source} broke off: {error.strerror or error}."
+            raise Broken("source_failed", message, "Pull again: it goes on where it stopped.") from error
 
 
 def _only(offers: Sequence[Offer]) -> Offer:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from intramural.core.errors import Broken, Missing
+from intramural.core.errors import Broken, Missing, Untrusted
 from intramural.library.manifest import Manifest
 from intramural.library.names import file_of, name_of, parse_name
 
@@ -41,7 +41,7 @@ class Shelf:
         hint = "Remove the model and pull it again."
         try:
             manifest = msgspec.json.decode(text, type=Manifest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, Untrusted) as error:
             raise Broken("bad_manifest", f"What the library wrote about {name!r} is damaged: {error}.", hint) from error
         if manifest.name != name:
             raise Broken("bad_manifest", f"What the library wrote about {name!r} is about {manifest.name!r}.", hint)

@@ -91,6 +91,8 @@ _METHODS = frozenset({
 })  # fmt: skip
 #: The parts of a message which hold what somebody wrote.
 _CONTENT = frozenset({"content", "text", "reasoning_content", "reasoning", "thinking", "arguments"})
+#: Fields that say what something is, whoever wrote it.
+_KINDS = frozenset({"type", "role"})
 
 
 class _Generation(Extension):
@@ -160,12 +162,14 @@ def _too_deep(tokens: list[tuple[int, str, str]]) -> int:
             brackets = run = elses = 0
         if begun and kind == "name":
             blocks += (text in _OPENING_BLOCKS) - (text.startswith("end") and blocks > 0)
+            setting = text == "set"
         begun = kind == "block_begin"
         if kind == "operator":
             brackets += (text in "([{") - (text in ")]}")
         elses += kind == "name" and text in ("else", "if")
-        setting = (setting or text == "set") and text != "=" and kind != "block_begin"
-        blocks += setting and kind == "block_end"  # {% set x %}…{% endset %}
+        setting = setting and text != "="
+        if setting and kind == "block_end":  # {% set x %}…{% endset %}
+            blocks, setting = blocks + 1, False
         run = run + 1 if text in ("not", "-", "+") else 0
         if max(brackets, blocks) > MAX_DEPTH or max(run, elses) > MAX_CHAIN:
             return line
@@ -173,14 +177,14 @@ def _too_deep(tokens: list[tuple[int, str, str]]) -> int:
 
 
 def _in_tree(tree: nodes.Template) -> Iterator[Finding]:
-    known = _Names.of(tree)
     stack: list[tuple[nodes.Node, int]] = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             yield Finding(Danger.DEPTH, node.lineno, f"It is nested more than {MAX_DEPTH} deep.")
-            return  # the checks below may assume a bounded depth
+            return  # what follows recurses
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
+    known = _Names.of(tree)
     for node in tree.find_all(nodes.Node):
         yield from _of_node(node, known)
     if known.recursive:
@@ -249,6 +253,15 @@ def _reference(node: nodes.Node) -> str | None:
     return None
 
 
+def _field(node: nodes.Node) -> str | None:
+    """The field that `node` takes out of something: `x.field` or `x["field"]`."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return node.arg.value
+    return None
+
+
 def _every(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     yield from node.find_all(nodes.Node)
@@ -268,11 +281,11 @@ def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bo
             "sequence",
         ):
             continue
-        if _reference(each) in content or (isinstance(each, nodes.Getattr) and each.attr in _CONTENT):
+        field = _field(each)
+        if _reference(each) in content or field in _CONTENT:
             return True
-        if isinstance(each, nodes.Getitem) and isinstance(each.arg, nodes.Const) and each.arg.value in _CONTENT:
-            return True
-        stack.extend(each.iter_child_nodes())
+        if field not in _KINDS:
+            stack.extend(each.iter_child_nodes())
     return False
 
 
@@ -412,11 +425,16 @@ def _is_word(value: object) -> bool:
 
 
 def _says(node: nodes.Node) -> bool:
-    for each in _every(node):
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, nodes.Call) and _reference(each.node) == "raise_exception":
+            continue  # goes to the caller, not to the model
         if isinstance(each, nodes.TemplateData) and _WORD.search(each.data) and _is_word(each.data):
             return True
         if isinstance(each, nodes.Const) and _is_word(each.value) and each.value not in _CONTENT:
             return True
+        stack.extend(each.iter_child_nodes())
     return False
 
 
