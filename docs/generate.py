@@ -79,17 +79,17 @@ def events() -> str:
 def command_line() -> str:
     """Every command's help."""
     blocks = ["# Command line\n"]
-    for words, app in _commands((), cli):
+    for words in _commands((), cli):
         stream = io.StringIO()
         console = Console(file=stream, width=100, force_terminal=False, no_color=True, legacy_windows=False)
-        app.help_print(tokens=[], console=console)
+        cli.help_print(tokens=list(words), console=console)
         text = "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines())
         blocks.append(f"## `{' '.join(('intramural', *words))}`\n\n```text\n{text}\n```\n")
     return "\n".join(blocks)
 
 
-def _commands(words: tuple[str, ...], app: App) -> Iterator[tuple[tuple[str, ...], App]]:
-    yield words, app
+def _commands(words: tuple[str, ...], app: App) -> Iterator[tuple[str, ...]]:
+    yield words
     for name in app:
         if not name.startswith("-"):
             yield from _commands((*words, name), app[name])

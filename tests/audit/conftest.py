@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from settable_clock import SettableClock
+from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog
 from intramural.core.actor import Actor

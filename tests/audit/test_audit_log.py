@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from settable_clock import SettableClock
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog, Beside, Event, VerifierKey, commitment, verify_database
 from intramural.audit.log import CHECKPOINT_SPACING, KEPT_CHECKPOINTS, PRUNE_EVERY
