@@ -116,6 +116,7 @@ LANDLOCK_SINCE: Mapping[str, int] = {
 #: Where a machine may refuse what the table says works: its settings or its kernel's options decide, not we.
 MACHINES_DIFFER = frozenset(
     {
+        "TCP to the host, IPv6",
         "io_uring",
         "keyctl",
         "perf_event_open",

@@ -78,6 +78,9 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         ("unix_datagram", socket.AF_UNIX, socket.SOCK_DGRAM, datagram),
         ("unix_abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract),
     ):
+        if family == socket.AF_INET6 and not _has_ipv6():
+            stage[name] = 9
+            continue
         server = stack.enter_context(socket.socket(family, kind))
         server.bind(address)
         if kind == socket.SOCK_STREAM:
@@ -86,6 +89,15 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
     stage["unix_abstract"] = abstract
     for path in (stream, datagram):
         os.chmod(path, 0o777)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as server:
+            server.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
