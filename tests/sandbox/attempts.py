@@ -1,3 +1,5 @@
+# The calls themselves are what is tried:
+# ruff: noqa: PTH
 """What hostile code tries once it runs inside a worker: one function an attempt, tried in the confined child itself.
 
 An attempt returns when it got what it wanted and raises OSError when it was refused. Everything is imported, and pages

@@ -42,8 +42,8 @@ def do_its_work(arg: Arg, files: Files) -> None:
     with mmap.mmap(files["model"], 0, prot=mmap.PROT_READ) as mapped:
         found = {"mapped": bytes(mapped[:5]).decode()}
     found["by path"] = Path(f"/proc/self/fd/{files['model']}").read_text()[:5]
-    found["cpuinfo"] = str(Path("/proc/cpuinfo").stat().st_size >= 0 and bool(Path("/proc/cpuinfo").read_bytes()))
-    found["processors"] = str("cpu0" in os.listdir("/sys/devices/system/cpu"))
+    found["cpuinfo"] = str(bool(Path("/proc/cpuinfo").read_bytes()))
+    found["processors"] = str(Path("/sys/devices/system/cpu/cpu0") in Path("/sys/devices/system/cpu").iterdir())
     thread = threading.Thread(target=lambda: found.update(thread="ran"))
     thread.start()
     thread.join()

@@ -8,7 +8,6 @@ A program of its own, so that it can be started as root and as an ordinary user 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from intramural.sandbox import Launch, run_once, spawn
 from tests.sandbox.attempts import ATTEMPTS, libc
+
+from intramural.sandbox import Launch, run_once, spawn
 
 LAYERS = frozenset({"netns", "landlock", "seccomp"})
 #: column → the layers left out. `user`: none of the three, only another user without any capability, and limits.
@@ -88,7 +88,7 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         stage[name] = server.getsockname() if family == socket.AF_UNIX else server.getsockname()[1]
     stage["unix_abstract"] = abstract
     for path in (stream, datagram):
-        os.chmod(path, 0o777)
+        Path(path).chmod(0o777)
 
 
 def _has_ipv6() -> bool:
@@ -138,7 +138,7 @@ def _delivered(results: dict[str, str], sibling: int) -> dict[str, str]:
 
 async def column(without: frozenset[str], names: list[str]) -> dict[str, str]:
     """What comes of the attempts in one child of profile `engine` that lacks the layers `without`."""
-    with staged() as stage, open(stage["model"], "rb") as model:
+    with staged() as stage, Path(stage["model"]).open("rb") as model:
         child = await spawn(
             Launch(
                 "engine",
@@ -176,7 +176,7 @@ def control(names: list[str]) -> dict[str, str]:
 
 async def parser(names: list[str]) -> dict[str, str]:
     """What comes of the attempts in a fully confined child of profile `parser`."""
-    with staged() as stage, open(stage["model"], "rb") as model:
+    with staged() as stage, Path(stage["model"]).open("rb") as model:
         launch = Launch(
             "parser",
             "tests.sandbox.attempts:try_all",

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-from intramural.sandbox import landlock
 from tests.sandbox.attempts import ATTEMPTS
 from tests.sandbox.conftest import ROOT, Runner, users
 from tests.sandbox.expected import COLUMNS, EXPECTED, LANDLOCK_SINCE, MACHINES_DIFFER, NO_CONTROL, OPEN
+
+from intramural.sandbox import landlock
 
 _WORDS = {"w": "works", "r": "refused"}
 _ALWAYS_REFUSAL = frozenset({"EPERM", "EACCES"})

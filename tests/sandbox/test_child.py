@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.sandbox.conftest import ROOT
+from tests.sandbox.matrix import staged
 
 from intramural.core.errors import Broken
 from intramural.sandbox import Child, Launch, Limits, run_once, spawn
-from tests.sandbox.conftest import ROOT
-from tests.sandbox.matrix import staged
 
 _ENTRIES = "tests.sandbox.entries"
 _TIMEOUT_S = 30.0
@@ -42,7 +42,7 @@ async def running(launch: Launch) -> AsyncIterator[Child]:
 @pytest.fixture
 def model() -> Iterator[int]:
     read, write = os.pipe()  # only to have descriptors open that the child must not get
-    with open(__file__, "rb") as file:
+    with Path(__file__).open("rb") as file:
         yield file.fileno()
     os.close(read)
     os.close(write)
@@ -76,17 +76,17 @@ async def test_two_children_are_two_users_where_we_are_root() -> None:
 
 async def test_it_has_no_network_of_ours() -> None:
     async with running(Launch("engine", f"{_ENTRIES}:wait", {})) as child:
-        # an undumpable process shows its namespaces to root alone; of an ordinary user's, `layers` and the attempts tell
+        # an undumpable process shows them to root alone; of an ordinary user's, `layers` and the attempts tell
         if os.geteuid() == 0:
             for kind in ("net", "ipc"):
-                assert os.readlink(f"/proc/{child.pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+                assert Path(f"/proc/{child.pid}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink()
         assert "netns" in child.layers
 
 
 async def test_it_leaves_no_core_and_nobody_of_its_user_looks_inside() -> None:
     limits = Limits(memory_bytes=2**31, open_files=99, cpu_s=50, processes=33)
     async with running(Launch("engine", f"{_ENTRIES}:wait", {}, limits=limits)) as child:
-        assert os.stat(f"/proc/{child.pid}/environ").st_uid == 0  # what the kernel does to undumpable processes
+        assert Path(f"/proc/{child.pid}/environ").stat().st_uid == 0  # what the kernel does to undumpable processes
         if os.geteuid() == 0:
             found = Path(f"/proc/{child.pid}/limits").read_text()
             rows = {line[:26].strip(): line[26:].split()[:2] for line in found.splitlines()[1:]}
@@ -112,8 +112,8 @@ async def test_it_holds_exactly_the_descriptors_it_was_handed(model: int) -> Non
 async def test_an_engine_keeps_no_pipe_to_us_but_its_log(model: int) -> None:
     async with running(Launch("engine", f"{_ENTRIES}:wait", {}, {"model": model})) as child:
         if os.geteuid() == 0:  # of an undumpable process only root may see them; an ordinary user has the test above
-            assert {int(name) for name in os.listdir(f"/proc/{child.pid}/fd")} == {0, 1, 2, model}
-            assert os.readlink(f"/proc/{child.pid}/fd/0") == "/dev/null"
+            assert {int(each.name) for each in Path(f"/proc/{child.pid}/fd").iterdir()} == {0, 1, 2, model}
+            assert Path(f"/proc/{child.pid}/fd/0").readlink() == Path("/dev/null")
 
 
 async def test_its_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ async def test_its_command_line_says_nothing() -> None:
 
 
 async def test_what_an_engine_needs_works_behind_all_layers() -> None:
-    with staged() as stage, open(stage["model"], "rb") as model:
+    with staged() as stage, Path(stage["model"]).open("rb") as model:
         path = f"{stage['private']}/s"
         launch = Launch(
             "engine",
@@ -258,7 +258,7 @@ async def test_what_is_no_file_is_no_file_to_read() -> None:
 def _held() -> tuple[int, int]:
     """How many descriptors and children this process has."""
     children = sum(len(path.read_text().split()) for path in Path("/proc/self/task").glob("*/children"))
-    return len(os.listdir("/proc/self/fd")), children
+    return len(list(Path("/proc/self/fd").iterdir())), children
 
 
 async def test_twenty_children_leave_nothing_behind() -> None:

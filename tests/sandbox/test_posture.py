@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from tests.sandbox.conftest import Runner
 
 from intramural.core.errors import Untrusted
 from intramural.sandbox import Launch, Level, allows, missing_layers, probe, run_once
 from intramural.sandbox.posture import holding, level_of
-from tests.sandbox.conftest import Runner
 
 _ALL = frozenset({"netns", "landlock", "seccomp"})
 

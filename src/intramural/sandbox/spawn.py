@@ -45,7 +45,7 @@ class Launch:
     `entry` is `module:function`; the module is imported whole before confinement, `function(arg, files)` is called
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
     the only place it may make a socket in. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named. `confine_timeout_s`: within it the child has to have imported its module and confined itself.
+    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
     """
 
     profile: Profile
