@@ -77,7 +77,7 @@ _FORGED = {
     "half an error": '{"error": {"kind": "Untrusted"}}\n',
     "an error that is none": '{"error": 5}\n',
     "an error of a strange kind": '{"error": {"kind": [], "code": 1, "message": {}, "hint": null, "param": 3}}\n',
-    "another name of the module": '{"error": {"kind": "__doc__", "code": "c", "message": "", "hint": "", "param": 0}}\n',
+    "another name in there": '{"error": {"kind": "__doc__", "code": "c", "message": "", "hint": "", "param": 0}}\n',
     "nesting": "[" * 20_000 + "\n",
     "a number too long": "1" * 20_000 + "\n",
     "no end of line": '{"result"',
