@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import URL, Engine, create_engine, event, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 #: What `reading()` and `writing()` give: SQLAlchemy's connection, on which rooms run their own Core queries.
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
-_BUSY_TIMEOUT_S = 10.0
+_CONNECT_ARGS = {"timeout": 10.0}
 
 
 class Database:
@@ -41,7 +41,7 @@ class Database:
         """Open `file`, making it and its tables where they are missing."""
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, file)
-        engine = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": _BUSY_TIMEOUT_S})
+        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS)
         _configure(engine.sync_engine)
         return cls(file, engine, _blocking_engine(file))
 
@@ -85,8 +85,8 @@ def reading_file(file: Path) -> Iterator[BlockingConnection]:
     read-only media) is read as it lies. Raises sqlalchemy.exc.DatabaseError where `file` is no database.
     """
     lying = not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists()
-    options = "mode=ro&immutable=1&uri=true" if lying else "mode=ro&uri=true"
-    engine = create_engine(f"sqlite:///file:{quote(str(file))}?{options}", connect_args={"timeout": _BUSY_TIMEOUT_S})
+    options = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if lying else {})
+    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS)
     event.listen(engine, "connect", _without_driver_transactions)
     try:
         with engine.connect() as connection:
@@ -133,9 +133,14 @@ def _transact(engine: Engine, work: Callable[[BlockingConnection], _Result]) -> 
 
 
 def _blocking_engine(file: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": _BUSY_TIMEOUT_S})
+    engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS)
     _configure(engine)
     return engine
+
+
+def _url(driver: str, name: str, options: Mapping[str, str] | None = None) -> URL:
+    """Made of parts, not of text: folders may be called anything."""
+    return URL.create(driver, database=name, query=options or {})
 
 
 def _without_driver_transactions(connection: Any, _record: Any) -> None:
