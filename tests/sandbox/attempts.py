@@ -1,5 +1,3 @@
-# The calls themselves are what is tried:
-# ruff: noqa: PTH101, PTH102, PTH104, PTH106, PTH108, PTH116, PTH123, PTH208, PTH211
 """What hostile code tries once it runs inside a worker: one function an attempt, tried in the confined child itself.
 
 An attempt returns when it got what it wanted and raises OSError when it was refused. Everything is imported, and pages
