@@ -520,7 +520,7 @@ _TABLE: dict[str, Attempt] = {
     "rename a file": Attempt(rename_file),
     "remove a file": Attempt(remove_file),
     "TCP to the host, IPv4": Attempt(tcp4, _also("ENETUNREACH")),
-    "TCP to the host, IPv6": Attempt(tcp6, _also("ENETUNREACH", "EADDRNOTAVAIL")),
+    "TCP to the host, IPv6": Attempt(tcp6, _also("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")),
     "listen on TCP": Attempt(tcp_listen),
     "UDP to the host": Attempt(udp, _also("ENETUNREACH")),
     "look up a name": Attempt(dns),

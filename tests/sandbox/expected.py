@@ -94,7 +94,7 @@ OPEN = frozenset({"see that a file exists, and its size"})
 
 #: attempt → why it is refused even without confinement, as root: what its refusal shows is less.
 NO_CONTROL: Mapping[str, str] = {
-    "x32 call": "this kernel is built without x32; under seccomp it is EPERM and not ENOSYS, and the filter is interpreted",
+    "x32 call": "this kernel has no x32; under seccomp it is EPERM, not ENOSYS, and the filter is interpreted",
     "raise its own limits": "where root itself lacks CAP_SYS_RESOURCE",
 }
 
@@ -116,6 +116,7 @@ LANDLOCK_SINCE: Mapping[str, int] = {
 #: Where a machine may refuse what the table says works: its settings or its kernel's options decide, not we.
 MACHINES_DIFFER = frozenset(
     {
+        "TCP to the host, IPv6",
         "io_uring",
         "keyctl",
         "perf_event_open",

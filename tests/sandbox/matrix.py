@@ -8,7 +8,6 @@ A program of its own, so that it can be started as root and as an ordinary user 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -79,6 +78,9 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         ("unix_datagram", socket.AF_UNIX, socket.SOCK_DGRAM, datagram),
         ("unix_abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract),
     ):
+        if family == socket.AF_INET6 and not _has_ipv6():
+            stage[name] = 9
+            continue
         server = stack.enter_context(socket.socket(family, kind))
         server.bind(address)
         if kind == socket.SOCK_STREAM:
@@ -86,7 +88,16 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         stage[name] = server.getsockname() if family == socket.AF_UNIX else server.getsockname()[1]
     stage["unix_abstract"] = abstract
     for path in (stream, datagram):
-        os.chmod(path, 0o777)
+        Path(path).chmod(0o777)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as server:
+            server.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -127,7 +138,7 @@ def _delivered(results: dict[str, str], sibling: int) -> dict[str, str]:
 
 async def column(without: frozenset[str], names: list[str]) -> dict[str, str]:
     """What comes of the attempts in one child of profile `engine` that lacks the layers `without`."""
-    with staged() as stage, open(stage["model"], "rb") as model:
+    with staged() as stage, Path(stage["model"]).open("rb") as model:
         child = await spawn(
             Launch(
                 "engine",
@@ -165,7 +176,7 @@ def control(names: list[str]) -> dict[str, str]:
 
 async def parser(names: list[str]) -> dict[str, str]:
     """What comes of the attempts in a fully confined child of profile `parser`."""
-    with staged() as stage, open(stage["model"], "rb") as model:
+    with staged() as stage, Path(stage["model"]).open("rb") as model:
         launch = Launch(
             "parser",
             "tests.sandbox.attempts:try_all",

@@ -128,7 +128,7 @@ def _works(attempt: Callable[[], object]) -> bool:
 _ESCAPES: Mapping[str, Callable[[], object]] = {
     "read a file": lambda: Path("/etc/passwd").read_bytes(),
     "make a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).close(),
-    "start a program": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606 — it must fail; where it does not, this child ends
+    "start a program": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606 — to find that it cannot
 }
 
 

@@ -45,7 +45,7 @@ class Launch:
     `entry` is `module:function`; the module is imported whole before confinement, `function(arg, files)` is called
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
     the only place it may make a socket in. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named. `confine_timeout_s`: for importing and confining.
+    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
     """
 
     profile: Profile
@@ -182,6 +182,7 @@ class _Answer:
 
 async def _start(launch: Launch) -> tuple[Child, _Answer]:
     uid = _FIRST_UID + next(_next_uid) % _UIDS if os.geteuid() == 0 and "uid" not in launch.without else None
+    _check_open(launch.files)
     message_read, message_write = os.pipe()
     answer_read, answer_write = os.pipe()
     answer = _Answer(answer_read)
@@ -205,6 +206,15 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
         answer.close()
         raise
     return child, answer
+
+
+def _check_open(files: Mapping[str, int]) -> None:
+    """Before we open anything: our own pipes would get the number of a file that was closed, and be handed over."""
+    for name, descriptor in files.items():
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            raise Broken("child_died", f"A worker could not be started: its file {name!r} is not open.") from None
 
 
 async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:

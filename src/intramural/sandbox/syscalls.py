@@ -1,4 +1,4 @@
-"""System call numbers, from the kernel's own tables (asm/unistd_64.h, asm-generic/unistd.h). None: no such call."""
+"""System call numbers, from the kernel's own tables (asm/unistd_64.h; asm-generic/unistd.h). None: no such call."""
 
 from collections.abc import Mapping
 
