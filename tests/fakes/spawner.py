@@ -13,7 +13,7 @@ from pathlib import Path
 from intramural.serving import Compute, ModelToServe, WorkerProcess
 from intramural.serving.sandboxed import engine_arg
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _REAL = (
     "import json, sys; from intramural.serving.engine import serve; "
     "serve(json.loads(sys.argv[1]), {'weights': int(sys.argv[2])})"
@@ -75,14 +75,14 @@ class PlainSpawner:
             else:
                 knobs = self.per_start[min(number, len(self.per_start) - 1)]
                 plan = ("--slots", str(model.plan.slots), "--context", str(model.plan.context_tokens))
-                command = [sys.executable, "-m", "fakes.engine", str(socket), *plan, *knobs]
+                command = [sys.executable, "-m", "tests.fakes.engine", str(socket), *plan, *knobs]
             with log.open("wb") as output:
                 process = await asyncio.create_subprocess_exec(
                     *command,
                     stdout=output,
                     stderr=output,
                     pass_fds=(weights,),
-                    env={**os.environ, **compute.env, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+                    env={**os.environ, **compute.env, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
                 )
         finally:
             os.close(weights)
