@@ -9,7 +9,8 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from intramural import http, web
+from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
 from intramural.chats import Chats
@@ -27,9 +28,9 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import Library
-from intramural.metering import Meter, Metrics
-from intramural.sandbox import Posture, allows, probe
+from intramural.library import TIMEOUT_S, Library, confined
+from intramural.metering import Meter, Metrics, PoolNumbers
+from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
@@ -39,6 +40,8 @@ from intramural.storage import Database
 _MEMORY_SHARE = 0.7
 #: A connection that has not finished this long after a stop was asked for is cut.
 _DRAIN_S = 5
+#: A header is parsed in far less; a file that wants more is not a model.
+_INSPECTION = Limits(memory_bytes=2 * 2**30, cpu_s=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         pool = Pool(
             config.serving,
             clock,
-            SandboxedSpawner(config.data_dir / "run", config.sandbox.required_level, posture),
+            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
             budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
         )
         await pool.start()
@@ -79,7 +82,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.restore_pins()
         await services.conversations.mend()
-        application = http.build(services, config.server, clock, web.page())
+        application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
 
@@ -88,11 +91,18 @@ def _services(
 ) -> Services:
     gate = Gate(audit)
     meter = Meter(db, clock)
-    metrics = Metrics()
-    library = Library(config.data_dir / "library", clock=clock)
+    metrics = Metrics(__version__, lambda: _pool_numbers(pool))
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
     chats = Chats(db, clock)
     models = Models(
-        gate, library, pool, audit, db, slots=config.serving.slots, context_tokens=config.serving.context_tokens
+        gate,
+        library,
+        pool,
+        audit,
+        db,
+        wheels=config.data_dir / "wheels",
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
     )
     inference = Inference(gate, models, pool, audit, meter, metrics, clock)
     return Services(
@@ -108,13 +118,35 @@ def _services(
             audit,
             meter,
             metrics,
-            pool,
+            access.people,
             cores=len(os.sched_getaffinity(0)),
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             posture=posture,
         ),
         ready=models.any_ready,
     )
+
+
+def _pool_numbers(pool: Pool) -> PoolNumbers:
+    status = pool.status()
+    return PoolNumbers(
+        workers=Counter(worker.state for worker in status.workers),
+        queued=status.queued,
+        slots_busy=sum(worker.slots_busy for worker in status.workers),
+        slots=sum(worker.slots for worker in status.workers),
+        planned_bytes=status.planned_bytes,
+        budget_bytes=status.budget_bytes,
+    )
+
+
+def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+    """Runs the library's inspection in a confined one-shot process."""
+
+    async def run(entry: str, files: Mapping[str, int]) -> Any:
+        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+        return await run_once(launch, TIMEOUT_S)
+
+    return run
 
 
 async def _record_start(audit: AuditLog, posture: Posture) -> None:

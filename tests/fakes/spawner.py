@@ -60,7 +60,7 @@ class PlainSpawner:
     per_start: Sequence[Sequence[str]] = ((),)
     started: list[str] = field(default_factory=list)
     processes: list[PlainProcess] = field(default_factory=list)
-    logs: list[Path] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
 
     async def start(self, model: ModelToServe, compute: Compute) -> WorkerProcess:
         home = Path(tempfile.mkdtemp(prefix="im-"))
@@ -88,4 +88,5 @@ class PlainSpawner:
             os.close(weights)
         plain = PlainProcess(process, log)
         self.processes.append(plain)
-        return WorkerProcess(plain, socket, lambda: shutil.rmtree(home))
+        self.workers.append(WorkerProcess(plain, socket, lambda: shutil.rmtree(home)))
+        return self.workers[-1]

@@ -36,7 +36,7 @@ def parsed(body: dict[str, object]) -> object:
         (chat(logit_bias={"1": 101}), "bad_parameter", "logit_bias"),
         (chat(top_logprobs=2), "bad_parameter", "top_logprobs"),
         (chat(messages=[]), "bad_parameter", "messages"),
-        (chat(messages=[{"role": "wizard", "content": "hi"}]), "bad_parameter", "messages[...].role"),
+        (chat(messages=[{"role": "wizard", "content": "hi"}]), "bad_parameter", "messages[0].role"),
         (chat(messages=[{"role": "user"}]), "bad_parameter", "messages[0].content"),
         (chat(messages=[{"role": "tool", "content": "x"}]), "bad_parameter", "messages[0].tool_call_id"),
         (

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.service import Service
 
 #: Seconds each run may take; `make soak` is the place for longer.

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.service import Service
 
 ROOT = Path(__file__).parents[2]

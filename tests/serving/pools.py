@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.spawner import PlainSpawner
+
 from intramural.core.chat import ChatRequest, Message, Sampling
 from intramural.core.clock import SystemClock
 from intramural.core.config import ServingConfig
 from intramural.serving import ModelToServe, Pool, ServingPlan
-from tests.fakes.spawner import PlainSpawner
 
 MiB = 2**20
 

@@ -7,12 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+from tests.fakes.spawner import PlainSpawner
+from tests.serving.pools import MiB, eventually, model, request, running
 
 from intramural.core.chat import Delta, Finished, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable, Untrusted
 from intramural.serving import ModelToServe, Pool, ServingPlan, Stream
-from tests.fakes.spawner import PlainSpawner
-from tests.serving.pools import MiB, eventually, model, request, running
 
 SLOW = ("--tokens-per-s", "20")
 
@@ -259,7 +259,7 @@ async def test_several_choices_come_from_several_requests_on_no_more_slots_than_
             assert pool.status().workers[0].slots_busy <= 2
             if isinstance(event, Delta):
                 texts[event.index] = texts.get(event.index, "") + event.text
-        assert texts == {index: "word0 word1 word2" for index in range(5)}
+        assert texts == dict.fromkeys(range(5), "word0 word1 word2")
         assert sorted(e.index for e in events if isinstance(e, Finished)) == [0, 1, 2, 3, 4]
         assert [e for e in events if isinstance(e, Usage)] == [events[-1]]
         assert (events[-1].prompt_tokens, events[-1].completion_tokens) == (2, 15)

@@ -41,7 +41,7 @@ GROUP_LIMIT = 512
 TAIL_ENTRIES = 1_024
 #: The newest checkpoints are all kept: each pins down the few entries of one commit.
 KEPT_CHECKPOINTS = 1_024
-#: Of older ones one in so many entries is kept (the width of a C2SP tile): about 5 bytes an entry for ever.
+#: Of older ones one in so many entries is kept (the width of a C2SP tile): 2 bytes an entry for ever.
 CHECKPOINT_SPACING = 256
 #: Commits between two prunings: each costs a range scan.
 PRUNE_EVERY = 256

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ Outcome = Literal["allowed", "refused", "finished", "failed", "cancelled"]
 
 #: A value in `facts`. Kept as text where JSON readers differ: integers beyond ±(2^53 - 1), infinities, not-a-number.
 Fact = str | int | float | bool | None | list[Any] | tuple[Any, ...] | Mapping[str, Any]
+
+_Form = TypeVar("_Form")
 
 FORM = 1
 #: Longer text is cut there and ends in `…[length]`: 1,024 characters hold every name, reason and user agent worth one.
@@ -36,6 +38,7 @@ MAX_DEPTH = 4
 MAX_SKEW_MS = 1_000
 NONCE_BYTES = 16
 _MAX_SAFE_INTEGER = 2**53 - 1
+_MAX_INTEGER_BITS = 256
 
 _encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -97,13 +100,40 @@ class StoredRecord(msgspec.Struct, frozen=True):
     skew_ms: int = 0
 
 
+class OutlineActor(msgspec.Struct, frozen=True):
+    """Of a stored actor, what is copied into columns."""
+
+    id: str
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """Of a stored record, what a verifier compares: the rest is covered by the hash."""
+
+    v: int
+    position: int
+    time_ms: int
+    event: str
+    actor: OutlineActor
+    request_id: str | None
+
+
 _decoder = msgspec.json.Decoder(StoredRecord)
+_outline_decoder = msgspec.json.Decoder(Outline)
 
 
 def parse(record: bytes) -> StoredRecord:
     """Read a record. Raises ValueError where it has not the form of one."""
+    return _decoded(_decoder, record)
+
+
+def outline(record: bytes) -> Outline:
+    """Read only what a verifier compares. Raises ValueError where that is not there."""
+    return _decoded(_outline_decoder, record)
+
+
+def _decoded(decoder: "msgspec.json.Decoder[_Form]", record: bytes) -> _Form:
     try:
-        return _decoder.decode(record)
+        return decoder.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
@@ -168,7 +198,9 @@ def _plain(value: object, depth: int) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, int):
-        return int(value) if abs(value) <= _MAX_SAFE_INTEGER else clean(str(int(value)))
+        if abs(value) <= _MAX_SAFE_INTEGER:
+            return int(value)
+        return str(int(value)) if value.bit_length() <= _MAX_INTEGER_BITS else f"…[{value.bit_length()} bits]"
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, (Mapping, list, tuple)):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import groupby
+from heapq import merge
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DatabaseError
 
 from intramural.audit.checkpoint import Checkpoint, VerifierKey
-from intramural.audit.merkle import EMPTY_ROOT, Frontier
-from intramural.audit.record import FORM, parse
+from intramural.audit.merkle import EMPTY_ROOT, Frontier, Range
+from intramural.audit.record import FORM, outline
 from intramural.core.errors import Misasked, Untrusted
 from intramural.storage import BlockingConnection, reading_file
 from intramural.storage.schema import audit_checkpoints
@@ -33,7 +33,7 @@ class Finding(StrEnum):
     EDITED = "edited"
     DELETED = "deleted"
     MOVED = "moved"  # reordered, or inserted in between
-    INSERTED = "inserted"  # beyond the newest checkpoint
+    UNSIGNED = "unsigned"  # no checkpoint covers it: it was added, or the checkpoint was cut off
     TRUNCATED = "truncated"
     REWRITTEN = "rewritten"  # against a checkpoint that somebody held
     CHECKPOINT = "checkpoint"  # a stored checkpoint was changed
@@ -46,10 +46,12 @@ class Verdict:
 
     `first_wrong` names an entry by position; where hashes cannot tell which of several it is, it is the first of those
     and `before` the end of the range (excluded). None with `ok` false: the entries are right, a checkpoint is not.
+    Entries below `proven` are covered by a signed checkpoint that fits: those are certainly as they were written.
     """
 
     ok: bool
     size: int
+    proven: int
     first_wrong: int | None = None
     before: int | None = None
     finding: Finding | None = None
@@ -68,13 +70,21 @@ class EntryRow(NamedTuple):
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointRow:
+class CheckpointRow(NamedTuple):
     """A checkpoint as stored."""
 
     size: int
     note: str
     frontier: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A signed checkpoint at which the tree is compared: a stored one with its subtree hashes, or a held one."""
+
+    size: int
+    root: bytes
+    frontier: bytes | None
 
 
 def verify_database(file: Path, public_key: str, held: Sequence[str] = ()) -> Verdict:
@@ -93,7 +103,7 @@ def verify_database(file: Path, public_key: str, held: Sequence[str] = ()) -> Ve
     except DatabaseError as error:
         where = walk.size
         reason = f"The database could be read for {where} entries, then no further: {error.orig}."
-        return Verdict(False, where, where, None, Finding.UNREADABLE, reason)
+        return Verdict(False, where, walk.proven, where, None, Finding.UNREADABLE, reason)
 
 
 def verify_tail(connection: BlockingConnection, verifier: VerifierKey, least: int) -> tuple[Verdict, Frontier]:
@@ -109,7 +119,7 @@ def verify_tail(connection: BlockingConnection, verifier: VerifierKey, least: in
             start = _trusted_frontier(verifier, CheckpointRow(row.size, row.note, row.frontier))
         except (Untrusted, ValueError) as error:
             reason = f"The stored checkpoint of size {row.size} is not right: {error}"
-            return Verdict(False, newest, None, None, Finding.CHECKPOINT, reason), start
+            return Verdict(False, newest, 0, None, None, Finding.CHECKPOINT, reason), start
     walk = Walk(verifier, (), start)
     return walk.run(_entries(connection, start.size), _checkpoints(connection, start.size)), walk.tree
 
@@ -121,12 +131,12 @@ class Walk:
     verifier: VerifierKey
     held: Sequence[Checkpoint] = ()
     tree: Frontier = field(default_factory=Frontier)
-    _good: int = 0  # entries up to here are covered by a checkpoint that fitted
+    proven: int = 0  # entries below are covered by a checkpoint that fitted
     _leaves: list[bytes] = field(default_factory=list)
     _bad_checkpoint: str = ""
 
     def __post_init__(self) -> None:
-        self._good = self.tree.size
+        self.proven = self.tree.size
 
     @property
     def size(self) -> int:
@@ -136,19 +146,18 @@ class Walk:
     def run(self, entries: Iterable[EntryRow], checkpoints: Iterable[CheckpointRow]) -> Verdict:
         """The verdict on all of them."""
         rows = iter(entries)
-        held = sorted(self.held, key=lambda each: each.size)
-        for size, stops in groupby(_merged(checkpoints, held), key=_size_of):
-            wrong = self._advance(rows, size)
-            for stop in stops:
-                wrong = wrong or self._stop(stop)
+        held = sorted((Stop(each.size, each.root, None) for each in self.held), key=_size_of)
+        for stop in merge(self._signed(checkpoints), held, key=_size_of):
+            compare = self._compare_held if stop.frontier is None else self._compare
+            wrong = self._advance(rows, stop.size) or compare(stop)
             if wrong is not None:
                 return wrong
         beyond = next(rows, None)
-        if beyond is not None or self._good < self.size:
-            return self._wrong(Finding.INSERTED, self._good, "No checkpoint that this log signed covers it.")
+        if beyond is not None or self.proven < self.size:
+            return self._wrong(Finding.UNSIGNED, self.proven, "No checkpoint that this log signed covers it.")
         if self._bad_checkpoint:
-            return Verdict(False, self.size, None, None, Finding.CHECKPOINT, self._bad_checkpoint)
-        return Verdict(True, self.size)
+            return Verdict(False, self.size, self.proven, None, None, Finding.CHECKPOINT, self._bad_checkpoint)
+        return Verdict(True, self.size, self.proven)
 
     def _advance(self, rows: Iterator[EntryRow], size: int) -> Verdict | None:
         """Take entries until there are `size`; the first wrong one ends it."""
@@ -175,50 +184,46 @@ class Walk:
         self.tree = self.tree.extended(self._leaves)
         self._leaves.clear()
 
-    def _stop(self, stop: CheckpointRow | Checkpoint) -> Verdict | None:
-        if isinstance(stop, Checkpoint):
-            return self._stop_at_held(stop)
-        try:
-            signed = self.verifier.checkpoint_of(stop.note)
-        except Untrusted as error:
-            self._bad_checkpoint = f"The stored checkpoint of size {stop.size} is not right: {error.message}"
-            return None
-        if signed.size != stop.size:
-            self._bad_checkpoint = f"The stored checkpoint of size {stop.size} is really of size {signed.size}."
-            return None
-        if signed.root != self.tree.root():
-            return self._differs(stop, signed)
+    def _signed(self, checkpoints: Iterable[CheckpointRow]) -> Iterator[Stop]:
+        """Those stored checkpoints that this log signed: what anybody can write down proves nothing."""
+        for row in checkpoints:
+            try:
+                signed = self.verifier.checkpoint_of(row.note)
+            except Untrusted as error:
+                self._bad_checkpoint = f"The stored checkpoint of size {row.size} is not right: {error.message}"
+                continue
+            if signed.size == row.size:
+                yield Stop(signed.size, signed.root, row.frontier)
+            else:
+                self._bad_checkpoint = f"The stored checkpoint of size {row.size} is really of size {signed.size}."
+
+    def _compare(self, stop: Stop) -> Verdict | None:
+        if stop.root != self.tree.root():
+            return self._differs(stop)
         if stop.frontier != self.tree.to_bytes():
             self._bad_checkpoint = f"The subtree hashes stored with the checkpoint of size {stop.size} are not right."
-        self._good = stop.size
+        self.proven = stop.size
         return None
 
-    def _stop_at_held(self, held: Checkpoint) -> Verdict | None:
+    def _compare_held(self, held: Stop) -> Verdict | None:
         if held.root == self.tree.root():
             return None
         reason = f"The checkpoint held elsewhere for {held.size} entries has another root: history was rewritten."
         start = max((each.size for each in self.held if each.size < held.size), default=0)
         return self._wrong(Finding.REWRITTEN, start, reason, before=held.size)
 
-    def _differs(self, stop: CheckpointRow, signed: Checkpoint) -> Verdict:
+    def _differs(self, stop: Stop) -> Verdict:
         """The root does not fit: the signed subtree hashes, if still there, narrow down where."""
-        start, before = self._good, stop.size
-        try:
-            stored = Frontier.from_bytes(stop.size, stop.frontier)
-        except ValueError:
-            stored = self.tree
-        if stored.root() == signed.root:
-            differing = (
-                span for span, a, b in zip(stored.ranges(), stored.peaks, self.tree.peaks, strict=True) if a != b
-            )
-            first, before = next(differing)
-            start = max(start, first)
-        reason = f"The entries do not make the root signed for {stop.size} entries (expected {_base64(signed.root)})."
+        start, before = self.proven, stop.size
+        for first, end in _differing(self.tree, stop):
+            start, before = max(start, first), end
+            break
+        reason = f"The entries do not make the root signed for {stop.size} entries (expected {_base64(stop.root)})."
         return self._wrong(Finding.EDITED, start, reason, before=before)
 
     def _wrong(self, finding: Finding, position: int, reason: str, before: int | None = None) -> Verdict:
         end = None if before is None or before == position + 1 else before
-        return Verdict(False, self.size, position, end, finding, reason)
+        return Verdict(False, self.size, self.proven, position, end, finding, reason)
 
 
 def _check_entry(row: EntryRow, expected: int) -> tuple[Finding | None, str]:
@@ -228,7 +233,7 @@ def _check_entry(row: EntryRow, expected: int) -> tuple[Finding | None, str]:
     if not isinstance(row.record, bytes) or hashlib.sha256(b"\x00" + row.record).digest() != row.leaf_hash:
         return Finding.EDITED, f"The record of entry {expected} does not have the hash stored with it."
     try:
-        record = parse(row.record)
+        record = outline(row.record)
     except ValueError as error:
         return Finding.EDITED, f"The record of entry {expected} has not the form of one: {error}."
     if record.v != FORM:
@@ -280,17 +285,18 @@ def _checkpoints(connection: BlockingConnection, after: int | None = None) -> It
         yield CheckpointRow(size, *typed)
 
 
-def _merged(stored: Iterable[CheckpointRow], held: Sequence[Checkpoint]) -> Iterator[CheckpointRow | Checkpoint]:
-    """Both in order of size; at the same size the stored one first."""
-    waiting = list(held)
-    for row in stored:
-        while waiting and waiting[0].size < row.size:
-            yield waiting.pop(0)
-        yield row
-    yield from waiting
+def _differing(tree: Frontier, stop: Stop) -> list[Range]:
+    """The ranges of leaves on which `tree` is not what was signed; none where the stored subtree hashes are no use."""
+    try:
+        stored = Frontier.from_bytes(stop.size, stop.frontier or b"")
+    except ValueError:
+        return []
+    if stored.root() != stop.root:
+        return []
+    return [span for span, a, b in zip(stored.ranges(), stored.peaks, tree.peaks, strict=True) if a != b]
 
 
-def _size_of(stop: CheckpointRow | Checkpoint) -> int:
+def _size_of(stop: Stop) -> int:
     return stop.size
 
 

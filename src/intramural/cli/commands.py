@@ -12,6 +12,7 @@ import uvloop
 from cyclopts import App, Parameter
 
 from intramural import __version__
+from intramural.audit import public_key as log_key
 from intramural.audit import verify_database
 from intramural.cli.client import PAGE, Client, connected
 from intramural.cli.render import Out, size
@@ -462,13 +463,18 @@ def verify_log(*, held: Path | None = None, public_key: str | None = None, commo
 
     Needs no service. Exit status 1 if anything is wrong.
     """
-    root = common.config.data_dir
     verdict = verify_database(
-        root / "intramural.db",
-        public_key=public_key or _public_key(root),
-        held_checkpoint=None if held is None else held.read_text("utf-8"),
+        common.config.data_dir / "intramural.db",
+        public_key or _public_key(common.config),
+        [] if held is None else [held.read_text("utf-8")],
     )
-    record = {"ok": verdict.ok, "entries": verdict.size, "first_wrong": verdict.first_wrong, "reason": verdict.reason}
+    record = {
+        "ok": verdict.ok,
+        "entries": verdict.size,
+        "first_wrong": verdict.first_wrong,
+        "before": verdict.before,
+        "reason": verdict.reason,
+    }
     common.out.record(record, main="ok")
     if not verdict.ok:
         sys.exit(1)
@@ -477,15 +483,11 @@ def verify_log(*, held: Path | None = None, public_key: str | None = None, commo
 @audit.command(name="key")
 def print_key(*, common: Common = DEFAULT) -> None:
     """Print the log's public key in C2SP form, for whoever verifies it elsewhere."""
-    common.out.record({"public_key": _public_key(common.config.data_dir)}, main="public_key")
+    common.out.record({"public_key": _public_key(common.config)}, main="public_key")
 
 
-def _public_key(root: Path) -> str:
-    file = root / "secrets" / "audit.vkey"
-    try:
-        return file.read_text("utf-8").strip()
-    except FileNotFoundError:
-        raise Missing("no_log", f"There is no audit log in {root}.", "Check --data-dir.") from None
+def _public_key(config: settings.Config) -> str:
+    return log_key(config.data_dir / "secrets", config.audit.origin)
 
 
 @cli.command

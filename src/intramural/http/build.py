@@ -35,7 +35,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp)
     app.add_exception_handler(RequestValidationError, _on_bad_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
-    app.mount("/", page)
+    app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 
 
@@ -102,6 +102,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
     return _LOCAL_HOSTS | {config.host} | {host.lower() for host in config.allowed_hosts}
+
+
+class _Else:
+    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page."""
+
+    def __init__(self, page: ASGIApp) -> None:
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/intramural/")):
+            raise HTTPException(404)
+        await self._page(scope, receive, send)
 
 
 class HostGuard:

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from intramural.http.doors import Doors
-from intramural.metering import METRICS_CONTENT_TYPE
+from intramural.metering import Metrics
 
 
 def routes(doors: Doors) -> list[Route]:
@@ -21,7 +21,7 @@ def routes(doors: Doors) -> list[Route]:
     async def metrics(request: Request) -> Response:
         caller = await doors.identify(request)
         body = await doors.services.records.metrics(caller.actor)
-        return Response(body, media_type=METRICS_CONTENT_TYPE)
+        return Response(body, media_type=Metrics.content_type)
 
     return [
         Route("/healthz", healthz, methods=["GET"]),

@@ -8,7 +8,7 @@ from intramural.http.openai import shapes
 
 _REF = "#/components/schemas/{name}"
 _ERROR = {"description": "An error in OpenAI's shape, with a hint."}
-_SECURITY = [{"bearer": []}, {"session": []}]
+_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
 _BODIES: dict[str, tuple[type, str]] = {
     "/v1/chat/completions": (shapes.ChatIn, "Answer a conversation."),
     "/v1/completions": (shapes.CompletionIn, "Continue a text."),

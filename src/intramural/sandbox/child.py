@@ -63,7 +63,7 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
     if "landlock" not in without and abi < landlock.FLOOR_ABI:
         raise kernel.failed("landlock", f"the kernel offers ABI {abi}, the least is {landlock.FLOOR_ABI}")
     exceptions = _exceptions(launch, landlock) if abi else []
-    threads = os.listdir("/proc/self/task")
+    threads = list(Path("/proc/self/task").iterdir())
     if len(threads) != 1:
         raise kernel.failed("threads", f"there are {len(threads)} threads before confinement")
     layers = []

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from typing import Literal
 
-from intramural.sandbox.kernel import check, libc
+from intramural.sandbox.kernel import check, failed, libc
 from intramural.sandbox.syscalls import NUMBERS
 
 Profile = Literal["engine", "parser"]
@@ -23,7 +23,7 @@ Profile = Literal["engine", "parser"]
 #: Harmless whatever their arguments.
 _ALWAYS = (
     # files that are open already, and opening more (which ones is Landlock's business)
-    "read write readv writev pread64 preadv close close_range lseek fcntl flock fadvise64 readahead dup "
+    "read write readv writev pread64 preadv close close_range lseek flock fadvise64 readahead dup "
     "dup2 dup3 open openat fstat stat lstat newfstatat statx access faccessat faccessat2 readlink "
     "readlinkat getdents64 getcwd "
     # memory
@@ -33,8 +33,8 @@ _ALWAYS = (
     "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time pause restart_syscall "
     # signals to itself, threads
     "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack "
-    "futex futex_waitv futex_wait futex_wake futex_requeue set_robust_list get_robust_list rseq "
-    "set_tid_address sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_getscheduler "
+    "futex futex_waitv futex_wait futex_wake futex_requeue set_robust_list rseq "
+    "set_tid_address sched_yield sched_getaffinity sched_getparam sched_getscheduler "
     "sched_get_priority_max sched_get_priority_min getpriority getcpu "
     # what it may know of itself and the machine
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getpgrp getpgid getsid "
@@ -51,11 +51,13 @@ _CLONE_THREAD = 0x00010000
 _PR_SET_NAME = 15
 #: FIONBIO, FIONREAD, FIOCLEX, FIONCLEX
 _IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450)
+#: F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, the three locks, F_DUPFD_CLOEXEC. Never F_SETOWN and F_SETSIG: with them
+#: the kernel sends any signal to any process of the same user.
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
 
 _LD, _JEQ, _JGE, _AND, _RET = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR_AT, _ARCH_AT = 0, 4
-_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
 _SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 
@@ -84,7 +86,9 @@ def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
         "mprotect": _unless_bits(2, _PROT_EXEC),
         "clone": _if_bits(0, _CLONE_THREAD),
         "clone3": [(_RET, 0, 0, _ERRNO | errno.ENOSYS)],  # its flags are out of sight; the C library then uses clone
+        "fcntl": _if_equal(1, _FCNTLS),
         "tgkill": _if_equal(0, (pid,)),
+        "sched_setaffinity": _if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
         "prlimit64": _if_equal(0, (0, pid)),
         "ioctl": _if_equal(1, _IOCTLS),
         "prctl": _if_equal(0, (_PR_SET_NAME,)),
@@ -136,4 +140,6 @@ def install(profile: Profile, pid: int) -> None:
     packed = b"".join(struct.pack("<HBBI", *step) for step in steps)
     handle = _Program(len(steps), packed)
     call = _SECCOMP_CALL[machine]
-    check("seccomp", libc.syscall(call, _SECCOMP_SET_MODE_FILTER, _TSYNC, ctypes.byref(handle)))
+    unsynchronised = check("seccomp", libc.syscall(call, _SECCOMP_SET_MODE_FILTER, _TSYNC, ctypes.byref(handle)))
+    if unsynchronised:  # not an error number: the thread that could not be filtered, and then none is
+        raise failed("seccomp", f"thread {unsynchronised} could not be filtered")

@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from intramural.core import errors
@@ -20,8 +21,6 @@ _CHILD = Path(__file__).with_name("child.py")
 #: Users of workers when we are root: numbers nobody else is given, one per worker alive.
 _FIRST_UID, _UIDS = 61_000, 1_000
 _next_uid = itertools.count()
-#: A child has to have imported its module and confined itself within this time.
-_CONFINE_TIMEOUT_S = 60.0
 _ANSWER_LIMIT_BYTES = 32 * 2**20
 _LOG_BYTES = 32 * 2**10
 _ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
@@ -46,7 +45,7 @@ class Launch:
     `entry` is `module:function`; the module is imported whole before confinement, `function(arg, files)` is called
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
     the only place it may make a socket in. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named.
+    administrator has named. `confine_timeout_s`: for importing and confining.
     """
 
     profile: Profile
@@ -57,6 +56,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     without: frozenset[str] = frozenset()
+    confine_timeout_s: float = 60.0
 
 
 class Child:
@@ -122,7 +122,8 @@ class _Log:
 async def spawn(launch: Launch) -> Child:
     """Start a confined child; returns once it says it is confined, before its entry runs.
 
-    Raises Broken(`confinement_failed`) naming the layer, or Broken(`child_died`) when it ended before that.
+    Raises Broken(`confinement_failed`) naming the layer, or Broken(`child_died`) when it could not be started, ended
+    before that, or took too long over it.
     """
     child, answer = await _start(launch)
     answer.close()
@@ -155,7 +156,7 @@ class _Answer:
     """Our end of the pipe on which the child says what it has to say."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._pipe = os.fdopen(fd, "rb", buffering=0)
         self._reader: asyncio.StreamReader | None = None
         self._transport: asyncio.ReadTransport | None = None
 
@@ -164,7 +165,7 @@ class _Answer:
         if self._reader is None:
             reader = asyncio.StreamReader(limit=_ANSWER_LIMIT_BYTES)
             self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._fd, "rb", buffering=0)
+                lambda: asyncio.StreamReaderProtocol(reader), self._pipe
             )
             self._reader = reader
         try:
@@ -173,19 +174,45 @@ class _Answer:
             raise Untrusted("parser_too_much", "Inspection answered too much.", "Do not trust this file.") from None
 
     def close(self) -> None:
-        if self._transport is not None:
+        if self._transport is None:
+            self._pipe.close()
+        else:
             self._transport.close()
 
 
 async def _start(launch: Launch) -> tuple[Child, _Answer]:
+    uid = _FIRST_UID + next(_next_uid) % _UIDS if os.geteuid() == 0 and "uid" not in launch.without else None
     message_read, message_write = os.pipe()
     answer_read, answer_write = os.pipe()
     answer = _Answer(answer_read)
-    uid = _FIRST_UID + next(_next_uid) % _UIDS if os.geteuid() == 0 and "uid" not in launch.without else None
-    if uid is not None and launch.private_dir is not None:
-        os.chown(launch.private_dir, uid, uid)
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await _process(launch, uid, message_read, answer_write)
+    except BaseException:
+        os.close(message_write)
+        answer.close()
+        raise
+    finally:
+        os.close(message_read)
+        os.close(answer_write)
+    assert process.stdout is not None
+    child = Child(process, (), _Log(process.stdout))
+    try:
+        await asyncio.to_thread(_send, message_write, _message(launch, uid))
+        child.layers = await _confined(child, answer, launch.confine_timeout_s)
+    except BaseException:
+        child.kill()
+        await child.wait()
+        answer.close()
+        raise
+    return child, answer
+
+
+async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:
+    """The process, which waits for its launch message. Raises Broken(`child_died`)."""
+    try:
+        if uid is not None and launch.private_dir is not None:
+            os.chown(launch.private_dir, uid, uid)
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", str(_CHILD), str(message_read), str(answer_write)),
             stdin=DEVNULL,
             stdout=PIPE,
@@ -194,27 +221,24 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
             pass_fds=(message_read, answer_write, *launch.files.values()),
             start_new_session=True,
         )
-    finally:
-        os.close(message_read)
-        os.close(answer_write)
-    assert process.stdout is not None
-    log = _Log(process.stdout)
-    await asyncio.to_thread(_send, message_write, _message(launch, uid))
-    child = Child(process, (), log)
+    except (OSError, ValueError, SubprocessError) as error:  # a descriptor that is closed, a limit that is reached
+        raise Broken("child_died", "A worker could not be started.", str(error)) from None
+
+
+async def _confined(child: Child, answer: _Answer, timeout_s: float) -> tuple[str, ...]:
+    """The layers the child says it is behind. Raises what it says went wrong, or Broken(`child_died`)."""
     try:
-        said = json.loads(await asyncio.wait_for(answer.line(), _CONFINE_TIMEOUT_S) or b"{}")
-        if "error" in said:
-            raise _error(said["error"])
-        if "layers" not in said:
-            await child.wait()
-            raise Broken("child_died", "A worker ended before it was confined.", child.log_tail()[-500:])
-    except BaseException:
-        child.kill()
+        said = json.loads(await asyncio.wait_for(answer.line(), timeout_s) or b"{}")
+    except TimeoutError:
+        raise Broken(
+            "child_died", f"A worker was not confined within {timeout_s:g} seconds.", child.log_tail()[-500:]
+        ) from None
+    if "error" in said:
+        raise _error(said["error"])
+    if "layers" not in said:
         await child.wait()
-        answer.close()
-        raise
-    child.layers = tuple(said["layers"])
-    return child, answer
+        raise Broken("child_died", "A worker ended before it was confined.", child.log_tail()[-500:])
+    return tuple(said["layers"])
 
 
 def _message(launch: Launch, uid: int | None) -> bytes:
@@ -243,10 +267,17 @@ def _send(fd: int, message: bytes) -> None:
 
 
 def _result(line: bytes) -> Any:
-    said = json.loads(line)
-    if "error" in said:
-        raise _error(said["error"])
-    return said["result"]
+    """What a parser answered; it may be in the hands of what it parsed, and answer anything at all."""
+    try:
+        said = json.loads(line)
+        if "error" not in said:
+            return said["result"]
+        error = _error(said["error"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Untrusted(
+            "parser_died", "Inspection of the file answered what makes no sense.", "Do not trust this file."
+        ) from None
+    raise error
 
 
 def _error(said: Mapping[str, Any]) -> IntramuralError:
@@ -256,5 +287,6 @@ def _error(said: Mapping[str, Any]) -> IntramuralError:
         kind, errors.Throttled | errors.Unavailable
     ):
         kind = Broken
-    error: IntramuralError = kind(said["code"], said["message"], said["hint"], param=said["param"])
+    param = None if said["param"] is None else str(said["param"])
+    error: IntramuralError = kind(str(said["code"]), str(said["message"]), str(said["hint"]), param=param)
     return error

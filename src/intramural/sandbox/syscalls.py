@@ -1,4 +1,4 @@
-"""System call numbers, from the kernel's own tables (asm/unistd_64.h; asm-generic/unistd.h). None: it has no such call."""
+"""System call numbers, from the kernel's own tables (asm/unistd_64.h, asm-generic/unistd.h). None: no such call."""
 
 from collections.abc import Mapping
 
@@ -72,7 +72,6 @@ NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "futex_wake": (454, 454),
     "futex_requeue": (456, 456),
     "set_robust_list": (273, 99),
-    "get_robust_list": (274, 100),
     "rseq": (334, 293),
     "set_tid_address": (218, 96),
     "sched_yield": (24, 124),

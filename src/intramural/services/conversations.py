@@ -69,7 +69,7 @@ class Conversations:
         await self._gate.require(actor, Action.CHATS_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
             await self._chats.delete(actor.person_id, chat_id, connection=connection)
-            await record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
+            record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
 
     async def ask(
         self,

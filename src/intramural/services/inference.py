@@ -8,15 +8,17 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from intramural.access import Action
-from intramural.audit import AuditLog, Event, commitment
+from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Embeddings, Finished, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.library import Manifest
-from intramural.metering import Meter, Metrics, UsageRow
+from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
+from intramural.metering import Outcome as Ending
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 from intramural.serving import Pool, Stream
@@ -31,10 +33,10 @@ class _Run:
     actor: Actor
     manifest: Manifest
     request_id: str
-    dialect: str
-    operation: str
+    dialect: Dialect
+    operation: Operation
     began_s: float
-    outcome: str = "failed"
+    outcome: Ending = "failed"
     error_code: str | None = None
     first_s: float | None = None
     reasons: list[str] = field(default_factory=list)
@@ -60,8 +62,8 @@ class Inference:
         self,
         actor: Actor,
         request: ChatRequest,
-        dialect: str,
-        operation: str,
+        dialect: Dialect,
+        operation: Operation,
         *,
         on_wait: WaitNote | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
@@ -103,7 +105,7 @@ class Inference:
         actor: Actor,
         model: str,
         inputs: Sequence[str | tuple[int, ...]],
-        dialect: str,
+        dialect: Dialect,
         request_id: str,
     ) -> Embeddings:
         """One vector per input. Errors as for `answer`."""
@@ -146,31 +148,34 @@ class Inference:
             run.reasons.append(event.reason)
 
     async def _record_asked(self, run: _Run, request: ChatRequest) -> None:
-        text = _asked_text(request)
-        facts: dict[str, str | int] = {
+        facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
             "weights": run.manifest.weights.digest,
             "messages": len(request.messages),
             "tools": len(request.tools),
         }
-        facts |= commitment("prompt", text, self._clock, keep_text=self._audit.keeps_text)
         await self._audit.record(
-            Event.CHAT_ASKED, run.actor, target=f"model:{run.manifest.name}", request_id=run.request_id, facts=facts
+            Event.CHAT_ASKED,
+            run.actor,
+            target=f"model:{run.manifest.name}",
+            request_id=run.request_id,
+            facts=facts,
+            texts={"prompt": _asked_text(request)},
         )
 
-    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[None]) -> None:
+    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
         await stream.aclose()
         await self._settled(run, stream.usage, stream.waited_ms, asked)
 
-    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[None]) -> None:
+    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
         """Write the ending, even when the caller is being cancelled: the task outlives it."""
         task = asyncio.ensure_future(self._settle(run, usage, waited_ms, asked))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
 
-    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[None]) -> None:
+    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
         await asked
         row = UsageRow(
             request_id=run.request_id,
@@ -189,7 +194,7 @@ class Inference:
             completion_ms=usage.completion_ms,
             waited_ms=waited_ms,
         )
-        facts: dict[str, str | int | float | list[str] | None] = {
+        facts: dict[str, Fact] = {
             "weights": row.weights_digest,
             "prompt_tokens": row.prompt_tokens,
             "completion_tokens": row.completion_tokens,
@@ -199,8 +204,6 @@ class Inference:
             "took_ms": round((self._clock.monotonic_s() - run.began_s) * 1000),
         }
         embedding = run.operation == "embedding"
-        if not embedding:
-            facts |= commitment("answer", "".join(run.said), self._clock, keep_text=self._audit.keeps_text)
         await self._audit.record(
             Event.EMBEDDING_ANSWERED if embedding else Event.CHAT_ANSWERED,
             run.actor,
@@ -208,10 +211,12 @@ class Inference:
             outcome=run.outcome,
             request_id=run.request_id,
             facts=facts,
-            alongside=lambda connection: self._meter.record(row, connection=connection),
+            texts={} if embedding else {"answer": "".join(run.said)},
+            beside=(Beside(*self._meter.insertion(row)),),
         )
-        first_s = None if run.first_s is None else run.first_s - run.began_s
-        self._metrics.answered(row, first_token_s=first_s)
+        self._metrics.request_ended(row)
+        if run.first_s is not None:
+            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
 
 
 def _asked_text(request: ChatRequest) -> str:

@@ -36,7 +36,7 @@ class KeyDesk:
         async with self._audit.transaction() as (connection, record):
             key, secret = await self._keys.create(connection, person_id, name, scopes, models, expires_ms)
             facts = {"scopes": sorted(scopes), "models": None if models is None else sorted(models)}
-            await record(Event.KEY_CREATED, actor, target=f"key:{key.id}", facts=facts)
+            record(Event.KEY_CREATED, actor, target=f"key:{key.id}", facts=facts)
         return key, secret
 
     async def revoke(self, actor: Actor, key_id: str) -> None:
@@ -49,4 +49,4 @@ class KeyDesk:
         await self._gate.require(actor, Action.KEYS_REVOKE, target=f"key:{key_id}", owner_id=key.person_id)
         async with self._audit.transaction() as (connection, record):
             await self._keys.revoke(connection, key_id)
-            await record(Event.KEY_REVOKED, actor, target=f"key:{key_id}")
+            record(Event.KEY_REVOKED, actor, target=f"key:{key_id}")

@@ -4,16 +4,17 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Misasked, Untrusted
-from intramural.library import STARTER_NAME, Library, Manifest, PullState, plan, source_from
+from intramural.core.errors import IntramuralError, Untrusted
+from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
 from intramural.services.gate import Gate
-from intramural.serving import ModelToServe, Pool, PoolStatus, WorkerStatus
+from intramural.serving import ModelToServe, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
 
@@ -39,6 +40,7 @@ class Models:
         audit: AuditLog,
         db: Database,
         *,
+        wheels: Path,
         slots: int,
         context_tokens: int,
     ) -> None:
@@ -47,6 +49,7 @@ class Models:
         self._pool = pool
         self._audit = audit
         self._db = db
+        self._wheels = wheels
         self._slots = slots
         self._context_tokens = context_tokens
 
@@ -67,6 +70,7 @@ class Models:
             open_weights=lambda: self._open_weights(manifest, actor),
             plan=fitted,
             template=manifest.template,
+            pooling=_pooling(manifest),
         )
 
     async def _open_weights(self, manifest: Manifest, actor: Actor) -> int:
@@ -107,8 +111,9 @@ class Models:
         return self._view(manifest, self._pool.status())
 
     def _view(self, manifest: Manifest, status: PoolStatus) -> ModelView:
-        worker = next((w for w in status.workers if w.name == manifest.name), None)
-        return ModelView(manifest, manifest.name == STARTER_NAME, manifest.name in status.pinned, worker)
+        return ModelView(
+            manifest, manifest.name == STARTER.name, manifest.name in status.pinned, _worker(status, manifest.name)
+        )
 
     def _may_use(self, actor: Actor, name: str) -> bool:
         return decide(actor, Action.MODELS_READ, target=name).allowed
@@ -142,14 +147,15 @@ class Models:
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
             if pinned:
                 await connection.execute(insert(model_settings).values(name=name, pinned=True))
-            await record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
+            record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
         self._pool.pin(name, pinned)
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
         await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
         manifest = self._library.get(name)
-        await self._pool.unload(name)
+        if _worker(self._pool.status(), name):
+            await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.weights.digest})
         await asyncio.to_thread(self._library.remove, name)
 
@@ -158,7 +164,7 @@ class Models:
     ) -> AsyncGenerator[PullState | Manifest, None]:
         """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
         await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
-        source = source_from(source_text)
+        source = parse_source(source_text, self._wheels)
         await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
         progress: asyncio.Queue[PullState | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))
@@ -215,8 +221,14 @@ class Models:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
-def known_source(text: str) -> None:
-    """Raise Misasked unless `text` names a source (used to answer before a stream begins)."""
-    if ":" not in text:
-        raise Misasked("bad_source", f"{text!r} names no source.", "Write `package:PATH.whl` or `file:PATH.gguf`.")
-    source_from(text)
+def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
+    return next((worker for worker in status.workers if worker.name == name), None)
+
+
+def _pooling(manifest: Manifest) -> Pooling:
+    """How the model's vectors are made: what its file says, else the last token, which has seen the whole text."""
+    match manifest.pooling:
+        case "mean" | "cls" as known:
+            return known
+        case _:
+            return "last"

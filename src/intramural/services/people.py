@@ -23,7 +23,7 @@ class PeopleDesk:
         hashed = await self._people.hash_new(username, password)
         async with self._audit.transaction() as (connection, record):
             person = await self._people.create(connection, username, hashed, role)
-            await record(Event.PERSON_CREATED, actor, target=f"person:{person.id}", facts={"role": role})
+            record(Event.PERSON_CREATED, actor, target=f"person:{person.id}", facts={"role": role})
         return person
 
     async def change(
@@ -38,10 +38,10 @@ class PeopleDesk:
             if role is not None or disabled is not None:
                 await self._people.change(connection, person_id, role=role, disabled=disabled)
                 event = Event.PERSON_DISABLED if disabled else Event.PERSON_CHANGED
-                await record(event, actor, target=target, facts={"role": role, "disabled": disabled})
+                record(event, actor, target=target, facts={"role": role, "disabled": disabled})
             if hashed is not None:
                 await self._people.set_password(connection, person_id, hashed)
-                await record(Event.PASSWORD_CHANGED, actor, target=target)
+                record(Event.PASSWORD_CHANGED, actor, target=target)
         return await self._people.get(person_id)
 
     async def remove(self, actor: Actor, person_id: str) -> None:
@@ -49,4 +49,4 @@ class PeopleDesk:
         await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}")
         async with self._audit.transaction() as (connection, record):
             await self._people.remove(connection, person_id)
-            await record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
+            record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")

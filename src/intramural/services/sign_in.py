@@ -39,7 +39,7 @@ class SignIn:
         async with self._audit.transaction() as (connection, record):
             proven = await self._setup.complete(connection, token, username, hashed)
             secret, session = await self._sessions.open(connection, proven, user_agent)
-            await record(Event.SETUP_COMPLETED, SYSTEM, target=f"person:{proven.person.id}")
+            record(Event.SETUP_COMPLETED, SYSTEM, target=f"person:{proven.person.id}")
         return Seat(secret, session, proven)
 
     async def sign_in(self, username: str, password: str, address: str, user_agent: str) -> Seat:
@@ -48,14 +48,14 @@ class SignIn:
         async with self._audit.transaction() as (connection, record):
             secret, session = await self._sessions.open(connection, proven, user_agent)
             facts = {"session": session.id}
-            await record(Event.LOGIN_SUCCEEDED, SYSTEM, target=f"person:{proven.person.id}", facts=facts)
+            record(Event.LOGIN_SUCCEEDED, SYSTEM, target=f"person:{proven.person.id}", facts=facts)
         return Seat(secret, session, proven)
 
     async def sign_out(self, actor: Actor, session_id: str) -> None:
         """End this session."""
         async with self._audit.transaction() as (connection, record):
             await self._sessions.close(connection, session_id, actor.person_id)
-            await record(Event.LOGOUT, actor, target=f"session:{session_id}")
+            record(Event.LOGOUT, actor, target=f"session:{session_id}")
 
     async def change_password(self, actor: Actor, old: str, new: str, address: str, user_agent: str) -> Seat:
         """Change one's own password. Every session ends; the one returned takes their place here."""
@@ -67,7 +67,7 @@ class SignIn:
         async with self._audit.transaction() as (connection, record):
             proven = await self._people.set_password(connection, actor.person_id, hashed)
             secret, session = await self._sessions.open(connection, proven, user_agent)
-            await record(Event.PASSWORD_CHANGED, actor, target=f"person:{actor.person_id}")
+            record(Event.PASSWORD_CHANGED, actor, target=f"person:{actor.person_id}")
         return Seat(secret, session, proven)
 
     async def sessions(self, actor: Actor) -> list[Session]:
@@ -80,7 +80,7 @@ class SignIn:
         await self._gate.require(actor, Action.ME_CLOSE_SESSION, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
             await self._sessions.close(connection, session_id, actor.person_id)
-            await record(Event.SESSION_REVOKED, actor, target=f"session:{session_id}")
+            record(Event.SESSION_REVOKED, actor, target=f"session:{session_id}")
 
     async def _authenticate(self, username: str, password: str, address: str) -> Proven:
         try:

@@ -11,7 +11,7 @@ sides of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
-from intramural.serving.model import ModelToServe, Plan, ServingPlan
+from intramural.serving.model import ModelToServe, Plan, Pooling, ServingPlan
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "Pool",
     "PoolStatus",
+    "Pooling",
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",

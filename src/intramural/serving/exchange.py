@@ -6,6 +6,7 @@ anything behind. Written on `asyncio.Protocol` and `httptools` directly: this is
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import httptools
 
@@ -130,8 +131,7 @@ class Exchange(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -121,12 +121,15 @@ def echoed(asked: ChatRequest) -> str:
 
 def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...], ...]:
     """`prompt` and `input`: a text, texts, token ids or lists of token ids, as a tuple of single inputs."""
+    single: tuple[str | tuple[int, ...], ...]
     if isinstance(given, str):
-        single: tuple[str | tuple[int, ...], ...] = (given,)
-    elif given and isinstance(given[0], int):
-        single = (tuple(given),)
-    else:
+        single = (given,)
+    elif given and all(isinstance(each, int) for each in given):
+        single = (tuple(int(token) for token in given),)
+    elif all(isinstance(each, str) for each in given) or all(isinstance(each, list) for each in given):
         single = tuple(each if isinstance(each, str) else tuple(each) for each in given)
+    else:
+        raise _bad(name, f"`{name}` mixes texts and token ids.", "Send one kind.")
     if not 1 <= len(single) <= MAX_INPUTS:
         raise _bad(name, f"`{name}` has {len(single)} entries.", f"Send 1 to {MAX_INPUTS}.")
     for each in single:

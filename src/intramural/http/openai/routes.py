@@ -15,8 +15,9 @@ from intramural.http import bodies, sse
 from intramural.http.doors import Doors
 from intramural.http.errors import openai_body, openai_response
 from intramural.http.openai import parse, shapes, write
+from intramural.metering import Dialect
 
-DIALECT = "openai"
+DIALECT: Dialect = "openai"
 _DONE = b"data: [DONE]\n\n"
 
 

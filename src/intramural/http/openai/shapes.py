@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 Json = Any
+#: A text, texts, token ids or lists of token ids; `parse.inputs` refuses mixtures.
+Inputs = str | list[str | int | list[int]]
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=False):
@@ -128,7 +130,7 @@ class ChatIn(msgspec.Struct, forbid_unknown_fields=True):
 
 class CompletionIn(msgspec.Struct, forbid_unknown_fields=True):
     model: str
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: Inputs
     echo: bool | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
@@ -149,7 +151,7 @@ class CompletionIn(msgspec.Struct, forbid_unknown_fields=True):
 
 class EmbeddingIn(msgspec.Struct, forbid_unknown_fields=True):
     model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    input: Inputs
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     user: str | None = None

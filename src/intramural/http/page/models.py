@@ -103,7 +103,9 @@ def router(doors: Doors) -> APIRouter:
                 reasons=list(posture.reasons),
                 kernel=posture.kernel,
             ),
-            suggestion=view.suggestion and shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
+            suggestion=None
+            if view.suggestion is None
+            else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
         )
 
@@ -126,8 +128,9 @@ def _view(view: ModelView) -> shapes.ModelOut:
         is_starter=view.is_starter,
         state=worker.state if worker else "stopped",
         pinned=view.pinned,
-        worker=worker
-        and shapes.WorkerOut(
+        worker=None
+        if worker is None
+        else shapes.WorkerOut(
             pid=worker.pid,
             planned_bytes=worker.memory_bytes,
             rss_bytes=worker.rss_bytes,
@@ -161,7 +164,7 @@ def _pull_line(state: PullState | Manifest) -> dict[str, Any]:
             "total_bytes": state.weights.size_bytes,
             "model": state.name,
         }
-    return {"state": state.state, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes}
+    return {"state": state.step.value, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes or 0}
 
 
 async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from intramural.audit import Entry, parse_checkpoint
+from intramural.audit import Entry
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 
@@ -27,12 +27,9 @@ def router(doors: Doors) -> APIRouter:
         """Entries of the audit log, newest first. Reading it is an event too."""
         caller = await doors.identify(request)
         found = await records.entries(caller.actor, before=before, limit=limit, event=event, actor_id=actor)
-        note = records.checkpoint()
-        checkpoint = parse_checkpoint(note)
+        size, note = records.checkpoint()
         return shapes.AuditPage(
-            entries=[_entry(each) for each in found],
-            size=checkpoint.size,
-            checkpoint=shapes.CheckpointOut(size=checkpoint.size, time_ms=found[0].time_ms if found else 0, note=note),
+            entries=[_entry(each) for each in found], size=size, checkpoint=shapes.CheckpointOut(size=size, note=note)
         )
 
     @api.post("/audit/verify")
@@ -45,6 +42,7 @@ def router(doors: Doors) -> APIRouter:
             ok=verdict.ok,
             size=verdict.size,
             first_wrong=verdict.first_wrong,
+            before=verdict.before,
             reason=verdict.reason,
             took_ms=(doors.clock.monotonic_s() - began_s) * 1000,
         )
@@ -82,7 +80,7 @@ def _entry(entry: Entry) -> shapes.EntryOut:
         position=entry.position,
         time_ms=entry.time_ms,
         event=entry.event,
-        actor=shapes.ActorOut(kind=entry.actor_kind, id=entry.actor_id, username=entry.username),
+        actor=shapes.ActorOut(kind=entry.actor_kind, id=entry.actor_id, username=entry.username or entry.actor_id),
         target=entry.target,
         outcome=entry.outcome,
         request_id=entry.request_id,

@@ -227,20 +227,20 @@ class EntryOut(BaseModel):
 
 class CheckpointOut(BaseModel):
     size: int
-    time_ms: int
     note: str
 
 
 class AuditPage(BaseModel):
     entries: list[EntryOut]
     size: int
-    checkpoint: CheckpointOut | None
+    checkpoint: CheckpointOut
 
 
 class VerdictOut(BaseModel):
     ok: bool
     size: int
     first_wrong: int | None
+    before: int | None
     reason: str
     took_ms: float
 

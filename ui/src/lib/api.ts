@@ -1,0 +1,135 @@
+/** Speaks to the server this page came from, and to nobody else. */
+
+import type { ErrorBody } from "./types";
+import { words } from "./words";
+
+/** What the server (or the network) said no with. `hint` says what to try. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly hint: string = "",
+    readonly param: string | null = null,
+    readonly retryAfterS: number | null = null,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+
+  /** True for what may go well when it is simply tried again. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Builds the error of a body in the API's shape, or in OpenAI's (which has no hint); tolerant of anything else. */
+export function errorOf(status: number, body: unknown, retryAfter: string | null = null): ApiError {
+  const given = (body as { error?: ErrorBody } | null)?.error;
+  const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
+  const after = Number.isFinite(seconds) ? seconds : null;
+  if (!given || typeof given !== "object")
+    return new ApiError(
+      status,
+      `http_${status}`,
+      words.errors.unexpected(status),
+      words.errors.unexpectedHint,
+      null,
+      after,
+    );
+  return new ApiError(
+    status,
+    String(given.code ?? `http_${status}`),
+    String(given.message || words.errors.unexpected(status)),
+    String(given.hint ?? (after === null ? "" : words.errors.retryAfter(after))),
+    given.param ?? null,
+    after,
+  );
+}
+
+/** Any thrown thing as an ApiError; a fetch that never reached the server says so. */
+export function asApiError(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown;
+  return new ApiError(0, "network", words.errors.network, words.errors.networkHint);
+}
+
+export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === "AbortError";
+
+type Query = Record<string, string | number | boolean | null | undefined>;
+
+const SAFE = new Set(["GET", "HEAD"]);
+
+export class Api {
+  csrf = "";
+  /** Called when the server no longer knows this session. */
+  onSignedOut: () => void = () => {};
+
+  constructor(
+    private readonly base = "./intramural/v1",
+    private readonly send: typeof fetch = (...args) => fetch(...args),
+  ) {}
+
+  get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
+    this.#json<T>("GET", path + queryText(query), undefined, signal);
+  post = <T>(path: string, body?: unknown) => this.#json<T>("POST", path, body ?? {});
+  patch = <T>(path: string, body: unknown) => this.#json<T>("PATCH", path, body);
+  remove = (path: string) => this.#json<void>("DELETE", path);
+
+  /** Posts and hands back the open response, for streams. Raises ApiError unless the answer is a 2xx with a body. */
+  async stream(path: string, body: unknown, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#fetch("POST", path, body, signal);
+    if (response.body === null) throw errorOf(response.status, null);
+    return response.body;
+  }
+
+  async #json<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    const response = await this.#fetch(method, path, body, signal);
+    if (response.status === 204) return undefined as T;
+    try {
+      return (await response.json()) as T;
+    } catch (thrown) {
+      if (isAbort(thrown)) throw thrown;
+      throw errorOf(response.status, null);
+    }
+  }
+
+  async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { Accept: "application/json, text/event-stream" };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (!SAFE.has(method) && this.csrf !== "") headers["X-CSRF-Token"] = this.csrf;
+    const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    if (signal !== undefined) init.signal = signal;
+    const address = path.startsWith("/v1/")
+      ? `${this.base.replace("intramural/v1", "v1")}${path.slice(3)}`
+      : this.base + path;
+    let response: Response;
+    try {
+      response = await this.send(address, init);
+    } catch (thrown) {
+      if (isAbort(thrown)) throw thrown;
+      throw asApiError(thrown);
+    }
+    if (response.ok) return response;
+    const error = errorOf(
+      response.status,
+      await response.json().catch(() => null),
+      response.headers.get("Retry-After"),
+    );
+    if (error.status === 401 && path !== "/login") this.onSignedOut();
+    throw error;
+  }
+}
+
+function queryText(query: Query | undefined): string {
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {}))
+    if (value !== null && value !== undefined && value !== "") given.set(name, String(value));
+  const text = given.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+/** A path segment from a name that may hold anything. */
+export const segment = (name: string): string => encodeURIComponent(name);
+
+export const api = new Api();
