@@ -1,6 +1,6 @@
 """A stand-in engine: a real process that speaks the engine's HTTP on a Unix socket, and misbehaves on request.
 
-    python -m fakes.engine SOCKET [--die-after-tokens N] [--stall-after-tokens N] [--garbage WHERE] [--slow-start S]
+    python -m tests.fakes.engine SOCKET [--die-after-tokens N] [--stall-after-tokens N] [--garbage WHERE] [--slow-start S]
                                   [--hang-at-start] [--die-at-start] [--ignore-sigterm] [--tokens-per-s R] [--slots N]
                                   [--context N] [--answer TEXT]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from intramural.serving import Compute, ModelToServe, WorkerProcess
 from intramural.serving.sandboxed import engine_arg
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _REAL = (
     "import json, sys; from intramural.serving.engine import serve; "
     "serve(json.loads(sys.argv[1]), {'weights': int(sys.argv[2])})"
@@ -60,7 +60,7 @@ class PlainSpawner:
     per_start: Sequence[Sequence[str]] = ((),)
     started: list[str] = field(default_factory=list)
     processes: list[PlainProcess] = field(default_factory=list)
-    logs: list[Path] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
 
     async def start(self, model: ModelToServe, compute: Compute) -> WorkerProcess:
         home = Path(tempfile.mkdtemp(prefix="im-"))
@@ -75,17 +75,18 @@ class PlainSpawner:
             else:
                 knobs = self.per_start[min(number, len(self.per_start) - 1)]
                 plan = ("--slots", str(model.plan.slots), "--context", str(model.plan.context_tokens))
-                command = [sys.executable, "-m", "fakes.engine", str(socket), *plan, *knobs]
+                command = [sys.executable, "-m", "tests.fakes.engine", str(socket), *plan, *knobs]
             with log.open("wb") as output:
                 process = await asyncio.create_subprocess_exec(
                     *command,
                     stdout=output,
                     stderr=output,
                     pass_fds=(weights,),
-                    env={**os.environ, **compute.env, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+                    env={**os.environ, **compute.env, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
                 )
         finally:
             os.close(weights)
         plain = PlainProcess(process, log)
         self.processes.append(plain)
-        return WorkerProcess(plain, socket, lambda: shutil.rmtree(home))
+        self.workers.append(WorkerProcess(plain, socket, lambda: shutil.rmtree(home)))
+        return self.workers[-1]

@@ -36,7 +36,7 @@ class Lease(Protocol):
         """One request. Raises Broken if the worker is gone."""
         ...
 
-    def blame(self, error: IntramuralError) -> IntramuralError:
+    async def blame(self, error: IntramuralError) -> IntramuralError:
         """What to tell the client when `error` came up: why the worker was ended, if it was."""
         ...
 
@@ -196,7 +196,7 @@ class Stream(AsyncIterator[ChatEvent]):
                     return
             reader.end()
         except IntramuralError as error:
-            raise lease.blame(error) from error
+            raise await lease.blame(error) from error
         finally:
             if exchange is not None:
                 exchange.close()

@@ -44,7 +44,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
-from intramural.serving.worker import Spawner, WorkerProcess, misbehaving
+from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,7 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
+        self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -181,7 +182,7 @@ class Pool:
             for text in inputs:
                 answer = await lease.whole("/v1/embeddings", {"input": text}, _EmbeddingBody)
                 if len(answer.data) != 1:
-                    raise lease.blame(worker_garbage("embeddings nobody asked for"))
+                    raise await lease.blame(worker_garbage("embeddings nobody asked for"))
                 vectors.append(tuple(answer.data[0].embedding))
                 prompt_tokens += answer.usage.prompt_tokens
         return Embeddings(tuple(vectors), prompt_tokens)
@@ -209,8 +210,10 @@ class Pool:
 
         True: it is gone, or was not there. False: it is still writing answers, takes no more, and goes after them.
         """
+        self._catch_up()
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
         self._post(UnloadAsked(self._now(), name))
+        self._catch_up()
         if any(worker.granted for worker in workers):
             return False
         tasks = [life.task for w in workers if (life := self._lives.get(w.id)) and life.task]
@@ -224,6 +227,7 @@ class Pool:
 
     def status(self) -> PoolStatus:
         """What is loaded and who waits, now."""
+        self._catch_up()
         state, now_s = self._state, self._now()
         workers = []
         for worker in state.workers.values():
@@ -290,10 +294,22 @@ class Pool:
     async def _run(self) -> None:
         while True:
             fact = await self._facts.get()
+            self._handle(fact)
+
+    def _handle(self, fact: Event) -> None:
+        self._handling = True
+        try:
             self._state, effects = step(self._state, fact)
             for effect in effects:
                 self._do(effect)
             self._set_timer()
+        finally:
+            self._handling = False
+
+    def _catch_up(self) -> None:
+        """Handle what has been posted, here and now: so that whoever asks after acting sees what came of it."""
+        while not self._handling and not self._facts.empty():
+            self._handle(self._facts.get_nowait())
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -414,15 +430,14 @@ class _Lease:
                 raise refusal(status, answer)
             return _decode(answer, shape)
         except IntramuralError as error:
-            raise self.blame(error) from error
+            raise await self.blame(error) from error
         finally:
             if exchange is not None:
                 exchange.close()
 
-    def blame(self, error: IntramuralError) -> IntramuralError:
-        if misbehaving(error):
+    async def blame(self, error: IntramuralError) -> IntramuralError:
+        if await self._worker.is_lost(error):
             self._pool.misbehaved(self._number, error)
-            return error
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error

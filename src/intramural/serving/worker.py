@@ -91,7 +91,7 @@ class WorkerProcess:
         try:
             return await exchange.status() == 200
         except Broken as error:
-            if error.code == "worker_died":
+            if error.code in ("worker_died", "worker_stalled"):
                 return False
             raise
         finally:
@@ -109,6 +109,18 @@ class WorkerProcess:
         finally:
             exchange.close()
 
+    async def is_lost(self, error: IntramuralError) -> bool:
+        """Whether `error`, which a request to this worker met, shows that no other request should go there.
+
+        A broken connection alone does not: it is asked for its health. That is known before the end of the process is, so
+        that the next request is not sent after a worker that is gone.
+        """
+        if error.code in ("worker_garbage", "worker_stalled"):
+            return True
+        if error.code != "worker_died":
+            return False
+        return not await self._healthy()
+
     def rss_bytes(self) -> int:
         """Resident memory of the process now, mapped weights included; 0 once it is gone."""
         try:
@@ -123,8 +135,3 @@ class WorkerProcess:
             await self.process.stop(grace_s)
         finally:
             self.clear()
-
-
-def misbehaving(error: IntramuralError) -> bool:
-    """Whether an error shows that the worker itself cannot be relied on any more."""
-    return error.code in ("worker_garbage", "worker_stalled")
