@@ -3,6 +3,7 @@
 from intramural.access import Action, People, Person
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Role
+from intramural.core.errors import Misasked
 from intramural.services.gate import Gate
 
 
@@ -31,6 +32,8 @@ class PeopleDesk:
     ) -> Person:
         """Change role, enabled state or password (whichever is given), all or nothing."""
         await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}")
+        if role is None and disabled is None and password is None:
+            raise Misasked("nothing_to_change", "The request changes nothing.", "Send a role, disabled or a password.")
         person = await self._people.get(person_id)
         hashed = None if password is None else await self._people.hash_new(person.username, password)
         target = f"person:{person_id}"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.spawner import PlainSpawner
+from tests.serving.pools import eventually, model, request, running
 
 from intramural.core.chat import ChatRequest, Delta, Finished, Message, ResponseFormat, Sampling, Usage
 from intramural.core.errors import Misasked
 from intramural.serving import ModelToServe, Pool
-from tests.fakes.spawner import PlainSpawner
-from tests.serving.pools import eventually, model, request, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
