@@ -78,7 +78,8 @@ def test_too_large_says_what_would_fit() -> None:
     ("memory_gib", "name"),
     [
         (1, None),
-        (3, "Qwen3 0.6B"),
+        (2, "Qwen3 0.6B"),
+        (3, "Qwen3 1.7B"),
         (8, "Qwen3 4B"),
         (16, "Gemma 4 12B"),
         (24, "Gemma 4 26B-A4B"),
