@@ -61,7 +61,10 @@ async def test_the_confined_reader_says_what_the_reader_says(
     [
         (GgufFile(magic=b"GGML"), "gguf_magic"),
         (GgufFile(tail=b"PK\x03\x04" * 16), "gguf_trailing_bytes"),
-        (GgufFile().set(Key("tokenizer.chat_template", 8, "{{ " + "(" * 9_000 + ")" * 9_000 + " }}")), "template_depth"),
+        (
+            GgufFile().set(Key("tokenizer.chat_template", 8, "{{ " + "(" * 9_000 + ")" * 9_000 + " }}")),
+            "template_depth",
+        ),
         (GgufFile().set(Key("tokenizer.chat_template", 8, "{{ m.__class__ }}")), "template_underscores"),
     ],
 )
