@@ -80,7 +80,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
-        await services.models.restore_pins()
+        await services.models.prepare()
         await services.conversations.mend()
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
