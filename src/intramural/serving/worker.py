@@ -112,8 +112,8 @@ class WorkerProcess:
     async def is_lost(self, error: IntramuralError) -> bool:
         """Whether `error`, which a request to this worker met, shows that no other request should go there.
 
-        A broken connection alone does not: it is asked for its health. That is known before the end of the process is, so
-        that the next request is not sent after a worker that is gone.
+        A broken connection alone does not: the worker is asked for its health. That is known sooner than the end of
+        the process, so that the next request is not sent after a worker that is gone.
         """
         if error.code in ("worker_garbage", "worker_stalled"):
             return True
