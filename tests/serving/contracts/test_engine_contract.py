@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-<<<<<<< HEAD
-=======
 import pytest_asyncio
->>>>>>> serving
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
 
