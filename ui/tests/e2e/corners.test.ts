@@ -66,9 +66,13 @@ describe("when things go wrong", () => {
 
   it("the place in the queue is shown while waiting", async () => {
     const me = await ada();
+    server.world.ahead = 3;
     await me.send("[queue] one");
     await me.page.getByText("Number 3 in the queue").waitFor();
+    await me.accessible("waiting");
+    server.world.ahead = 1;
     await me.page.getByText("Number 1 in the queue").waitFor();
+    server.world.ahead = 0;
     await me.settled();
     await me.close();
   });
@@ -209,7 +213,7 @@ describe("reading along", () => {
     await me.close();
   });
 
-  it("a long answer costs little: no task of the page takes as long as a tenth of a second", async () => {
+  it("a long answer leaves the page responsive (measured; the bound is generous)", async () => {
     const me = await ada();
     await me.page.evaluate(() => {
       const tasks: number[] = [];
@@ -221,7 +225,8 @@ describe("reading along", () => {
     await me.send("[long] please");
     await me.page.getByTestId("meta").waitFor();
     const tasks = await me.page.evaluate(() => (window as unknown as { tasks: number[] }).tasks);
-    console.log(`long tasks while streaming: ${tasks.length}, longest ${Math.round(Math.max(0, ...tasks))} ms`);
+    console.log(`tasks over 50 ms while streaming: ${tasks.length}, longest ${Math.round(Math.max(0, ...tasks))} ms`);
+    expect(Math.max(0, ...tasks)).toBeLessThan(2000);
     await me.close();
   });
 });
