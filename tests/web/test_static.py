@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
-from intramural.web import CONTENT_SECURITY_POLICY, Page, mount
+from intramural.web import CONTENT_SECURITY_POLICY, Page
 
 INDEX = b"<!doctype html><title>intramural</title>" + b" " * 500
 SCRIPT = b"export const answer = 42;\n" * 40
@@ -153,15 +150,3 @@ async def test_without_a_build_it_says_what_to_do_and_a_later_build_needs_no_res
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "index.html").write_bytes(INDEX)
     assert (await ask(page, "/")).body == INDEX
-
-
-async def test_mounted_it_takes_what_other_routes_leave(dist: Path) -> None:
-    async def health(_request: Any) -> PlainTextResponse:
-        return PlainTextResponse("ok")
-
-    app = Starlette(routes=[Route("/healthz", health)])
-    mount(app, dist)
-    assert (await ask(app, "/healthz")).body == b"ok"
-    assert (await ask(app, "/")).body == INDEX
-    assert (await ask(app, "/assets/index-Abc_1-2x.js")).body == SCRIPT
-    assert (await ask(app, "/missing")).status == 404

@@ -31,3 +31,6 @@ class Actor:
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")
+
+#: Whoever works on the machine itself, through the private socket in the data directory.
+CONSOLE = Actor("system", "console", "console", "administrator", frozenset(SCOPES), "console")

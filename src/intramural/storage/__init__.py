@@ -5,9 +5,9 @@ Promises: one `Database` with `reading()` and `writing()`; a `writing()` block t
 schema is brought up to date by Alembic migrations when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `migrations/`.
+Read in this order: `schema`, `database`, `migrate`, `migrations/`.
 """
 
-from intramural.storage.database import Connection, Database
+from intramural.storage.database import BlockingConnection, Connection, Database, reading_file
 
-__all__ = ["Connection", "Database"]
+__all__ = ["BlockingConnection", "Connection", "Database", "reading_file"]

@@ -1,29 +1,38 @@
 """Opening the database, one writer at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from sqlalchemy import Engine, create_engine, event
+import sqlalchemy
+from sqlalchemy import URL, Engine, create_engine, event, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 #: What `reading()` and `writing()` give: SQLAlchemy's connection, on which rooms run their own Core queries.
 Connection = AsyncConnection
+#: What `write()` and `reading_file()` give: the same, for code that runs on a thread of its own.
+BlockingConnection = sqlalchemy.Connection
+
+_Result = TypeVar("_Result")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
-_BUSY_TIMEOUT_S = 10.0
+_CONNECT_ARGS = {"timeout": 10.0}
 
 
 class Database:
     """An open database. Make one with `Database.open(path)`; close it with `close()`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, file: Path, engine: AsyncEngine, hot: Engine) -> None:
+        self.file = file
         self._engine = engine
+        self._hot = hot
+        self._hot_thread = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         # SQLite has one writer; asking for the lock here keeps the wait fair and out of the driver's busy loop.
         self._writer = asyncio.Lock()
 
@@ -32,14 +41,15 @@ class Database:
         """Open `file`, making it and its tables where they are missing."""
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, file)
-        engine = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": _BUSY_TIMEOUT_S})
+        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS)
         _configure(engine.sync_engine)
-        return cls(engine)
+        return cls(file, engine, _blocking_engine(file))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """A connection that sees one consistent state and writes nothing."""
         async with self._engine.connect() as connection:
+            await connection.exec_driver_sql("BEGIN")
             yield connection
 
     @asynccontextmanager
@@ -50,32 +60,99 @@ class Database:
             yield connection
             await connection.commit()
 
+    async def write(self, work: Callable[[BlockingConnection], _Result]) -> _Result:
+        """`writing()` for short hot work: `work` runs as one transaction on the writer's own thread.
+
+        Every statement in `writing()` costs several hops between threads (0.1 ms each); here the whole transaction
+        costs one. `work` must wait for nothing but the database. Returns what `work` returns, once it is durable.
+        """
+        async with self._writer:
+            return await asyncio.get_running_loop().run_in_executor(self._hot_thread, _transact, self._hot, work)
+
     async def close(self) -> None:
         """Wait for the writer, then close every connection."""
         async with self._writer:
+            self._hot_thread.shutdown()
+            self._hot.dispose()
             await self._engine.dispose()
+
+
+@contextmanager
+def reading_file(file: Path) -> Iterator[BlockingConnection]:
+    """A database file, opened by somebody who must not change it (blocking): one consistent state of it.
+
+    Works beside a running service. A file without a write-ahead log in a folder that cannot be written (a copy on
+    read-only media) is read as it lies. Raises sqlalchemy.exc.DatabaseError where `file` is no database.
+    """
+    lying = not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists()
+    options = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if lying else {})
+    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS)
+    event.listen(engine, "connect", _without_driver_transactions)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def migrate(file: Path) -> None:
     """Bring the tables of `file` up to date (blocking)."""
-    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": _BUSY_TIMEOUT_S})
-    _configure(engine)
+    engine = _blocking_engine(file)
     try:
-        config = AlembicConfig()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if _stored_revision(connection) == head_revision():
+                return
+            # Alembic takes longer to import than the database to open: only who needs it waits for it.
+            from intramural.storage.migrate import upgrade
+
+            upgrade(connection, _MIGRATIONS)
             connection.commit()
     finally:
         engine.dispose()
 
 
+def head_revision() -> str:
+    """The newest migration: their files are named `<revision>_<words>.py` and the revisions sort."""
+    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _stored_revision(connection: BlockingConnection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if revision is None else str(revision)
+
+
+def _transact(engine: Engine, work: Callable[[BlockingConnection], _Result]) -> _Result:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        result = work(connection)
+        connection.commit()
+        return result
+
+
+def _blocking_engine(file: Path) -> Engine:
+    engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS)
+    _configure(engine)
+    return engine
+
+
+def _url(driver: str, name: str, options: Mapping[str, str] | None = None) -> URL:
+    """Made of parts, not of text: folders may be called anything."""
+    return URL.create(driver, database=name, query=options or {})
+
+
+def _without_driver_transactions(connection: Any, _record: Any) -> None:
+    # The driver's own implicit BEGIN would start a deferred transaction; `writing()` begins an immediate one.
+    connection.isolation_level = None
+
+
 def _configure(engine: Engine) -> None:
+    event.listen(engine, "connect", _without_driver_transactions)
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
-        # The driver's own implicit BEGIN would start a deferred transaction; `writing()` begins an immediate one.
-        connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")

@@ -79,10 +79,13 @@ setup_tokens = Table(
 
 # audit ----------------------------------------------------------------------------------------------------------------
 
+#: SQLite keeps a table in the order of a key that is exactly INTEGER: appending and walking need no second tree.
+_Position = BigInteger().with_variant(Integer, "sqlite")
+
 audit_entries = Table(
     "audit_entries",
     metadata,
-    Column("position", BigInteger, primary_key=True, autoincrement=False),  # leaf index in the Merkle tree, from 0
+    Column("position", _Position, primary_key=True, autoincrement=False),  # leaf index in the Merkle tree, from 0
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("record", LargeBinary, nullable=False),  # the canonical bytes that were hashed
     # copies for searching only; the record is what counts
@@ -95,7 +98,7 @@ audit_entries = Table(
 audit_checkpoints = Table(
     "audit_checkpoints",
     metadata,
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", _Position, primary_key=True, autoincrement=False),
     Column("time_ms", BigInteger, nullable=False),
     Column("note", Text, nullable=False),  # C2SP signed note
     Column("frontier", LargeBinary, nullable=False),  # hashes of the perfect subtrees, largest first
@@ -131,6 +134,7 @@ chats = Table(
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
     Column("title", String, nullable=False),
+    Column("title_folded", String, nullable=False),  # casefold(): what search looks in
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),

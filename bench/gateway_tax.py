@@ -1,0 +1,126 @@
+"""The gateway next to the same engine spoken to directly on its socket: what a request pays for the way in.
+
+Pairs of requests, direct and through the gateway in alternating order, each with a prompt of its own (so that neither
+finds the other's in the engine's cache). First token: from sending the request to the first content. Per token: the
+mean gap between content events after the first, so the gateway's share is the difference. Auth, policy, the audit log
+(durable before the first byte) and the meter are on. 1 and 16 streams at once.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from tests.conftest import STARTER_WHEEL
+from tests.service import MODEL, Service
+
+from bench.table import show
+
+PAIRS = 60
+TOKENS = 48
+STREAMS = 16
+ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Timed:
+    first_ms: float
+    per_token_ms: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to the engine: how to connect, where to post, with which headers."""
+
+    address: str
+    headers: dict[str, str]
+    socket: Path | None
+
+    async def ask(self, session: aiohttp.ClientSession, nonce: int) -> Timed:
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": f"{nonce:06d} Tell me a story about a river and a mountain."}],
+            "max_tokens": TOKENS,
+            "temperature": 1,
+            "seed": nonce,
+            "stream": True,
+            "logit_bias": {"2": -100},  # never the end-of-turn token: every answer has the same length
+        }
+        began = time.perf_counter()
+        times = []
+        async with session.post(f"{self.address}/v1/chat/completions", json=body, headers=self.headers) as answer:
+            assert answer.status == 200, await answer.text()
+            async for line in answer.content:
+                if b'"content":"' in line:
+                    times.append(time.perf_counter())
+        per_token = (times[-1] - times[0]) / (len(times) - 1)
+        return Timed((times[0] - began) * 1000, per_token * 1000, len(times))
+
+    def session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.UnixConnector(str(self.socket), force_close=True) if self.socket else None
+        return aiohttp.ClientSession(connector=connector)
+
+
+async def measure(direct: Way, gateway: Way) -> list[list[str]]:
+    async with direct.session() as one, gateway.session() as two:
+        ways = [(direct, one), (gateway, two)]
+        nonce = 0
+        for way, session in ways * 3:  # warm up
+            await way.ask(session, nonce := nonce + 1)
+        single: dict[Way, list[Timed]] = {}
+        for pair in range(PAIRS):
+            for way, session in ways if pair % 2 else reversed(ways):
+                single.setdefault(id(way), []).append(await way.ask(session, nonce := nonce + 1))
+        rates: dict[int, list[float]] = {}
+        for round_ in range(ROUNDS):
+            for way, session in ways if round_ % 2 else reversed(ways):
+                began = time.perf_counter()
+                asked = [way.ask(session, nonce := nonce + 1) for _ in range(STREAMS)]
+                done = await asyncio.gather(*asked)
+                rates.setdefault(id(way), []).append(sum(t.tokens for t in done) / (time.perf_counter() - began))
+    return _rows(single[id(direct)], single[id(gateway)], rates[id(direct)], rates[id(gateway)])
+
+
+def _rows(direct: list[Timed], gateway: list[Timed], rate: list[float], rate_through: list[float]) -> list[list[str]]:
+    first = [b.first_ms - a.first_ms for a, b in zip(direct, gateway, strict=True)]
+    token = [(b.per_token_ms - a.per_token_ms) * 1000 for a, b in zip(direct, gateway, strict=True)]
+    one, through = (statistics.median(1000 / t.per_token_ms for t in each) for each in (direct, gateway))
+    many, many_through = statistics.median(rate), statistics.median(rate_through)
+    median = statistics.median
+    return [
+        ["first token, ms", f"{median(t.first_ms for t in direct):.1f}", f"{median(t.first_ms for t in gateway):.1f}",
+         f"{median(first):+.2f} ms", "≤ 1 ms"],
+        ["per token, ms", f"{median(t.per_token_ms for t in direct):.2f}",
+         f"{median(t.per_token_ms for t in gateway):.2f}", f"{median(token):+.0f} µs", "≤ 100 µs"],
+        ["tokens/s, 1 stream", f"{one:.1f}", f"{through:.1f}", f"{through / one:.3f}×", "≥ 0.98×"],
+        [f"tokens/s, {STREAMS} streams", f"{many:.1f}", f"{many_through:.1f}", f"{many_through / many:.3f}×", "≥ 1.0×"],
+    ]  # fmt: skip
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = Path(".cache/wheels").absolute() / STARTER_WHEEL
+        service = Service(Path(folder) / "data", wheel, {"INTRAMURAL_SERVING_QUEUE_LIMIT": "256"}).start()
+        try:
+            service.set_up()
+            service.wait_ready()
+            (socket,) = (service.data_dir / "run").rglob("*.sock")
+            direct = Way("http://engine", {}, socket)
+            gateway = Way(service.address, {"Authorization": f"Bearer {service.new_key()}"}, None)
+            rows = asyncio.run(measure(direct, gateway))
+        finally:
+            service.stop()
+    show(
+        "The gateway's tax",
+        f"{PAIRS} interleaved pairs, {TOKENS} tokens each, one engine thread; differences are medians of the pairs.",
+        ["", "engine's socket", "gateway", "difference", "aim"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

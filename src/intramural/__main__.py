@@ -1,0 +1,5 @@
+"""`python -m intramural`."""
+
+from intramural.cli import main
+
+main()

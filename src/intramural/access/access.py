@@ -1,0 +1,79 @@
+"""The whole room, put together."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+
+from intramural.access.changes import Changes
+from intramural.access.identify import Identify
+from intramural.access.keys import Keys
+from intramural.access.lately import Lately
+from intramural.access.passwords import Cost, Passwords
+from intramural.access.people import People
+from intramural.access.secret import Pepper
+from intramural.access.sessions import Sessions
+from intramural.access.setup import Setup
+from intramural.access.throttle import Throttle
+from intramural.core.clock import Clock
+from intramural.core.config import AccessConfig
+from intramural.storage import Database
+
+#: Between writing down when keys were used and sessions seen: seldom enough to cost nothing beside real commits.
+TEND_INTERVAL_S = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class Access:
+    """Made by `Access.open`; close it before the database."""
+
+    def __init__(
+        self, db: Database, pepper: Pepper, config: AccessConfig, clock: Clock, cost: Cost | None = None
+    ) -> None:
+        changes = Changes()
+        self._lately = Lately(db)
+        self._passwords = Passwords(config.hash_concurrency, cost=cost)
+        throttle = Throttle(config.login_attempts, config.login_window_s)
+        self.people = People(db, clock, self._passwords, throttle, changes)
+        self.keys = Keys(db, clock, pepper, changes, self._lately)
+        self.sessions = Sessions(db, clock, config, pepper, changes, self._lately)
+        self.setup = Setup(db, clock, pepper, self.people)
+        self.identify = Identify(db, clock, config, pepper, changes, self._lately)
+        self._tending: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, db: Database, secrets_dir: Path, config: AccessConfig, clock: Clock, *, cost: Cost | None = None
+    ) -> "Access":
+        """Open the room: read or make the pepper, begin tending. `cost` is what a password hash costs (tests lower it).
+
+        Raises Broken(`secret_exposed`, `secret_damaged`).
+        """
+        pepper = await asyncio.to_thread(Pepper.open, secrets_dir, clock)
+        access = cls(db, pepper, config, clock, cost)
+        access._tending = asyncio.create_task(access._tend_forever())
+        return access
+
+    async def close(self) -> None:
+        """Stop tending, write down what was noted, take no more passwords."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
+            self._tending = None
+            await self._lately.write()
+        self._passwords.close()
+
+    async def tend(self) -> None:
+        """Write down when keys were used and sessions seen; delete sessions that have ended."""
+        await self._lately.write()
+        await self.sessions.sweep()
+
+    async def _tend_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_INTERVAL_S)
+            try:
+                await self.tend()
+            except OperationalError as error:  # another process holds the database: the notes are kept for next time
+                _log.warning("could not write down when keys and sessions were used: %s", error)

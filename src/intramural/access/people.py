@@ -1,0 +1,240 @@
+"""People: who they are, their role, whether they may come in."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from intramural.access.changes import Changes
+from intramural.access.passwords import HashedPassword, Passwords
+from intramural.access.throttle import Throttle
+from intramural.core.actor import ROLES, Role
+from intramural.core.clock import Clock
+from intramural.core.errors import Conflicting, Misasked, Missing, Unauthenticated
+from intramural.core.ids import new_id
+from intramural.storage import Connection, Database
+from intramural.storage import schema as t
+
+#: Letters and digits of any script, then also `.`, `_`, `-`, `+` and `@` (so that an address may be a name).
+_USERNAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
+_COLUMNS = (t.people.c.id, t.people.c.username, t.people.c.role, t.people.c.created_ms, t.people.c.disabled_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a name and a role. `disabled_ms` is when they were shut out, None while they may come in."""
+
+    id: str
+    username: str
+    role: Role
+    created_ms: int
+    disabled_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A person who has just shown their password. `Sessions.open` asks for it, and holds it against the password as it
+    stands in the transaction: who signs in with a password that is being changed gets no session.
+    """
+
+    person: Person
+    password_hash: str = field(repr=False)
+
+
+class People:
+    """Every person of this service. Changing methods work on the caller's open transaction."""
+
+    def __init__(self, db: Database, clock: Clock, passwords: Passwords, throttle: Throttle, changes: Changes) -> None:
+        self._db = db
+        self._clock = clock
+        self._passwords = passwords
+        self._throttle = throttle
+        self._changes = changes
+
+    async def hash_new(self, username: str, password: str) -> HashedPassword:
+        """Check a new password for `username` against the rules and hash it; do this before the transaction.
+
+        Raises Misasked (which rule, `param` `password`), Throttled when too many hashes are waiting.
+        """
+        return await self._passwords.hash(password, username)
+
+    async def create(self, connection: Connection, username: str, password: HashedPassword, role: Role) -> Person:
+        """Add a person. The first one must be an administrator; any set-up link ends with it.
+
+        Raises Misasked(`bad_username`, `bad_role`), Conflicting(`username_taken`, `first_person_must_administer`).
+        """
+        username = check_username(username)
+        _check_role(role)
+        first = await connection.scalar(select(func.count()).select_from(t.people)) == 0
+        if first and role != "administrator":
+            raise Conflicting(
+                "first_person_must_administer", "The first person must be an administrator.", "Make one first."
+            )
+        person = Person(new_id("person", self._clock), username, role, int(self._clock.now_s() * 1000), None)
+        values = {"username_folded": fold(username), "password_hash": password.text}
+        self._changes.made_on(connection)
+        try:
+            await connection.execute(insert(t.people).values(**_stored(person), **values))
+        except IntegrityError:
+            raise Conflicting(
+                "username_taken", f"There is a person named {username!r} already.", "Choose another name.",
+                param="username",
+            ) from None  # fmt: skip
+        if first:
+            await connection.execute(delete(t.setup_tokens))
+        return person
+
+    async def authenticate(self, username: str, password: str, address: str) -> Proven:
+        """Whose name and password these are. `address` is the client's, for throttling.
+
+        Raises Unauthenticated(`sign_in_failed`), the same and after the same time whether the name, the password or a
+        disabled person was the reason; Throttled after too many failures.
+        """
+        attempt = self._throttle.admit(fold(username), address, self._clock.monotonic_s())
+        proven = await self._prove(username, password)
+        if proven is None:
+            raise Unauthenticated(
+                "sign_in_failed", "The name or the password is wrong.", "Check both; an administrator can reset it."
+            )
+        self._throttle.succeeded(attempt)
+        return proven
+
+    async def change(
+        self, connection: Connection, person_id: str, *, role: Role | None = None, disabled: bool | None = None
+    ) -> Person:
+        """Give another role, shut out or let in again. Shutting out ends every session; keys stop, and work again when
+        the person is let in. Raises Missing(`person_not_found`), Misasked, Conflicting(`last_administrator`).
+        """
+        before = await self._stored_person(connection, person_id)
+        now_ms = int(self._clock.now_s() * 1000)
+        disabled_ms = before.disabled_ms if disabled is None else (before.disabled_ms or now_ms) if disabled else None
+        role = before.role if role is None else _check_role(role)
+        if disabled_ms is not None or role != "administrator":
+            await self._keep_one_administrator(connection, before)
+        self._changes.made_on(connection)
+        where = t.people.c.id == person_id
+        await connection.execute(update(t.people).where(where).values(role=role, disabled_ms=disabled_ms))
+        if disabled_ms is not None:
+            await connection.execute(delete(t.sessions).where(t.sessions.c.person_id == person_id))
+        return Person(before.id, before.username, role, before.created_ms, disabled_ms)
+
+    async def set_password(self, connection: Connection, person_id: str, password: HashedPassword) -> Proven:
+        """Replace the password and end every session; the caller opens a new one for whom it has before it. Keys stay.
+
+        Raises Missing(`person_not_found`).
+        """
+        person = await self._stored_person(connection, person_id)
+        self._changes.made_on(connection)
+        where = t.people.c.id == person_id
+        await connection.execute(update(t.people).where(where).values(password_hash=password.text))
+        await connection.execute(delete(t.sessions).where(t.sessions.c.person_id == person_id))
+        return Proven(person, password.text)
+
+    async def remove(self, connection: Connection, person_id: str) -> Person:
+        """Remove a person with their sessions, keys and chats. Raises Missing, Conflicting(`last_administrator`)."""
+        person = await self._stored_person(connection, person_id)
+        await self._keep_one_administrator(connection, person)
+        self._changes.made_on(connection)
+        await connection.execute(delete(t.people).where(t.people.c.id == person_id))
+        return person
+
+    async def get(self, person_id: str) -> Person:
+        """The person with this identifier. Raises Missing(`person_not_found`)."""
+        async with self._db.reading() as connection:
+            return await self._stored_person(connection, person_id)
+
+    async def named(self, username: str) -> Person:
+        """The person with this name, in whatever case. Raises Missing(`person_not_found`)."""
+        async with self._db.reading() as connection:
+            found = await connection.execute(select(*_COLUMNS).where(t.people.c.username_folded == fold(username)))
+            return _person(found.one_or_none())
+
+    async def list(self) -> list[Person]:
+        """Everybody, by name."""
+        async with self._db.reading() as connection:
+            found = await connection.execute(select(*_COLUMNS).order_by(t.people.c.username_folded))
+            return [_person(row) for row in found]
+
+    async def _prove(self, username: str, password: str) -> Proven | None:
+        person, stored = await self._credentials(username)
+        if not await self._passwords.verify(stored, password) or person is None or stored is None:
+            return None
+        if self._passwords.outdated(stored):
+            stored = await self._strengthen(person.id, stored, password)
+        return Proven(person, stored) if person.disabled_ms is None else None
+
+    async def _credentials(self, username: str) -> tuple[Person | None, str | None]:
+        columns = (*_COLUMNS, t.people.c.password_hash)
+        async with self._db.reading() as connection:
+            found = await connection.execute(select(*columns).where(t.people.c.username_folded == fold(username)))
+            row = found.one_or_none()
+        return (None, None) if row is None else (_person(row), row.password_hash)
+
+    async def _strengthen(self, person_id: str, stored: str, password: str) -> str:
+        """Put a hash of today's cost in the place of `stored`, unless the password was changed meanwhile."""
+        text = await self._passwords.rehash(password)
+        async with self._db.writing() as connection:
+            where = (t.people.c.id == person_id) & (t.people.c.password_hash == stored)
+            await connection.execute(update(t.people).where(where).values(password_hash=text))
+            now = await connection.scalar(select(t.people.c.password_hash).where(t.people.c.id == person_id))
+        if now == text or now is None:
+            return text
+        # Somebody else was faster: a sign-in that strengthened the same password, or a change to another one.
+        return now if await self._passwords.verify(now, password) else stored
+
+    async def _stored_person(self, connection: Connection, person_id: str) -> Person:
+        found = await connection.execute(select(*_COLUMNS).where(t.people.c.id == person_id))
+        return _person(found.one_or_none())
+
+    async def _keep_one_administrator(self, connection: Connection, leaving: Person) -> None:
+        if leaving.role != "administrator" or leaving.disabled_ms is not None:
+            return
+        others = select(func.count()).where(
+            t.people.c.role == "administrator", t.people.c.disabled_ms.is_(None), t.people.c.id != leaving.id
+        )
+        if not await connection.scalar(others):
+            raise Conflicting(
+                "last_administrator",
+                f"{leaving.username} is the last enabled administrator.",
+                "Make somebody else an administrator first.",
+            )
+
+
+def check_username(username: str) -> str:
+    """The name as it is kept (Unicode NFKC). Raises Misasked(`bad_username`)."""
+    normal = unicodedata.normalize("NFKC", username)
+    if not _USERNAME.fullmatch(normal):
+        raise Misasked(
+            "bad_username",
+            "This cannot be a username.",
+            "Use 1 to 64 letters, digits and . _ - + @, beginning with a letter or a digit.",
+            param="username",
+        )
+    return normal
+
+
+def fold(username: str) -> str:
+    """What two spellings of one name have in common; empty for what cannot be a name, which nobody has."""
+    normal = unicodedata.normalize("NFKC", username[:256])
+    if not _USERNAME.fullmatch(normal):
+        return ""
+    return unicodedata.normalize("NFKC", normal.casefold())
+
+
+def _check_role(role: str) -> Role:
+    if role not in ROLES:
+        raise Misasked("bad_role", f"There is no role {role!r}.", f"Roles: {', '.join(ROLES)}.", param="role")
+    return role
+
+
+def _stored(person: Person) -> dict[str, str | int | None]:
+    return {column.name: getattr(person, column.name) for column in _COLUMNS}
+
+
+def _person(row: Row[*tuple[Any, ...]] | None) -> Person:
+    if row is None:
+        raise Missing("person_not_found", "There is no such person.", "List the people to see who is there.")
+    return Person(row.id, row.username, cast(Role, row.role), row.created_ms, row.disabled_ms)

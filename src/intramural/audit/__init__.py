@@ -1,0 +1,36 @@
+"""What happened, so that it can be proved: an append-only log under a Merkle tree with signed checkpoints.
+
+Promises: when `record()` returns, or a `transaction()` block has ended, the event is on the disk together with a signed
+checkpoint over everything before it; an act whose event cannot be written does not happen; one event is one line of
+ASCII whatever outsiders put into it; `verify_database` names the first entry that was edited, deleted, moved, inserted
+or cut off.
+Never: changes or removes an entry; holds the text of prompts and answers (unless settings ask for it) or people's
+names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
+
+Read in this order: `events`, `record`, `merkle`, `checkpoint`, `keys`, `verify`, `log`.
+"""
+
+from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
+from intramural.audit.events import Event
+from intramural.audit.keys import public_key
+from intramural.audit.log import AuditLog, Beside, Entry, RecordInTransaction
+from intramural.audit.record import Fact, Outcome, commitment
+from intramural.audit.verify import Finding, Verdict, verify_database
+
+__all__ = [
+    "AuditLog",
+    "Beside",
+    "Checkpoint",
+    "Entry",
+    "Event",
+    "Fact",
+    "Finding",
+    "Outcome",
+    "RecordInTransaction",
+    "Signer",
+    "Verdict",
+    "VerifierKey",
+    "commitment",
+    "public_key",
+    "verify_database",
+]

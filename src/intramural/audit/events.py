@@ -1,0 +1,54 @@
+"""The name of every event, each with one sentence that says when it is written."""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """What can happen. The value is what stands in the log; `doc` says when it is written."""
+
+    doc: str
+
+    def __new__(cls, name: str, doc: str) -> "Event":
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.doc = doc
+        return member
+
+    SETUP_COMPLETED = "setup.completed", "The first administrator was created."
+
+    LOGIN_SUCCEEDED = "login.succeeded", "Somebody signed in."
+    LOGIN_FAILED = "login.failed", "Somebody failed to sign in."
+    LOGOUT = "logout", "Somebody signed out."
+    SESSION_REVOKED = "session.revoked", "A session was ended from elsewhere."
+
+    PERSON_CREATED = "person.created", "A person was added."
+    PERSON_CHANGED = "person.changed", "A person's role or name was changed."
+    PERSON_DISABLED = "person.disabled", "A person was barred from signing in, or let in again."
+    PERSON_REMOVED = "person.removed", "A person was removed."
+    PASSWORD_CHANGED = "password.changed", "A password was changed, by its owner or an administrator."
+
+    KEY_CREATED = "key.created", "An API key was made."
+    KEY_REVOKED = "key.revoked", "An API key was revoked."
+
+    MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."
+    MODEL_SHELVED = "model.shelved", "A model passed verification and inspection and is in the library."
+    MODEL_REMOVED = "model.removed", "A model was removed from the library."
+    MODEL_LOAD_REFUSED = "model.load_refused", "A model was not loaded: its bytes failed a check, or policy forbids it."
+    MODEL_LOADED = "model.loaded", "A worker began serving a model."
+    MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
+    MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+
+    CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
+    CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
+    EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
+    EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
+    CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
+    ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
+
+    SERVICE_STARTED = "service.started", "The service started."
+    SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
+    SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
+
+    AUDIT_READ = "audit.read", "Somebody read the log."
+    AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

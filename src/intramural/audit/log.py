@@ -1,0 +1,446 @@
+"""Writing the log: concurrent events share one transaction and one signed checkpoint (group commit)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Insert, delete, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from intramural.audit import keys
+from intramural.audit.checkpoint import Signer, VerifierKey
+from intramural.audit.events import Event
+from intramural.audit.merkle import Frontier, Range, consistency_ranges, inclusion_ranges, leaf_hash
+from intramural.audit.record import (
+    MAX_SKEW_MS,
+    NONCE_BYTES,
+    Fact,
+    Outcome,
+    Record,
+    StoredRecord,
+    Texts,
+    clean,
+    facts_json,
+    parse,
+)
+from intramural.audit.verify import Verdict, verify_database, verify_tail
+from intramural.core.actor import Actor
+from intramural.core.clock import Clock
+from intramural.core.config import AuditConfig
+from intramural.core.errors import Misasked, Unavailable, Untrusted
+from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage.schema import audit_checkpoints, audit_entries, people
+
+#: Events in one transaction: bounds how long one commit can take when very many wait.
+GROUP_LIMIT = 512
+#: Opening checks at least this many of the newest entries; the rest is `verify`'s.
+TAIL_ENTRIES = 1_024
+#: The newest checkpoints are all kept: each pins down the few entries of one commit.
+KEPT_CHECKPOINTS = 1_024
+#: Of older ones one in so many entries is kept (the width of a C2SP tile): 2 bytes an entry for ever.
+CHECKPOINT_SPACING = 256
+#: Commits between two prunings: each costs a range scan.
+PRUNE_EVERY = 256
+LIMIT_MOST = 1_000
+
+_INSERT_ENTRY = insert(audit_entries)
+_INSERT_CHECKPOINT = insert(audit_checkpoints)
+_NEWEST_SIZE = select(func.max(audit_checkpoints.c.size))
+
+
+class RecordInTransaction(Protocol):
+    """Adds an event to the transaction at hand. Nothing to await: it is durable when the block has ended."""
+
+    def __call__(
+        self,
+        event: Event,
+        actor: Actor,
+        *,
+        target: str = "",
+        outcome: Outcome = "allowed",
+        request_id: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A row that is to be committed together with an event. Rows with the same statement are inserted in one go."""
+
+    statement: Insert
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event read back. `username` is who has that identifier today (None: nobody); the log holds no names."""
+
+    position: int
+    time_ms: int
+    event: str
+    actor_kind: str
+    actor_id: str
+    actor_role: str
+    credential_id: str
+    username: str | None
+    target: str
+    outcome: str
+    request_id: str | None
+    facts: Mapping[str, Any]
+    texts: Mapping[str, Any]
+    skew_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    """Where the log ends: its tree and the note signed for it."""
+
+    tree: Frontier
+    note: str
+
+
+@dataclass(slots=True)
+class _Waiting:
+    record: Record
+    beside: Sequence[Beside]
+    position: "asyncio.Future[int]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class AuditLog:
+    """The open log. Make one with `AuditLog.open(…)`; close it with `close()` before the database."""
+
+    def __init__(self, db: Database, signer: Signer, texts: Texts, clock: Clock, tip: _Tip, latest_ms: int) -> None:
+        self._db = db
+        self._signer = signer
+        self._texts = texts
+        self._clock = clock
+        self._tip = tip
+        self._latest_ms = latest_ms
+        self._queue: list[_Waiting] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._closed = False
+        self._commits = 0
+        self._pruned_to = 0
+
+    @classmethod
+    async def open(cls, db: Database, secrets_dir: Path, config: AuditConfig, clock: Clock) -> "AuditLog":
+        """Open the log in `db`, or begin one. Checks the newest entries only: milliseconds, whatever its length.
+
+        Raises Untrusted(`audit_log_broken`|`audit_key_missing`|…) where the log does not end as it was left.
+        """
+        async with db.reading() as connection:
+            begun = (await connection.execute(select(audit_entries.c.position).limit(1))).first() is not None
+            signer = Signer(config.origin, keys.signing_key(secrets_dir, make=not begun))
+            verdict, tree = await connection.run_sync(verify_tail, signer.verifier, TAIL_ENTRIES)
+            if not verdict.ok:
+                raise _broken(verdict)
+            newest = select(audit_entries.c.record).order_by(audit_entries.c.position.desc()).limit(1)
+            last = (await connection.execute(newest)).scalar()
+        latest_ms = 0 if last is None else _latest_ms(parse(last))
+        texts = Texts(keys.text_key(secrets_dir, clock), config.record_prompts)
+        return cls(db, signer, texts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms)
+
+    async def close(self) -> None:
+        """Take no more events and wait until those that wait are durable."""
+        self._closed = True
+        if self._committer is not None:
+            await asyncio.wait([self._committer])
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public key; `str()` of it is what to hand to verifiers."""
+        return self._signer.verifier
+
+    @property
+    def size(self) -> int:
+        """How many entries are durable."""
+        return self._tip.tree.size
+
+    def checkpoint(self) -> str:
+        """The newest signed note. Keep copies elsewhere: they are what a rewritten history cannot pass."""
+        return self._tip.note
+
+    async def record(
+        self,
+        event: Event,
+        actor: Actor,
+        *,
+        target: str = "",
+        outcome: Outcome = "allowed",
+        request_id: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        texts: Mapping[str, str] | None = None,
+        beside: Sequence[Beside] = (),
+    ) -> int:
+        """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
+
+        `facts` hold no text that people wrote: that goes into `texts` (name -> text), where settings decide between
+        size and commitment or the text too. `beside`: rows committed together with it.
+        Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
+        """
+        waiting = _Waiting(self._record(event, actor, target, outcome, request_id, facts, texts), beside)
+        if self._closed:
+            raise _unavailable()
+        self._queue.append(waiting)
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_queue(), name="audit-commit")
+        return await waiting.position
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[tuple[Connection, RecordInTransaction]]:
+        """An act and its event in one commit: `async with log.transaction() as (connection, record)`.
+
+        An error in the block undoes both. A block that ends without an event is a mistake (RuntimeError) and undone.
+        Raises Unavailable(`audit_unavailable`) where the log cannot be written.
+        """
+        records: list[Record] = []
+
+        def record(
+            event: Event,
+            actor: Actor,
+            *,
+            target: str = "",
+            outcome: Outcome = "allowed",
+            request_id: str | None = None,
+            facts: Mapping[str, Fact] | None = None,
+            texts: Mapping[str, str] | None = None,
+        ) -> None:
+            records.append(self._record(event, actor, target, outcome, request_id, facts, texts))
+
+        if self._closed:
+            raise _unavailable()
+        in_block = False
+        try:
+            async with self._db.writing() as connection:
+                in_block = True
+                yield connection, record
+                in_block = False
+                if not records:
+                    raise RuntimeError("an audit transaction ended without an event")
+                tip = await connection.run_sync(self._append, records, ())
+        except SQLAlchemyError as error:
+            if in_block:  # the caller's own statement failed
+                raise
+            raise _unavailable() from error
+        self._tip = tip
+
+    async def entries(
+        self, before: int | None = None, limit: int = 100, event: str | None = None, actor_id: str | None = None
+    ) -> list[Entry]:
+        """Up to `limit` (at most 1,000) entries, newest first, with positions below `before`."""
+        table = audit_entries.c
+        wanted: list[ColumnElement[bool]] = []
+        if before is not None:
+            wanted.append(table.position < before)
+        if event is not None:
+            wanted.append(table.event == event)
+        if actor_id is not None:
+            wanted.append(table.actor_id == actor_id)
+        joined = audit_entries.outerjoin(people, people.c.id == table.actor_id)
+        query = select(table.record, people.c.username).select_from(joined).where(*wanted)
+        query = query.order_by(table.position.desc()).limit(max(0, min(limit, LIMIT_MOST)))
+        async with self._db.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [_entry(record, username) for record, username in rows]
+
+    async def verify(self, held: Sequence[str] = ()) -> Verdict:
+        """Walk the whole log, also against the newest checkpoint that this process signed, and `held` ones."""
+        own = [self._tip.note] if self._tip.tree.size else []
+        return await asyncio.to_thread(verify_database, self._db.file, str(self.verifier), [*own, *held])
+
+    async def prove_inclusion(self, position: int, size: int) -> list[bytes]:
+        """The Merkle proof (hashes) that entry `position` is in the log of `size` entries. Reads all leaf hashes."""
+        return await self._prove(inclusion_ranges, position, size)
+
+    async def prove_consistency(self, first: int, second: int) -> list[bytes]:
+        """The Merkle proof (hashes) that the log of `first` entries is the beginning of that of `second`."""
+        return await self._prove(consistency_ranges, first, second)
+
+    def salt(self, name: str, nonce: bytes) -> bytes:
+        """The salt with which text `name` was committed in the record holding `nonce`: it opens that one only."""
+        return self._texts.salt(name, nonce)
+
+    async def _prove(self, plan: "_Plan", first: int, second: int) -> list[bytes]:
+        try:
+            ranges = plan(first, second) if second <= self.size else None
+        except ValueError:
+            ranges = None
+        if ranges is None:
+            message = f"There is no proof from {first} to {second} in a log of {self.size} entries."
+            raise Misasked("audit_proof_impossible", message, "Ask for positions and sizes that the log has.")
+        async with self._db.reading() as connection:
+            return [await _root_of(connection, each) for each in ranges]
+
+    def _record(
+        self,
+        event: Event,
+        actor: Actor,
+        target: str,
+        outcome: Outcome,
+        request_id: str | None,
+        facts: Mapping[str, Fact] | None,
+        texts: Mapping[str, str] | None,
+    ) -> Record:
+        now_ms = int(self._clock.now_s() * 1000)
+        behind_ms = self._latest_ms - now_ms
+        self._latest_ms = max(self._latest_ms, now_ms)
+        return Record(
+            event=event,
+            actor=actor,
+            target=target,
+            outcome=outcome,
+            request_id=request_id,
+            time_ms=now_ms,
+            facts=facts_json(facts or {}),
+            texts=self._texts.json(texts, self._clock.token_bytes(NONCE_BYTES)) if texts else "{}",
+            skew_ms=behind_ms if behind_ms > MAX_SKEW_MS else 0,
+        )
+
+    async def _commit_queue(self) -> None:
+        while self._queue:
+            group, self._queue = self._queue[:GROUP_LIMIT], self._queue[GROUP_LIMIT:]
+            try:
+                await self._commit(group)
+            finally:  # whatever happened, nobody waits for ever
+                for each in group:
+                    if not each.position.done():
+                        each.position.set_exception(_unavailable())
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        beside = [row for each in group for row in each.beside]
+        try:
+            tip = await self._db.write(partial(self._append, records=[each.record for each in group], beside=beside))
+        except (SQLAlchemyError, Untrusted) as error:
+            await self._failed(group, error)
+            return
+        self._tip = tip
+        first = tip.tree.size - len(group)
+        for offset, each in enumerate(group):
+            if not each.position.done():  # done: its caller was cancelled
+                each.position.set_result(first + offset)
+
+    async def _failed(self, group: Sequence[_Waiting], error: Exception) -> None:
+        """Somebody's row may be at fault: then it fails alone."""
+        if len(group) > 1 and any(each.beside for each in group):
+            for each in group:
+                await self._commit([each])
+            return
+        for each in group:
+            if not each.position.done():
+                failure = _unavailable()
+                failure.__cause__ = error
+                each.position.set_exception(failure)
+
+    # From here on blocking, inside a transaction that holds the database's only writer lock.
+
+    def _append(self, connection: BlockingConnection, records: Sequence[Record], beside: Sequence[Beside]) -> _Tip:
+        tree = self._tree_now(connection)
+        rows = [_row(record, tree.size + offset) for offset, record in enumerate(records)]
+        tree = tree.extended(row["leaf_hash"] for row in rows)
+        note = self._signer.sign(tree.size, tree.root())
+        connection.execute(_INSERT_ENTRY, rows)
+        checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
+        connection.execute(_INSERT_CHECKPOINT, checkpoint)
+        together: dict[int, tuple[Insert, list[Mapping[str, Any]]]] = {}
+        for row in beside:
+            together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
+        for statement, values in together.values():
+            connection.execute(statement, values)
+        self._prune(connection)
+        return _Tip(tree, note)
+
+    def _tree_now(self, connection: BlockingConnection) -> Frontier:
+        """The tree as stored: another process (the command line) may have written since."""
+        if (connection.execute(_NEWEST_SIZE).scalar() or 0) == self._tip.tree.size:
+            return self._tip.tree
+        verdict, tree = verify_tail(connection, self.verifier, 1)
+        if not verdict.ok or tree.size < self._tip.tree.size:
+            raise _broken(verdict)
+        return tree
+
+    def _prune(self, connection: BlockingConnection) -> None:
+        self._commits += 1
+        if self._commits % PRUNE_EVERY:
+            return
+        size = audit_checkpoints.c.size
+        oldest_kept = connection.execute(
+            select(size).order_by(size.desc()).limit(1).offset(KEPT_CHECKPOINTS - 1)
+        ).scalar()
+        if oldest_kept is None:
+            return
+        span = (size >= self._pruned_to, size < oldest_kept)
+        stays = select(func.min(size)).where(*span).group_by(size // CHECKPOINT_SPACING)
+        connection.execute(delete(audit_checkpoints).where(*span, size.not_in(stays)))
+        self._pruned_to = oldest_kept - oldest_kept % CHECKPOINT_SPACING
+
+
+class _Plan(Protocol):
+    def __call__(self, first: int, second: int, /) -> list[Range]: ...
+
+
+def _row(record: Record, position: int) -> dict[str, Any]:
+    data = record.to_bytes(position)
+    return {
+        "position": position,
+        "leaf_hash": leaf_hash(data),
+        "record": data,
+        "time_ms": record.time_ms,
+        "event": str(record.event),
+        "actor_id": clean(record.actor.person_id),
+        "request_id": None if record.request_id is None else clean(record.request_id),
+    }
+
+
+def _entry(data: bytes, username: str | None) -> Entry:
+    found = parse(data)
+    return Entry(
+        position=found.position,
+        time_ms=found.time_ms,
+        event=found.event,
+        actor_kind=found.actor.kind,
+        actor_id=found.actor.id,
+        actor_role=found.actor.role,
+        credential_id=found.actor.credential,
+        username="system" if found.actor.kind == "system" else username,
+        target=found.target,
+        outcome=found.outcome,
+        request_id=found.request_id,
+        facts=found.facts,
+        texts=found.texts,
+        skew_ms=found.skew_ms,
+    )
+
+
+async def _root_of(connection: Connection, leaves: Range) -> bytes:
+    start, end = leaves
+    position = audit_entries.c.position
+    query = select(audit_entries.c.leaf_hash).where(position >= start, position < end).order_by(position)
+    tree = Frontier()
+    async for part in (await connection.stream_scalars(query)).partitions(2_000):
+        tree = tree.extended(part)
+    return tree.root()
+
+
+def _latest_ms(last: StoredRecord) -> int:
+    return last.time_ms + last.skew_ms
+
+
+def _broken(verdict: Verdict) -> Untrusted:
+    return Untrusted(
+        "audit_log_broken",
+        f"The audit log does not end as it was left. {verdict.reason}",
+        "Run `intramural audit verify`, keep the database as evidence, and restore a backup or begin a new one.",
+    )
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "audit_unavailable",
+        "The audit log cannot be written, so nothing was done.",
+        "Look at the disk of the data directory: is it full, read-only or damaged?",
+    )

@@ -1,0 +1,232 @@
+"""The canonical bytes of one event: what is hashed into the tree, and what is read back. Pure.
+
+A record is one line of ASCII JSON with sorted keys and no spaces. Everything that is not printable ASCII is written as
+`\\uXXXX`, so no text from outside can end the line, colour a terminal, turn the reading direction or be invalid UTF-8.
+Bytes are never canonicalised again: readers hash what is stored. `docs/audit.md` has the form in full.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from intramural.audit.events import Event
+from intramural.core.actor import Actor
+
+Outcome = Literal["allowed", "refused", "finished", "failed", "cancelled"]
+
+#: A value in `facts`. Kept as text where JSON readers differ: integers beyond ±(2^53 - 1), infinities, not-a-number.
+Fact = str | int | float | bool | None | list[Any] | tuple[Any, ...] | Mapping[str, Any]
+
+_Form = TypeVar("_Form")
+
+FORM = 1
+#: Longer text is cut there and ends in `…[length]`: 1,024 characters hold every name, reason and user agent worth one.
+MAX_TEXT_CHARS = 1_024
+#: Recorded prompts and answers (only where settings ask for them) are cut there: 64 Ki characters are ~40 pages.
+MAX_RECORDED_CHARS = 65_536
+#: Facts that come out larger are left out, and their size is recorded in their place.
+MAX_FACTS_BYTES = 16_384
+MAX_ITEMS = 64
+MAX_DEPTH = 4
+#: A clock that steps back by more than this against an earlier event is flagged (`skew_ms`): below it is NTP at work.
+MAX_SKEW_MS = 1_000
+NONCE_BYTES = 16
+_MAX_SAFE_INTEGER = 2**53 - 1
+_MAX_INTEGER_BITS = 256
+
+_encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event, ready to be given a position. `facts` and `texts` are already in their canonical JSON form."""
+
+    event: Event
+    actor: Actor
+    target: str
+    outcome: Outcome
+    request_id: str | None
+    time_ms: int
+    facts: str = "{}"
+    texts: str = "{}"
+    skew_ms: int = 0
+
+    def to_bytes(self, position: int) -> bytes:
+        """The canonical record at `position` in the log. The keys below stand in their sorted order."""
+        actor = {
+            "credential": clean(self.actor.credential_id),
+            "id": clean(self.actor.person_id),
+            "kind": self.actor.kind,
+            "role": self.actor.role,
+        }
+        skew = f'"skew_ms":{self.skew_ms},' if self.skew_ms else ""
+        texts = f'"texts":{self.texts},' if self.texts != "{}" else ""
+        line = (
+            f'{{"actor":{_json(actor)},"event":{_json(str(self.event))},"facts":{self.facts},'
+            f'"outcome":{_json(str(self.outcome))},"position":{position},"request_id":{_json(_or_none(self.request_id))},'
+            f'{skew}"target":{_json(clean(self.target))},{texts}"time_ms":{self.time_ms},"v":{FORM}}}'
+        )
+        return line.encode("ascii")
+
+
+class StoredActor(msgspec.Struct, frozen=True):
+    """Who acted, as the log has it: pseudonymous identifiers, no names."""
+
+    kind: str
+    id: str
+    role: str
+    credential: str
+
+
+class StoredRecord(msgspec.Struct, frozen=True):
+    """A record read back."""
+
+    v: int
+    position: int
+    time_ms: int
+    event: str
+    actor: StoredActor
+    target: str
+    outcome: str
+    request_id: str | None
+    facts: dict[str, Any]
+    texts: dict[str, Any] = msgspec.field(default_factory=dict)
+    skew_ms: int = 0
+
+
+class OutlineActor(msgspec.Struct, frozen=True):
+    """Of a stored actor, what is copied into columns."""
+
+    id: str
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """Of a stored record, what a verifier compares: the rest is covered by the hash."""
+
+    v: int
+    position: int
+    time_ms: int
+    event: str
+    actor: OutlineActor
+    request_id: str | None
+
+
+_decoder = msgspec.json.Decoder(StoredRecord)
+_outline_decoder = msgspec.json.Decoder(Outline)
+
+
+def parse(record: bytes) -> StoredRecord:
+    """Read a record. Raises ValueError where it has not the form of one."""
+    return _decoded(_decoder, record)
+
+
+def outline(record: bytes) -> Outline:
+    """Read only what a verifier compares. Raises ValueError where that is not there."""
+    return _decoded(_outline_decoder, record)
+
+
+def _decoded(decoder: "msgspec.json.Decoder[_Form]", record: bytes) -> _Form:
+    try:
+        return decoder.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def facts_json(facts: Mapping[str, Fact]) -> str:
+    """The canonical form of `facts`; one that is too large becomes `{"left_out_bytes": n}`. Raises TypeError."""
+    text = _json(_plain(facts, MAX_DEPTH))
+    return text if len(text) <= MAX_FACTS_BYTES else f'{{"left_out_bytes":{len(text)}}}'
+
+
+def clean(text: str, limit_chars: int = MAX_TEXT_CHARS) -> str:
+    """`text` as valid Unicode of bounded length: lone surrogates become U+FFFD, the rest is cut and marked."""
+    if len(text) > limit_chars:
+        text = f"{text[:limit_chars]}…[{len(text)}]"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return str(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """How prompts and answers come into a record: their size and a salted digest, and the text only if `recorded`.
+
+    The commitment is SHA-256(salt ‖ UTF-8 text) with salt = HMAC-SHA-256(key, nonce ‖ name). The nonce stands in the
+    record, the key does not: the log alone opens nothing, even by guessing short texts; the key's holder can show one
+    salt to prove one text; and destroying the key closes all commitments for good.
+    """
+
+    key: bytes = field(repr=False)
+    recorded: bool
+
+    def json(self, texts: Mapping[str, str], nonce: bytes) -> str:
+        """The canonical form of `texts` (name -> text). `nonce`: 16 fresh random bytes."""
+        found: dict[str, Any] = {name: self._one(name, text, nonce) for name, text in texts.items()}
+        return _json(found | {"nonce": nonce.hex()}) if found else "{}"
+
+    def salt(self, name: str, nonce: bytes) -> bytes:
+        """The salt (32 bytes) with which the text `name` of the record holding `nonce` was committed."""
+        return hmac.digest(self.key, nonce + name.encode(), "sha256")
+
+    def _one(self, name: str, text: str, nonce: bytes) -> dict[str, Any]:
+        data = text_bytes(text)
+        found: dict[str, Any] = {"bytes": len(data), "commitment": commitment(self.salt(name, nonce), text)}
+        return found | {"text": clean(text, MAX_RECORDED_CHARS)} if self.recorded else found
+
+
+def commitment(salt: bytes, text: str) -> str:
+    """`sha256:<hex>` of `salt` followed by the text in UTF-8."""
+    return "sha256:" + hashlib.sha256(salt + text_bytes(text)).hexdigest()
+
+
+def text_bytes(text: str) -> bytes:
+    """What is committed to: UTF-8, with lone surrogates as U+FFFD."""
+    return clean(text, len(text)).encode()
+
+
+def _plain(value: object, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int):
+        if abs(value) <= _MAX_SAFE_INTEGER:
+            return int(value)
+        return str(int(value)) if value.bit_length() <= _MAX_INTEGER_BITS else f"…[{value.bit_length()} bits]"
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, (Mapping, list, tuple)):
+        return _plain_items(value, depth)
+    raise TypeError(f"a fact cannot be a {type(value).__name__}")
+
+
+def _plain_items(value: Mapping[str, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
+    if depth == 0:
+        return "…"
+    if not isinstance(value, Mapping):
+        plain = [_plain(item, depth - 1) for item in value[:MAX_ITEMS]]
+        return plain if len(value) <= MAX_ITEMS else [*plain, f"…[{len(value)}]"]
+    found = {_key(key): _plain(item, depth - 1) for key, item in list(value.items())[:MAX_ITEMS]}
+    return found if len(value) <= MAX_ITEMS else found | {"…": len(value)}
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError("the name of a fact is text")
+    return clean(key)
+
+
+def _or_none(text: str | None) -> str | None:
+    return None if text is None else clean(text)
+
+
+def _json(value: object) -> str:
+    return _encode(value).replace("\x7f", "\\u007f")  # DEL is ASCII, yet no text

@@ -1,0 +1,382 @@
+"""Conversations and their turns."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from sqlalchemy import Row, delete, func, insert, null, select, update
+from sqlalchemy import exists as sql_exists
+
+from intramural.chats.text import auto_title, snippet
+from intramural.core.clock import Clock
+from intramural.core.errors import Misasked, Missing, TooLarge
+from intramural.core.ids import new_id
+from intramural.storage import Connection, Database
+from intramural.storage import schema as t
+
+#: How an answer ended; None while it is being written, and for the person's own messages.
+Outcome = Literal["finished", "length", "cancelled", "failed"]
+
+MAX_TITLE_CHARS = 200
+MAX_MODEL_CHARS = 256
+MAX_QUERY_CHARS = 200
+MAX_CONTENT_CHARS = 2_000_000
+MAX_LIST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One conversation. `title` is empty until the first turn, unless one was given. Times in milliseconds."""
+
+    id: str
+    title: str
+    model: str
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChat:
+    """A chat in a list; `snippet` shows the words that were searched for, where a message holds them."""
+
+    chat: Chat
+    snippet: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message. `model`, `outcome` and `request_id` belong to answers."""
+
+    id: str
+    role: Literal["system", "user", "assistant"]
+    content: str
+    model: str | None
+    outcome: Outcome | None
+    request_id: str | None
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question that is kept and the empty answer to be filled with `finish_message`.
+
+    `history` is what the model is to be given: every message up to and with the question.
+    """
+
+    chat: Chat
+    user_message_id: str
+    assistant_message_id: str
+    history: tuple[StoredMessage, ...]
+
+
+class Chats:
+    """Everybody's chats, each reached only with the identifier of the person whose it is.
+
+    A changing method works on `connection`'s transaction where one is given, else in one of its own.
+    """
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+
+    async def create(
+        self, person_id: str, model: str, title: str = "", *, connection: Connection | None = None
+    ) -> Chat:
+        """Begin a chat. Raises Misasked(`bad_title`, `bad_model`)."""
+        title, model = _check_title(title), _check_model(model)
+        async with self._within(connection) as inside:
+            now_ms = await self._next_ms(inside, person_id)
+            chat = Chat(new_id("chat", self._clock), title, model, now_ms, now_ms)
+            await inside.execute(
+                insert(t.chats).values(
+                    id=chat.id,
+                    person_id=person_id,
+                    title=title,
+                    title_folded=title.casefold(),
+                    model=model,
+                    created_ms=now_ms,
+                    updated_ms=now_ms,
+                )
+            )
+        return chat
+
+    async def list(
+        self, person_id: str, query: str = "", *, limit: int = 50, before_ms: int | None = None
+    ) -> list[FoundChat]:
+        """This person's chats, the latest used first; with `query` those whose title or messages hold it, in any case.
+
+        The next page is the one before the last one's `updated_ms`, which no two chats of a person share. At most
+        `limit` (1 to 200) are given. Raises Misasked(`bad_query`, `bad_limit`).
+        """
+        query = query.strip()
+        if len(query) > MAX_QUERY_CHARS or not _is_text(query):
+            raise Misasked(
+                "bad_query", f"Search for {MAX_QUERY_CHARS} characters at most.", "Shorten it.", param="query"
+            )
+        if not 1 <= limit <= MAX_LIST:
+            raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
+        wanted = select(t.chats, _first_hit(query)).where(t.chats.c.person_id == person_id)
+        if query:
+            wanted = wanted.where(t.chats.c.title_folded.contains(query.casefold(), autoescape=True) | _some_hit(query))
+        if before_ms is not None:
+            wanted = wanted.where(t.chats.c.updated_ms < before_ms)
+        async with self._db.reading() as connection:
+            found = await connection.execute(wanted.order_by(t.chats.c.updated_ms.desc()).limit(limit))
+            return [FoundChat(_chat(row), row.hit and snippet(row.hit, query)) for row in found]
+
+    async def get(self, person_id: str, chat_id: str) -> tuple[Chat, tuple[StoredMessage, ...]]:
+        """A chat and its messages in order. Raises Missing(`chat_not_found`)."""
+        async with self._db.reading() as connection:
+            chat = await self._own(connection, person_id, chat_id)
+            return chat, await self._messages(connection, chat_id)
+
+    async def change(
+        self,
+        person_id: str,
+        chat_id: str,
+        *,
+        title: str | None = None,
+        model: str | None = None,
+        connection: Connection | None = None,
+    ) -> Chat:
+        """Give another title or model; the chat keeps its place in the list. Raises Missing, Misasked."""
+        async with self._within(connection) as inside:
+            chat = await self._own(inside, person_id, chat_id)
+            title = chat.title if title is None else _check_title(title)
+            model = chat.model if model is None else _check_model(model)
+            values = {"title": title, "title_folded": title.casefold(), "model": model}
+            await inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(**values))
+        return Chat(chat.id, title, model, chat.created_ms, chat.updated_ms)
+
+    async def delete(self, person_id: str, chat_id: str, *, connection: Connection | None = None) -> None:
+        """Delete a chat with every message. Raises Missing(`chat_not_found`)."""
+        async with self._within(connection) as inside:
+            await self._own(inside, person_id, chat_id)
+            await inside.execute(delete(t.chats).where(t.chats.c.id == chat_id))
+
+    async def append_turn(
+        self,
+        person_id: str,
+        chat_id: str,
+        content: str,
+        *,
+        model: str | None = None,
+        request_id: str | None = None,
+        connection: Connection | None = None,
+    ) -> Turn:
+        """Add a question and the place of its answer. `model` becomes the chat's; None: the chat's own.
+
+        Raises Missing(`chat_not_found`), Misasked(`empty_message`, `bad_text`, `bad_model`), TooLarge.
+        """
+        _check_content(content)
+        async with self._within(connection) as inside:
+            chat = await self._own(inside, person_id, chat_id)
+            asked = self._asked(content)
+            await self._place(inside, chat.id, asked)
+            return await self._answer(inside, person_id, chat, asked, model, request_id)
+
+    async def replace_from(
+        self,
+        person_id: str,
+        chat_id: str,
+        message_id: str,
+        content: str | None = None,
+        *,
+        model: str | None = None,
+        request_id: str | None = None,
+        connection: Connection | None = None,
+    ) -> Turn:
+        """Do a turn again. With `content`, `message_id` is a question of the person's: it and all after it give way to
+        the new one. Without, it is an answer: it and all after it give way to a new answer to the same question.
+
+        Raises Missing(`chat_not_found`, `message_not_found`), Misasked(`bad_replacement`, …), TooLarge.
+        """
+        if content is not None:
+            _check_content(content)
+        async with self._within(connection) as inside:
+            chat = await self._own(inside, person_id, chat_id)
+            messages = await self._messages(inside, chat_id)
+            kept = _kept(messages, message_id, edited=content is not None)
+            where = (t.chat_messages.c.chat_id == chat_id) & (t.chat_messages.c.position >= len(kept))
+            await inside.execute(delete(t.chat_messages).where(where))
+            if content is None:
+                asked = kept[-1]
+            else:
+                asked = self._asked(content)
+                await self._place(inside, chat_id, asked)
+            return await self._answer(inside, person_id, chat, asked, model, request_id)
+
+    async def finish_message(
+        self,
+        person_id: str,
+        message_id: str,
+        content: str,
+        outcome: Outcome,
+        *,
+        request_id: str | None = None,
+        connection: Connection | None = None,
+    ) -> bool:
+        """Fill an answer with what was written of it and how it ended. False where it is no longer there (deleted, or
+        replaced while it was being written), which is no error.
+        """
+        if outcome not in get_args(Outcome):
+            raise Misasked("bad_outcome", f"There is no outcome {outcome!r}.", f"It is one of {get_args(Outcome)}.")
+        content = content.encode(errors="replace").decode()  # whatever an engine wrote, it can be kept
+        values: dict[str, Any] = {"content": content, "content_folded": content.casefold(), "outcome": outcome}
+        if request_id is not None:
+            values["request_id"] = request_id
+        own = select(t.chats.c.id).where(t.chats.c.person_id == person_id)
+        message = t.chat_messages.c
+        where = (message.id == message_id) & (message.role == "assistant") & message.chat_id.in_(own)
+        async with self._within(connection) as inside:
+            return (await inside.execute(update(t.chat_messages).where(where).values(**values))).rowcount == 1
+
+    async def mend(self) -> int:
+        """At start, before anybody chats: answers the last run left unfinished have failed. How many there were."""
+        where = (t.chat_messages.c.role == "assistant") & t.chat_messages.c.outcome.is_(None)
+        async with self._db.writing() as connection:
+            return (await connection.execute(update(t.chat_messages).where(where).values(outcome="failed"))).rowcount
+
+    def _asked(self, content: str) -> StoredMessage:
+        now_ms = int(self._clock.now_s() * 1000)
+        return StoredMessage(new_id("message", self._clock), "user", content, None, None, None, now_ms)
+
+    async def _place(self, inside: Connection, chat_id: str, message: StoredMessage) -> None:
+        """Put a message at the end of its chat."""
+        end = select(func.coalesce(func.max(t.chat_messages.c.position) + 1, 0))
+        position = await inside.scalar(end.where(t.chat_messages.c.chat_id == chat_id))
+        values = {name: getattr(message, name) for name in StoredMessage.__slots__}
+        folded = message.content.casefold()
+        await inside.execute(
+            insert(t.chat_messages).values(chat_id=chat_id, position=position, content_folded=folded, **values)
+        )
+
+    async def _answer(
+        self,
+        inside: Connection,
+        person_id: str,
+        chat: Chat,
+        asked: StoredMessage,
+        model: str | None,
+        request_id: str | None,
+    ) -> Turn:
+        """Make the place of the answer to `asked`, which is the last message, and bring the chat up to date."""
+        model = chat.model if model is None else _check_model(model)
+        title = chat.title or auto_title(asked.content)
+        history = await self._messages(inside, chat.id)
+        now_ms = await self._next_ms(inside, person_id)
+        answer = StoredMessage(new_id("message", self._clock), "assistant", "", model, None, request_id, now_ms)
+        await self._place(inside, chat.id, answer)
+        values = {"title": title, "title_folded": title.casefold(), "model": model, "updated_ms": now_ms}
+        await inside.execute(update(t.chats).where(t.chats.c.id == chat.id).values(**values))
+        return Turn(Chat(chat.id, title, model, chat.created_ms, now_ms), asked.id, answer.id, history)
+
+    async def _own(self, connection: Connection, person_id: str, chat_id: str) -> Chat:
+        """The only way from an identifier to a chat: whose it is is part of the question."""
+        where = (t.chats.c.id == chat_id) & (t.chats.c.person_id == person_id)
+        row = (await connection.execute(select(t.chats).where(where))).one_or_none() if _is_text(chat_id) else None
+        if row is None:
+            raise Missing("chat_not_found", "There is no such chat.", "It may have been deleted.")
+        return _chat(row)
+
+    async def _messages(self, connection: Connection, chat_id: str) -> tuple[StoredMessage, ...]:
+        query = select(t.chat_messages).where(t.chat_messages.c.chat_id == chat_id)
+        return tuple(_message(row) for row in await connection.execute(query.order_by(t.chat_messages.c.position)))
+
+    async def _next_ms(self, connection: Connection, person_id: str) -> int:
+        """Now, or a moment after this person's latest chat: the list's pages depend on no two being the same."""
+        latest = await connection.scalar(select(func.max(t.chats.c.updated_ms)).where(t.chats.c.person_id == person_id))
+        return max(int(self._clock.now_s() * 1000), (latest or 0) + 1)
+
+    @asynccontextmanager
+    async def _within(self, connection: Connection | None) -> AsyncIterator[Connection]:
+        if connection is not None:
+            yield connection
+            return
+        async with self._db.writing() as own:
+            yield own
+
+
+def _kept(messages: tuple[StoredMessage, ...], message_id: str, *, edited: bool) -> tuple[StoredMessage, ...]:
+    """What stays of a chat when it is taken up again: all before the edited question, or before the answer. Pure."""
+    place = next((place for place, message in enumerate(messages) if message.id == message_id), None)
+    if place is None:
+        raise Missing("message_not_found", "There is no such message in this chat.", "It may have been replaced.")
+    if edited and messages[place].role == "user":
+        return messages[:place]
+    if not edited and messages[place].role == "assistant" and place > 0 and messages[place - 1].role == "user":
+        return messages[:place]
+    raise Misasked(
+        "bad_replacement",
+        "Only a question of one's own can be edited, and only an answer be written anew.",
+        "Send `content` with a user message, and none with an assistant message.",
+        param="replace_from",
+    )
+
+
+def _first_hit(query: str) -> Any:
+    if not query:
+        return null().label("hit")
+    hits = select(t.chat_messages.c.content).where(_holds(query)).order_by(t.chat_messages.c.position).limit(1)
+    return hits.correlate(t.chats).scalar_subquery().label("hit")
+
+
+def _some_hit(query: str) -> Any:
+    return sql_exists().where(_holds(query)).correlate(t.chats)
+
+
+def _holds(query: str) -> Any:
+    message = t.chat_messages.c
+    return (message.chat_id == t.chats.c.id) & message.content_folded.contains(query.casefold(), autoescape=True)
+
+
+def _chat(row: Row[Any]) -> Chat:
+    return Chat(row.id, row.title, row.model, row.created_ms, row.updated_ms)
+
+
+def _message(row: Row[Any]) -> StoredMessage:
+    return StoredMessage(
+        id=row.id,
+        role=cast(Literal["system", "user", "assistant"], row.role),
+        content=row.content,
+        model=row.model,
+        outcome=cast(Outcome | None, row.outcome),
+        request_id=row.request_id,
+        created_ms=row.created_ms,
+    )
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be stored: JSON may carry halves of surrogate pairs, which are no characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
+def _check_title(title: str) -> str:
+    title = " ".join(title.split())
+    if len(title) > MAX_TITLE_CHARS or not _is_text(title):
+        raise Misasked("bad_title", f"A title has {MAX_TITLE_CHARS} characters at most.", "Shorten it.", param="title")
+    return title
+
+
+def _check_model(model: str) -> str:
+    if not 0 < len(model) <= MAX_MODEL_CHARS or not model.isprintable():
+        raise Misasked("bad_model", "This cannot be a model's name.", "List the models to see theirs.", param="model")
+    return model
+
+
+def _check_content(content: str) -> None:
+    if not content.strip():
+        raise Misasked("empty_message", "The message is empty.", "Write something.", param="content")
+    if len(content) > MAX_CONTENT_CHARS:
+        raise TooLarge(
+            "message_too_long", f"The message has over {MAX_CONTENT_CHARS} characters.", "Shorten it.", param="content"
+        )
+    if not _is_text(content):
+        raise Misasked(
+            "bad_text", "The message holds characters that are not valid text.", "Remove them.", param="content"
+        )

@@ -1,0 +1,29 @@
+"""The command line: `intramural …`.
+
+Promises: every command has a rich, a `--quiet` and a `--json` form; errors go to stderr with what to try and set the
+exit status; commands talk to the running service through its private socket, or open the data directory themselves
+when none runs.
+Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
+
+Read in this order: `render`, `client`, `commands`, `serve`.
+"""
+
+import sys
+
+from intramural.cli.commands import cli
+from intramural.cli.render import Out
+from intramural.core.errors import IntramuralError
+
+
+def main() -> None:
+    """Entry point of the `intramural` program."""
+    try:
+        cli()
+    except IntramuralError as error:
+        Out.report(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+__all__ = ["main"]

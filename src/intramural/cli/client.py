@@ -1,0 +1,107 @@
+"""Talking to a house through its private socket: the running one, else one opened for this command."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from intramural import app
+from intramural.core.config import Config
+from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Unavailable
+
+PAGE = "/intramural/v1"
+
+
+class Client:
+    """HTTP over the private socket, as the machine's administrator."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def get(self, path: str, **query: Any) -> Any:
+        given = {k: str(v) for k, v in query.items() if v is not None}
+        return await self._whole("GET", path, params=given)
+
+    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return await self._whole("POST", path, json=body)
+
+    async def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._whole("PATCH", path, json=body)
+
+    async def delete(self, path: str) -> None:
+        await self._whole("DELETE", path)
+
+    async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The objects of an NDJSON answer; a line that holds an error is raised."""
+        async with self._session.post(_url(path), json=body) as response:
+            await _checked(response)
+            async for line in response.content:
+                value = msgspec.json.decode(line)
+                if "error" in value:
+                    raise _error(response.status, value["error"])
+                yield value
+
+    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The `data:` objects of an event stream, until `[DONE]`; an error object is raised."""
+        async with self._session.post(_url(path), json=body) as response:
+            await _checked(response)
+            async for line in response.content:
+                if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
+                    continue
+                value = msgspec.json.decode(line[6:])
+                if "error" in value:
+                    raise _error(response.status, value["error"])
+                yield value
+
+    async def _whole(self, method: str, path: str, **kwargs: Any) -> Any:
+        async with self._session.request(method, _url(path), **kwargs) as response:
+            await _checked(response)
+            body = await response.read()
+            return msgspec.json.decode(body) if body else None
+
+
+def _url(path: str) -> str:
+    return f"http://localhost{quote(path, safe='/:')}"
+
+
+async def _checked(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        body = await response.read()
+        try:
+            detail = msgspec.json.decode(body)["error"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            detail = {"code": "bad_answer", "message": f"The service answered {response.status}.", "hint": ""}
+        raise _error(response.status, detail)
+
+
+def _error(status: int, detail: Mapping[str, Any]) -> IntramuralError:
+    message = str(detail.get("message", ""))
+    hint = str(detail.get("hint", ""))
+    kind = Misasked if status < 500 else Unavailable if status == 503 else Broken
+    return kind(str(detail.get("code", "")), message.removesuffix(hint).strip(), hint)
+
+
+@asynccontextmanager
+async def connected(config: Config) -> AsyncIterator[Client]:
+    """A client of the running house, or of one that is opened now and closed afterwards."""
+    try:
+        async with app.opened(config) as house, app.console(house), _session(config) as client:
+            await app.shelve_starter(house, lambda _: None)
+            yield client
+    except Conflicting as error:
+        if error.code != "data_dir_in_use":
+            raise
+        async with _session(config) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _session(config: Config) -> AsyncIterator[Client]:
+    with app.console_address(config) as address:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        connector = aiohttp.UnixConnector(address)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            yield Client(session)

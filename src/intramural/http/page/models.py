@@ -1,0 +1,174 @@
+"""Models and the machine."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Request
+from starlette.responses import StreamingResponse
+
+from intramural import __version__
+from intramural.core.errors import IntramuralError
+from intramural.http.doors import Doors
+from intramural.http.errors import page_body
+from intramural.http.page import shapes
+from intramural.library import Manifest, PullState
+from intramural.services.models import ModelView
+
+Name = Annotated[str, Path(max_length=200)]
+
+
+def router(doors: Doors) -> APIRouter:
+    """`/models…` and `/machine`."""
+    api = APIRouter(tags=["models"])
+    models = doors.services.models
+
+    @api.get("/models")
+    async def list_models(request: Request) -> shapes.Models:
+        """Every model one may use, with its worker."""
+        caller = await doors.identify(request)
+        views, status = await models.views(caller.actor)
+        return shapes.Models(
+            models=[_view(each) for each in views],
+            budget_bytes=status.budget_bytes,
+            planned_bytes=status.planned_bytes,
+            queued=status.queued,
+        )
+
+    @api.post("/models/pull")
+    async def pull(given: shapes.PullIn, request: Request) -> StreamingResponse:
+        """Get a model. Answers with one JSON object a line: progress, then the model; or the error."""
+        caller = await doors.identify(request)
+        lines = _pull_lines(models.pull(caller.actor, given.source, given.name))
+        first = await anext(lines)  # policy and spelling are answered with a proper status
+        return StreamingResponse(_after(first, lines), media_type="application/x-ndjson")
+
+    @api.post("/models/{name:path}/load")
+    async def load(name: Name, request: Request) -> shapes.ModelOut:
+        """Load a model now."""
+        caller = await doors.identify(request)
+        await models.load(caller.actor, name)
+        return _view(await models.view(caller.actor, name))
+
+    @api.post("/models/{name:path}/unload")
+    async def unload(name: Name, request: Request) -> shapes.ModelOut:
+        """Stop a model's worker."""
+        caller = await doors.identify(request)
+        await models.unload(caller.actor, name)
+        return _view(await models.view(caller.actor, name))
+
+    @api.post("/models/{name:path}/pin")
+    async def pin(name: Name, request: Request) -> shapes.ModelOut:
+        """Keep a model's worker whatever happens."""
+        caller = await doors.identify(request)
+        await models.pin(caller.actor, name, True)
+        return _view(await models.view(caller.actor, name))
+
+    @api.post("/models/{name:path}/unpin")
+    async def unpin(name: Name, request: Request) -> shapes.ModelOut:
+        """Let it be stopped again."""
+        caller = await doors.identify(request)
+        await models.pin(caller.actor, name, False)
+        return _view(await models.view(caller.actor, name))
+
+    @api.post("/models/{name:path}/verify")
+    async def verify(name: Name, request: Request) -> shapes.ModelOut:
+        """Hash every byte of a model's weights and compare with its manifest."""
+        caller = await doors.identify(request)
+        await models.verify(caller.actor, name)
+        return _view(await models.view(caller.actor, name))
+
+    @api.delete("/models/{name:path}", status_code=204)
+    async def remove(name: Name, request: Request) -> None:
+        """Stop a model and take it off the shelf."""
+        caller = await doors.identify(request)
+        await models.remove(caller.actor, name)
+
+    @api.get("/machine")
+    async def machine(request: Request) -> shapes.Machine:
+        """This machine, how strictly it confines, and which model it could run."""
+        caller = await doors.identify(request)
+        view = await doors.services.records.machine(caller.actor)
+        posture = view.posture
+        return shapes.Machine(
+            cores=view.cores,
+            memory_bytes=view.memory_bytes,
+            posture=shapes.PostureOut(
+                level=posture.level.value,
+                landlock_abi=posture.landlock_abi,
+                seccomp=posture.seccomp,
+                netns=posture.netns,
+                own_uid=posture.own_uid,
+                reasons=list(posture.reasons),
+                kernel=posture.kernel,
+            ),
+            suggestion=None
+            if view.suggestion is None
+            else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
+            version=__version__,
+        )
+
+    return api
+
+
+def _view(view: ModelView) -> shapes.ModelOut:
+    manifest, worker = view.manifest, view.worker
+    return shapes.ModelOut(
+        name=manifest.name,
+        architecture=manifest.architecture,
+        parameters=manifest.parameters,
+        quantisation=manifest.quantisation,
+        size_bytes=manifest.weights.size_bytes,
+        trained_context_tokens=manifest.trained_context_tokens,
+        licence=manifest.licence,
+        source=manifest.source,
+        trust=manifest.trust,
+        digest=manifest.weights.digest,
+        is_starter=view.is_starter,
+        state=worker.state if worker else "stopped",
+        pinned=view.pinned,
+        worker=None
+        if worker is None
+        else shapes.WorkerOut(
+            pid=worker.pid,
+            planned_bytes=worker.memory_bytes,
+            rss_bytes=worker.rss_bytes,
+            slots=worker.slots,
+            slots_busy=worker.slots_busy,
+            idle_s=worker.idle_s,
+            context_tokens=worker.context_tokens,
+            layers=list(worker.layers),
+        ),
+    )
+
+
+async def _pull_lines(states: AsyncGenerator[PullState | Manifest, None]) -> AsyncGenerator[bytes, None]:
+    begun = False
+    try:
+        async with aclosing(states):
+            async for state in states:
+                begun = True
+                yield msgspec.json.encode(_pull_line(state)) + b"\n"
+    except IntramuralError as error:
+        if not begun:
+            raise
+        yield msgspec.json.encode({"state": "refused", "message": error.message, **page_body(error)}) + b"\n"
+
+
+def _pull_line(state: PullState | Manifest) -> dict[str, Any]:
+    if isinstance(state, Manifest):
+        return {
+            "state": "shelved",
+            "done_bytes": state.weights.size_bytes,
+            "total_bytes": state.weights.size_bytes,
+            "model": state.name,
+        }
+    return {"state": state.step.value, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes or 0}
+
+
+async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        yield first
+        async for line in rest:
+            yield line

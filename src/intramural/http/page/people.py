@@ -1,0 +1,103 @@
+"""People and keys."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+
+from intramural.access import Key, Person
+from intramural.http.doors import Doors
+from intramural.http.page import shapes
+
+Id = Annotated[str, Path(max_length=64)]
+_DAY_MS = 86_400_000
+
+
+def router(doors: Doors) -> APIRouter:
+    """`/people…` and `/keys…`."""
+    api = APIRouter(tags=["people and keys"])
+    people, keys = doors.services.people, doors.services.keys
+
+    @api.get("/people")
+    async def list_people(request: Request) -> dict[str, list[shapes.PersonOut]]:
+        """Everybody."""
+        caller = await doors.identify(request)
+        return {"people": [_person(each) for each in await people.list(caller.actor)]}
+
+    @api.post("/people", status_code=201)
+    async def create_person(given: shapes.PersonIn, request: Request) -> shapes.PersonOut:
+        """Add a person."""
+        caller = await doors.identify(request)
+        return _person(await people.create(caller.actor, given.username, given.password, given.role))
+
+    @api.patch("/people/{person_id}")
+    async def change_person(person_id: Id, given: shapes.PersonChange, request: Request) -> shapes.PersonOut:
+        """Change role, enabled state or password."""
+        caller = await doors.identify(request)
+        changed = await people.change(
+            caller.actor, person_id, role=given.role, disabled=given.disabled, password=given.password
+        )
+        return _person(changed)
+
+    @api.delete("/people/{person_id}", status_code=204)
+    async def remove_person(person_id: Id, request: Request) -> None:
+        """Remove a person with their keys, sessions and chats."""
+        caller = await doors.identify(request)
+        await people.remove(caller.actor, person_id)
+
+    @api.get("/keys")
+    async def list_keys(
+        request: Request, everyone: Annotated[bool, Query(alias="all")] = False
+    ) -> dict[str, list[shapes.KeyOut]]:
+        """One's own keys; with `all`, everybody's."""
+        caller = await doors.identify(request)
+        return {"keys": [_key(each) for each in await keys.list(caller.actor, everyone=everyone)]}
+
+    @api.post("/keys", status_code=201)
+    async def create_key(given: shapes.KeyIn, request: Request) -> shapes.NewKey:
+        """A new key (one's own unless the console says whose). `secret` is shown this once."""
+        caller = await doors.identify(request)
+        days = given.expires_in_days
+        expires_ms = None if days is None else int(doors.clock.now_s() * 1000) + days * _DAY_MS
+        key, secret = await keys.create(
+            caller.actor,
+            given.person_id or caller.actor.person_id,
+            name=given.name,
+            scopes=given.scopes,
+            models=given.models,
+            expires_ms=expires_ms,
+        )
+        return shapes.NewKey(key=_key(key), secret=secret)
+
+    @api.delete("/keys/{key_id}", status_code=204)
+    async def revoke_key(key_id: Id, request: Request) -> None:
+        """Revoke a key at once."""
+        caller = await doors.identify(request)
+        await keys.revoke(caller.actor, key_id)
+
+    return api
+
+
+def _person(person: Person) -> shapes.PersonOut:
+    return shapes.PersonOut(
+        id=person.id,
+        username=person.username,
+        role=person.role,
+        created_ms=person.created_ms,
+        disabled_ms=person.disabled_ms,
+    )
+
+
+def _key(key: Key) -> shapes.KeyOut:
+    return shapes.KeyOut(
+        id=key.id,
+        name=key.name,
+        hint=key.hint,
+        person_id=key.person_id,
+        username=key.username,
+        scopes=sorted(key.scopes),
+        models=None if key.models is None else sorted(key.models),
+        created_ms=key.created_ms,
+        expires_ms=key.expires_ms,
+        revoked_ms=key.revoked_ms,
+        last_used_ms=key.last_used_ms,
+    )

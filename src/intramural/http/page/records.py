@@ -1,0 +1,88 @@
+"""The log and the meter."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from intramural.audit import Entry
+from intramural.http.doors import Doors
+from intramural.http.page import shapes
+
+_YEAR_9999_MS = 253_402_300_799_000
+
+
+def router(doors: Doors) -> APIRouter:
+    """`/audit…` and `/usage`."""
+    api = APIRouter(tags=["records"])
+    records = doors.services.records
+
+    @api.get("/audit")
+    async def entries(
+        request: Request,
+        before: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        event: Annotated[str | None, Query(max_length=64)] = None,
+        actor: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> shapes.AuditPage:
+        """Entries of the audit log, newest first. Reading it is an event too."""
+        caller = await doors.identify(request)
+        found = await records.entries(caller.actor, before=before, limit=limit, event=event, actor_id=actor)
+        size, note = records.checkpoint()
+        return shapes.AuditPage(
+            entries=[_entry(each) for each in found], size=size, checkpoint=shapes.CheckpointOut(size=size, note=note)
+        )
+
+    @api.post("/audit/verify")
+    async def verify(request: Request) -> shapes.VerdictOut:
+        """Walk the whole log and name the first wrong entry, if there is one."""
+        caller = await doors.identify(request)
+        began_s = doors.clock.monotonic_s()
+        verdict = await records.verify(caller.actor)
+        return shapes.VerdictOut(
+            ok=verdict.ok,
+            size=verdict.size,
+            first_wrong=verdict.first_wrong,
+            before=verdict.before,
+            reason=verdict.reason,
+            took_ms=(doors.clock.monotonic_s() - began_s) * 1000,
+        )
+
+    @api.get("/usage")
+    async def usage(
+        request: Request,
+        by: Literal["day", "person", "model"] = "day",
+        from_ms: Annotated[int, Query(ge=0, le=_YEAR_9999_MS)] = 0,
+        to_ms: Annotated[int, Query(ge=0, le=_YEAR_9999_MS)] = _YEAR_9999_MS,
+        mine: bool = False,
+    ) -> shapes.UsageOut:
+        """Sums of usage; with `mine`, of one's own."""
+        caller = await doors.identify(request)
+        rows = await records.usage(caller.actor, by=by, from_ms=from_ms, to_ms=to_ms, everyone=not mine)
+        return shapes.UsageOut(
+            rows=[
+                shapes.UsageRowOut(
+                    key=row.key,
+                    requests=row.requests,
+                    prompt_tokens=row.prompt_tokens,
+                    completion_tokens=row.completion_tokens,
+                    cached_tokens=row.cached_tokens,
+                    failed=row.failed,
+                )
+                for row in rows
+            ]
+        )
+
+    return api
+
+
+def _entry(entry: Entry) -> shapes.EntryOut:
+    return shapes.EntryOut(
+        position=entry.position,
+        time_ms=entry.time_ms,
+        event=entry.event,
+        actor=shapes.ActorOut(kind=entry.actor_kind, id=entry.actor_id, username=entry.username or entry.actor_id),
+        target=entry.target,
+        outcome=entry.outcome,
+        request_id=entry.request_id,
+        facts=dict(entry.facts),
+    )

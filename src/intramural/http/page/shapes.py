@@ -1,0 +1,269 @@
+"""Requests and answers of `/intramural/v1`. Unknown fields are refused."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Field(min_length=1, max_length=200)
+Text = Field(max_length=2_000_000)
+Password = Field(max_length=1024)
+Id = Field(min_length=1, max_length=64)
+
+
+class In(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SetupIn(In):
+    token: str = Field(max_length=200)
+    username: str = Name
+    password: str = Password
+
+
+class LoginIn(In):
+    username: str = Name
+    password: str = Password
+
+
+class PasswordIn(In):
+    old: str = Password
+    new: str = Password
+
+
+class KeyIn(In):
+    name: str = Name
+    scopes: list[Literal["inference", "chats", "admin", "metrics"]] = Field(default=["inference"], min_length=1)
+    models: list[str] | None = Field(default=None, max_length=100)
+    expires_in_days: int | None = Field(default=None, ge=1, le=3650)
+    person_id: str | None = Field(default=None, max_length=64, description="Whose key; administrators only.")
+
+
+class PersonIn(In):
+    username: str = Name
+    password: str = Password
+    role: Literal["administrator", "auditor", "member"]
+
+
+class PersonChange(In):
+    role: Literal["administrator", "auditor", "member"] | None = None
+    disabled: bool | None = None
+    password: str | None = Field(default=None, max_length=1024)
+
+
+class PullIn(In):
+    source: str = Field(min_length=1, max_length=4096)
+    name: str | None = Field(default=None, max_length=200)
+
+
+class ChatIn(In):
+    model: str = Name
+    title: str | None = Field(default=None, max_length=200)
+
+
+class ChatChange(In):
+    title: str | None = Field(default=None, min_length=1, max_length=200)
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+class TurnIn(In):
+    content: str | None = Text
+    replace_from: str | None = Field(default=None, max_length=64)
+    model: str | None = Field(default=None, max_length=200)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1, le=2**31)
+
+
+class Welcome(BaseModel):
+    version: str
+    setup_needed: bool
+    signed_in: bool
+
+
+class Me(BaseModel):
+    id: str
+    username: str
+    role: str
+    csrf_token: str | None
+    permissions: list[str]
+
+
+class SessionOut(BaseModel):
+    id: str
+    created_ms: int
+    last_seen_ms: int
+    user_agent: str
+    current: bool
+
+
+class KeyOut(BaseModel):
+    id: str
+    name: str
+    hint: str
+    person_id: str
+    username: str
+    scopes: list[str]
+    models: list[str] | None
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+    last_used_ms: int | None
+
+
+class NewKey(BaseModel):
+    key: KeyOut
+    secret: str
+
+
+class PersonOut(BaseModel):
+    id: str
+    username: str
+    role: str
+    created_ms: int
+    disabled_ms: int | None
+
+
+class WorkerOut(BaseModel):
+    pid: int | None
+    planned_bytes: int
+    rss_bytes: int
+    slots: int
+    slots_busy: int
+    idle_s: float
+    context_tokens: int
+    layers: list[str]
+
+
+class ModelOut(BaseModel):
+    name: str
+    architecture: str
+    parameters: int
+    quantisation: str
+    size_bytes: int
+    trained_context_tokens: int
+    licence: str
+    source: str
+    trust: str
+    digest: str
+    is_starter: bool
+    state: str
+    pinned: bool
+    worker: WorkerOut | None
+
+
+class Models(BaseModel):
+    models: list[ModelOut]
+    budget_bytes: int
+    planned_bytes: int
+    queued: int
+
+
+class PostureOut(BaseModel):
+    level: str
+    landlock_abi: int
+    seccomp: bool
+    netns: bool
+    own_uid: bool
+    reasons: list[str]
+    kernel: str
+
+
+class SuggestionOut(BaseModel):
+    name: str
+    why: str
+
+
+class Machine(BaseModel):
+    cores: int
+    memory_bytes: int
+    posture: PostureOut
+    suggestion: SuggestionOut | None
+    version: str
+
+
+class ChatOut(BaseModel):
+    id: str
+    title: str
+    model: str
+    created_ms: int
+    updated_ms: int
+
+
+class ChatFound(ChatOut):
+    snippet: str | None
+
+
+class MessageOut(BaseModel):
+    id: str
+    role: str
+    content: str
+    model: str | None
+    outcome: str | None
+    request_id: str | None
+    created_ms: int
+
+
+class WholeChat(ChatOut):
+    messages: list[MessageOut]
+
+
+class ActorOut(BaseModel):
+    kind: str
+    id: str
+    username: str
+
+
+class EntryOut(BaseModel):
+    position: int
+    time_ms: int
+    event: str
+    actor: ActorOut
+    target: str
+    outcome: str
+    request_id: str | None
+    facts: dict[str, Any]
+
+
+class CheckpointOut(BaseModel):
+    size: int
+    note: str
+
+
+class AuditPage(BaseModel):
+    entries: list[EntryOut]
+    size: int
+    checkpoint: CheckpointOut
+
+
+class VerdictOut(BaseModel):
+    ok: bool
+    size: int
+    first_wrong: int | None
+    before: int | None
+    reason: str
+    took_ms: float
+
+
+class UsageRowOut(BaseModel):
+    key: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    failed: int
+
+
+class UsageOut(BaseModel):
+    rows: list[UsageRowOut]
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    message: str
+    hint: str
+    param: str | None
+
+
+class ErrorOut(BaseModel):
+    error: ErrorDetail

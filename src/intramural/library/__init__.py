@@ -1,0 +1,49 @@
+"""Models: where they come from, what was checked about them, where their bytes are.
+
+Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
+template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
+Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
+path from text that was not parsed first.
+
+Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `library`,
+then `catalogue` and `fit`.
+"""
+
+from intramural.library.blobs import Blob
+from intramural.library.catalogue import STARTER, KnownPackage, Suggestion, suggest
+from intramural.library.facts import ModelFacts, Shape
+from intramural.library.fit import Plan, need, plan
+from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
+from intramural.library.library import Library
+from intramural.library.manifest import Manifest, Trust
+from intramural.library.names import parse_name
+from intramural.library.pull import PullState, Step
+from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+
+__all__ = [
+    "ENTRY",
+    "STARTER",
+    "TIMEOUT_S",
+    "Blob",
+    "FileSource",
+    "Inspect",
+    "KnownPackage",
+    "Library",
+    "Manifest",
+    "ModelFacts",
+    "Offer",
+    "PackageSource",
+    "Plan",
+    "PullState",
+    "Shape",
+    "Source",
+    "Step",
+    "Suggestion",
+    "Trust",
+    "confined",
+    "need",
+    "parse_name",
+    "parse_source",
+    "plan",
+    "suggest",
+]

@@ -1,0 +1,90 @@
+"""The manifests on disk, one file a model name. Written whole: a reader sees the old one or the new one."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from intramural.core.errors import Broken, Missing, Untrusted
+from intramural.library.manifest import Manifest
+from intramural.library.names import file_of, name_of, parse_name
+
+_UNFINISHED = ".new"
+
+
+class Shelf:
+    """The manifests under `folder` (made on first use)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        """Every model's name, sorted, whether or not its manifest can be read."""
+        return sorted(name for file in self._folder.iterdir() if (name := name_of(file.name)))
+
+    def all(self) -> list[Manifest]:
+        """Every manifest that can be read, by name; `damaged` names the others."""
+        return [manifest for name in self.names() if (manifest := self._read_or_none(name))]
+
+    def damaged(self) -> list[str]:
+        """Names whose manifest cannot be read."""
+        return [name for name in self.names() if self._read_or_none(name) is None]
+
+    def find(self, name: str) -> Manifest | None:
+        """The manifest of `name`, None if there is none. Raises Misasked(`bad_model_name`), Broken(`bad_manifest`)."""
+        name = parse_name(name)
+        try:
+            text = (self._folder / file_of(name)).read_bytes()
+        except FileNotFoundError:
+            return None
+        hint = "Remove the model and pull it again."
+        try:
+            manifest = msgspec.json.decode(text, type=Manifest)
+        except (msgspec.DecodeError, UnicodeDecodeError, Untrusted) as error:
+            raise Broken("bad_manifest", f"What the library wrote about {name!r} is damaged: {error}.", hint) from error
+        if manifest.name != name:
+            raise Broken("bad_manifest", f"What the library wrote about {name!r} is about {manifest.name!r}.", hint)
+        return manifest
+
+    def get(self, name: str) -> Manifest:
+        """The manifest of `name`. Raises Missing(`model_not_found`), naming what there is."""
+        found = self.find(name)
+        if found is None:
+            there = ", ".join(self.names())
+            hint = f"There is: {there}." if there else "The library is empty: pull a model first."
+            raise Missing("model_not_found", f"There is no model {name!r} here.", hint, param="model")
+        return found
+
+    def put(self, manifest: Manifest) -> None:
+        """Write durably."""
+        target = self._folder / file_of(manifest.name)
+        unfinished = target.with_name(target.name + _UNFINISHED)
+        with unfinished.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+        self._sync()
+
+    def remove(self, name: str) -> None:
+        """Take the manifest away, durably; nothing happens if there is none."""
+        (self._folder / file_of(parse_name(name))).unlink(missing_ok=True)
+        self._sync()
+
+    def referred(self) -> set[str] | None:
+        """Digests that some manifest refers to; None when one cannot be read, for then nobody knows."""
+        return None if self.damaged() else {manifest.weights.digest for manifest in self.all()}
+
+    def _read_or_none(self, name: str) -> Manifest | None:
+        try:
+            return self.find(name)
+        except Broken:
+            return None
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,84 @@
+"""Landlock: which files a process may touch, and (from ABI 4) that it may use no TCP, (6) reach nobody outside.
+
+Every right the running kernel knows is handled, so that everything not allowed here is denied; newer kernels deny more.
+The tables are the kernel's (linux/landlock.h). ABI 8 to 10 could not be tried on the machine this was written on; a
+kernel that does not know a bit refuses the whole ruleset, so a wrong one would fail closed.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from intramural.sandbox.kernel import check, libc
+
+#: Least ABI with which a process counts as confined: files with truncation (3).
+FLOOR_ABI = 3
+_NEWEST_ABI = 10
+
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on every architecture
+_VERSION_FLAG = 1
+_PATH_BENEATH = 1
+
+READ_FILE, READ_DIR, MAKE_SOCK = 1 << 2, 1 << 3, 1 << 9
+
+#: (since ABI, how many rights of the kind there are then)
+_FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))
+_NET_RIGHTS = ((4, 2), (10, 4))
+_SCOPES = ((6, 2),)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Bit masks of everything one ABI can deny, and the size of the structure that says so."""
+
+    files: int
+    network: int
+    scopes: int
+
+    @property
+    def packed(self) -> bytes:
+        """struct landlock_ruleset_attr as far as the ABI knows it."""
+        if self.scopes:
+            return struct.pack("<QQQ", self.files, self.network, self.scopes)
+        return struct.pack("<QQ", self.files, self.network) if self.network else struct.pack("<Q", self.files)
+
+
+def handled(abi: int) -> Handled:
+    """Everything `abi` can deny. Pure; an ABI newer than known is treated as the newest known."""
+    abi = min(abi, _NEWEST_ABI)
+    return Handled(_mask(_FILE_RIGHTS, abi), _mask(_NET_RIGHTS, abi), _mask(_SCOPES, abi))
+
+
+def _mask(table: Iterable[tuple[int, int]], abi: int) -> int:
+    return max(((1 << count) - 1 for since, count in table if since <= abi), default=0)
+
+
+def abi() -> int:
+    """The running kernel's Landlock ABI; 0 where it has none or it is switched off."""
+    return max(0, int(libc.syscall(_CREATE, None, 0, _VERSION_FLAG)))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One exception: `rights` on what `descriptor` refers to, and on everything beneath it if that is a directory."""
+
+    descriptor: int
+    rights: int
+
+
+def restrict(exceptions: Iterable[Allowed], running_abi: int) -> None:
+    """Deny this thread (and all it starts) everything but `exceptions`. Needs no_new_privs.
+
+    Raises Broken(`confinement_failed`).
+    """
+    attributes = handled(running_abi).packed
+    ruleset = check("landlock", libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0))
+    try:
+        for each in exceptions:
+            rule = struct.pack("<Qi", each.rights, each.descriptor)
+            check("landlock", libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+        check("landlock", libc.syscall(_RESTRICT, ruleset, 0))
+    finally:
+        os.close(ruleset)

@@ -1,0 +1,145 @@
+"""The system calls a confined process may make: a small program for the kernel's filter machine, put together here.
+
+Deny by default: what is not listed fails with EPERM. So io_uring, exec, fork, ptrace, `connect`, `sendmsg`, namespaces,
+mounts, keys, BPF, changing a file's mode or time, and calls that no kernel has yet, need no rule of their own. Calls of
+another architecture (int 0x80) end the process; x32 calls fail.
+
+`program()` is pure and can be run in a test's own little machine; `install()` hands it to the kernel.
+Source: seccomp(2), linux/filter.h, linux/audit.h.
+"""
+
+import ctypes
+import errno
+import platform
+import struct
+from collections.abc import Sequence
+from typing import Literal
+
+from intramural.sandbox.kernel import check, failed, libc
+from intramural.sandbox.syscalls import NUMBERS
+
+Profile = Literal["engine", "parser"]
+
+#: Harmless whatever their arguments.
+_ALWAYS = (
+    # files that are open already, and opening more (which ones is Landlock's business)
+    "read write readv writev pread64 preadv close close_range lseek flock fadvise64 readahead dup "
+    "dup2 dup3 open openat fstat stat lstat newfstatat statx access faccessat faccessat2 readlink "
+    "readlinkat getdents64 getcwd "
+    # memory
+    "munmap mremap brk madvise mincore membarrier "
+    # waiting, timers, pipes of its own
+    "poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 pipe pipe2 "
+    "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time pause restart_syscall "
+    # signals to itself, threads
+    "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack "
+    "futex futex_waitv futex_wait futex_wake futex_requeue set_robust_list rseq "
+    "set_tid_address sched_yield sched_getaffinity sched_getparam sched_getscheduler "
+    "sched_get_priority_max sched_get_priority_min getpriority getcpu "
+    # what it may know of itself and the machine
+    "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getpgrp getpgid getsid "
+    "getgroups getrandom uname sysinfo getrlimit getrusage times wait4 waitid exit exit_group "
+)
+#: A worker answers on a Unix stream socket that it binds in its private directory. It can never connect.
+_LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt setsockopt shutdown recvfrom"
+
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+_X32_BIT = 0x40000000
+_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_PROT_EXEC = 4
+_CLONE_THREAD = 0x00010000
+_PR_SET_NAME = 15
+#: FIONBIO, FIONREAD, FIOCLEX, FIONCLEX
+_IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450)
+#: F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, the three locks, F_DUPFD_CLOEXEC. Never F_SETOWN and F_SETSIG: with them
+#: the kernel sends any signal to any process of the same user.
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
+
+_LD, _JEQ, _JGE, _AND, _RET = 0x20, 0x15, 0x35, 0x54, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_NR_AT, _ARCH_AT = 0, 4
+_SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
+_SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
+
+Instruction = tuple[int, int, int, int]
+_REFUSE: Instruction = (_RET, 0, 0, _ERRNO | errno.EPERM)
+_PERMIT: Instruction = (_RET, 0, 0, _ALLOW)
+
+
+def program(profile: Profile, machine: str, pid: int) -> list[Instruction]:
+    """The filter as (code, jump if true, jump if false, operand). `pid` is the process it is for."""
+    arch, column = _ARCHITECTURES[machine]
+    out: list[Instruction] = [(_LD, 0, 0, _ARCH_AT), (_JEQ, 1, 0, arch), (_RET, 0, 0, _KILL), (_LD, 0, 0, _NR_AT)]
+    if machine == "x86_64":
+        out += [(_JGE, 0, 1, _X32_BIT), _REFUSE]
+    names = _ALWAYS.split() + (_LISTENING.split() if profile == "engine" else [])
+    for name in names:
+        out += _rule(NUMBERS[name][column], [_PERMIT])
+    for name, body in _conditional(profile, pid).items():
+        out += _rule(NUMBERS[name][column], body)
+    return [*out, _REFUSE]
+
+
+def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
+    rules = {
+        "mmap": _unless_bits(2, _PROT_EXEC),
+        "mprotect": _unless_bits(2, _PROT_EXEC),
+        "clone": _if_bits(0, _CLONE_THREAD),
+        "clone3": [(_RET, 0, 0, _ERRNO | errno.ENOSYS)],  # its flags are out of sight; the C library then uses clone
+        "fcntl": _if_equal(1, _FCNTLS),
+        "tgkill": _if_equal(0, (pid,)),
+        "sched_setaffinity": _if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
+        "prlimit64": _if_equal(0, (0, pid)),
+        "ioctl": _if_equal(1, _IOCTLS),
+        "prctl": _if_equal(0, (_PR_SET_NAME,)),
+    }
+    if profile == "engine":
+        stream = [*_load(1), (_AND, 0, 0, _SOCK_TYPE_MASK), (_JEQ, 0, 1, _SOCK_STREAM), _PERMIT, _REFUSE]
+        rules["socket"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *stream]
+        rules["sendto"] = [  # only without an address: to whom it is connected already
+            *_load(4), (_JEQ, 1, 0, 0), _REFUSE, (_LD, 0, 0, _argument(4) + 4), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE,
+        ]  # fmt: skip
+    return rules
+
+
+def _rule(number: int | None, body: Sequence[Instruction]) -> list[Instruction]:
+    """If the call is `number`, run `body` (which always returns); else go on behind it."""
+    return [] if number is None else [(_JEQ, 0, len(body), number), *body]
+
+
+def _argument(index: int) -> int:
+    """Where the low half of argument `index` lies in struct seccomp_data (both architectures are little-endian)."""
+    return 16 + 8 * index
+
+
+def _load(index: int) -> list[Instruction]:
+    return [(_LD, 0, 0, _argument(index))]
+
+
+def _if_bits(index: int, bits: int) -> list[Instruction]:
+    return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, bits), _PERMIT, _REFUSE]
+
+
+def _unless_bits(index: int, bits: int) -> list[Instruction]:
+    return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE]
+
+
+def _if_equal(index: int, values: Sequence[int]) -> list[Instruction]:
+    tests = [step for value in values for step in ((_JEQ, 0, 1, value), _PERMIT)]
+    return [*_load(index), *tests, _REFUSE]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install(profile: Profile, pid: int) -> None:
+    """Filter this process from now on, every thread of it. Needs no_new_privs. Raises Broken(`confinement_failed`)."""
+    machine = platform.machine()
+    steps = program(profile, machine, pid)
+    packed = b"".join(struct.pack("<HBBI", *step) for step in steps)
+    handle = _Program(len(steps), packed)
+    call = _SECCOMP_CALL[machine]
+    unsynchronised = check("seccomp", libc.syscall(call, _SECCOMP_SET_MODE_FILTER, _TSYNC, ctypes.byref(handle)))
+    if unsynchronised:  # not an error number: the thread that could not be filtered, and then none is
+        raise failed("seccomp", f"thread {unsynchronised} could not be filtered")

@@ -1,0 +1,302 @@
+"""Starting a confined child and holding on to it."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
+
+from intramural.core import errors
+from intramural.core.errors import Broken, IntramuralError, Untrusted
+from intramural.sandbox.seccomp import Profile
+
+_CHILD = Path(__file__).with_name("child.py")
+#: Users of workers when we are root: numbers nobody else is given, one per worker alive.
+_FIRST_UID, _UIDS = 61_000, 1_000
+_next_uid = itertools.count()
+_ANSWER_LIMIT_BYTES = 32 * 2**20
+_LOG_BYTES = 32 * 2**10
+_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Resource limits; None leaves one as it is. `memory_bytes` is address space, `processes` counts threads too."""
+
+    memory_bytes: int | None = None
+    data_bytes: int | None = None
+    open_files: int = 128
+    cpu_s: int | None = None
+    file_size_bytes: int = 0
+    processes: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to run, and everything it is given.
+
+    `entry` is `module:function`; the module is imported whole before confinement, `function(arg, files)` is called
+    after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
+    the only place it may make a socket in. `without` leaves layers out: for tests, and for downgrades that an
+    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
+    """
+
+    profile: Profile
+    entry: str
+    arg: Mapping[str, Any]
+    files: Mapping[str, int] = field(default_factory=dict)
+    private_dir: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    without: frozenset[str] = frozenset()
+    confine_timeout_s: float = 60.0
+
+
+class Child:
+    """A confined process that runs. `layers` is what it says holds; `pid` its process."""
+
+    def __init__(self, process: Process, layers: tuple[str, ...], log: "_Log") -> None:
+        self._process = process
+        self._log = log
+        self.layers = layers
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended (negative: by that signal), None while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end; how it ended."""
+        status = await self._process.wait()
+        await self._log.done()
+        return status
+
+    async def stop(self, grace_s: float) -> int:
+        """Ask it to end, and kill it after `grace_s`."""
+        self._signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.wait(), grace_s)
+        except TimeoutError:
+            self.kill()
+            return await self.wait()
+
+    def kill(self) -> None:
+        """End it now."""
+        self._signal(signal.SIGKILL)
+
+    def log_tail(self) -> str:
+        """The last lines it wrote to its standard output and error."""
+        return self._log.text()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+
+class _Log:
+    """Drains a child's output and keeps its tail."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._tail = b""
+        self._task = asyncio.ensure_future(self._drain(stream))
+
+    async def _drain(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(65536):
+            self._tail = (self._tail + chunk)[-_LOG_BYTES:]
+
+    async def done(self) -> None:
+        await self._task
+
+    def text(self) -> str:
+        return self._tail.decode("utf-8", "replace")
+
+
+async def spawn(launch: Launch) -> Child:
+    """Start a confined child; returns once it says it is confined, before its entry runs.
+
+    Raises Broken(`confinement_failed`) naming the layer, or Broken(`child_died`) when it could not be started, ended
+    before that, or took too long over it.
+    """
+    child, answer = await _start(launch)
+    answer.close()
+    return child
+
+
+async def run_once(launch: Launch, timeout_s: float) -> Any:
+    """Run a one-shot child and return what its entry returned (JSON).
+
+    An IntramuralError raised there is raised here. Raises Untrusted(`parser_died`, `parser_timeout`,
+    `parser_too_much`) when what it parsed got the better of it.
+    """
+    child, answer = await _start(launch)
+    try:
+        line = await asyncio.wait_for(answer.line(), timeout_s)
+    except TimeoutError:
+        raise Untrusted(
+            "parser_timeout", f"Inspection took longer than {timeout_s:g} seconds.", "Do not trust this file."
+        ) from None
+    finally:
+        child.kill()
+        await child.wait()
+        answer.close()
+    if not line:
+        raise Untrusted("parser_died", "Inspection of the file crashed the inspector.", "Do not trust this file.")
+    return _result(line)
+
+
+class _Answer:
+    """Our end of the pipe on which the child says what it has to say."""
+
+    def __init__(self, fd: int) -> None:
+        self._pipe = os.fdopen(fd, "rb", buffering=0)
+        self._reader: asyncio.StreamReader | None = None
+        self._transport: asyncio.ReadTransport | None = None
+
+    async def line(self) -> bytes:
+        """The next line; empty at the end. Raises Untrusted(`parser_too_much`)."""
+        if self._reader is None:
+            reader = asyncio.StreamReader(limit=_ANSWER_LIMIT_BYTES)
+            self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), self._pipe
+            )
+            self._reader = reader
+        try:
+            return await self._reader.readline()
+        except ValueError:
+            raise Untrusted("parser_too_much", "Inspection answered too much.", "Do not trust this file.") from None
+
+    def close(self) -> None:
+        if self._transport is None:
+            self._pipe.close()
+        else:
+            self._transport.close()
+
+
+async def _start(launch: Launch) -> tuple[Child, _Answer]:
+    uid = _FIRST_UID + next(_next_uid) % _UIDS if os.geteuid() == 0 and "uid" not in launch.without else None
+    _check_open(launch.files)
+    message_read, message_write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    answer = _Answer(answer_read)
+    try:
+        process = await _process(launch, uid, message_read, answer_write)
+    except BaseException:
+        os.close(message_write)
+        answer.close()
+        raise
+    finally:
+        os.close(message_read)
+        os.close(answer_write)
+    assert process.stdout is not None
+    child = Child(process, (), _Log(process.stdout))
+    try:
+        await asyncio.to_thread(_send, message_write, _message(launch, uid))
+        child.layers = await _confined(child, answer, launch.confine_timeout_s)
+    except BaseException:
+        child.kill()
+        await child.wait()
+        answer.close()
+        raise
+    return child, answer
+
+
+def _check_open(files: Mapping[str, int]) -> None:
+    """Before we open anything: our own pipes would get the number of a file that was closed, and be handed over."""
+    for name, descriptor in files.items():
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            raise Broken("child_died", f"A worker could not be started: its file {name!r} is not open.") from None
+
+
+async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:
+    """The process, which waits for its launch message. Raises Broken(`child_died`)."""
+    try:
+        if uid is not None and launch.private_dir is not None:
+            os.chown(launch.private_dir, uid, uid)
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-X", "utf8", str(_CHILD), str(message_read), str(answer_write)),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**_ENVIRONMENT, **launch.env},
+            pass_fds=(message_read, answer_write, *launch.files.values()),
+            start_new_session=True,
+        )
+    except (OSError, ValueError, SubprocessError) as error:  # a descriptor that is closed, a limit that is reached
+        raise Broken("child_died", "A worker could not be started.", str(error)) from None
+
+
+async def _confined(child: Child, answer: _Answer, timeout_s: float) -> tuple[str, ...]:
+    """The layers the child says it is behind. Raises what it says went wrong, or Broken(`child_died`)."""
+    try:
+        said = json.loads(await asyncio.wait_for(answer.line(), timeout_s) or b"{}")
+    except TimeoutError:
+        raise Broken(
+            "child_died", f"A worker was not confined within {timeout_s:g} seconds.", child.log_tail()[-500:]
+        ) from None
+    if "error" in said:
+        raise _error(said["error"])
+    if "layers" not in said:
+        await child.wait()
+        raise Broken("child_died", "A worker ended before it was confined.", child.log_tail()[-500:])
+    return tuple(said["layers"])
+
+
+def _message(launch: Launch, uid: int | None) -> bytes:
+    return json.dumps(
+        {
+            "profile": launch.profile,
+            "entry": launch.entry,
+            "arg": dict(launch.arg),
+            "files": dict(launch.files),
+            "private_dir": None if launch.private_dir is None else str(launch.private_dir),
+            "limits": asdict(launch.limits),
+            "without": sorted(launch.without),
+            "uid": uid,
+            "parent": os.getpid(),
+            "path": [str(Path(entry).absolute()) for entry in sys.path if entry],
+        }
+    ).encode()
+
+
+def _send(fd: int, message: bytes) -> None:
+    with os.fdopen(fd, "wb") as pipe:
+        try:
+            pipe.write(message)
+        except BrokenPipeError:
+            return  # it died; what it has to say is read next
+
+
+def _result(line: bytes) -> Any:
+    """What a parser answered; it may be in the hands of what it parsed, and answer anything at all."""
+    try:
+        said = json.loads(line)
+        if "error" not in said:
+            return said["result"]
+        error = _error(said["error"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Untrusted(
+            "parser_died", "Inspection of the file answered what makes no sense.", "Do not trust this file."
+        ) from None
+    raise error
+
+
+def _error(said: Mapping[str, Any]) -> IntramuralError:
+    """The error a child reported, as the class it was; a child can name only classes that need no more arguments."""
+    kind = getattr(errors, str(said["kind"]), Broken)
+    if not (isinstance(kind, type) and issubclass(kind, IntramuralError)) or issubclass(
+        kind, errors.Throttled | errors.Unavailable
+    ):
+        kind = Broken
+    param = None if said["param"] is None else str(said["param"])
+    error: IntramuralError = kind(str(said["code"]), str(said["message"]), str(said["hint"]), param=param)
+    return error

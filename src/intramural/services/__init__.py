@@ -1,0 +1,39 @@
+"""What a person may ask for. Every function here reads the same: may they? → do it → write it down.
+
+Promises: nothing happens without a policy decision; every act that changes something is in the audit log in the same
+transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
+Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
+
+Read in this order: `gate`, `inference`, `models`, `conversations`, `sign_in`, `people`, `keys`, `records`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from intramural.access import Identify
+from intramural.services.conversations import Conversations
+from intramural.services.inference import Inference
+from intramural.services.keys import KeyDesk
+from intramural.services.models import Models
+from intramural.services.people import PeopleDesk
+from intramural.services.records import Records
+from intramural.services.sign_in import SignIn
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All services, as `app` wires them and the doors use them."""
+
+    identity: Identify
+    sign_in: SignIn
+    people: PeopleDesk
+    keys: KeyDesk
+    models: Models
+    inference: Inference
+    conversations: Conversations
+    records: Records
+    #: Whether requests can be answered now (the log is open and a model can be served).
+    ready: Callable[[], bool]
+
+
+__all__ = ["Conversations", "Inference", "KeyDesk", "Models", "PeopleDesk", "Records", "Services", "SignIn"]

@@ -1,0 +1,125 @@
+"""A person's conversations: kept, searched, answered. Nobody else's can be reached from here."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from intramural.access import Action
+from intramural.audit import AuditLog, Event
+from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn
+from intramural.core.actor import Actor
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, Sampling
+from intramural.core.clock import Clock
+from intramural.core.errors import IntramuralError
+from intramural.core.ids import new_id
+from intramural.services.gate import Gate
+from intramural.services.inference import Inference, WaitNote
+
+
+@dataclass(frozen=True, slots=True)
+class WholeChat:
+    """A chat with its messages, in order."""
+
+    chat: Chat
+    messages: tuple[StoredMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes."""
+
+    turn: Turn
+    request: ChatRequest
+    events: AsyncGenerator[ChatEvent, None]
+
+
+class Conversations:
+    """Chats of an actor's person."""
+
+    def __init__(self, gate: Gate, chats: Chats, inference: Inference, audit: AuditLog, clock: Clock) -> None:
+        self._gate = gate
+        self._chats = chats
+        self._inference = inference
+        self._audit = audit
+        self._clock = clock
+
+    async def mend(self) -> None:
+        """At start: mark the answers that a crash cut off as failed."""
+        await self._chats.mend()
+
+    async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[FoundChat]:
+        """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
+        await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
+        return await self._chats.list(actor.person_id, query, limit=limit, before_ms=before_ms)
+
+    async def create(self, actor: Actor, *, model: str, title: str | None) -> Chat:
+        await self._gate.require(actor, Action.CHATS_CREATE, owner_id=actor.person_id)
+        return await self._chats.create(actor.person_id, model, title or "")
+
+    async def get(self, actor: Actor, chat_id: str) -> WholeChat:
+        """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
+        await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
+        return WholeChat(*await self._chats.get(actor.person_id, chat_id))
+
+    async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
+        await self._gate.require(actor, Action.CHATS_CHANGE, owner_id=actor.person_id)
+        return await self._chats.change(actor.person_id, chat_id, title=title, model=model)
+
+    async def delete(self, actor: Actor, chat_id: str) -> None:
+        await self._gate.require(actor, Action.CHATS_DELETE, owner_id=actor.person_id)
+        async with self._audit.transaction() as (connection, record):
+            await self._chats.delete(actor.person_id, chat_id, connection=connection)
+            record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
+
+    async def ask(
+        self,
+        actor: Actor,
+        chat_id: str,
+        *,
+        content: str | None,
+        replace_from: str | None,
+        model: str | None,
+        sampling: Sampling,
+        on_wait: WaitNote | None = None,
+    ) -> Answering:
+        """Add a turn (or replace everything from message `replace_from` on) and answer it.
+
+        `content` None regenerates the answer `replace_from`. The answer is kept as far as it came, on every ending.
+        """
+        await self._gate.require(actor, Action.CHATS_CONTINUE, owner_id=actor.person_id)
+        request_id = new_id("req", self._clock)
+        if replace_from is not None:
+            turn = await self._chats.replace_from(
+                actor.person_id, chat_id, replace_from, content, model=model, request_id=request_id
+            )
+        else:
+            turn = await self._chats.append_turn(
+                actor.person_id, chat_id, content or "", model=model, request_id=request_id
+            )
+        request = ChatRequest(
+            id=request_id,
+            model=turn.chat.model,
+            messages=tuple(Message(m.role, m.content) for m in turn.history if m.content),
+            sampling=sampling,
+        )
+        return Answering(turn, request, self._answer(actor, turn, request, on_wait))
+
+    async def _answer(
+        self, actor: Actor, turn: Turn, request: ChatRequest, on_wait: WaitNote | None
+    ) -> AsyncGenerator[ChatEvent, None]:
+        said: list[str] = []
+        outcome: Outcome = "cancelled"
+        events = self._inference.answer(actor, request, "page", "chat", on_wait=on_wait)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Delta):
+                        said.append(event.text)
+                    elif isinstance(event, Finished):
+                        outcome = "length" if event.reason == "length" else "finished"
+                    yield event
+        except IntramuralError:
+            outcome = "failed"
+            raise
+        finally:
+            await self._chats.finish_message(actor.person_id, turn.assistant_message_id, "".join(said), outcome)

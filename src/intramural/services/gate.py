@@ -1,0 +1,31 @@
+"""May they? One call, used by every service; a refusal is written down."""
+
+from intramural.access import Action, decide
+from intramural.audit import AuditLog, Event
+from intramural.core.actor import Actor
+
+
+class Gate:
+    """Asks the policy and records refusals."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    async def require(
+        self, actor: Actor, action: Action, *, target: str = "", model: str | None = None, owner_id: str | None = None
+    ) -> None:
+        """Return if `actor` may; else record it and raise Refused with the rule, the reason and what to do.
+
+        `target` is what the record names; `model` the model's name where a key's list of models matters.
+        """
+        decision = decide(actor, action, target=model, owner_id=owner_id)
+        if decision.allowed:
+            return
+        await self._audit.record(
+            Event.ACCESS_REFUSED,
+            actor,
+            target=target,
+            outcome="refused",
+            facts={"action": action.value, "rule": decision.rule},
+        )
+        raise decision.refusal()

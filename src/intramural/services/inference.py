@@ -1,0 +1,225 @@
+"""Asking a model: policy, the queue, the answer, the meter and the log, the same for every dialect.
+
+The order is the promise. The question is recorded while the model already reads the prompt, and nothing of the answer
+leaves before that record is on the disk. The meter's row and the answer's record are one transaction, and the last
+event leaves after it. Whoever ends it (the model, the client, a dying worker), both are written.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from intramural.access import Action
+from intramural.audit import AuditLog, Beside, Event, Fact
+from intramural.core.actor import Actor
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Embeddings, Finished, Usage
+from intramural.core.clock import Clock
+from intramural.core.errors import IntramuralError
+from intramural.library import Manifest
+from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
+from intramural.metering import Outcome as Ending
+from intramural.services.gate import Gate
+from intramural.services.models import Models
+from intramural.serving import Pool, Stream
+
+WaitNote = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One generation on its way: what will be written down about it."""
+
+    actor: Actor
+    manifest: Manifest
+    request_id: str
+    dialect: Dialect
+    operation: Operation
+    began_s: float
+    outcome: Ending = "failed"
+    error_code: str | None = None
+    first_s: float | None = None
+    reasons: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+class Inference:
+    """Generations and embeddings for an actor."""
+
+    def __init__(
+        self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, meter: Meter, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._gate = gate
+        self._models = models
+        self._pool = pool
+        self._audit = audit
+        self._meter = meter
+        self._metrics = metrics
+        self._clock = clock
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def answer(
+        self,
+        actor: Actor,
+        request: ChatRequest,
+        dialect: Dialect,
+        operation: Operation,
+        *,
+        on_wait: WaitNote | None = None,
+    ) -> AsyncGenerator[ChatEvent, None]:
+        """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
+
+        Closing the generator cancels the generation. Raises Refused, Missing(`model_not_found`),
+        Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
+        """
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
+        manifest = self._models.manifest(request.model)
+        run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
+        asked = asyncio.ensure_future(self._record_asked(run, request))
+        stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
+        last: Usage | None = None
+        try:
+            async for event in stream:
+                if run.first_s is None:
+                    run.first_s = self._clock.monotonic_s()
+                    await asyncio.shield(asked)
+                if isinstance(event, Usage):
+                    last = event
+                    continue
+                self._note(run, event)
+                yield event
+            run.outcome = "finished"
+        except IntramuralError as error:
+            run.error_code = error.code
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            run.outcome = "cancelled"
+            raise
+        finally:
+            await self._end(run, stream, asked)
+        if last is not None:
+            yield last
+
+    async def embed(
+        self,
+        actor: Actor,
+        model: str,
+        inputs: Sequence[str | tuple[int, ...]],
+        dialect: Dialect,
+        request_id: str,
+    ) -> Embeddings:
+        """One vector per input. Errors as for `answer`."""
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
+        manifest = self._models.manifest(model)
+        run = _Run(actor, manifest, request_id, dialect, "embedding", self._clock.monotonic_s())
+        asked = asyncio.ensure_future(
+            self._audit.record(
+                Event.EMBEDDING_ASKED,
+                actor,
+                target=f"model:{model}",
+                request_id=request_id,
+                facts={"dialect": dialect, "inputs": len(inputs), "weights": manifest.weights.digest},
+            )
+        )
+        usage = Usage(0, 0)
+        try:
+            result = await self._pool.embed(self._models.to_serve(manifest, actor), inputs)
+            usage = Usage(result.prompt_tokens, 0)
+            run.outcome = "finished"
+        except IntramuralError as error:
+            run.error_code = error.code
+            raise
+        except asyncio.CancelledError:
+            run.outcome = "cancelled"
+            raise
+        finally:
+            await self._settled(run, usage, 0.0, asked)
+        return result
+
+    async def drained(self) -> None:
+        """Wait until everything that ended is written down (before closing the log)."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    def _note(self, run: _Run, event: ChatEvent) -> None:
+        if isinstance(event, Delta):
+            run.said.append(event.text)
+        elif isinstance(event, Finished):
+            run.reasons.append(event.reason)
+
+    async def _record_asked(self, run: _Run, request: ChatRequest) -> None:
+        facts: dict[str, Fact] = {
+            "dialect": run.dialect,
+            "operation": run.operation,
+            "weights": run.manifest.weights.digest,
+            "messages": len(request.messages),
+            "tools": len(request.tools),
+        }
+        await self._audit.record(
+            Event.CHAT_ASKED,
+            run.actor,
+            target=f"model:{run.manifest.name}",
+            request_id=run.request_id,
+            facts=facts,
+            texts={"prompt": _asked_text(request)},
+        )
+
+    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
+        await stream.aclose()
+        await self._settled(run, stream.usage, stream.waited_ms, asked)
+
+    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
+        """Write the ending, even when the caller is being cancelled: the task outlives it."""
+        task = asyncio.ensure_future(self._settle(run, usage, waited_ms, asked))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
+        await asked
+        row = UsageRow(
+            request_id=run.request_id,
+            time_ms=int(self._clock.now_s() * 1000),
+            person_id=run.actor.person_id,
+            credential_id=run.actor.credential_id,
+            model=run.manifest.name,
+            weights_digest=run.manifest.weights.digest,
+            dialect=run.dialect,
+            operation=run.operation,
+            outcome=run.outcome,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            prompt_ms=usage.prompt_ms,
+            completion_ms=usage.completion_ms,
+            waited_ms=waited_ms,
+        )
+        facts: dict[str, Fact] = {
+            "weights": row.weights_digest,
+            "prompt_tokens": row.prompt_tokens,
+            "completion_tokens": row.completion_tokens,
+            "cached_tokens": row.cached_tokens,
+            "reasons": run.reasons,
+            "error": run.error_code,
+            "took_ms": round((self._clock.monotonic_s() - run.began_s) * 1000),
+        }
+        embedding = run.operation == "embedding"
+        await self._audit.record(
+            Event.EMBEDDING_ANSWERED if embedding else Event.CHAT_ANSWERED,
+            run.actor,
+            target=f"model:{run.manifest.name}",
+            outcome=run.outcome,
+            request_id=run.request_id,
+            facts=facts,
+            texts={} if embedding else {"answer": "".join(run.said)},
+            beside=(Beside(*self._meter.insertion(row)),),
+        )
+        self._metrics.request_ended(row)
+        if run.first_s is not None:
+            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
+
+
+def _asked_text(request: ChatRequest) -> str:
+    if request.prompt is not None:
+        return request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt))
+    return "\n".join(f"{message.role}: {message.content}" for message in request.messages)

@@ -1,0 +1,234 @@
+"""The models people see: what is on the shelf, what is running, and who may change that."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select
+
+from intramural.access import Action, decide
+from intramural.audit import AuditLog, Event
+from intramural.core.actor import SYSTEM, Actor
+from intramural.core.errors import IntramuralError, Untrusted
+from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
+from intramural.services.gate import Gate
+from intramural.serving import ModelToServe, Pool, Pooling, PoolStatus, WorkerStatus
+from intramural.storage import Database
+from intramural.storage.schema import model_settings
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One model as the page and the command line show it."""
+
+    manifest: Manifest
+    is_starter: bool
+    pinned: bool
+    worker: WorkerStatus | None
+
+
+class Models:
+    """Listing, loading, pinning, pulling and removing."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        library: Library,
+        pool: Pool,
+        audit: AuditLog,
+        db: Database,
+        *,
+        wheels: Path,
+        slots: int,
+        context_tokens: int,
+    ) -> None:
+        self._gate = gate
+        self._library = library
+        self._pool = pool
+        self._audit = audit
+        self._db = db
+        self._wheels = wheels
+        self._slots = slots
+        self._context_tokens = context_tokens
+
+    # what inference needs -------------------------------------------------------------------------------------
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of `name`; Missing(`model_not_found`) says what there is instead."""
+        return self._library.get(name)
+
+    def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
+        """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded."""
+        budget = self._pool.status().budget_bytes
+        fitted = plan(manifest, budget, self._slots, self._context_tokens)
+
+        return ModelToServe(
+            name=manifest.name,
+            digest=manifest.weights.digest,
+            open_weights=lambda: self._open_weights(manifest, actor),
+            plan=fitted,
+            template=manifest.template,
+            pooling=_pooling(manifest),
+        )
+
+    async def _open_weights(self, manifest: Manifest, actor: Actor) -> int:
+        try:
+            return await self._library.open_verified(manifest)
+        except Untrusted as error:
+            await self._audit.record(
+                Event.MODEL_LOAD_REFUSED,
+                actor,
+                target=f"model:{manifest.name}",
+                outcome="refused",
+                facts={"weights": manifest.weights.digest, "code": error.code},
+            )
+            raise
+
+    # what people see ------------------------------------------------------------------------------------------
+
+    async def usable(self, actor: Actor) -> list[Manifest]:
+        """The models `actor` may use."""
+        await self._gate.require(actor, Action.MODELS_READ)
+        return [m for m in self._library.list() if self._may_use(actor, m.name)]
+
+    async def usable_by_name(self, actor: Actor, name: str) -> Manifest:
+        """One of them, else Missing or Refused."""
+        await self._gate.require(actor, Action.MODELS_READ)
+        manifest = self._library.get(name)
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
+        return manifest
+
+    async def views(self, actor: Actor) -> tuple[list[ModelView], PoolStatus]:
+        """Every model `actor` may use with its worker, and the pool's state."""
+        manifests = await self.usable(actor)
+        status = self._pool.status()
+        return [self._view(manifest, status) for manifest in manifests], status
+
+    async def view(self, actor: Actor, name: str) -> ModelView:
+        manifest = await self.usable_by_name(actor, name)
+        return self._view(manifest, self._pool.status())
+
+    def _view(self, manifest: Manifest, status: PoolStatus) -> ModelView:
+        return ModelView(
+            manifest, manifest.name == STARTER.name, manifest.name in status.pinned, _worker(status, manifest.name)
+        )
+
+    def _may_use(self, actor: Actor, name: str) -> bool:
+        return decide(actor, Action.MODELS_READ, target=name).allowed
+
+    # what administrators do -----------------------------------------------------------------------------------
+
+    async def load(self, actor: Actor, name: str) -> None:
+        """Start the model's worker and wait until it is ready."""
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
+        manifest = self._library.get(name)
+        await self._pool.load(self.to_serve(manifest, actor))
+        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.weights.digest})
+
+    async def unload(self, actor: Actor, name: str) -> None:
+        """Stop the model's worker once its answers are done."""
+        await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
+        self._library.get(name)
+        await self._pool.unload(name)
+        await self._record(Event.MODEL_UNLOADED, actor, name, {})
+
+    async def verify(self, actor: Actor, name: str) -> None:
+        """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
+        os.close(await self._open_weights(self._library.get(name), actor))
+
+    async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
+        """A pinned model is never stopped for being idle or to make room."""
+        await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
+        self._library.get(name)
+        async with self._audit.transaction() as (connection, record):
+            await connection.execute(delete(model_settings).where(model_settings.c.name == name))
+            if pinned:
+                await connection.execute(insert(model_settings).values(name=name, pinned=True))
+            record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
+        self._pool.pin(name, pinned)
+
+    async def remove(self, actor: Actor, name: str) -> None:
+        """Stop it and take it off the shelf; its bytes go when no other model shares them."""
+        await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
+        manifest = self._library.get(name)
+        if _worker(self._pool.status(), name):
+            await self._pool.unload(name)
+        await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.weights.digest})
+        await asyncio.to_thread(self._library.remove, name)
+
+    async def pull(
+        self, actor: Actor, source_text: str, name: str | None
+    ) -> AsyncGenerator[PullState | Manifest, None]:
+        """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
+        await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
+        source = parse_source(source_text, self._wheels)
+        await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
+        progress: asyncio.Queue[PullState | None] = asyncio.Queue()
+        work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))
+        work.add_done_callback(lambda _: progress.put_nowait(None))
+        try:
+            while (state := await progress.get()) is not None:
+                yield state
+            manifest = await work
+        except IntramuralError as error:
+            await self._audit.record(
+                Event.MODEL_REQUESTED,
+                actor,
+                target=f"source:{source_text}",
+                outcome="failed",
+                facts={"code": error.code},
+            )
+            raise
+        finally:
+            work.cancel()
+        await self._record(
+            Event.MODEL_SHELVED,
+            actor,
+            manifest.name,
+            {"weights": manifest.weights.digest, "source": manifest.source, "trust": manifest.trust},
+        )
+        yield manifest
+
+    def names(self) -> list[str]:
+        """What is on the shelf."""
+        return [manifest.name for manifest in self._library.list()]
+
+    def any_ready(self) -> bool:
+        """Whether some worker is ready, or none is being started: requests are answered or load one."""
+        states = [worker.state for worker in self._pool.status().workers]
+        return "ready" in states or "starting" not in states
+
+    # at start -------------------------------------------------------------------------------------------------
+
+    async def restore_pins(self) -> None:
+        """Tell the pool which models are pinned."""
+        async with self._db.reading() as connection:
+            rows = await connection.execute(select(model_settings.c.name).where(model_settings.c.pinned))
+            for (name,) in rows:
+                self._pool.pin(name, True)
+
+    async def preload(self, name: str) -> None:
+        """Load `name`, or the only model there is, as the service's own act; a failure is recorded and reported."""
+        names = self.names()
+        wanted = name or (names[0] if len(names) == 1 else "")
+        if wanted:
+            await self.load(SYSTEM, wanted)
+
+    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
+        await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
+
+
+def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
+    return next((worker for worker in status.workers if worker.name == name), None)
+
+
+def _pooling(manifest: Manifest) -> Pooling:
+    """How the model's vectors are made: what its file says, else the last token, which has seen the whole text."""
+    match manifest.pooling:
+        case "mean" | "cls" as known:
+            return known
+        case _:
+            return "last"

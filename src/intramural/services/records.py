@@ -1,0 +1,84 @@
+"""Looking at what happened: the log, the meter, the machine."""
+
+from dataclasses import dataclass, replace
+
+from intramural.access import Action, People
+from intramural.audit import AuditLog, Entry, Event, Verdict
+from intramural.core.actor import Actor
+from intramural.library import Suggestion, suggest
+from intramural.metering import By, Meter, Metrics, Sum
+from intramural.sandbox import Posture
+from intramural.services.gate import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """This machine and how strictly it can confine a worker."""
+
+    cores: int
+    memory_bytes: int
+    posture: Posture
+    suggestion: Suggestion | None
+
+
+class Records:
+    """Reading the log is itself an event."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        audit: AuditLog,
+        meter: Meter,
+        metrics: Metrics,
+        people: People,
+        *,
+        cores: int,
+        memory_bytes: int,
+        posture: Posture,
+    ) -> None:
+        self._gate = gate
+        self._audit = audit
+        self._meter = meter
+        self._metrics = metrics
+        self._people = people
+        self._machine = MachineView(cores, memory_bytes, posture, suggest(memory_bytes))
+
+    async def entries(
+        self, actor: Actor, *, before: int | None, limit: int, event: str | None, actor_id: str | None
+    ) -> list[Entry]:
+        """Newest first, below position `before`."""
+        await self._gate.require(actor, Action.AUDIT_READ)
+        facts = {"before": before, "limit": limit, "event": event, "actor": actor_id}
+        await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts)
+        return await self._audit.entries(before=before, limit=limit, event=event, actor_id=actor_id)
+
+    def checkpoint(self) -> tuple[int, str]:
+        """The log's size and the newest signed checkpoint (no secret: it says nothing but a size and a hash)."""
+        return self._audit.size, self._audit.checkpoint()
+
+    async def verify(self, actor: Actor) -> Verdict:
+        """Walk the whole log."""
+        await self._gate.require(actor, Action.AUDIT_VERIFY)
+        verdict = await self._audit.verify()
+        facts = {"ok": verdict.ok, "size": verdict.size, "first_wrong": verdict.first_wrong}
+        await self._audit.record(Event.AUDIT_VERIFIED, actor, target="audit:entries", facts=facts)
+        return verdict
+
+    async def usage(self, actor: Actor, *, by: By, from_ms: int, to_ms: int, everyone: bool) -> list[Sum]:
+        """Sums of usage; one's own, or everyone's for those who may."""
+        await self._gate.require(actor, Action.USAGE_READ, owner_id=None if everyone else actor.person_id)
+        person_id = None if everyone else actor.person_id
+        sums = await self._meter.summary(from_ms, to_ms, by, person_id)
+        if by != "person":
+            return sums
+        names = {person.id: person.username for person in await self._people.list()}
+        return [replace(each, key=names.get(each.key, each.key)) for each in sums]
+
+    async def metrics(self, actor: Actor) -> bytes:
+        """Prometheus's text exposition of this moment."""
+        await self._gate.require(actor, Action.METRICS_READ)
+        return self._metrics.render()
+
+    async def machine(self, actor: Actor) -> MachineView:
+        await self._gate.require(actor, Action.MACHINE_READ)
+        return self._machine

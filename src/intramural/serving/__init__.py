@@ -1,0 +1,34 @@
+"""Which worker answers, when, and what it says.
+
+Promises: workers never plan for more memory than the budget; a slot never serves two; every request ends exactly once;
+a client that leaves frees its slot; usage is the engine's own count on every ending; tool calls fit their schema.
+Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
+
+Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
+and `exchange` (one process, one request), `request` and `stream` (our form to the engine's and back), `answer` (one
+generation), `tools`, `schema` and `jsontext` (tool calls by schema), `threads`, `sandboxed` and `engine` (both
+sides of starting a confined worker).
+"""
+
+from intramural.serving.answer import Stream
+from intramural.serving.model import ModelToServe, Plan, Pooling, ServingPlan
+from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
+from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.threads import Compute
+from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
+
+__all__ = [
+    "Compute",
+    "EngineProcess",
+    "ModelToServe",
+    "Plan",
+    "Pool",
+    "PoolStatus",
+    "Pooling",
+    "SandboxedSpawner",
+    "ServingPlan",
+    "Spawner",
+    "Stream",
+    "WorkerProcess",
+    "WorkerStatus",
+]

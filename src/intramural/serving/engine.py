@@ -1,0 +1,89 @@
+"""The child's side: an engine on a Unix socket. Imported whole before confinement; `serve` runs after it.
+
+Every engine parameter that matters is set here, field by field; nothing a client sends reaches this file.
+"""
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import xllamacpp
+
+#: Tokens of a prompt computed in one go. The engine looks for a client that left, and lets other slots write their
+#: next token, only between such steps: 128 computes prompts as fast as 512 does and holds others up a quarter as long.
+_BATCH_TOKENS = 128
+#: HTTP threads besides one per slot: health, tokenising, and answers whose client left but which are not yet stopped.
+_SPARE_HTTP_THREADS = 4
+
+_POOLING = {
+    "last": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST,
+    "mean": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
+    "cls": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_CLS,
+}
+
+
+def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+    """Load the weights behind `fds["weights"]` and answer on `arg["socket"]` until told to stop.
+
+    `arg`: socket (path), context_tokens (per slot), slots, threads, template (text or None), pooling, observe (offer
+    `/slots`, for tests). Never returns; SIGTERM ends the process.
+    """
+    params = parameters(arg, weights=f"/proc/self/fd/{fds['weights']}")
+    server = xllamacpp.Server(params)
+    # From here on the engine sees people's texts, and its error messages may quote them: nothing it writes is kept.
+    _fall_silent()
+    while True:
+        signal.pause()
+        assert server is not None
+
+
+def parameters(arg: Mapping[str, Any], weights: str) -> Any:
+    """The engine's parameters for `serve`'s `arg`."""
+    params = xllamacpp.CommonParams()
+    params.model.path = weights
+    params.hostnames = [arg["socket"]]
+    params.offline = True
+    params.verbosity = 0
+    _close_side_doors(params, observe=bool(arg.get("observe")))
+    _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
+    params.embedding = True
+    params.pooling_type = _POOLING[arg["pooling"]]
+    params.use_jinja = True
+    if arg.get("template"):
+        params.chat_template = arg["template"]
+    return params
+
+
+def _close_side_doors(params: Any, *, observe: bool) -> None:
+    params.ui = False
+    params.endpoint_slots = observe
+    params.endpoint_props = False
+    params.endpoint_metrics = False
+    params.models_autoload = False
+    params.server_tools = []
+    params.slot_save_path = ""
+
+
+def _size(params: Any, *, context_tokens: int, slots: int, threads: int) -> None:
+    params.n_ctx = context_tokens * slots
+    params.n_parallel = slots
+    params.kv_unified = False
+    params.ctx_shift = False
+    params.fit_params = False
+    params.n_batch = _BATCH_TOKENS
+    params.n_ubatch = _BATCH_TOKENS
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    params.n_threads_http = slots + _SPARE_HTTP_THREADS
+    # A second cache of finished prompts beside the slots' own would be memory nobody planned.
+    params.cache_ram_mib = 0
+
+
+def _fall_silent() -> None:
+    """Point standard output and error at a pipe nobody reads (opening /dev/null is no longer allowed here)."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    for descriptor in (1, 2):
+        os.dup2(write_end, descriptor)
+    os.close(write_end)

@@ -1,0 +1,467 @@
+"""The run loop: one task, one queue of facts, no locks. It asks `scheduler.step` and does what that says, dully."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+import msgspec
+
+from intramural.core.chat import ChatRequest, Embeddings
+from intramural.core.clock import Clock
+from intramural.core.config import ServingConfig
+from intramural.core.errors import Broken, IntramuralError
+from intramural.serving import threads
+from intramural.serving.answer import Stream
+from intramural.serving.exchange import Exchange, worker_died, worker_garbage
+from intramural.serving.model import ModelToServe
+from intramural.serving.scheduler import (
+    Arrived,
+    Demand,
+    Effect,
+    Event,
+    Fail,
+    Grant,
+    Left,
+    Phase,
+    PinAsked,
+    Refuse,
+    Rules,
+    ShutdownAsked,
+    StartWorker,
+    State,
+    StopWorker,
+    Ticked,
+    UnloadAsked,
+    Wait,
+    WorkerGone,
+    WorkerMisbehaved,
+    WorkerReady,
+    step,
+    wake_at,
+)
+from intramural.serving.stream import refusal
+from intramural.serving.worker import Spawner, WorkerProcess
+
+log = logging.getLogger(__name__)
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker, as administrators see it. `state`: starting, ready or stopping."""
+
+    name: str
+    digest: str
+    state: str
+    pid: int | None
+    memory_bytes: int
+    rss_bytes: int
+    slots_busy: int
+    slots: int
+    context_tokens: int
+    idle_s: float
+    pinned: bool
+    threads: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """The pool at one moment."""
+
+    workers: tuple[WorkerStatus, ...]
+    queued: int
+    budget_bytes: int
+    planned_bytes: int
+    pinned: frozenset[str]
+
+
+@dataclass
+class _Ticket:
+    granted: "asyncio.Future[int]"
+    on_wait: Callable[[int], None] | None
+    failure: IntramuralError | None = None
+    exchange: Exchange | None = None
+
+
+@dataclass
+class _Life:
+    """A worker being started, running or being stopped. `stop` resolves with True to kill at once."""
+
+    model: ModelToServe
+    stop: "asyncio.Future[bool]"
+    compute: threads.Compute
+    task: "asyncio.Task[None] | None" = None
+    process: WorkerProcess | None = None
+
+
+class _EmbeddingData(msgspec.Struct):
+    embedding: list[float]
+
+
+class _EmbeddingUsage(msgspec.Struct):
+    prompt_tokens: int
+
+
+class _EmbeddingBody(msgspec.Struct):
+    data: list[_EmbeddingData]
+    usage: _EmbeddingUsage
+
+
+class _TokensBody(msgspec.Struct):
+    tokens: list[int]
+
+
+class _PromptBody(msgspec.Struct):
+    prompt: str
+
+
+class Pool:
+    """Workers and the queue before them. `start` it, then ask; `close` leaves no process behind."""
+
+    def __init__(self, config: ServingConfig, clock: Clock, spawner: Spawner, budget_bytes: int) -> None:
+        self._config = config
+        self._clock = clock
+        self._spawner = spawner
+        self._state = State(
+            Rules(
+                budget_bytes=budget_bytes,
+                queue_limit=config.queue_limit,
+                queue_timeout_s=config.queue_timeout_s,
+                keep_alive_s=config.keep_alive_s,
+            )
+        )
+        self._facts: asyncio.Queue[Event] = asyncio.Queue()
+        self._tickets: dict[str, _Ticket] = {}
+        self._lives: dict[int, _Life] = {}
+        self._models: dict[tuple[str, str], ModelToServe] = {}
+        self._numbers = count(1)
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin taking requests."""
+        self._loop_task = asyncio.create_task(self._run(), name="serving-pool")
+
+    async def close(self) -> None:
+        """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
+        if self._loop_task is None:
+            return
+        self._post(ShutdownAsked(self._now()))
+        while not self._state.closing or self._lives:
+            tasks = [life.task for life in self._lives.values() if life.task is not None]
+            await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop_task.cancel()
+        await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._loop_task = None
+
+    # What callers ask for
+
+    def chat(self, model: ModelToServe, request: ChatRequest, on_wait: Callable[[int], None] | None = None) -> Stream:
+        """The events of `request`; `on_wait` is told the place in the queue whenever it changes.
+
+        Raises Misasked here and now for what is wrong with the request itself; iterating raises Unavailable (queue,
+        memory, quarantine), Untrusted (weights), Misasked (`context_length_exceeded`, `invalid_schema`) or Broken.
+        """
+        return Stream(self, model, request, on_wait, self._clock)
+
+    async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
+        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch."""
+        vectors: list[tuple[float, ...]] = []
+        prompt_tokens = 0
+        async with self.lease(model) as lease:
+            for text in inputs:
+                answer = await lease.whole("/v1/embeddings", {"input": text}, _EmbeddingBody)
+                if len(answer.data) != 1:
+                    raise await lease.blame(worker_garbage("embeddings nobody asked for"))
+                vectors.append(tuple(answer.data[0].embedding))
+                prompt_tokens += answer.usage.prompt_tokens
+        return Embeddings(tuple(vectors), prompt_tokens)
+
+    async def tokenize(self, model: ModelToServe, text: str) -> tuple[int, ...]:
+        """The model's token ids of `text`; special tokens in it are taken as text."""
+        async with self.lease(model, needs_slot=False) as lease:
+            return tuple((await lease.whole("/tokenize", {"content": text}, _TokensBody)).tokens)
+
+    async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
+        """How many prompt tokens the messages of `request` make, through the model's template."""
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        async with self.lease(model, needs_slot=False) as lease:
+            rendered = await lease.whole("/apply-template", {"messages": messages}, _PromptBody)
+            asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
+            return len((await lease.whole("/tokenize", asked, _TokensBody)).tokens)
+
+    async def load(self, model: ModelToServe) -> None:
+        """Return when a worker of `model` is ready. Raises what made it impossible."""
+        async with self.lease(model, needs_slot=False):
+            pass
+
+    async def unload(self, name: str) -> bool:
+        """Take `name` out of memory; its pin is lifted.
+
+        True: it is gone, or was not there. False: it is still writing answers, takes no more, and goes after them.
+        """
+        self._catch_up()
+        workers = [w for w in self._state.workers.values() if w.demand.name == name]
+        self._post(UnloadAsked(self._now(), name))
+        self._catch_up()
+        if any(worker.granted for worker in workers):
+            return False
+        tasks = [life.task for w in workers if (life := self._lives.get(w.id)) and life.task]
+        if tasks:
+            await asyncio.wait(tasks)
+        return True
+
+    def pin(self, name: str, pinned: bool) -> None:
+        """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
+        self._post(PinAsked(self._now(), name, pinned))
+
+    def status(self) -> PoolStatus:
+        """What is loaded and who waits, now."""
+        self._catch_up()
+        state, now_s = self._state, self._now()
+        workers = []
+        for worker in state.workers.values():
+            life = self._lives.get(worker.id)
+            process = life.process if life else None
+            workers.append(
+                WorkerStatus(
+                    name=worker.demand.name,
+                    digest=worker.demand.digest,
+                    state="stopping" if worker.phase is Phase.DRAINING else worker.phase.value,
+                    pid=process.process.pid if process else None,
+                    memory_bytes=worker.demand.memory_bytes,
+                    rss_bytes=process.rss_bytes() if process else 0,
+                    slots_busy=len(worker.granted),
+                    slots=worker.demand.slots,
+                    context_tokens=life.model.plan.context_tokens if life else 0,
+                    idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
+                    pinned=worker.demand.name in state.pinned,
+                    threads=life.compute.threads if life else 0,
+                    layers=process.process.layers if process else (),
+                )
+            )
+        return PoolStatus(tuple(workers), len(state.queue), state.rules.budget_bytes, state.planned_bytes, state.pinned)
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        model: ModelToServe,
+        on_wait: Callable[[int], None] | None = None,
+        *,
+        needs_slot: bool = True,
+        spare_only: bool = False,
+    ) -> AsyncIterator["_Lease"]:
+        """A slot of a ready worker for as long as the context lasts. Raises what `chat` says."""
+        if self._loop_task is None:
+            raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
+        name = f"t{next(self._numbers)}"
+        ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        demand = _demand(model)
+        self._models[demand.key] = model
+        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only))
+        try:
+            number = await ticket.granted
+            life = self._lives.get(number)
+            if life is None or life.process is None:
+                raise ticket.failure or worker_died()
+            yield _Lease(self, number, life.process, ticket, self._config.stall_timeout_s)
+        finally:
+            self._tickets.pop(name, None)
+            self._post(Left(self._now(), name))
+
+    def misbehaved(self, number: int, error: IntramuralError) -> None:
+        """A lease saw worker `number` do what no worker may."""
+        self._post(WorkerMisbehaved(self._now(), number, error))
+
+    # The loop
+
+    def _now(self) -> float:
+        return self._clock.monotonic_s()
+
+    def _post(self, fact: Event) -> None:
+        self._facts.put_nowait(fact)
+
+    async def _run(self) -> None:
+        while True:
+            fact = await self._facts.get()
+            self._handle(fact)
+
+    def _handle(self, fact: Event) -> None:
+        self._handling = True
+        try:
+            self._state, effects = step(self._state, fact)
+            for effect in effects:
+                self._do(effect)
+            self._set_timer()
+        finally:
+            self._handling = False
+
+    def _catch_up(self) -> None:
+        """Handle what has been posted, here and now: so that whoever asks after acting sees what came of it."""
+        while not self._handling and not self._facts.empty():
+            self._handle(self._facts.get_nowait())
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at_s = wake_at(self._state)
+        if at_s is not None:
+            # A hair late rather than a hair early: too early would find nothing due and wake again at once.
+            delay_s = max(0.0, at_s - self._now()) + 0.001
+            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self._now())))
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case StartWorker(worker=number, demand=demand):
+                self._start_worker(number, self._models[demand.key])
+            case StopWorker(worker=number, force=force):
+                life = self._lives.get(number)
+                if life is not None and not life.stop.done():
+                    life.stop.set_result(force)
+            case Grant(ticket=name, worker=number):
+                self._resolve(name, number)
+            case Refuse(ticket=name, error=error):
+                self._resolve(name, error)
+            case Fail(ticket=name, error=error):
+                self._fail(name, error)
+            case Wait(ticket=name, position=position):
+                ticket = self._tickets.get(name)
+                if ticket is not None and ticket.on_wait is not None:
+                    ticket.on_wait(position)
+
+    def _resolve(self, name: str, outcome: int | IntramuralError) -> None:
+        ticket = self._tickets.get(name)
+        if ticket is None or ticket.granted.done():
+            return  # its owner has left; the fact of that is on the queue
+        if isinstance(outcome, int):
+            ticket.granted.set_result(outcome)
+        else:
+            ticket.granted.set_exception(outcome)
+
+    def _fail(self, name: str, error: IntramuralError) -> None:
+        ticket = self._tickets.get(name)
+        if ticket is not None:
+            ticket.failure = error
+            if ticket.exchange is not None:
+                ticket.exchange.fail(worker_died())
+
+    # A worker's life
+
+    def _start_worker(self, number: int, model: ModelToServe) -> None:
+        life = _Life(model, asyncio.get_running_loop().create_future(), self._compute())
+        self._lives[number] = life
+        life.task = asyncio.create_task(self._live(number, life), name=f"worker-{number}")
+
+    def _compute(self) -> threads.Compute:
+        others = sum(life.compute.threads for life in self._lives.values())
+        busy = sum(
+            self._lives[w.id].compute.threads for w in self._state.workers.values() if w.granted and w.id in self._lives
+        )
+        return threads.decide(
+            threads.measure(own_cores=float(busy)),
+            wanted_threads=self._config.threads,
+            other_workers_threads=others,
+        )
+
+    async def _live(self, number: int, life: _Life) -> None:
+        error: IntramuralError | None = None
+        try:
+            await self._until_ready(number, life)
+            if life.process is not None and not life.stop.done():
+                await _first(life.process.process.wait(), life.stop)
+        except IntramuralError as caught:
+            error = caught
+            log.warning("worker %d of %s failed: %s", number, life.model.name, caught.code)
+        finally:
+            if life.process is not None:
+                forced = error is not None or (life.stop.done() and life.stop.result())
+                await life.process.stop(0.0 if forced else self._config.stop_grace_s)
+            del self._lives[number]
+            if error is None and life.process is None:
+                error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
+            # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
+            crashed = life.process is not None
+            self._post(WorkerGone(self._now(), number, error, crashed))
+
+    async def _until_ready(self, number: int, life: _Life) -> None:
+        life.process = await _first(self._spawner.start(life.model, life.compute), life.stop)
+        if life.process is None:
+            return
+        await _first(life.process.ready(self._config.start_timeout_s), life.stop)
+        if not life.stop.done():
+            self._post(WorkerReady(self._now(), number))
+
+
+class _Lease:
+    """A granted ticket. See `answer.Lease`."""
+
+    def __init__(self, pool: Pool, number: int, worker: WorkerProcess, ticket: _Ticket, stall_s: float) -> None:
+        self._pool = pool
+        self._number = number
+        self._worker = worker
+        self._ticket = ticket
+        self._stall_s = stall_s
+
+    async def ask(self, method: str, target: str, body: bytes) -> Exchange:
+        if self._ticket.failure is not None:
+            raise self._ticket.failure
+        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s)
+        self._ticket.exchange = exchange
+        return exchange
+
+    async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
+        """A response that is not a stream, in its shape. Raises what `blame` makes of it."""
+        exchange: Exchange | None = None
+        try:
+            exchange = await self.ask("POST", target, msgspec.json.encode(body))
+            status, answer = await exchange.status(), await exchange.read_all()
+            if status != 200:
+                raise refusal(status, answer)
+            return _decode(answer, shape)
+        except IntramuralError as error:
+            raise await self.blame(error) from error
+        finally:
+            if exchange is not None:
+                exchange.close()
+
+    async def blame(self, error: IntramuralError) -> IntramuralError:
+        if await self._worker.is_lost(error):
+            self._pool.misbehaved(self._number, error)
+        if isinstance(error, Broken) and self._ticket.failure is not None:
+            return self._ticket.failure
+        return error
+
+
+def _demand(model: ModelToServe) -> Demand:
+    return Demand(model.name, model.digest, model.plan.memory_bytes, model.plan.slots)
+
+
+def _decode(body: bytes, shape: type[_Body]) -> _Body:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise worker_garbage("an answer in a wrong shape") from error
+
+
+async def _first(work: Coroutine[Any, Any, _Result], stop: "asyncio.Future[bool]") -> _Result | None:
+    """What `work` returns, or None with `work` cancelled if `stop` comes first."""
+    task = asyncio.ensure_future(work)
+    try:
+        waits: set[asyncio.Future[Any]] = {task, stop}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    return None if task.cancelled() else task.result()

@@ -1,0 +1,125 @@
+"""Starting workers for real: confined, with one descriptor of verified weights and one directory for one socket."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from intramural.core.errors import Refused
+from intramural.sandbox import Child, Launch, Limits, Posture, allows, missing_layers, spawn
+from intramural.serving.model import ModelToServe
+from intramural.serving.threads import Compute
+from intramural.serving.worker import WorkerProcess
+
+_ENTRY = "intramural.serving.engine:serve"
+_SOCKET = "worker.sock"
+#: Above the plan, before the kernel refuses an engine more memory of its own (its weights are mapped, and not counted).
+_DATA_HEADROOM_BYTES = 2**30
+_SPARE_FILES, _SPARE_THREADS = 64, 48
+
+
+@dataclass(frozen=True)
+class ConfinedProcess:
+    """A sandbox child, as `worker.EngineProcess` wants it."""
+
+    child: Child
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.child.layers
+
+    async def wait(self) -> int:
+        return await self.child.wait()
+
+    async def stop(self, grace_s: float) -> int:
+        return await self.child.stop(grace_s)
+
+    def kill(self) -> None:
+        self.child.kill()
+
+    def log_tail(self) -> str:
+        return self.child.log_tail()
+
+
+class SandboxedSpawner:
+    """Starts engines under the sandbox, each with a private directory of its own under `run_dir`."""
+
+    def __init__(self, run_dir: Path, required_level: str, posture: Posture) -> None:
+        self._run_dir = run_dir
+        self._required_level = required_level
+        self._posture = posture
+        self._numbers = count(1)
+
+    async def start(self, model: ModelToServe, compute: Compute) -> WorkerProcess:
+        """A confined engine that loads `model`.
+
+        Raises Refused(`confinement_too_weak`) where this machine does not reach the required level, Untrusted for
+        weights that fail their check, and what `sandbox.spawn` raises.
+        """
+        if not allows(self._required_level, self._posture.level):
+            raise Refused(
+                "confinement_too_weak",
+                f"This machine confines workers at level {self._posture.level}; {self._required_level} is required.",
+                "See `intramural doctor` for what is missing.",
+            )
+        weights = await model.open_weights()
+        try:
+            return await self._confined(model, compute, weights)
+        finally:
+            os.close(weights)
+
+    async def _confined(self, model: ModelToServe, compute: Compute, weights: int) -> WorkerProcess:
+        home = self._run_dir / f"{os.getpid()}-{next(self._numbers)}"
+        home.mkdir(mode=0o700, parents=True)
+        # Both sides reach the socket through a descriptor of its directory: the worker's user may not walk the path
+        # to it, and a path to a socket must fit into 107 bytes.
+        door = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+        def clear() -> None:
+            os.close(door)
+            shutil.rmtree(home, ignore_errors=True)
+
+        launch = Launch(
+            profile="engine",
+            entry=_ENTRY,
+            arg=engine_arg(model, compute, f"/proc/self/fd/{door}/{_SOCKET}"),
+            files={"weights": weights, "door": door},
+            private_dir=home,
+            env=compute.env,
+            limits=_limits(model, compute),
+            without=missing_layers(self._posture.level),
+        )
+        try:
+            child = await spawn(launch)
+        except BaseException:
+            clear()
+            raise
+        return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear)
+
+
+def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[str, Any]:
+    """What `engine.serve` is told."""
+    return {
+        "socket": socket,
+        "context_tokens": model.plan.context_tokens,
+        "slots": model.plan.slots,
+        "threads": compute.threads,
+        "template": model.template,
+        "pooling": model.pooling,
+    }
+
+
+def _limits(model: ModelToServe, compute: Compute) -> Limits:
+    return Limits(
+        data_bytes=model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
+        open_files=_SPARE_FILES + 4 * model.plan.slots,
+        file_size_bytes=0,
+        processes=_SPARE_THREADS + 2 * model.plan.slots + 2 * compute.threads,
+    )

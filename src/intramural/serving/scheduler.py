@@ -1,0 +1,571 @@
+"""Which worker, when: a pure function from state and event to state and effects. No clock, no I/O, no tasks.
+
+Events are facts in the past tense and carry the time they happened; effects are orders in the imperative, done dully
+by `pool`. A *ticket* is one caller's wish for a slot of a model; it ends exactly once: granted and left, refused, or
+failed. A *worker* here is a number: each start gets a new one, so a late fact about a dead worker changes nothing.
+
+Order is first come, first served. A ticket whose model needs memory that busy workers hold lets later tickets pass
+for `swap_patience_s`; after that those workers get nothing new until they are idle and make room. So a swap is never
+starved, and two models that alternate do not swap at every single request.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+from intramural.core.errors import Broken, IntramuralError, Unavailable
+
+#: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
+_HOLD_WEIGHT = 0.2
+_RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits decisions are made within. Memory in bytes, times in seconds; negative `keep_alive_s`: for ever."""
+
+    budget_bytes: int
+    queue_limit: int = 64
+    queue_timeout_s: float = 300.0
+    keep_alive_s: float = 1800.0
+    swap_patience_s: float = 2.0
+    crash_limit: int = 3
+    crash_window_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """All the scheduler knows of a model. Two digests under one name are two models."""
+
+    name: str
+    digest: str
+    memory_bytes: int
+    slots: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.digest
+
+
+class Phase(StrEnum):
+    """STARTING → READY → (DRAINING →) STOPPING → gone. DRAINING finishes its answers and takes no more."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used."""
+
+    id: int
+    demand: Demand
+    phase: Phase
+    since_s: float
+    granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def idle(self) -> bool:
+        return self.phase is Phase.READY and not self.granted
+
+    @property
+    def free_slots(self) -> int:
+        return self.demand.slots - len(self.granted) if self.phase is Phase.READY else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded."""
+
+    ticket: str
+    demand: Demand
+    since_s: float
+    needs_slot: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything there is to know, at `now_s`."""
+
+    rules: Rules
+    now_s: float = 0.0
+    workers: Mapping[int, Worker] = field(default_factory=lambda: MappingProxyType({}))
+    queue: tuple[Waiting, ...] = ()
+    pinned: frozenset[str] = frozenset()
+    crashes: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    next_worker: int = 1
+    hold_s: float = 5.0
+    closing: bool = False
+
+    @property
+    def planned_bytes(self) -> int:
+        return sum(worker.demand.memory_bytes for worker in self.workers.values())
+
+
+# Events: what happened.
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued."""
+
+    now_s: float
+    ticket: str
+    demand: Demand
+    needs_slot: bool = True
+    spare_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The ticket's owner is done: answered, cancelled, or gone while waiting."""
+
+    now_s: float
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker answers its health check."""
+
+    now_s: float
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """The worker's process has ended, or never began. `crashed` says it is to be held against the weights' digest."""
+
+    now_s: float
+    worker: int
+    error: IntramuralError | None = None
+    crashed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMisbehaved:
+    """The worker spoke garbage or fell silent in mid-answer; `error` says which."""
+
+    now_s: float
+    worker: int
+    error: IntramuralError
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadAsked:
+    """An administrator wants the model out of memory. Its pin, if any, is lifted."""
+
+    now_s: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PinAsked:
+    """An administrator wants the model kept in memory, or no longer."""
+
+    now_s: float
+    name: str
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed."""
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    """The service stops."""
+
+    now_s: float
+
+
+Event = Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | Ticked | ShutdownAsked
+
+
+# Effects: what to do.
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    worker: int
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """End the worker: politely first, or at once if `force`."""
+
+    worker: int
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    ticket: str
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell a ticket that was never granted that it will not be."""
+
+    ticket: str
+    error: IntramuralError
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Tell a granted ticket that its worker is no more."""
+
+    ticket: str
+    error: IntramuralError
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Tell a ticket its place in the queue; 1 is next."""
+
+    ticket: str
+    position: int
+
+
+Effect = StartWorker | StopWorker | Grant | Refuse | Fail | Wait
+
+
+def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+    """What follows from `event`."""
+    turn = _Turn(state, event.now_s)
+    turn.take(event)
+    turn.settle()
+    return turn.state(), tuple(turn.effects)
+
+
+def wake_at(state: State) -> float | None:
+    """When a `Ticked` is due even if nothing else happens; None: never."""
+    rules = state.rules
+    times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
+    times += [waiting.since_s + rules.swap_patience_s for waiting in state.queue]
+    if rules.keep_alive_s >= 0:
+        idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
+        times += [worker.since_s + rules.keep_alive_s for worker in idle]
+    return min((time_s for time_s in times if time_s > state.now_s), default=None)
+
+
+def victims(workers: Iterable[Worker], pinned: frozenset[str], need_bytes: int, *, busy: bool) -> list[Worker] | None:
+    """The least recently used workers that together hold `need_bytes`, or None if all of them hold less.
+
+    Only idle unpinned ones, or with `busy` also those still answering: the idle first, then the longest running, so
+    that the choice does not change while they finish.
+    """
+    candidates = [w for w in workers if w.phase is Phase.READY and (busy or w.idle) and w.demand.name not in pinned]
+    chosen: list[Worker] = []
+    for worker in sorted(candidates, key=lambda w: (not w.idle, w.since_s if w.idle else 0.0, w.id)):
+        if need_bytes <= 0:
+            break
+        chosen.append(worker)
+        need_bytes -= worker.demand.memory_bytes
+    return chosen if need_bytes <= 0 else None
+
+
+def quarantined_until(state: State, digest: str) -> float | None:
+    """Until when nothing with these weights is started, or None."""
+    return _quarantine(state.rules, state.crashes.get(digest, ()), state.now_s)
+
+
+def _quarantine(rules: Rules, crashes: Sequence[float], now_s: float) -> float | None:
+    recent = [time_s for time_s in crashes if now_s < time_s + rules.crash_window_s]
+    return recent[-1] + rules.crash_window_s if len(recent) >= rules.crash_limit else None
+
+
+class _Turn:
+    """One step in the making: a scratch copy of the state and the effects so far."""
+
+    def __init__(self, state: State, now_s: float) -> None:
+        self._before = state
+        self._now_s = max(now_s, state.now_s)
+        self._rules = state.rules
+        self._workers = dict(state.workers)
+        self._queue = list(state.queue)
+        self._pinned = state.pinned
+        self._crashes = dict(state.crashes)
+        self._next_worker = state.next_worker
+        self._hold_s = state.hold_s
+        self._closing = state.closing
+        self.effects: list[Effect] = []
+
+    def state(self) -> State:
+        return State(
+            rules=self._rules,
+            now_s=self._now_s,
+            workers=MappingProxyType(self._workers),
+            queue=tuple(self._queue),
+            pinned=self._pinned,
+            crashes=MappingProxyType(self._crashes),
+            next_worker=self._next_worker,
+            hold_s=self._hold_s,
+            closing=self._closing,
+        )
+
+    def take(self, event: Event) -> None:
+        """Write down what happened."""
+        match event:
+            case Arrived():
+                self._arrived(event)
+            case Left(ticket=ticket):
+                self._left(ticket)
+            case WorkerReady(worker=number):
+                self._ready(number)
+            case WorkerGone():
+                self._gone(event)
+            case WorkerMisbehaved(worker=number, error=error):
+                self._misbehaved(number, error)
+            case UnloadAsked(name=name):
+                self._unload(name)
+            case PinAsked(name=name, pinned=pinned):
+                self._pinned = self._pinned | {name} if pinned else self._pinned - {name}
+            case ShutdownAsked():
+                self._shut_down()
+            case Ticked():
+                pass
+
+    def settle(self) -> None:
+        """Do whatever can be done now, oldest ticket first."""
+        self._expire_waiting()
+        self._serve_queue()
+        self._expire_idle()
+        self._tell_positions()
+
+    # Facts
+
+    def _arrived(self, event: Arrived) -> None:
+        at_once = self._has_spare(event.demand)
+        reason = self._why_never(event.demand)
+        if reason is None and event.spare_only and not at_once:
+            reason = Unavailable("no_spare_slot", "No slot is free this instant.")
+        if reason is None and not at_once and len(self._queue) >= self._rules.queue_limit:
+            reason = Unavailable(
+                "queue_full",
+                f"{len(self._queue)} requests are waiting already, which is the limit.",
+                "Try again a little later.",
+                retry_after_s=self._retry_after_s(),
+            )
+        if reason is not None:
+            self.effects.append(Refuse(event.ticket, reason))
+        else:
+            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot))
+
+    def _has_spare(self, demand: Demand) -> bool:
+        """Whether a slot is free that nobody who came earlier could want."""
+        worker = self._worker_of(demand)
+        patience_s = self._rules.swap_patience_s
+        wanted = any(w.demand.key == demand.key or self._now_s >= w.since_s + patience_s for w in self._queue)
+        return worker is not None and worker.free_slots > 0 and not wanted
+
+    def _why_never(self, demand: Demand) -> IntramuralError | None:
+        if self._closing:
+            return _shutting_down()
+        until_s = _quarantine(self._rules, self._crashes.get(demand.digest, ()), self._now_s)
+        if until_s is not None:
+            return self._quarantined(demand, until_s)
+        pinned = sum(
+            w.demand.memory_bytes
+            for w in self._workers.values()
+            if w.demand.name in self._pinned and w.demand.key != demand.key
+        )
+        if demand.memory_bytes + pinned > self._rules.budget_bytes:
+            return Unavailable(
+                "not_enough_memory",
+                f"{demand.name} needs {demand.memory_bytes} bytes; of the budget of {self._rules.budget_bytes} bytes "
+                f"pinned models hold {pinned}.",
+                "Unpin a model, choose a smaller one, or raise serving.memory_budget_bytes.",
+                retry_after_s=_RETRY_MAX_S,
+            )
+        return None
+
+    def _left(self, ticket: str) -> None:
+        self._queue = [waiting for waiting in self._queue if waiting.ticket != ticket]
+        for worker in list(self._workers.values()):
+            if ticket in worker.granted:
+                held_s = self._now_s - worker.granted[ticket]
+                self._hold_s += _HOLD_WEIGHT * (held_s - self._hold_s)
+                rest = {key: value for key, value in worker.granted.items() if key != ticket}
+                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s))
+                if worker.phase is Phase.DRAINING and not rest:
+                    self._stop(worker.id)
+
+    def _ready(self, number: int) -> None:
+        worker = self._workers.get(number)
+        if worker is not None and worker.phase is Phase.STARTING:
+            self._put(replace(worker, phase=Phase.READY, since_s=self._now_s))
+
+    def _gone(self, event: WorkerGone) -> None:
+        worker = self._workers.pop(event.worker, None)
+        if worker is None or worker.phase is Phase.STOPPING:
+            return
+        error = event.error or Broken(
+            "worker_died", f"The worker of {worker.demand.name} died.", "Send the request again."
+        )
+        self._fail_granted(worker, error)
+        if worker.phase is Phase.STARTING:
+            self._refuse_waiting(error, key=worker.demand.key)
+        if event.crashed:
+            self._crashed(worker.demand)
+
+    def _misbehaved(self, number: int, error: IntramuralError) -> None:
+        worker = self._workers.get(number)
+        if worker is None or worker.phase is Phase.STOPPING:
+            return
+        self._fail_granted(worker, error)
+        self._crashed(worker.demand)
+        self._stop(number, force=True)
+
+    def _crashed(self, demand: Demand) -> None:
+        earlier = self._crashes.get(demand.digest, ())
+        recent = tuple(time_s for time_s in earlier if self._now_s < time_s + self._rules.crash_window_s)
+        self._crashes[demand.digest] = (*recent, self._now_s)
+        until_s = _quarantine(self._rules, self._crashes[demand.digest], self._now_s)
+        if until_s is not None:
+            for waiting in [w for w in self._queue if w.demand.digest == demand.digest]:
+                self._refuse(waiting, self._quarantined(demand, until_s))
+
+    def _unload(self, name: str) -> None:
+        self._pinned -= {name}
+        for worker in [w for w in self._workers.values() if w.demand.name == name]:
+            if worker.phase is Phase.STARTING:
+                reason = Unavailable("model_unloaded", f"{name} was unloaded while it was being loaded.", "Try again.")
+                self._refuse_waiting(reason, key=worker.demand.key)
+                self._stop(worker.id)
+            elif worker.idle:
+                self._stop(worker.id)
+            elif worker.phase is Phase.READY:
+                self._put(replace(worker, phase=Phase.DRAINING))
+
+    def _shut_down(self) -> None:
+        self._closing = True
+        for waiting in list(self._queue):
+            self._refuse(waiting, _shutting_down())
+        for worker in list(self._workers.values()):
+            if worker.phase is not Phase.STOPPING:
+                self._fail_granted(worker, _shutting_down())
+                self._stop(worker.id)
+
+    # Consequences
+
+    def _expire_waiting(self) -> None:
+        for waiting in list(self._queue):
+            if self._now_s >= waiting.since_s + self._rules.queue_timeout_s:
+                error = Unavailable(
+                    "queue_timeout",
+                    f"No slot of {waiting.demand.name} came free within {self._rules.queue_timeout_s:g} s.",
+                    "Try again later.",
+                    retry_after_s=self._retry_after_s(),
+                )
+                self._refuse(waiting, error)
+
+    def _serve_queue(self) -> None:
+        reserved_bytes = 0
+        held: set[int] = set()
+        seen: set[tuple[str, str]] = set()
+        for waiting in list(self._queue):
+            worker = self._worker_of(waiting.demand)
+            if worker is not None:
+                if worker.phase is Phase.READY and worker.id not in held:
+                    self._grant_if_free(waiting, worker)
+            elif waiting.demand.key not in seen:
+                seen.add(waiting.demand.key)
+                reserved_bytes += self._make_room(waiting, reserved_bytes, held)
+
+    def _grant_if_free(self, waiting: Waiting, worker: Worker) -> None:
+        if not waiting.needs_slot:
+            self._put(replace(worker, since_s=self._now_s))
+        elif worker.free_slots:
+            granted = MappingProxyType({**worker.granted, waiting.ticket: self._now_s})
+            self._put(replace(worker, granted=granted))
+        else:
+            return
+        self._queue.remove(waiting)
+        self.effects.append(Grant(waiting.ticket, worker.id))
+
+    def _make_room(self, waiting: Waiting, reserved_bytes: int, held: set[int]) -> int:
+        """Start the model or stop what is in its way. Returns the bytes that later tickets must leave alone."""
+        demand = waiting.demand
+        reason = self._why_never(demand)
+        if reason is not None:
+            self._refuse_waiting(reason, key=demand.key)
+            return 0
+        planned = sum(w.demand.memory_bytes for w in self._workers.values())
+        need_bytes = planned + reserved_bytes + demand.memory_bytes - self._rules.budget_bytes
+        if need_bytes <= 0:
+            self._workers[self._next_worker] = Worker(self._next_worker, demand, Phase.STARTING, self._now_s)
+            self.effects.append(StartWorker(self._next_worker, demand))
+            self._next_worker += 1
+            return 0
+        leaving = (Phase.STOPPING, Phase.DRAINING)
+        need_bytes -= sum(w.demand.memory_bytes for w in self._workers.values() if w.phase in leaving)
+        idle = victims(self._workers.values(), self._pinned, need_bytes, busy=False)
+        if idle is not None:
+            for worker in idle:
+                self._stop(worker.id)
+        elif self._now_s >= waiting.since_s + self._rules.swap_patience_s:
+            busy = victims(self._workers.values(), self._pinned, need_bytes, busy=True)
+            held.update(worker.id for worker in busy or ())
+        return demand.memory_bytes
+
+    def _expire_idle(self) -> None:
+        if self._rules.keep_alive_s < 0:
+            return
+        for worker in list(self._workers.values()):
+            kept = worker.demand.name in self._pinned
+            if worker.idle and not kept and self._now_s >= worker.since_s + self._rules.keep_alive_s:
+                self._stop(worker.id)
+
+    def _tell_positions(self) -> None:
+        before = {waiting.ticket: place for place, waiting in enumerate(self._before.queue, 1)}
+        for place, waiting in enumerate(self._queue, 1):
+            if before.get(waiting.ticket) != place:
+                self.effects.append(Wait(waiting.ticket, place))
+
+    # Small moves
+
+    def _put(self, worker: Worker) -> None:
+        self._workers[worker.id] = worker
+
+    def _worker_of(self, demand: Demand) -> Worker | None:
+        return next((w for w in self._workers.values() if w.demand.key == demand.key), None)
+
+    def _stop(self, number: int, *, force: bool = False) -> None:
+        self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({})))
+        self.effects.append(StopWorker(number, force))
+
+    def _refuse(self, waiting: Waiting, error: IntramuralError) -> None:
+        self._queue.remove(waiting)
+        self.effects.append(Refuse(waiting.ticket, error))
+
+    def _refuse_waiting(self, error: IntramuralError, *, key: tuple[str, str]) -> None:
+        for waiting in [w for w in self._queue if w.demand.key == key]:
+            self._refuse(waiting, error)
+
+    def _fail_granted(self, worker: Worker, error: IntramuralError) -> None:
+        self.effects.extend(Fail(ticket, error) for ticket in worker.granted)
+
+    def _quarantined(self, demand: Demand, until_s: float) -> Unavailable:
+        return Unavailable(
+            "model_quarantined",
+            f"{demand.name} crashed {self._rules.crash_limit} times within {self._rules.crash_window_s:g} s.",
+            "Ask an administrator to look at the worker's log.",
+            retry_after_s=max(_RETRY_MIN_S, until_s - self._now_s),
+        )
+
+    def _retry_after_s(self) -> float:
+        slots = sum(w.demand.slots for w in self._workers.values()) or 1
+        return min(_RETRY_MAX_S, max(_RETRY_MIN_S, self._hold_s * len(self._queue) / slots))
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("shutting_down", "The service is stopping.", "Try again in a moment.", retry_after_s=5.0)

@@ -1,0 +1,240 @@
+"""What a worker says, as events: sans-I/O. Bytes in, `ChatEvent`s out; any split of the bytes gives the same events.
+
+A worker is not trusted: every frame is decoded into a strict shape, and whatever does not fit is `worker_garbage`.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, Usage
+from intramural.core.errors import Broken, IntramuralError, Misasked
+from intramural.serving.exchange import worker_died, worker_garbage
+
+#: Longest single frame. A frame holds a token or two with at most 20 alternatives each.
+_FRAME_LIMIT_BYTES = 1 << 20
+#: What the engine's `null` (minus infinity) becomes, as OpenAI documents it.
+_IMPOSSIBLE = -9999.0
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Millis = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float | None
+    bytes: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] | None = None
+    top_logprobs: list["_Token"] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
+class _Piece(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Piece | None = None
+    text: str | None = None
+    finish_reason: FinishReason | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Count = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    prompt_tokens_details: _PromptDetails = msgspec.field(default_factory=_PromptDetails)
+
+
+class _Timings(msgspec.Struct):
+    cache_n: _Count
+    prompt_n: _Count
+    predicted_n: _Count
+    prompt_ms: _Millis
+    predicted_ms: _Millis
+
+
+class _Progress(msgspec.Struct):
+    cache: _Count
+    processed: _Count
+    time_ms: _Millis = 0.0
+
+
+class EngineError(msgspec.Struct):
+    """An error as the engine words it."""
+
+    message: str = ""
+    type: str = ""
+    code: int | str | None = None
+    n_prompt_tokens: int | None = None
+    n_ctx: int | None = None
+
+
+class _Frame(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    timings: _Timings | None = None
+    prompt_progress: _Progress | None = None
+    error: EngineError | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: EngineError
+
+
+_decode_frame = msgspec.json.Decoder(_Frame).decode
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+
+
+class AnswerReader:
+    """Reads one choice's stream. `usage` always holds the engine's newest counts, however the stream ends.
+
+    `top`: how many alternatives of each token the client asked to see.
+    """
+
+    def __init__(self, index: int, top: int = 0) -> None:
+        self._top = top
+        self.usage = Usage(0, 0)
+        self.finished: FinishReason | None = None
+        self._index = index
+        self._rest = b""
+        self._done = False
+
+    def feed(self, data: bytes) -> list[ChatEvent]:
+        """The events in the next bytes. Raises Broken(`worker_garbage`), or what an error frame stands for."""
+        if self._done:
+            if data.strip():
+                raise worker_garbage("bytes after the end")
+            return []
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > _FRAME_LIMIT_BYTES:
+            raise worker_garbage("a frame without end")
+        events: list[ChatEvent] = []
+        for line in lines:
+            self._line(line.rstrip(b"\r"), events)
+        return events
+
+    def end(self) -> None:
+        """The connection ended. Raises Broken(`worker_died`) if the answer had not."""
+        if not self._done or self.finished is None:
+            raise worker_died()
+
+    def _line(self, line: bytes, events: list[ChatEvent]) -> None:
+        if not line or line.startswith(b":"):
+            return
+        if self._done:
+            raise worker_garbage("bytes after the end")
+        name, _, value = line.partition(b":")
+        if name == b"error":
+            raise _from_frame(value.strip())
+        if name != b"data":
+            raise worker_garbage("no event stream")
+        value = value.strip()
+        if value == b"[DONE]":
+            self._done = True
+            return
+        self._frame(value, events)
+
+    def _frame(self, value: bytes, events: list[ChatEvent]) -> None:
+        try:
+            frame = _decode_frame(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise worker_garbage("a frame that is no chunk") from error
+        if frame.error is not None:
+            raise engine_error(500, frame.error)
+        self._count(frame)
+        if len(frame.choices) > 1:
+            raise worker_garbage("choices nobody asked for")
+        for choice in frame.choices:
+            self._choice(choice, events)
+
+    def _count(self, frame: _Frame) -> None:
+        if frame.prompt_progress is not None:
+            progress = frame.prompt_progress
+            self.usage = Usage(progress.processed, 0, progress.cache, progress.time_ms, 0.0)
+        if frame.timings is not None:
+            t = frame.timings
+            self.usage = Usage(t.cache_n + t.prompt_n, t.predicted_n, t.cache_n, t.prompt_ms, t.predicted_ms)
+        if frame.usage is not None:
+            u, past = frame.usage, self.usage
+            cached = u.prompt_tokens_details.cached_tokens
+            self.usage = Usage(u.prompt_tokens, u.completion_tokens, cached, past.prompt_ms, past.completion_ms)
+
+    def _choice(self, choice: _Choice, events: list[ChatEvent]) -> None:
+        if self.finished is not None:
+            raise worker_garbage("text after the end")
+        piece = choice.delta
+        text = (piece.content if piece is not None else choice.text) or ""
+        if piece is not None and piece.reasoning_content:
+            events.append(Reasoning(self._index, piece.reasoning_content))
+        logprobs = tuple(_logprobs(choice.logprobs.content or (), self._top)) if choice.logprobs is not None else ()
+        if text or logprobs:
+            events.append(Delta(self._index, text, logprobs))
+        if choice.finish_reason is not None:
+            self.finished = choice.finish_reason
+            events.append(Finished(self._index, choice.finish_reason))
+
+
+def _logprobs(tokens: Iterable[_Token], top: int) -> Iterable[TokenLogprob]:
+    for token in tokens:
+        value = token.logprob if token.logprob is not None and math.isfinite(token.logprob) else _IMPOSSIBLE
+        raw = bytes(token.bytes) if token.bytes is not None else token.token.encode()
+        yield TokenLogprob(token.token, value, raw, tuple(_logprobs(token.top_logprobs[:top], 0)))
+
+
+def _from_frame(value: bytes) -> IntramuralError:
+    try:
+        return engine_error(500, msgspec.json.decode(value, type=EngineError))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return worker_garbage("an error that is no error")
+
+
+def refusal(status: int, body: bytes) -> IntramuralError:
+    """What a response other than 200 stands for."""
+    try:
+        return engine_error(status, _decode_error(body).error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return worker_garbage(f"status {status} without a reason")
+
+
+def engine_error(status: int, error: EngineError) -> IntramuralError:
+    """The engine's error in our words: the caller's fault (Misasked) or its own (Broken)."""
+    if error.type == "exceed_context_size_error":
+        return context_exceeded(error.n_prompt_tokens, error.n_ctx)
+    text = error.message
+    if "JSON schema" in text or "parse grammar" in text or "json_schema" in text:
+        _, found, reason = text.partition("JSON schema error ")
+        return Misasked(
+            "invalid_schema",
+            "The engine cannot enforce this JSON schema" + (f": {reason}." if found else "."),
+            "Use type, properties, required, items, enum, const, anyOf, $ref and anchored patterns.",
+            param="response_format",
+        )
+    if "invalid tokens" in text:
+        return Misasked("invalid_token", "The prompt has token ids this model does not have.", param="prompt")
+    if "must not be empty" in text:
+        return Misasked("empty_prompt", "The prompt is empty.", "Send at least one token.", param="prompt")
+    if status == 400 or error.code == 400:
+        # The engine's wording may quote the request, so it is for the caller alone and never logged.
+        return Misasked("engine_refused", f"The engine refused the request: {text[:300]}")
+    return Broken("engine_failed", "The engine failed on this request.", "Try again; if it persists, tell an admin.")
+
+
+def context_exceeded(prompt_tokens: int | None, context_tokens: int | None) -> Misasked:
+    """The prompt does not fit; says by how much."""
+    return Misasked(
+        "context_length_exceeded",
+        f"The prompt has {prompt_tokens or 'too many'} tokens; this model takes {context_tokens or 'fewer'}.",
+        "Shorten the conversation, or raise serving.context_tokens.",
+        param="messages",
+    )

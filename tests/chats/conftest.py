@@ -1,0 +1,53 @@
+"""A real database file with two people in it, and a clock that the test moves."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from intramural.chats import Chats
+from intramural.core.clock import SystemClock
+from intramural.storage import Database
+from intramural.storage import schema as t
+
+ADA, BOB = "person_ada", "person_bob"
+
+
+class MovedClock(SystemClock):
+    """The system's randomness, but time stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at_s = 1_800_000_000.0
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "intramural.db")
+    async with database.writing() as connection:
+        for person_id in (ADA, BOB):
+            await connection.execute(
+                insert(t.people).values(
+                    id=person_id,
+                    username=person_id,
+                    username_folded=person_id,
+                    role="member",
+                    password_hash="",
+                    created_ms=0,
+                )
+            )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def chats(db: Database, clock: MovedClock) -> Chats:
+    return Chats(db, clock)

@@ -1,0 +1,207 @@
+"""A stand-in engine: a real process that speaks the engine's HTTP on a Unix socket, and misbehaves on request.
+
+    python -m tests.fakes.engine SOCKET [--die-after-tokens N] [--stall-after-tokens N] [--garbage WHERE] [--slow-start S]
+                                  [--hang-at-start] [--die-at-start] [--ignore-sigterm] [--tokens-per-s R] [--slots N]
+                                  [--context N] [--answer TEXT]
+
+It counts a word as a token, answers "word0 word1 …", and offers `/slots` so that tests can see what is really busy.
+`tests/serving/contracts` holds it to the same tests as the real engine.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class Engine:
+    """The engine's state: its knobs and which slots are busy."""
+
+    def __init__(self, knobs: argparse.Namespace) -> None:
+        self.knobs = knobs
+        self.free = asyncio.Semaphore(knobs.slots)
+        self.busy = 0
+        self.ready_at = time.monotonic() + knobs.slow_start
+
+    async def serve(self) -> None:
+        server = await asyncio.start_unix_server(self.connected, self.knobs.socket)
+        async with server:
+            await server.serve_forever()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            length = 0
+            while (header := await reader.readline()).strip():
+                name, _, value = header.decode().partition(":")
+                length = int(value) if name.lower() == "content-length" else length
+            body = json.loads(await reader.readexactly(length) or b"{}")
+            target = line.split()[1].decode()
+            work = asyncio.ensure_future(self.answer(target, body, writer))
+            gone = asyncio.ensure_future(reader.read(1))  # the client never sends more: a byte or an end is the end
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        except (ConnectionError, asyncio.IncompleteReadError, IndexError, ValueError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, target: str, body: Json, writer: asyncio.StreamWriter) -> None:
+        if target == "/health":
+            if time.monotonic() < self.ready_at:
+                return self.whole(writer, 503, {"error": {"code": 503, "message": "Loading model", "type": "x"}})
+            return self.whole(writer, 200, {"status": "ok"})
+        if target == "/slots":
+            slots = [{"id": i, "is_processing": i < self.busy} for i in range(self.knobs.slots)]
+            return self.whole(writer, 200, slots)
+        if target == "/tokenize":
+            return self.whole(writer, 200, {"tokens": [len(word) for word in body["content"].split()]})
+        if target == "/apply-template":
+            return self.whole(writer, 200, {"prompt": " ".join(m["content"] for m in body["messages"])})
+        if target == "/v1/embeddings":
+            return await self.embed(body, writer)
+        return await self.generate(target, body, writer)
+
+    async def embed(self, body: Json, writer: asyncio.StreamWriter) -> None:
+        async with self.free:
+            tokens = len(body["input"].split()) if isinstance(body["input"], str) else len(body["input"])
+            vector = [1.0, float(tokens), 0.5]
+        self.whole(writer, 200, {"data": [{"embedding": vector}], "usage": {"prompt_tokens": tokens}})
+
+    async def generate(self, target: str, body: Json, writer: asyncio.StreamWriter) -> None:
+        prompt = body["prompt"] if "prompt" in body else " ".join(m["content"] for m in body["messages"])
+        tokens = len(prompt.split()) if isinstance(prompt, str) else len(prompt)
+        schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema", {})
+        if schema.get("type") == "strin":
+            message = "Automatic parser generation failed: JSON schema error at #: unrecognized type strin"
+            error = {"code": 400, "message": message, "type": "invalid_request_error"}
+            return self.whole(writer, 400, {"error": error})
+        if tokens > self.knobs.context:
+            message = f"request ({tokens} tokens) exceeds the available context size"
+            error = {"code": 400, "message": message, "type": "exceed_context_size_error"}
+            error |= {"n_prompt_tokens": tokens, "n_ctx": self.knobs.context}
+            return self.whole(writer, 400, {"error": error})
+        async with self.free:
+            self.busy += 1
+            try:
+                await self.stream(target.endswith("chat/completions"), body, tokens, writer)
+            finally:
+                self.busy -= 1
+
+    async def stream(self, chat: bool, body: Json, prompt_tokens: int, writer: asyncio.StreamWriter) -> None:
+        if self.knobs.garbage == "http":
+            writer.write(b"HELLO I AM NO SERVER\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/event-stream\r\n\r\n")
+        if chat:
+            progress = {"total": prompt_tokens, "cache": 0, "processed": prompt_tokens, "time_ms": 1}
+            self.frame(writer, {"choices": [self.piece(chat, None)], "prompt_progress": progress})
+        words = (self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
+        limit = body.get("max_tokens") or 16
+        count = 0
+        for word in words[:limit]:
+            await self.misbehave(count, writer)
+            await asyncio.sleep(1 / self.knobs.tokens_per_s)
+            count += 1
+            text = word if count == 1 else " " + word
+            choice = self.piece(chat, text)
+            if "n_probs" in body or body.get("logprobs"):
+                one = {"token": text, "logprob": -0.5, "bytes": list(text.encode())}
+                choice["logprobs"] = {"content": [{**one, "top_logprobs": [{**one, "top_logprobs": []}]}]}
+            self.frame(writer, {"choices": [choice], "timings": self.timings(prompt_tokens, count)})
+            await writer.drain()
+        reason = "length" if len(words) > limit else "stop"
+        usage = {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": count,
+            "prompt_tokens_details": {"cached_tokens": 0},
+        }
+        last = {"choices": [{**self.piece(chat, None), "finish_reason": reason}]}
+        self.frame(writer, last)
+        self.frame(writer, {"choices": [], "usage": usage, "timings": self.timings(prompt_tokens, count)})
+        self.chunk(writer, b"data: [DONE]\n\n")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    async def misbehave(self, count: int, writer: asyncio.StreamWriter) -> None:
+        if count == self.knobs.die_after_tokens:
+            await writer.drain()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if count == self.knobs.stall_after_tokens:
+            await asyncio.sleep(3600)
+        if count == 2 and self.knobs.garbage == "frame":
+            self.chunk(writer, b"data: {this is no json\n\n")
+        if count == 2 and self.knobs.garbage == "shape":
+            self.chunk(writer, b'data: {"choices": [{"delta": {"content": 7}}]}\n\n')
+        if count == 2 and self.knobs.garbage == "endless":
+            while True:
+                self.chunk(writer, b"x" * 65536)
+                await writer.drain()
+
+    def piece(self, chat: bool, text: str | None) -> Json:
+        choice: Json = {"index": 0, "finish_reason": None}
+        if chat:
+            choice["delta"] = {"content": text} if text is not None else {}
+        else:
+            choice["text"] = text or ""
+        return choice
+
+    def timings(self, prompt_tokens: int, count: int) -> Json:
+        return {
+            "cache_n": 0,
+            "prompt_n": prompt_tokens,
+            "prompt_ms": 1.0,
+            "predicted_n": count,
+            "predicted_ms": count * 1000 / self.knobs.tokens_per_s,
+        }
+
+    def frame(self, writer: asyncio.StreamWriter, value: Json) -> None:
+        self.chunk(writer, b"data: " + json.dumps(value).encode() + b"\n\n")
+
+    def chunk(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def whole(self, writer: asyncio.StreamWriter, status: int, value: Any) -> None:
+        body = json.dumps(value).encode()
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def knobs(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("socket")
+    parser.add_argument("--die-after-tokens", type=int, default=-1)
+    parser.add_argument("--stall-after-tokens", type=int, default=-1)
+    parser.add_argument("--garbage", choices=("http", "frame", "shape", "endless"))
+    parser.add_argument("--slow-start", type=float, default=0.0)
+    parser.add_argument("--hang-at-start", action="store_true")
+    parser.add_argument("--die-at-start", action="store_true")
+    parser.add_argument("--ignore-sigterm", action="store_true")
+    parser.add_argument("--tokens-per-s", type=float, default=500.0)
+    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--answer")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    chosen = knobs(arguments)
+    if chosen.ignore_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if chosen.die_at_start:
+        print("cannot load these weights", file=sys.stderr)
+        sys.exit(3)
+    if chosen.hang_at_start:
+        signal.pause()
+    asyncio.run(Engine(chosen).serve())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,92 @@
+"""Spawners for tests: the stand-in engine, or the real one, each as a plain process (confinement has its own tests)."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from intramural.serving import Compute, ModelToServe, WorkerProcess
+from intramural.serving.sandboxed import engine_arg
+
+ROOT = Path(__file__).parents[2]
+_REAL = (
+    "import json, sys; from intramural.serving.engine import serve; "
+    "serve(json.loads(sys.argv[1]), {'weights': int(sys.argv[2])})"
+)
+
+
+@dataclass
+class PlainProcess:
+    """A process behind the protocol `worker.EngineProcess`, without any confinement."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    layers: tuple[str, ...] = ()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def wait(self) -> int:
+        return await self.process.wait()
+
+    async def stop(self, grace_s: float) -> int:
+        if self.process.returncode is None:
+            self.process.terminate()
+        try:
+            return await asyncio.wait_for(self.process.wait(), grace_s)
+        except TimeoutError:
+            self.kill()
+            return await self.process.wait()
+
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+
+    def log_tail(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+@dataclass
+class PlainSpawner:
+    """Starts the stand-in (`real=False`) with the knobs of `per_start`'s next entry (the last one repeats)."""
+
+    real: bool = False
+    per_start: Sequence[Sequence[str]] = ((),)
+    started: list[str] = field(default_factory=list)
+    processes: list[PlainProcess] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    async def start(self, model: ModelToServe, compute: Compute) -> WorkerProcess:
+        home = Path(tempfile.mkdtemp(prefix="im-"))
+        number = len(self.started)
+        self.started.append(model.name)
+        socket, log = home / "worker.sock", home / "log"
+        weights = await model.open_weights()
+        try:
+            if self.real:
+                arg = {**engine_arg(model, compute, str(socket)), "observe": True}
+                command = [sys.executable, "-c", _REAL, json.dumps(arg), str(weights)]
+            else:
+                knobs = self.per_start[min(number, len(self.per_start) - 1)]
+                plan = ("--slots", str(model.plan.slots), "--context", str(model.plan.context_tokens))
+                command = [sys.executable, "-m", "tests.fakes.engine", str(socket), *plan, *knobs]
+            with log.open("wb") as output:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(weights,),
+                    env={**os.environ, **compute.env, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+                )
+        finally:
+            os.close(weights)
+        plain = PlainProcess(process, log)
+        self.processes.append(plain)
+        self.workers.append(WorkerProcess(plain, socket, lambda: shutil.rmtree(home)))
+        return self.workers[-1]

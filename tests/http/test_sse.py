@@ -1,0 +1,131 @@
+"""Streams: waiting comments, errors before and after the first frame, clients that leave."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from intramural.core.errors import Unavailable
+from intramural.http import sse
+from intramural.http.errors import openai_body, openai_response
+
+
+class Client:
+    """A client at the other end of an ASGI connection, that leaves when told."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.leave = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.sent)
+
+
+def stream(frames: AsyncGenerator[bytes, None], waits: sse.Waits | None = None) -> sse.EventStream:
+    return sse.EventStream(
+        frames,
+        waits or sse.Waits(),
+        end=b"data: [DONE]\n\n",
+        error_frame=lambda error: sse.frame(openai_body(error)),
+        error_response=openai_response,
+    )
+
+
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
+
+
+async def test_frames_then_the_end() -> None:
+    async def frames() -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        yield b"data: 2\n\n"
+
+    client = Client()
+    await stream(frames())(SCOPE, client.receive, client.send)
+    assert (client.status, client.body) == (200, b"data: 1\n\ndata: 2\n\ndata: [DONE]\n\n")
+
+
+async def test_an_early_error_is_a_status() -> None:
+    async def frames() -> AsyncGenerator[bytes, None]:
+        raise Unavailable("queue_full", "Too many wait.", "Later.", retry_after_s=7)
+        yield b""
+
+    client = Client()
+    await stream(frames())(SCOPE, client.receive, client.send)
+    assert client.status == 503
+    assert dict(client.sent[0]["headers"])[b"retry-after"] == b"7"
+
+
+async def test_a_late_error_is_a_frame() -> None:
+    async def frames() -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        raise Unavailable("worker_died", "It died.", "Again.")
+
+    client = Client()
+    await stream(frames())(SCOPE, client.receive, client.send)
+    assert client.status == 200
+    assert b'"code":"worker_died"' in client.body and client.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_queue_position_is_told_while_waiting() -> None:
+    waits = sse.Waits()
+    go = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        await go.wait()
+        yield b"data: 1\n\n"
+
+    client = Client()
+    running = asyncio.ensure_future(stream(frames(), waits)(SCOPE, client.receive, client.send))
+    for position in (3, 1):
+        waits(position)
+        await asyncio.sleep(0.02)
+    go.set()
+    await running
+    assert client.body == b": waiting 3\n\n: waiting 1\n\ndata: 1\n\ndata: [DONE]\n\n"
+
+
+async def test_a_client_that_leaves_cancels_the_work_and_it_tidies_up() -> None:
+    tidied = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"data: 1\n\n"
+            await asyncio.sleep(3600)
+        finally:
+            tidied.set()
+
+    client = Client()
+    running = asyncio.ensure_future(stream(frames())(SCOPE, client.receive, client.send))
+    await asyncio.sleep(0.02)
+    client.leave.set()
+    await asyncio.wait_for(running, 5)
+    assert tidied.is_set()
+
+
+async def test_a_client_that_leaves_before_the_first_frame_cancels_too() -> None:
+    tidied = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        try:
+            await asyncio.sleep(3600)
+            yield b""
+        finally:
+            tidied.set()
+
+    client = Client()
+    running = asyncio.ensure_future(stream(frames())(SCOPE, client.receive, client.send))
+    await asyncio.sleep(0.02)
+    client.leave.set()
+    await asyncio.wait_for(running, 5)
+    assert tidied.is_set()

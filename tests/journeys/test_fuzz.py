@@ -1,0 +1,47 @@
+"""Every route of the OpenAPI document, fuzzed: with a session and without, and never a 5xx."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.service import Service
+
+#: Seconds each run may take; `make soak` is the place for longer.
+BUDGET_S = 45
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
+    """A service whose answers are short, so that time goes into requests."""
+    settings = {"INTRAMURAL_SERVING_CONTEXT_TOKENS": "256"}
+    service = Service(tmp_path_factory.mktemp("fuzz") / "data", starter_wheel, settings).start()
+    try:
+        service.set_up()
+        service.wait_ready()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("who", ["stranger", "administrator"])
+def test_no_server_error(fuzzed: Service, tmp_path: Path, who: str) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_bytes(fuzzed.page("GET", "/openapi.json").content)
+    command = [
+        *(str(Path(sys.executable).parent / "schemathesis"), "run", str(document)),
+        *("--url", fuzzed.address, "--checks", "not_a_server_error", "--phases", "coverage,fuzzing"),
+        *("--max-time", str(BUDGET_S), "--max-examples", "15", "--workers", "2", "--request-timeout", "60"),
+        *("--suppress-health-check", "all", "--warnings", "off", "--seed", "1", "--no-shrink"),
+        # what would end the session that the other requests ride on
+        *("--exclude-path", "/intramural/v1/logout", "--exclude-path", "/intramural/v1/me/password"),
+        *("--exclude-path-regex", "me/sessions/"),
+    ]
+    if who == "administrator":
+        cookie = "; ".join(f"{c.name}={c.value}" for c in fuzzed.session.cookies)
+        command += ["-H", f"Cookie: {cookie}", "-H", f"X-CSRF-Token: {fuzzed.session.headers['X-CSRF-Token']}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert fuzzed.page("GET", "/me").status_code == 200, "the session did not outlive the run: it tested nothing"

@@ -1,0 +1,205 @@
+"""The seccomp program, run in a little machine of our own: every call, both architectures, both profiles."""
+
+import errno
+import struct
+
+import pytest
+
+from intramural.sandbox.landlock import handled
+from intramural.sandbox.seccomp import Instruction, Profile, program
+from intramural.sandbox.syscalls import NUMBERS
+
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+_OTHERS = (0x40000003, 0x40000028, 0xC00000B7, 0xC000003E, 0)  # i386, arm, the other one of ours, nonsense
+_PID = 4242
+_HIGH = 1 << 32
+
+ALLOW, REFUSE, KILL, ABSENT = "allow", "refuse", "kill", "absent"
+_ANSWERS = {
+    0x7FFF0000: ALLOW,
+    0x80000000: KILL,
+    0x00050000 | errno.EPERM: REFUSE,
+    0x00050000 | errno.ENOSYS: ABSENT,
+}
+
+
+def answer(steps: list[Instruction], machine_arch: int, number: int, arguments: tuple[int, ...] = ()) -> str:
+    """What the kernel's filter machine returns for one call: classic BPF over struct seccomp_data."""
+    padded = (*arguments, *[0] * (6 - len(arguments)))
+    data = struct.pack("<IIQ6Q", number, machine_arch, 0xDEAD, *padded)
+    accumulator, at = 0, 0
+    while True:
+        code, if_true, if_false, operand = steps[at]
+        at += 1
+        match code:
+            case 0x20:
+                (accumulator,) = struct.unpack_from("<I", data, operand)
+            case 0x54:
+                accumulator &= operand
+            case 0x15:
+                at += if_true if accumulator == operand else if_false
+            case 0x35:
+                at += if_true if accumulator >= operand else if_false
+            case 0x06:
+                return _ANSWERS[operand]
+            case _:
+                raise AssertionError(f"no such instruction: {code:#x}")
+
+
+_ENGINE_ONLY = {
+    "bind",
+    "listen",
+    "accept",
+    "accept4",
+    "getsockname",
+    "getpeername",
+    "getsockopt",
+    "setsockopt",
+    "shutdown",
+    "recvfrom",
+    "socket",
+    "sendto",
+}
+#: call → ((arguments, answer) …) where it depends on them
+_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
+    "mmap": (
+        ((0, 4096, 3), ALLOW),
+        ((0, 4096, 1, 2, 5, 0), ALLOW),
+        ((0, 4096, 4), REFUSE),
+        ((0, 4096, 7), REFUSE),
+        ((0, 4096, 5 | _HIGH), REFUSE),
+    ),
+    "mprotect": (((0, 4096, 0), ALLOW), ((0, 4096, 3), ALLOW), ((0, 4096, 5), REFUSE), ((0, 4096, 7), REFUSE)),
+    "clone": (((0x3D0F00,), ALLOW), ((17,), REFUSE), ((0x4111,), REFUSE), ((0x10000000 | 17,), REFUSE)),
+    "clone3": (((1, 88), ABSENT),),
+    "tgkill": (((_PID, 7, 15), ALLOW), ((_PID + 1, 7, 15), REFUSE), ((0, 0, 0), REFUSE), ((2**32 - 1,), REFUSE)),
+    "prlimit64": (((0, 7), ALLOW), ((_PID, 7), ALLOW), ((1, 7), REFUSE), ((_PID + 1, 7), REFUSE)),
+    "sched_setaffinity": (((0, 8), ALLOW), ((_PID, 8), ALLOW), ((1, 8), REFUSE), ((_PID - 1, 8), REFUSE)),
+    "ioctl": (
+        ((1, 0x5421), ALLOW),
+        ((1, 0x541B), ALLOW),
+        ((1, 0x5451), ALLOW),
+        ((1, 0x5450), ALLOW),
+        ((0, 0x5412), REFUSE),  # TIOCSTI
+        ((1, 0x5452), REFUSE),  # FIOASYNC
+        ((1, 0x8901), REFUSE),  # FIOSETOWN
+        ((1, 0x8902), REFUSE),  # SIOCSPGRP
+        ((1, 0x5412 | _HIGH), REFUSE),
+    ),
+    "fcntl": (
+        *(((1, command), ALLOW) for command in (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
+        *(((1, command), REFUSE) for command in (8, 10, 15, 36, 1024, 1026, 1031, 1033)),
+    ),
+    "prctl": (((15,), ALLOW), *(((option,), REFUSE) for option in (1, 4, 8, 22, 23, 24, 38, 47, 0x59616D61))),
+}
+_ENGINE_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
+    "socket": (
+        ((1, 1), ALLOW),
+        ((1, 1 | 0o4000 | 0o2000000), ALLOW),
+        ((1, 2), REFUSE),
+        ((1, 3), REFUSE),
+        ((1, 5), REFUSE),
+        *(((family, 1), REFUSE) for family in (0, 2, 10, 16, 17, 29, 38, 40)),
+    ),
+    "sendto": (
+        ((3, 1, 9, 0, 0, 0), ALLOW),
+        ((3, 1, 9, 0, 0x7FFF1234, 16), REFUSE),
+        ((3, 1, 9, 0, 1 << 32, 16), REFUSE),
+        ((3, 1, 9, 0, 1, 16), REFUSE),
+    ),
+}
+
+_both = pytest.mark.parametrize("machine", _ARCHITECTURES)
+_profiles = pytest.mark.parametrize("profile", ["engine", "parser"])
+
+
+@_both
+@_profiles
+def test_every_call_is_answered_as_wanted(machine: str, profile: Profile) -> None:
+    arch, column = _ARCHITECTURES[machine]
+    steps = program(profile, machine, _PID)
+    cases = _CASES | (_ENGINE_CASES if profile == "engine" else {})
+    unconditional = set(NUMBERS) - set(_CASES) - set(_ENGINE_CASES) - {"socketpair"}
+    if profile == "parser":
+        unconditional -= _ENGINE_ONLY
+    allowed = {NUMBERS[name][column]: name for name in unconditional}
+    conditional = {NUMBERS[name][column]: name for name in cases}
+    for number in range(1024):
+        if number in conditional:
+            for arguments, expected in cases[conditional[number]]:
+                assert answer(steps, arch, number, arguments) == expected, (conditional[number], arguments)
+        else:
+            expected = ALLOW if number in allowed else REFUSE
+            assert answer(steps, arch, number, (2**64 - 1,) * 6) == expected, (number, allowed.get(number))
+
+
+@_both
+@_profiles
+def test_calls_of_another_architecture_kill(machine: str, profile: Profile) -> None:
+    arch, _ = _ARCHITECTURES[machine]
+    steps = program(profile, machine, _PID)
+    for other in set(_OTHERS) - {arch}:
+        for number in (0, 1, 39, 60, 102, 359, 0x40000027):
+            assert answer(steps, other, number) == KILL
+
+
+@_profiles
+def test_x32_calls_are_refused(profile: Profile) -> None:
+    steps = program(profile, "x86_64", _PID)
+    for number in (0, 1, 39, 231, 512, 547):
+        assert answer(steps, 0xC000003E, 0x40000000 | number) == REFUSE
+    assert answer(steps, 0xC000003E, 0xFFFFFFFF) == REFUSE
+
+
+@_both
+@_profiles
+def test_it_is_a_program_the_kernel_takes(machine: str, profile: Profile) -> None:
+    steps = program(profile, machine, _PID)
+    assert 0 < len(steps) <= 4096
+    for at, (code, if_true, if_false, operand) in enumerate(steps):
+        assert code in (0x20, 0x15, 0x35, 0x54, 0x06)
+        assert 0 <= operand < 2**32
+        for jump in (if_true, if_false):
+            assert 0 <= jump < 256
+            if code in (0x15, 0x35):
+                assert at + 1 + jump < len(steps)
+        if code == 0x20:
+            assert operand % 4 == 0
+            assert operand < 64
+    assert steps[-1] == (0x06, 0, 0, 0x00050000 | errno.EPERM)
+
+
+@_both
+def test_numbers_are_those_of_the_machine_and_of_one_call_each(machine: str) -> None:
+    column = _ARCHITECTURES[machine][1]
+    numbers = [pair[column] for pair in NUMBERS.values() if pair[column] is not None]
+    assert len(numbers) == len(set(numbers))
+
+
+#: Landlock ABI → (file rights, network rights, scopes, size of the structure). include/uapi/linux/landlock.h
+_ABIS = {
+    0: (0, 0, 0, 8),
+    1: (0x1FFF, 0, 0, 8),
+    2: (0x3FFF, 0, 0, 8),  # refer
+    3: (0x7FFF, 0, 0, 8),  # truncate
+    4: (0x7FFF, 3, 0, 16),  # TCP bind, connect
+    5: (0xFFFF, 3, 0, 16),  # device ioctl
+    6: (0xFFFF, 3, 3, 24),  # abstract Unix sockets, signals
+    7: (0xFFFF, 3, 3, 24),
+    8: (0xFFFF, 3, 3, 24),
+    9: (0x1FFFF, 3, 3, 24),  # pathname Unix sockets
+    10: (0x1FFFF, 0xF, 3, 24),  # UDP
+    11: (0x1FFFF, 0xF, 3, 24),  # not known yet: as the newest that is
+    12: (0x1FFFF, 0xF, 3, 24),
+}
+
+
+@pytest.mark.parametrize("abi", _ABIS)
+def test_landlock_handles_all_that_the_kernel_knows(abi: int) -> None:
+    files, network, scopes, size = _ABIS[abi]
+    found = handled(abi)
+    assert (found.files, found.network, found.scopes) == (files, network, scopes)
+    assert found.packed == struct.pack("<QQQ", files, network, scopes)[:size]
+    if abi:
+        older = handled(abi - 1)
+        assert older.files & ~found.files == older.network & ~found.network == older.scopes & ~found.scopes == 0

@@ -1,0 +1,241 @@
+"""The database: migrations, atomic and serialised writing, readers beside a writer. (`kill -9` is in tests/audit.)"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+import intramural.storage
+from intramural.storage import BlockingConnection, Database, reading_file
+from intramural.storage.database import head_revision, migrate
+from intramural.storage.schema import metadata, model_settings
+
+
+def _row(name: str) -> dict[str, object]:
+    return {"name": name, "pinned": False}
+
+
+async def _names(db: Database) -> list[str]:
+    async with db.reading() as connection:
+        return list((await connection.execute(select(model_settings.c.name).order_by("name"))).scalars())
+
+
+def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    migrate(tmp_path / "a.db")
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_the_head_found_by_name_is_alembics(tmp_path: Path) -> None:
+    config = Config()
+    folder = Path(intramural.storage.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    assert ScriptDirectory.from_config(config).get_heads() == [head_revision()]
+
+
+def test_an_older_revision_is_migrated(tmp_path: Path) -> None:
+    migrate(tmp_path / "a.db")
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+    migrate(tmp_path / "a.db")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head_revision()
+        assert connection.execute(select(model_settings)).all() == []
+    engine.dispose()
+
+
+def test_opening_an_up_to_date_file_does_not_import_alembic(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path; from intramural.storage import Database\n"
+        "async def main():\n"
+        "    db = await Database.open(Path(sys.argv[1])); await db.close()\n"
+        "asyncio.run(main()); print('alembic' in sys.modules)"
+    )
+
+    def alembic_imported() -> str:
+        command = [sys.executable, "-c", program, str(tmp_path / "a.db")]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    assert [alembic_imported(), alembic_imported()] == ["True", "False"]
+
+
+async def test_odd_folder_names(tmp_path: Path) -> None:
+    folder = tmp_path / "a %20b?c#d"
+    db = await Database.open(folder / "a.db")
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("a"))
+    with reading_file(folder / "a.db") as connection:
+        assert connection.execute(select(model_settings.c.name)).scalars().all() == ["a"]
+    await db.close()
+    assert [file.name for file in tmp_path.iterdir()] == [folder.name]
+
+
+async def test_an_error_undoes_all_of_a_writing_block(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.writing() as connection:
+            await connection.execute(insert(model_settings), _row("a"))
+            await connection.execute(insert(model_settings), _row("b"))
+            raise ZeroDivisionError
+    assert await _names(db) == []
+
+
+async def test_a_failing_statement_undoes_all_of_a_writing_block(db: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with db.writing() as connection:
+            await connection.execute(insert(model_settings), _row("a"))
+            await connection.execute(insert(model_settings), _row("a"))
+    assert await _names(db) == []
+
+
+async def test_cancelling_in_the_middle_undoes_and_frees_the_writer(db: Database) -> None:
+    inside = asyncio.Event()
+
+    async def write() -> None:
+        async with db.writing() as connection:
+            await connection.execute(insert(model_settings), _row("a"))
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(write())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("b"))
+    assert await _names(db) == ["b"]
+
+
+async def test_cancelling_at_any_moment_leaves_the_writer_free(db: Database) -> None:
+    async def write(name: str) -> None:
+        async with db.writing() as connection:
+            await connection.execute(insert(model_settings), _row(name))
+
+    for turn in range(60):
+        task = asyncio.create_task(write(f"a{turn}"))
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await write("z")
+    assert (await _names(db))[-1] == "z"
+
+
+async def test_writers_are_served_one_at_a_time(db: Database) -> None:
+    """Read, wait, write: without exclusion increments would be lost."""
+    async with db.writing() as connection:
+        await connection.exec_driver_sql("CREATE TABLE counter (n INTEGER)")
+        await connection.exec_driver_sql("INSERT INTO counter VALUES (0)")
+
+    async def slowly() -> None:
+        async with db.writing() as connection:
+            found = (await connection.exec_driver_sql("SELECT n FROM counter")).scalar_one()
+            await asyncio.sleep(0)
+            await connection.exec_driver_sql("UPDATE counter SET n = ?", (found + 1,))
+
+    def at_once(connection: BlockingConnection) -> None:
+        found = connection.exec_driver_sql("SELECT n FROM counter").scalar_one()
+        connection.exec_driver_sql("UPDATE counter SET n = ?", (found + 1,))
+
+    await asyncio.gather(*[slowly() for _ in range(20)], *[db.write(at_once) for _ in range(20)])
+    async with db.reading() as connection:
+        assert (await connection.exec_driver_sql("SELECT n FROM counter")).scalar_one() == 40
+
+
+async def test_readers_see_the_committed_state_while_a_writer_is_open(db: Database) -> None:
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("a"))
+        assert await _names(db) == []
+    assert await _names(db) == ["a"]
+
+
+async def test_a_reader_sees_one_state_throughout(db: Database) -> None:
+    names = select(model_settings.c.name)
+    async with db.reading() as reader:
+        assert (await reader.execute(names)).all() == []
+        async with db.writing() as connection:
+            await connection.execute(insert(model_settings), _row("a"))
+        assert (await reader.execute(names)).all() == []
+    assert await _names(db) == ["a"]
+
+
+async def test_write_returns_the_result_and_commits(db: Database) -> None:
+    def work(connection: BlockingConnection) -> str:
+        connection.execute(insert(model_settings), _row("a"))
+        return "done"
+
+    assert await db.write(work) == "done"
+    assert await _names(db) == ["a"]
+
+
+async def test_an_error_undoes_all_of_write(db: Database) -> None:
+    def work(connection: BlockingConnection) -> None:
+        connection.execute(insert(model_settings), _row("a"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await db.write(work)
+    assert await _names(db) == []
+
+
+async def test_reading_a_file_beside_the_service_and_never_writing(db: Database) -> None:
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("a"))
+    with reading_file(db.file) as blocking:
+        assert blocking.execute(select(model_settings.c.name)).scalars().all() == ["a"]
+        with pytest.raises(OperationalError, match="readonly"):
+            blocking.execute(insert(model_settings), _row("b"))
+
+
+async def test_reading_a_copy_in_a_folder_that_cannot_be_written(db: Database, tmp_path: Path) -> None:
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("a"))
+    await db.close()
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    (folder / "a.db").write_bytes(db.file.read_bytes())
+    folder.chmod(0o555)
+    with _not_as_root():
+        assert not os.access(folder, os.W_OK)
+        with reading_file(folder / "a.db") as blocking:
+            assert blocking.execute(select(model_settings.c.name)).scalars().all() == ["a"]
+    assert [file.name for file in folder.iterdir()] == ["a.db"]
+    folder.chmod(0o755)
+
+
+@contextmanager
+def _not_as_root() -> Iterator[None]:
+    """Let access checks (which go by the real user) answer as for an ordinary one."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setreuid(65534, 0)
+    try:
+        yield
+    finally:
+        os.setreuid(0, 0)
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    file.write_bytes(os.urandom(8192))
+    with pytest.raises(DatabaseError), reading_file(file) as connection:
+        connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
+    with pytest.raises(DatabaseError), reading_file(tmp_path / "missing.db"):
+        pass
