@@ -8,5 +8,7 @@ export default defineConfig({
   test: {
     environment: "jsdom",
     include: ["tests/unit/**/*.test.ts"],
+    maxWorkers: 2,
+    testTimeout: 60_000,
   },
 });

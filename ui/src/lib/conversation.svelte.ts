@@ -339,7 +339,7 @@ export function spoken(markdown: string): string {
   return markdown
     .replace(/```\S*\n?/g, "")
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
-    .replace(/^\s{0,3}(?:#{1,6}|[-*+>]|\d+\.)\s+/gm, "")
+    .replace(/^[ \t]*(?:#{1,6}|[-*+>]|\d+\.)[ \t]+/gm, "")
     .replace(/[*_`~]{1,3}/g, "")
     .trim();
 }

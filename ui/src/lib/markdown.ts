@@ -70,11 +70,10 @@ const mathsInline: TokenizerAndRendererExtension = {
   },
 };
 
-function linkLike(kind: "link" | "image", address: string, inner: string, label = ""): string {
+function linkLike(kind: "link" | "image", address: string, inner: string): string {
   const leadsTo = destination(address);
-  const named = label === "" ? "" : ` aria-label="${escaped(label)}"`;
   if (leadsTo === null) return `${inner} <span class="address">(${escaped(address)})</span>`;
-  return `<a class="${kind}" role="link" tabindex="0" data-kind="${kind}" data-url="${escaped(leadsTo.href)}"${named}>${inner}</a>`;
+  return `<a class="${kind}" role="link" tabindex="0" data-kind="${kind}" data-url="${escaped(leadsTo.href)}">${inner}</a>`;
 }
 
 /** Compiles growing text; only what may still change is parsed again. */
@@ -86,9 +85,12 @@ export class MarkdownStream {
   #settled: Block[] = [];
   #last: Block[] = [];
   #finished = false;
+  /** Depths of the headings that the next one would be under. */
+  #under: number[] = [];
 
   constructor(tex: Tex = () => null) {
     this.#tex = tex;
+    const level = (depth: number): number => this.#level(depth);
     this.#marked = new Marked({ gfm: true, breaks: false });
     this.#marked.use({
       extensions: [
@@ -98,18 +100,17 @@ export class MarkdownStream {
       renderer: {
         html: ({ text }) => escaped(text),
         heading({ tokens, depth }) {
-          // The page's own headings are levels 1 and 2.
-          const level = Math.min(depth + 2, 6);
-          return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+          const name = `h${level(depth)}`;
+          return `<${name}>${this.parser.parseInline(tokens)}</${name}>\n`;
         },
         link({ href, tokens }) {
           return linkLike("link", href, this.parser.parseInline(tokens));
         },
         image({ href, text }) {
-          const shown = `<span class="image-name">${escaped(text || words.message.imageUnnamed)}</span>`;
           const leadsTo = destination(href);
+          const name = `<span class="image-name">${escaped(text || words.message.imageUnnamed)}</span>`;
           const where = leadsTo === null ? "" : ` <span class="address">${escaped(leadsTo.href)}</span>`;
-          return linkLike("image", href, shown + where, words.message.imageLabel(text || words.message.imageUnnamed));
+          return linkLike("image", href, `<span class="image-note">${words.message.imageNote}</span> ${name}${where}`);
         },
         checkbox: ({ checked }) =>
           `<span class="tick" role="img" aria-label="${checked ? words.message.done : words.message.notDone}">${checked ? "☑" : "☐"}</span> `,
@@ -148,11 +149,22 @@ export class MarkdownStream {
     this.#settled = [];
     this.#last = [];
     this.#finished = false;
+    this.#under = [];
   }
 
   #growing(token: Token): Block[] {
-    if (token.type === "code" || token.type === "maths" || token.type === "table") return this.#compile([token], true);
-    return this.#compile(this.#marked.lexer(mended(token.raw)), true);
+    const settled = [...this.#under];
+    const whole = token.type === "code" || token.type === "maths" || token.type === "table";
+    const blocks = this.#compile(whole ? [token] : this.#marked.lexer(mended(token.raw)), true);
+    this.#under = settled;
+    return blocks;
+  }
+
+  /** The page's own headings are levels 1 and 2; a model's begin at 3 and never leave a level out. */
+  #level(depth: number): number {
+    while ((this.#under.at(-1) ?? 0) >= depth) this.#under.pop();
+    this.#under.push(depth);
+    return Math.min(2 + this.#under.length, 6);
   }
 
   #compile(tokens: Token[], open: boolean): Block[] {

@@ -9,6 +9,7 @@ class Notices {
   shown = $state<Notice[]>([]);
   said = $state("");
   #next = 1;
+  #last = "";
 
   /** Shows a line for some seconds; it is said as well. */
   show(text: string): void {
@@ -24,8 +25,9 @@ class Notices {
 
   /** Says something politely, without showing it. */
   say(text: string): void {
-    // The same words twice would not be said twice.
-    this.said = text === this.said ? `${text}\u00a0` : text;
+    // The same words twice would not be said twice. What was last is no state: whoever speaks does not listen.
+    this.#last = text === this.#last ? `${text}\u00a0` : text;
+    this.said = this.#last;
   }
 }
 

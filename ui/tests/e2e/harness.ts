@@ -1,0 +1,91 @@
+import axe from "axe-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { expect } from "vitest";
+
+export const DESKTOP = { viewport: { width: 1280, height: 860 } };
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+
+/** A page that is watched: what it asked for, what it complained about, what the security policy stopped. */
+export class Watched {
+  readonly requests: string[] = [];
+  readonly complaints: string[] = [];
+
+  private constructor(
+    readonly page: Page,
+    readonly url: string,
+  ) {}
+
+  static async open(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Watched> {
+    const context = await browser.newContext({ ...DESKTOP, colorScheme: "light", reducedMotion: "reduce", ...options });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: url });
+    const page = await context.newPage();
+    const watched = new Watched(page, url);
+    await page.addInitScript(() => {
+      document.addEventListener("securitypolicyviolation", (event) => {
+        console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`);
+      });
+    });
+    context.on("request", (request) => watched.requests.push(request.url()));
+    page.on("pageerror", (error) => watched.complaints.push(String(error)));
+    page.on("console", (line) => {
+      // A refused request is said by the browser as well; the tests look at what the page makes of it.
+      if (line.type() === "error" && !line.text().startsWith("Failed to load resource"))
+        watched.complaints.push(line.text());
+    });
+    return watched;
+  }
+
+  async go(path: string): Promise<void> {
+    await this.page.goto(`${this.url}/#${path}`);
+  }
+
+  async signIn(username: string, password: string): Promise<void> {
+    await this.page.getByLabel("User name").fill(username);
+    await this.page.getByLabel("Password", { exact: true }).fill(password);
+    await this.page.getByRole("button", { name: "Sign in" }).click();
+    await this.page.getByLabel("Your message").waitFor();
+  }
+
+  /** Types a message and sends it with Enter. */
+  async send(text: string): Promise<void> {
+    await this.page.getByLabel("Your message").fill(text);
+    await this.page.getByLabel("Your message").press("Enter");
+  }
+
+  /** Waits until no answer is being written. */
+  async settled(): Promise<void> {
+    await this.page.getByRole("button", { name: "Send", exact: true }).waitFor({ timeout: 110_000 });
+  }
+
+  /** The answers on screen, as text. */
+  answers(): Promise<string[]> {
+    return this.page.locator("article.turn:not(.mine)").allInnerTexts();
+  }
+
+  /** Accessibility of what is on screen: no violation of any of axe's rules. */
+  async accessible(where: string): Promise<void> {
+    await this.page.evaluate(axe.source);
+    const violations = await this.page.evaluate(async () => {
+      const runner = (globalThis as unknown as { axe: typeof axe }).axe;
+      const { violations } = await runner.run(document, { resultTypes: ["violations"] });
+      return violations.map(
+        ({ id, nodes }) =>
+          `${id}: ${nodes.map((node) => `${node.html.slice(0, 200)} — ${node.failureSummary}`).join(" | ")}`,
+      );
+    });
+    expect(violations, `axe on ${where}`).toEqual([]);
+  }
+
+  /** Nothing went to another host, nothing broke, the policy stopped nothing. */
+  clean(): void {
+    const foreign = this.requests.filter(
+      (address) => !address.startsWith(`${this.url}/`) && !/^(?:data|blob):/.test(address),
+    );
+    expect(foreign).toEqual([]);
+    expect(this.complaints).toEqual([]);
+  }
+
+  close(): Promise<void> {
+    return this.page.context().close();
+  }
+}
