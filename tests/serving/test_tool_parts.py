@@ -162,6 +162,31 @@ def test_mending_follows_references_and_lists() -> None:
     assert mend(value, schema, schema) == {"p": {"n": 1}, "tags": ["a", "b"], "free": True}
 
 
+WORDS = """type properties items required enum const anyOf oneOf allOf $ref $defs pattern format minimum maximum
+maxLength minLength exclusiveMinimum multipleOf uniqueItems minItems maxItems additionalProperties prefixItems"""
+schema_words = st.sampled_from(WORDS.split())
+odd_schemas = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["object", "#/$defs/a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(schema_words | st.text(max_size=1), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(schema_words, odd_schemas, max_size=5), st.booleans())
+def test_whatever_is_sent_as_a_schema_is_taken_or_refused(schema: dict[str, Any], formatted: bool) -> None:
+    wanted = ResponseFormat("json_schema", schema) if formatted else ResponseFormat()
+    tools = (Tool("odd", "", {} if formatted else schema),)
+    try:
+        assert drive(asked(tools=tools, response_format=wanted), BOUNDS)
+    except Misasked as error:
+        assert error.param == ("response_format" if formatted else "tools")
+
+
+@given(values, odd_schemas)
+def test_mending_never_fails(value: Any, schema: Any) -> None:
+    mend(value, schema, schema)
+
+
 # stop strings -----------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ def parameters(arg: Mapping[str, Any], weights: str) -> Any:
     params.model.path = weights
     params.hostnames = [arg["socket"]]
     params.offline = True
-    params.verbosity = 0
+    params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params, observe=bool(arg.get("observe")))
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     params.embedding = True

@@ -13,7 +13,17 @@ import pytest_asyncio
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
 
-from intramural.core.chat import ChatRequest, Delta, Finished, Message, ResponseFormat, Sampling, Usage
+from intramural.core.chat import (
+    ChatRequest,
+    Delta,
+    Finished,
+    Message,
+    ResponseFormat,
+    Sampling,
+    Tool,
+    ToolChoice,
+    Usage,
+)
 from intramural.core.errors import Misasked
 from intramural.serving import ModelToServe, Pool
 
@@ -95,6 +105,15 @@ async def test_a_schema_that_cannot_be_enforced_is_refused(bench: Bench) -> None
     with pytest.raises(Misasked) as caught:
         await bench.events(replace(request(), response_format=ResponseFormat("json_schema", {"type": "strin"})))
     assert caught.value.code == "invalid_schema"
+
+
+async def test_a_tool_that_cannot_be_enforced_is_refused(bench: Bench) -> None:
+    if not bench.real:
+        return  # the stand-in knows no schemas but one
+    tool = Tool("t", "", {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}})
+    with pytest.raises(Misasked) as caught:
+        await bench.events(replace(request(), tools=(tool,), tool_choice=ToolChoice("required")))
+    assert (caught.value.code, caught.value.param) == ("invalid_schema", "tools")
 
 
 async def test_a_client_that_leaves_frees_the_engines_slot_and_keeps_its_counts(bench: Bench) -> None:
