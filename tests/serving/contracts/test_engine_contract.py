@@ -30,6 +30,10 @@ from intramural.serving import ModelToServe, Pool
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+#: The starter's end-of-text and end-of-turn tokens: with them out of the way an answer is as long as it may be.
+ENDLESS = {0: -100.0, 2: -100.0}
+
+
 class Bench:
     """A pool with one model, and a look at its engine's own slots."""
 
@@ -60,7 +64,7 @@ async def bench(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[
 
 
 async def test_an_answer_is_text_then_an_end_then_counts(bench: Bench) -> None:
-    events = await bench.events(request("Say hi.", max_tokens=5))
+    events = await bench.events(request("Say hi.", max_tokens=5, logit_bias=ENDLESS))
     assert [type(event) for event in events[:-2]] == [Delta] * (len(events) - 2)
     assert "".join(event.text for event in events[:-2])
     assert events[-2] == Finished(0, "length")
@@ -70,20 +74,21 @@ async def test_an_answer_is_text_then_an_end_then_counts(bench: Bench) -> None:
 
 
 async def test_a_raw_prompt_is_continued(bench: Bench) -> None:
-    asked = ChatRequest(id="r", model="m", prompt="One two three", sampling=Sampling(max_tokens=3))
+    asked = ChatRequest(id="r", model="m", prompt="One two three", sampling=Sampling(max_tokens=3, logit_bias=ENDLESS))
     events = await bench.events(asked)
     assert events[-2] == Finished(0, "length")
     assert (events[-1].prompt_tokens, events[-1].completion_tokens) == (3, 3)
 
 
 async def test_token_ids_are_a_prompt_too(bench: Bench) -> None:
-    events = await bench.events(ChatRequest(id="r", model="m", prompt=(40, 41, 42), sampling=Sampling(max_tokens=2)))
+    sampling = Sampling(max_tokens=2, logit_bias=ENDLESS)
+    events = await bench.events(ChatRequest(id="r", model="m", prompt=(40, 41, 42), sampling=sampling))
     assert (events[-1].prompt_tokens, events[-1].completion_tokens) == (3, 2)
 
 
 async def test_log_probabilities(bench: Bench) -> None:
     for prompt, top in ((None, 2), (None, 0), ("One two", 1)):
-        asked = request("Say hi.", max_tokens=3, logprobs=True, top_logprobs=top, temperature=0)
+        asked = request("Say hi.", max_tokens=3, logprobs=True, top_logprobs=top, temperature=0, logit_bias=ENDLESS)
         if prompt:
             asked = replace(asked, messages=(), prompt=prompt)
         tokens = [token for event in await bench.events(asked) if isinstance(event, Delta) for token in event.logprobs]
@@ -117,7 +122,7 @@ async def test_a_tool_that_cannot_be_enforced_is_refused(bench: Bench) -> None:
 
 
 async def test_a_client_that_leaves_frees_the_engines_slot_and_keeps_its_counts(bench: Bench) -> None:
-    stream = bench.pool.chat(bench.model, request("Tell me a long story.", max_tokens=400))
+    stream = bench.pool.chat(bench.model, request("Tell me a long story.", max_tokens=400, logit_bias=ENDLESS))
     for _ in range(3):
         await anext(stream)
     assert await bench.busy() == 1
@@ -169,7 +174,8 @@ async def test_a_request_sampled_twice_with_one_seed_gives_one_answer(bench: Ben
 
 async def test_two_answers_at_once(bench: Bench) -> None:
     one, two = await asyncio.gather(
-        bench.events(request("Say hi.", max_tokens=6)), bench.events(request("Say bye.", max_tokens=6))
+        bench.events(request("Say hi.", max_tokens=6, logit_bias=ENDLESS)),
+        bench.events(request("Say bye.", max_tokens=6, logit_bias=ENDLESS)),
     )
     assert one[-1].completion_tokens == two[-1].completion_tokens == 6
 
