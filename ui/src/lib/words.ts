@@ -15,10 +15,8 @@ export const words = {
   copyFailed: "This browser did not allow copying. Select the text and copy it yourself.",
   retry: "Try again",
   refresh: "Refresh",
-  more: "More",
   dismiss: "Dismiss",
   notices: "Notices",
-  never: "never",
   skipToMain: "Skip to the main content",
   skipToComposer: "Skip to the message box",
 
@@ -35,7 +33,6 @@ export const words = {
     cutOffHint: "The connection to the server was lost. What was written so far is kept; try again for a full answer.",
     noModel: "No model is on the shelf yet.",
     noModelHint: "An administrator can add one under Administration, Models.",
-    code: "Code",
   },
 
   starting: {
@@ -91,7 +88,6 @@ export const words = {
     audit: "Audit",
     usage: "Usage",
     machine: "Machine",
-    theme: "Theme",
   },
 
   roles: { administrator: "Administrator", auditor: "Auditor", member: "Member" } as Record<string, string>,
@@ -125,11 +121,7 @@ export const words = {
     removeTitle: "Delete this conversation?",
     removeText: (title: string) => `“${title}” and everything in it will be gone for good.`,
     removed: "Conversation deleted.",
-    writing: "an answer is being written",
     untitled: "New chat",
-    missing: "This conversation does not exist, or it is not yours.",
-    missingHint: "It may have been deleted. Choose another one on the left, or start a new one.",
-    notCounted: "Conversations could not be loaded.",
     save: "Save as a file",
   },
 
@@ -207,8 +199,6 @@ export const words = {
     tokens: (count: number) => plural(count, "token", "tokens"),
     perSecond: (rate: number) => `${number(Math.round(rate * 10) / 10)} tokens/s`,
     seconds: (seconds: number) => `${(Math.round(seconds * 10) / 10).toLocaleString("en")} s`,
-    promptTokens: (count: number) => `${plural(count, "token", "tokens")} read`,
-    metaLabel: "About this answer",
   },
 
   link: {
@@ -420,8 +410,6 @@ export const words = {
     request: "Request",
     position: "Entry",
     actorId: "Actor",
-    time: "Time",
-    facts: "Facts",
     outcomes: {
       allowed: "allowed",
       refused: "refused",
