@@ -9,7 +9,6 @@ from intramural import app
 from intramural.cli.render import Out
 from intramural.core.config import Config
 
-
 #: How long one thread may keep the interpreter from another.
 _SWITCH_INTERVAL_S = 0.0005
 
