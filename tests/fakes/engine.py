@@ -1,8 +1,10 @@
 """A stand-in engine: a real process that speaks the engine's HTTP on a Unix socket, and misbehaves on request.
 
-    python -m tests.fakes.engine SOCKET [--die-after-tokens N] [--stall-after-tokens N] [--garbage WHERE] [--slow-start S]
-                                  [--hang-at-start] [--die-at-start] [--ignore-sigterm] [--tokens-per-s R] [--slots N]
-                                  [--context N] [--answer TEXT]
+    python -m tests.fakes.engine SOCKET [knobs]
+
+    --die-at-start --hang-at-start --slow-start S --ignore-sigterm
+    --die-after-tokens N --stall-after-tokens N --garbage http|frame|shape|endless
+    --tokens-per-s R --slots N --context N --answer TEXT
 
 It counts a word as a token, answers "word0 word1 …", and offers `/slots` so that tests can see what is really busy.
 `tests/serving/contracts` holds it to the same tests as the real engine.

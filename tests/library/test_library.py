@@ -99,6 +99,17 @@ async def test_a_part_that_is_already_too_long_is_dropped(shop: Shop) -> None:
     shop.check_invariant()
 
 
+async def test_a_part_left_by_a_crash_in_mid_check_is_taken_up(shop: Shop) -> None:
+    """Whole and already read-only: nothing is fetched again, everything is checked again."""
+    part = shop.root / "incoming" / f"{blob_of(BODY).digest[7:]}.part"
+    part.write_bytes(BODY)
+    part.chmod(0o444)
+    source = LyingSource(BODY)
+    await shop.pull(source)
+    assert source.opened == []
+    shop.check_invariant()
+
+
 async def test_a_planted_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")

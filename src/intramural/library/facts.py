@@ -6,6 +6,7 @@ more layers than there are tensors), so types and ranges are checked here first.
 
 import re
 from collections import Counter
+from typing import Annotated
 
 import msgspec
 
@@ -91,18 +92,22 @@ _TOKENIZER_BOOLEANS = (
 )
 
 
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
+
+
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What memory depends on. Lengths count numbers, not bytes; `kv_heads` has one entry a layer."""
 
-    layers: int
-    heads: int
-    kv_heads: tuple[int, ...]
-    key_length: int
-    value_length: int
-    embedding_length: int
-    feed_forward_length: int
-    vocabulary_size: int
-    sliding_window_tokens: int | None = None
+    layers: Positive
+    heads: Natural
+    kv_heads: tuple[Natural, ...]
+    key_length: Natural
+    value_length: Natural
+    embedding_length: Positive
+    feed_forward_length: Natural
+    vocabulary_size: Positive
+    sliding_window_tokens: Positive | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,9 +117,9 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     architecture: str
-    parameters: int
+    parameters: Positive
     quantisation: str
-    trained_context_tokens: int
+    trained_context_tokens: Positive
     shape: Shape
     template: str | None
     pooling: str | None

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from intramural.library.blobs import Blob
-from intramural.library.facts import Shape
+from intramural.library.facts import Positive, Shape
 
 #: `signed`: a publisher's signature was verified. `pinned`: the digest was known beforehand, from this product's
 #: catalogue. `local`: somebody here imported it, and nothing more is known.
@@ -24,9 +24,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     weights: Blob
     format: Literal["gguf"] = "gguf"
     architecture: str
-    parameters: int
+    parameters: Positive
     quantisation: str
-    trained_context_tokens: int
+    trained_context_tokens: Positive
     has_chat_template: bool
     template: str | None
     template_digest: str | None

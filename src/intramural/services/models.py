@@ -203,8 +203,9 @@ class Models:
 
     # at start -------------------------------------------------------------------------------------------------
 
-    async def restore_pins(self) -> None:
-        """Tell the pool which models are pinned."""
+    async def prepare(self) -> None:
+        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest."""
+        await asyncio.to_thread(self._library.sweep)
         async with self._db.reading() as connection:
             rows = await connection.execute(select(model_settings.c.name).where(model_settings.c.pinned))
             for (name,) in rows:

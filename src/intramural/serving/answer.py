@@ -196,6 +196,8 @@ class Stream(AsyncIterator[ChatEvent]):
                     return
             reader.end()
         except IntramuralError as error:
+            if self._drive is not None and error.code == "invalid_schema":
+                error.param = "tools"
             raise await lease.blame(error) from error
         finally:
             if exchange is not None:

@@ -82,6 +82,9 @@ class PoolStatus:
     pinned: frozenset[str]
 
 
+_UNDECIDED = threads.Compute(0)
+
+
 @dataclass
 class _Ticket:
     granted: "asyncio.Future[int]"
@@ -96,7 +99,7 @@ class _Life:
 
     model: ModelToServe
     stop: "asyncio.Future[bool]"
-    compute: threads.Compute
+    compute: threads.Compute = _UNDECIDED
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
 
@@ -359,20 +362,20 @@ class Pool:
     # A worker's life
 
     def _start_worker(self, number: int, model: ModelToServe) -> None:
-        life = _Life(model, asyncio.get_running_loop().create_future(), self._compute())
+        life = _Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
         life.task = asyncio.create_task(self._live(number, life), name=f"worker-{number}")
 
-    def _compute(self) -> threads.Compute:
+    async def _compute(self) -> threads.Compute:
+        """Threads for one more worker, from what is free now beside those that compute already."""
+        wanted = self._config.threads
+        if wanted == 1:  # nothing to find out: a single thread waits for nobody
+            return threads.decide(threads.Capacity(1), wanted_threads=1)
+        busy = [w.id for w in self._state.workers.values() if w.granted]
+        own_cores = sum(self._lives[number].compute.threads for number in busy if number in self._lives)
+        capacity = await threads.measure(own_cores=float(own_cores))
         others = sum(life.compute.threads for life in self._lives.values())
-        busy = sum(
-            self._lives[w.id].compute.threads for w in self._state.workers.values() if w.granted and w.id in self._lives
-        )
-        return threads.decide(
-            threads.measure(own_cores=float(busy)),
-            wanted_threads=self._config.threads,
-            other_workers_threads=others,
-        )
+        return threads.decide(capacity, wanted_threads=wanted, other_workers_threads=others)
 
     async def _live(self, number: int, life: _Life) -> None:
         error: IntramuralError | None = None
@@ -395,6 +398,7 @@ class Pool:
             self._post(WorkerGone(self._now(), number, error, crashed))
 
     async def _until_ready(self, number: int, life: _Life) -> None:
+        life.compute = await self._compute()
         life.process = await _first(self._spawner.start(life.model, life.compute), life.stop)
         if life.process is None:
             return

@@ -191,12 +191,19 @@ def _number(value: float, schema: Mapping[str, Any]) -> float:
     whole = isinstance(value, int)
     low, high = _limits(schema, step or (1 if whole else None))
     mended: float = value
-    if step is not None:
-        mended = round(value / step) * step
+    if step is not None and math.isfinite(steps := _ratio(value, step)):
+        mended = round(steps) * step
         low = math.ceil(low / step) * step if math.isfinite(low) else low
         high = math.floor(high / step) * step if math.isfinite(high) else high
     mended = min(max(mended, low), high)
     return int(mended) if whole and float(mended).is_integer() else mended
+
+
+def _ratio(value: float, step: float) -> float:
+    try:
+        return value / step
+    except OverflowError:
+        return math.inf
 
 
 def _limits(schema: Mapping[str, Any], step: float | None) -> tuple[float, float]:

@@ -6,19 +6,22 @@ So the pools of all workers together never exceed the cores that are free, and h
 anybody else is about. `docs/decisions/0002-serving.md` has the table.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Turns of the spin loop before a thread sleeps. Long: as fast as spinning without end on a quiet machine, to a few
-#: per cent. Short: loses a quarter when quiet, keeps half when a neighbour is busy.
-_SPIN_QUIET = 2000
+#: Turns of the spin loop before a thread sleeps. 500 is as fast as 2000 on a quiet machine and keeps a third of that
+#: beside a busy process (2000: a fifth); 100 keeps nearly half, but loses as much when quiet.
+_SPIN_QUIET = 500
 _SPIN_CONTENDED = 100
 #: A core this busy with others' work counts as taken.
 _BUSY_CORE = 0.5
 #: Share of time in which some task waits for a processor, from which on the machine is called contended.
 _PRESSURE = 0.10
+#: Long enough to see a busy process, short beside loading weights.
+_SAMPLE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class Compute:
 
 def decide(capacity: Capacity, *, wanted_threads: int = 0, other_workers_threads: int = 0) -> Compute:
     """Settings for the next worker. `wanted_threads` of 0 means: choose. At least one thread, always."""
-    taken = round(capacity.busy_cores - _BUSY_CORE + 0.5)
-    free = int(capacity.cores) - max(0, taken) - other_workers_threads
+    taken = int(capacity.busy_cores + _BUSY_CORE)
+    free = int(capacity.cores) - taken - other_workers_threads
     threads = wanted_threads or max(1, free)
     quiet = (
         capacity.busy_cores < _BUSY_CORE
@@ -52,15 +55,41 @@ def decide(capacity: Capacity, *, wanted_threads: int = 0, other_workers_threads
     return Compute(threads, {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": str(spin)})
 
 
-def measure(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"), *, own_cores: float = 0.0) -> Capacity:
-    """The machine now: affinity, cgroup quota, the last minute's load (less `own_cores`) and processor pressure."""
-    cores = float(len(os.sched_getaffinity(0)))
+async def measure(
+    proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"), *, own_cores: float = 0.0
+) -> Capacity:
+    """The machine now: affinity, cgroup quota, what others compute (all that is computed less `own_cores`) during a
+    fifth of a second, and processor pressure."""
+    cpus = os.sched_getaffinity(0)
+    cores = float(len(cpus))
     quota = _quota_cores(_read(cgroup / "cpu.max"))
     if quota is not None:
         cores = min(cores, max(1.0, quota))
-    load = _first_float(_read(proc / "loadavg"))
-    pressure = _pressure(_read(proc / "pressure/cpu"))
-    return Capacity(cores, min(cores, max(0.0, load - own_cores)), pressure)
+    before = _read(proc / "stat")
+    await asyncio.sleep(_SAMPLE_S)
+    busy = busy_cores(before, _read(proc / "stat"), cpus)
+    return Capacity(cores, min(cores, max(0.0, busy - own_cores)), _pressure(_read(proc / "pressure/cpu")))
+
+
+def busy_cores(before: str, after: str, cpus: set[int]) -> float:
+    """How many of `cpus` were busy between two readings of /proc/stat (2.0: two, all the time); 0 if unreadable."""
+    first, second = _ticks(before), _ticks(after)
+    total = 0.0
+    for cpu in cpus & first.keys() & second.keys():
+        idle, spent = (second[cpu][place] - first[cpu][place] for place in (0, 1))
+        total += 1 - idle / spent if spent > 0 else 0.0
+    return total
+
+
+def _ticks(stat: str) -> dict[int, tuple[int, int]]:
+    """Processor → (idle, all) ticks since boot. Idle is the fourth and fifth (waiting for a disk) of the columns."""
+    found = {}
+    for line in stat.splitlines():
+        name, *numbers = line.split()
+        if name[:3] == "cpu" and name[3:].isdigit() and len(numbers) >= 8 and all(n.isdigit() for n in numbers):
+            columns = [int(number) for number in numbers[:8]]
+            found[int(name[3:])] = columns[3] + columns[4], sum(columns)
+    return found
 
 
 def _read(path: Path) -> str:
@@ -78,17 +107,13 @@ def _quota_cores(text: str) -> float | None:
     return int(parts[0]) / int(parts[1])
 
 
-def _first_float(text: str) -> float:
-    try:
-        return float(text.split()[0])
-    except (IndexError, ValueError):
-        return 0.0
-
-
 def _pressure(text: str) -> float:
     """The `some avg10` share (0 to 1) of a pressure file; 0 where the kernel keeps none."""
     for line in text.splitlines():
-        if line.startswith("some "):
-            _, _, rest = line.partition("avg10=")
-            return _first_float(rest) / 100
+        name, _, rest = line.partition(" avg10=")
+        if name == "some":
+            try:
+                return float(rest.split()[0]) / 100
+            except (IndexError, ValueError):
+                return 0.0
     return 0.0

@@ -14,6 +14,8 @@ from intramural.serving.threads import Compute
 
 _POLL_FIRST_S, _POLL_MAX_S = 0.01, 0.1
 _HEALTH_STALL_S = 5.0
+#: Marks the engine's messages of level error.
+_COMPLAINT = " E "
 
 
 class EngineProcess(Protocol):
@@ -76,11 +78,10 @@ class WorkerProcess:
             ) from None
         finally:
             death.cancel()
-        lines = self.process.log_tail().strip().splitlines()
         raise Broken(
             "worker_start_failed",
             f"The worker ended while starting (status {death.result()}).",
-            f"Its last words: {lines[-1]}" if lines else "It left no message.",
+            _last_words(self.process.log_tail()),
         )
 
     async def _healthy(self) -> bool:
@@ -112,8 +113,8 @@ class WorkerProcess:
     async def is_lost(self, error: IntramuralError) -> bool:
         """Whether `error`, which a request to this worker met, shows that no other request should go there.
 
-        A broken connection alone does not: it is asked for its health. That is known before the end of the process is, so
-        that the next request is not sent after a worker that is gone.
+        A broken connection alone does not: the worker is asked for its health. That is known sooner than the end of
+        the process, so that the next request is not sent after a worker that is gone.
         """
         if error.code in ("worker_garbage", "worker_stalled"):
             return True
@@ -135,3 +136,12 @@ class WorkerProcess:
             await self.process.stop(grace_s)
         finally:
             self.clear()
+
+
+def _last_words(log: str) -> str:
+    """What a log says about why it ended: the engine's first complaint, else the last line."""
+    lines = log.strip().splitlines()
+    if not lines:
+        return "It left no message."
+    complaint = next((line for line in lines if _COMPLAINT in line), lines[-1])
+    return f"Its log says: {complaint.rpartition(_COMPLAINT)[2].strip()}"
