@@ -17,7 +17,7 @@ def test_the_journeys_pass_in_chromium(fresh: Service) -> None:
     done = subprocess.run(
         [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e"],
         cwd=ROOT / "ui",
-        env={**os.environ, "E2E_BASE_URL": fresh.address, "SETUP_TOKEN": fresh.setup_link.split("token=")[1]},
+        env={**os.environ, "BASE_URL": fresh.address, "SETUP_TOKEN": fresh.setup_link.split("token=")[1]},
         capture_output=True,
         text=True,
         timeout=580,
