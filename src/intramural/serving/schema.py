@@ -173,7 +173,8 @@ def mend(value: Any, schema: Any, root: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return _items(value, schema, root, depth)
     if isinstance(value, dict):
-        known = schema.get("properties") or {}
+        known = schema.get("properties")
+        known = known if isinstance(known, Mapping) else {}
         return {name: mend(each, known.get(name), root, depth + 1) for name, each in value.items()}
     return value
 
