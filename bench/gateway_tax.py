@@ -19,10 +19,10 @@ from tests.service import MODEL, Service
 
 from bench.table import show
 
-PAIRS = 60
+PAIRS = 24
 TOKENS = 48
 STREAMS = 16
-ROUNDS = 6
+ROUNDS = 3
 
 
 @dataclass(frozen=True)

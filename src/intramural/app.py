@@ -30,7 +30,7 @@ from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, confined
 from intramural.metering import Meter, Metrics, PoolNumbers
-from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
@@ -152,6 +152,8 @@ def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable
 async def _record_start(audit: AuditLog, posture: Posture) -> None:
     facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts=facts)
+    if posture.level != Level.FULL:
+        await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

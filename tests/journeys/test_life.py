@@ -211,6 +211,7 @@ def test_it_stops_cleanly_and_starts_again_with_everything(fresh: Service) -> No
     eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.timeout(400)  # two dozen starts of the program
 def test_the_command_line(fresh: Service) -> None:
     assert fresh.command("version")["version"]
     assert [m["name"] for m in fresh.command("ls")] == [MODEL]

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.sandbox.attempts import ATTEMPTS, libc
@@ -32,6 +33,8 @@ COLUMNS: Mapping[str, frozenset[str]] = {
 }
 TOGETHER = [name for name, attempt in ATTEMPTS.items() if not attempt.alone]
 ALONE = [name for name, attempt in ATTEMPTS.items() if attempt.alone]
+#: Landlock as Ubuntu 22.04 and Debian 12 have it.
+OLDER_ABIS = (1, 2)
 _TIMEOUT_S = 60.0
 
 
@@ -136,16 +139,22 @@ def _delivered(results: dict[str, str], sibling: int) -> dict[str, str]:
     return results
 
 
-async def column(without: frozenset[str], names: list[str]) -> dict[str, str]:
+async def column(
+    without: frozenset[str],
+    names: list[str],
+    entry: str = "tests.sandbox.attempts:report",
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """What comes of the attempts in one child of profile `engine` that lacks the layers `without`."""
     with staged() as stage, Path(stage["model"]).open("rb") as model:
         child = await spawn(
             Launch(
                 "engine",
-                "tests.sandbox.attempts:report",
+                entry,
                 {"stage": stage, "names": names},
                 {"model": model.fileno()},
                 Path(stage["private"]),
+                env,
                 without=without,
             )
         )
@@ -186,6 +195,12 @@ async def parser(names: list[str]) -> dict[str, str]:
         return _delivered(await run_once(launch, _TIMEOUT_S), stage["sibling"])
 
 
+async def older(abi: int, names: list[str]) -> dict[str, str]:
+    """What comes of the attempts in a fully confined child on a kernel whose Landlock is of an older ABI."""
+    entry, env = "tests.sandbox.older_kernel:report", {"ABI": str(abi)}
+    return await column(frozenset(), names, entry, env)
+
+
 async def main() -> None:
     """Every column, each with one child for all attempts and one more for each that may end its process."""
     groups = [TOGETHER, *[[name] for name in ALONE]]
@@ -194,6 +209,8 @@ async def main() -> None:
         found["nothing"] |= control(names)
         for name, without in COLUMNS.items():
             found[name] |= await column(without, names)
+    for abi in OLDER_ABIS:
+        found[f"all, Landlock ABI {abi}"] = await older(abi, TOGETHER)
     found["parser"] = await parser([name for name in ATTEMPTS if "int 0x80" not in name])
     print(json.dumps(found))
 

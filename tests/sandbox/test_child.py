@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.sandbox.conftest import ROOT
 from tests.sandbox.matrix import staged
 
-from intramural.core.errors import Broken
-from intramural.sandbox import Child, Launch, Limits, run_once, spawn
+from intramural.core.errors import Broken, Unavailable
+from intramural.sandbox import Child, Launch, Limits, run_once, spawn, users
 
 _ENTRIES = "tests.sandbox.entries"
 _TIMEOUT_S = 30.0
@@ -63,7 +63,7 @@ async def test_it_has_given_up_everything(model: int) -> None:
         assert set(child.layers) == {"netns", "landlock", "seccomp", *(["uid"] if root else [])}
         for name in ("Uid", "Gid"):
             assert len(set(status[name])) == 1
-            assert (int(status[name][0]) in range(61_000, 62_000)) == root
+            assert (int(status[name][0]) in range(61_000, 61_184)) == root
         if root:
             assert status["Groups"] == []
 
@@ -72,6 +72,32 @@ async def test_two_children_are_two_users_where_we_are_root() -> None:
     launch = Launch("engine", f"{_ENTRIES}:wait", {})
     async with running(launch) as one, running(launch) as two:
         assert (_status(one.pid)["Uid"] != _status(two.pid)["Uid"]) == (os.geteuid() == 0)
+
+
+async def test_two_services_never_give_the_same_user() -> None:
+    """A command beside the service, or two services: their workers are as apart as those of one."""
+    with _other_service() as (_, other):
+        async with running(Launch("engine", f"{_ENTRIES}:wait", {})) as child:
+            assert (_status(child.pid)["Uid"] != _status(other)["Uid"]) == (os.geteuid() == 0)
+
+
+async def test_a_user_is_lent_again_when_its_worker_has_ended() -> None:
+    if os.geteuid() != 0:
+        return  # there is only one user
+    seen = set()
+    for _ in range(5):
+        async with running(Launch("engine", f"{_ENTRIES}:wait", {})) as child:
+            seen.add(_status(child.pid)["Uid"][0])
+    assert len(seen) < 5
+
+
+async def test_when_no_user_is_left_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        return  # none is lent
+    monkeypatch.setattr(users, "COUNT", 0)
+    with pytest.raises(Unavailable) as caught:
+        await spawn(Launch("engine", f"{_ENTRIES}:wait", {}))
+    assert caught.value.code == "no_worker_user"
 
 
 async def test_it_has_no_network_of_ours() -> None:
@@ -162,7 +188,9 @@ async def test_what_an_engine_needs_works_behind_all_layers() -> None:
         assert await child.wait() == 0
 
 
-async def test_it_dies_with_its_parent() -> None:
+@contextmanager
+def _other_service() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Another process like ours that has started a worker; the worker's process id."""
     parent = subprocess.Popen(
         [sys.executable, "-m", "tests.sandbox.short_lived_parent"],
         cwd=ROOT,
@@ -170,12 +198,20 @@ async def test_it_dies_with_its_parent() -> None:
         stdout=subprocess.PIPE,
     )
     assert parent.stdout is not None
-    with parent.stdout:
-        pid = int(await asyncio.to_thread(parent.stdout.readline))
-    assert _alive(pid)
-    parent.kill()
-    parent.wait()
-    await until(lambda: not _alive(pid))
+    try:
+        with parent.stdout:
+            yield parent, int(parent.stdout.readline())
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+async def test_it_dies_with_its_parent() -> None:
+    with _other_service() as (parent, pid):
+        assert _alive(pid)
+        parent.kill()
+        parent.wait()
+        await until(lambda: not _alive(pid))
 
 
 def _alive(pid: int) -> bool:

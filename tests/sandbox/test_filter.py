@@ -1,6 +1,7 @@
 """The seccomp program, run in a little machine of our own: every call, both architectures, both profiles."""
 
 import errno
+import os
 import struct
 
 import pytest
@@ -60,8 +61,14 @@ _ENGINE_ONLY = {
     "socket",
     "sendto",
 }
+_OPENED = (
+    *((flags, ALLOW) for flags in (0, os.O_CLOEXEC, os.O_DIRECTORY | os.O_NONBLOCK, os.O_PATH, os.O_NOFOLLOW)),
+    *((flags, REFUSE) for flags in (os.O_WRONLY, os.O_RDWR, 3, os.O_CREAT, os.O_TRUNC, os.O_TMPFILE, _HIGH | 1)),
+)
 #: call → ((arguments, answer) …) where it depends on them
 _CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
+    "open": tuple(((1, flags), answer) for flags, answer in _OPENED),
+    "openat": tuple(((-100 & 2**64 - 1, 1, flags), answer) for flags, answer in _OPENED),
     "mmap": (
         ((0, 4096, 3), ALLOW),
         ((0, 4096, 1, 2, 5, 0), ALLOW),

@@ -441,12 +441,12 @@ function setup(world, response, { token, username, password }) {
       "The set-up token is not the one this server printed.",
       "Open the link from the server's last start.",
     );
-  if (String(password).length < 12)
+  if (String(password).length < 8)
     return fail(
       response,
       400,
       "password_too_short",
-      "The password has fewer than 12 characters.",
+      "The password has fewer than 8 characters.",
       "Choose a longer one.",
     );
   const one = person(world, username, "administrator", password);
@@ -494,13 +494,13 @@ const ROOMS = {
   me({ world, request, response, parts, body, session, me }) {
     if (parts[1] === "password") {
       if (body.old !== me.password)
-        return fail(response, 403, "password_wrong", "The present password is wrong.", "Try again.");
-      if (String(body.new).length < 12)
+        return fail(response, 401, "password_wrong", "The present password is wrong.", "Try again.");
+      if (String(body.new).length < 8)
         return fail(
           response,
           400,
           "password_too_short",
-          "The password has fewer than 12 characters.",
+          "The password has fewer than 8 characters.",
           "Choose a longer one.",
         );
       me.password = body.new;
@@ -572,12 +572,12 @@ const ROOMS = {
           `Somebody is called ${body.username} already.`,
           "Choose another name.",
         );
-      if (String(body.password).length < 12)
+      if (String(body.password).length < 8)
         return fail(
           response,
           400,
           "password_too_short",
-          "The password has fewer than 12 characters.",
+          "The password has fewer than 8 characters.",
           "Choose a longer one.",
         );
       const one = person(world, body.username, body.role, body.password);
@@ -619,20 +619,20 @@ const ROOMS = {
     if (!may("models.load")) return refused(response);
     if (parts[1] === "pull") {
       response.writeHead(200, { "Content-Type": "application/x-ndjson" });
-      for (const state of ["resolve", "fetch", "verify", "inspect", "shelve"])
+      for (const state of ["resolving", "fetching", "verifying", "inspecting", "shelving"])
         for (let step = 1; step <= 4; step++) {
           response.write(`${JSON.stringify({ state, done_bytes: step * 25_000_000, total_bytes: 100_000_000 })}\n`);
           await pause(world.pace_ms * 3);
         }
       if (body.source.includes("missing"))
         return response.end(
-          `${JSON.stringify({ state: "failed", error: { code: "source_not_found", message: "There is no such file.", hint: "Check the path." } })}\n`,
+          `${JSON.stringify({ state: "refused", error: { code: "source_not_found", message: "There is no such file.", hint: "Check the path." } })}\n`,
         );
       const made = model(body.name || "local:model", { source: body.source, size_bytes: 100_000_000, parameters: 2e8 });
       world.models.push(made);
       note(world, me, "model.shelved", `model:${made.name}`);
       return response.end(
-        `${JSON.stringify({ state: "done", done_bytes: 100_000_000, total_bytes: 100_000_000, model: made })}\n`,
+        `${JSON.stringify({ state: "shelved", done_bytes: 100_000_000, total_bytes: 100_000_000, model: made })}\n`,
       );
     }
     const act = request.method === "DELETE" ? null : parts.at(-1);

@@ -2,15 +2,21 @@
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 
 from intramural import app
 from intramural.cli.render import Out
 from intramural.core.config import Config
 
+#: How long one thread may keep the interpreter from another.
+_SWITCH_INTERVAL_S = 0.0005
+
 
 async def serve(config: Config, out: Out) -> None:
     """Serve until SIGINT or SIGTERM. Raises IntramuralError when the house cannot be opened."""
+    # The log is committed on a thread of its own; at Python's default of 5 ms it could hold up a first token that long.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

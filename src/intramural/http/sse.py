@@ -117,10 +117,6 @@ class EventStream(Response):
             yield each
 
 
-class ClientLeft(Exception):
-    """The client closed its connection; nobody is there to be told."""
-
-
 async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T | None:
     """Await `work`; if the client goes away first, cancel it, wait until it has tidied up and return None."""
     task = asyncio.ensure_future(work)

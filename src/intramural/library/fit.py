@@ -21,7 +21,7 @@ from intramural.library.facts import Shape
 from intramural.library.manifest import Manifest
 
 #: As `serving.engine` sets it.
-BATCH_TOKENS = 128
+BATCH_TOKENS = 64
 CACHE_NUMBER_BYTES = 2
 #: Measured, confined as in production; the second with vocabularies of 1 000, 50 000 and 200 000 entries.
 PROCESS_BYTES = 70 << 20

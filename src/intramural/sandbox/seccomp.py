@@ -24,7 +24,7 @@ Profile = Literal["engine", "parser"]
 _ALWAYS = (
     # files that are open already, and opening more (which ones is Landlock's business)
     "read write readv writev pread64 preadv close close_range lseek flock fadvise64 readahead dup "
-    "dup2 dup3 open openat fstat stat lstat newfstatat statx access faccessat faccessat2 readlink "
+    "dup2 dup3 fstat stat lstat newfstatat statx access faccessat faccessat2 readlink "
     "readlinkat getdents64 getcwd "
     # memory
     "munmap mremap brk madvise mincore membarrier "
@@ -49,6 +49,8 @@ _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _PROT_EXEC = 4
 _CLONE_THREAD = 0x00010000
 _PR_SET_NAME = 15
+#: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE: the same on both architectures.
+_WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
 #: FIONBIO, FIONREAD, FIOCLEX, FIONCLEX
 _IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450)
 #: F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, the three locks, F_DUPFD_CLOEXEC. Never F_SETOWN and F_SETSIG: with them
@@ -82,6 +84,10 @@ def program(profile: Profile, machine: str, pid: int) -> list[Instruction]:
 
 def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
     rules = {
+        # For reading only: nothing is written, made or emptied even where Landlock is left out, or so old (before ABI
+        # 3) that it lets a file be emptied by opening it.
+        "open": _unless_bits(1, _WRITING),
+        "openat": _unless_bits(2, _WRITING),
         "mmap": _unless_bits(2, _PROT_EXEC),
         "mprotect": _unless_bits(2, _PROT_EXEC),
         "clone": _if_bits(0, _CLONE_THREAD),

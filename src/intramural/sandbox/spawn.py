@@ -1,7 +1,6 @@
 """Starting a confined child and holding on to it."""
 
 import asyncio
-import itertools
 import json
 import os
 import signal
@@ -15,12 +14,10 @@ from typing import Any
 
 from intramural.core import errors
 from intramural.core.errors import Broken, IntramuralError, Untrusted
+from intramural.sandbox import users
 from intramural.sandbox.seccomp import Profile
 
 _CHILD = Path(__file__).with_name("child.py")
-#: Users of workers when we are root: numbers nobody else is given, one per worker alive.
-_FIRST_UID, _UIDS = 61_000, 1_000
-_next_uid = itertools.count()
 _ANSWER_LIMIT_BYTES = 32 * 2**20
 _LOG_BYTES = 32 * 2**10
 _ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
@@ -62,9 +59,10 @@ class Launch:
 class Child:
     """A confined process that runs. `layers` is what it says holds; `pid` its process."""
 
-    def __init__(self, process: Process, layers: tuple[str, ...], log: "_Log") -> None:
+    def __init__(self, process: Process, layers: tuple[str, ...], log: "_Log", lent: users.Lent | None) -> None:
         self._process = process
         self._log = log
+        self._ended = asyncio.ensure_future(_until_end(process, lent))
         self.layers = layers
         self.pid = process.pid
 
@@ -75,7 +73,7 @@ class Child:
 
     async def wait(self) -> int:
         """Wait for its end; how it ended."""
-        status = await self._process.wait()
+        status = await asyncio.shield(self._ended)
         await self._log.done()
         return status
 
@@ -99,6 +97,14 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
             self._process.send_signal(number)
+
+
+async def _until_end(process: Process, lent: users.Lent | None) -> int:
+    """Its user is lent until it has ended, whether or not anybody waits for it."""
+    status = await process.wait()
+    if lent is not None:
+        lent.give_back()
+    return status
 
 
 class _Log:
@@ -181,8 +187,9 @@ class _Answer:
 
 
 async def _start(launch: Launch) -> tuple[Child, _Answer]:
-    uid = _FIRST_UID + next(_next_uid) % _UIDS if os.geteuid() == 0 and "uid" not in launch.without else None
     _check_open(launch.files)
+    lent = users.lend() if os.geteuid() == 0 and "uid" not in launch.without else None
+    uid = None if lent is None else lent.uid
     message_read, message_write = os.pipe()
     answer_read, answer_write = os.pipe()
     answer = _Answer(answer_read)
@@ -191,12 +198,14 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
     except BaseException:
         os.close(message_write)
         answer.close()
+        if lent is not None:
+            lent.give_back()
         raise
     finally:
         os.close(message_read)
         os.close(answer_write)
     assert process.stdout is not None
-    child = Child(process, (), _Log(process.stdout))
+    child = Child(process, (), _Log(process.stdout), lent)
     try:
         await asyncio.to_thread(_send, message_write, _message(launch, uid))
         child.layers = await _confined(child, answer, launch.confine_timeout_s)

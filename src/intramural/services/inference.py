@@ -75,8 +75,8 @@ class Inference:
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
         run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
-        asked = asyncio.ensure_future(self._record_asked(run, request))
         stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
+        asked = asyncio.ensure_future(self._record_asked(run, request))
         last: Usage | None = None
         try:
             async for event in stream:

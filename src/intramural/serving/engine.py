@@ -12,7 +12,7 @@ import xllamacpp
 
 #: Tokens of a prompt computed in one go. Only between such steps does the engine notice a client that left, and let
 #: the other slots write their next token: with 512 both can take seconds. 64 costs a tenth of the prompt speed.
-_BATCH_TOKENS = 64
+BATCH_TOKENS = 64
 #: HTTP threads besides one per slot: health, tokenising, and answers whose client left but which are not yet stopped.
 _SPARE_HTTP_THREADS = 4
 
@@ -71,8 +71,8 @@ def _size(params: Any, *, context_tokens: int, slots: int, threads: int) -> None
     params.kv_unified = False
     params.ctx_shift = False
     params.fit_params = False
-    params.n_batch = _BATCH_TOKENS
-    params.n_ubatch = _BATCH_TOKENS
+    params.n_batch = BATCH_TOKENS
+    params.n_ubatch = BATCH_TOKENS
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.n_threads_http = slots + _SPARE_HTTP_THREADS

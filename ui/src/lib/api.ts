@@ -57,6 +57,9 @@ export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMExcept
 
 type Query = Record<string, string | number | boolean | null | undefined>;
 
+/** Here a 401 is about the password that was typed, not about the session. */
+const ASKS_FOR_PASSWORD = new Set(["/login", "/me/password", "/setup"]);
+
 const SAFE = new Set(["GET", "HEAD"]);
 
 export class Api {
@@ -116,7 +119,7 @@ export class Api {
       await response.json().catch(() => null),
       response.headers.get("Retry-After"),
     );
-    if (error.status === 401 && path !== "/login") this.onSignedOut();
+    if (error.status === 401 && !ASKS_FOR_PASSWORD.has(path)) this.onSignedOut();
     throw error;
   }
 }

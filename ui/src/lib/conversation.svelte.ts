@@ -1,5 +1,6 @@
 /** One conversation: its messages, and the answer that is being written. */
 
+import { tick } from "svelte";
 import { type Api, ApiError, api, asApiError, errorOf, isAbort, segment } from "./api";
 import { chats } from "./chats.svelte";
 import { notices } from "./notices.svelte";
@@ -38,6 +39,8 @@ interface Chunk {
 }
 
 const TITLE_LENGTH = 60;
+const REST_PER_WORK = 8;
+const LONGEST_PAUSE_MS = 300;
 let nextKey = 1;
 
 export class Conversation {
@@ -59,6 +62,7 @@ export class Conversation {
   #pendingReasoning = "";
   #frame: { cancel(): void } | null = null;
   #saidUpTo = 0;
+  #pause_ms = 0;
 
   constructor(
     private readonly api: Api,
@@ -253,13 +257,19 @@ export class Conversation {
       this.status = "writing";
       this.#pending += text;
       this.#pendingReasoning += reasoning;
-      this.#frame ??= nextFrame(() => {
-        this.#frame = null;
-        this.#flush(answer);
-      });
+      this.#frame ??= nextFrame(this.#pause_ms, () => void this.#draw(answer));
     }
     if (choice.finish_reason === "length") answer.outcome = "length";
     else if (choice.finish_reason === "content_filter") answer.outcome = "filtered";
+  }
+
+  /** Shows what has come, and rests the longer the more that cost: the same processor may be running the model. */
+  async #draw(answer: Message): Promise<void> {
+    this.#frame = null;
+    const began = performance.now();
+    this.#flush(answer);
+    await tick();
+    this.#pause_ms = Math.min(LONGEST_PAUSE_MS, (performance.now() - began) * REST_PER_WORK);
   }
 
   /** Many tokens may arrive within one picture; the page is changed once for all of them. */
@@ -381,18 +391,17 @@ function cutOff(answer: Message, thrown: unknown): ApiError {
   return new ApiError(0, "cut_off", words.errors.cutOff, words.errors.cutOffHint);
 }
 
-/** Calls before the next picture; in a hidden tab there are none, so a clock does it. */
-function nextFrame(call: () => void): { cancel(): void } {
-  if (document.hidden || typeof requestAnimationFrame !== "function") {
-    const timer = setTimeout(call, 100);
-    return { cancel: () => clearTimeout(timer) };
-  }
-  // A tab that is hidden in between would wait until it is shown: the clock is the second string.
-  const timer = setTimeout(() => run(), 250);
-  const frame = requestAnimationFrame(() => run());
+/** Calls before the next picture after `pause_ms`. A hidden tab has no pictures: there a clock does it. */
+function nextFrame(pause_ms: number, call: () => void): { cancel(): void } {
+  let frame = 0;
+  let timer = setTimeout(() => {
+    // A tab that is hidden in between would wait until it is shown: the clock is the second string.
+    timer = setTimeout(() => run(), 250);
+    if (!document.hidden && typeof requestAnimationFrame === "function") frame = requestAnimationFrame(() => run());
+  }, pause_ms);
   const cancel = () => {
     clearTimeout(timer);
-    cancelAnimationFrame(frame);
+    if (frame !== 0) cancelAnimationFrame(frame);
   };
   const run = () => {
     cancel();

@@ -147,7 +147,7 @@ export interface AuditEntry {
 export interface AuditPage {
   entries: AuditEntry[];
   size: number;
-  checkpoint: { size: number; time_ms: number; note: string } | null;
+  checkpoint: { size: number; time_ms?: number; note: string } | null;
 }
 
 export interface Verdict {

@@ -52,14 +52,25 @@ export class Watched {
     await this.page.getByLabel("Your message").press("Enter");
   }
 
-  /** Waits until no answer is being written. */
-  async settled(): Promise<void> {
-    await this.page.getByRole("button", { name: "Send", exact: true }).waitFor({ timeout: 110_000 });
+  /**
+   * Waits until no answer is being written; true when it came to its own end. A small real model may ramble on for
+   * minutes: after `patience_ms` it is stopped.
+   */
+  async settled(patience_ms = 25_000): Promise<boolean> {
+    const send = this.page.getByRole("button", { name: "Send", exact: true });
+    try {
+      await send.waitFor({ timeout: patience_ms });
+      return true;
+    } catch {
+      await this.page.getByRole("button", { name: "Stop", exact: true }).click();
+      await send.waitFor();
+      return false;
+    }
   }
 
-  /** The answers on screen, as text. */
+  /** What the answers on screen say. */
   answers(): Promise<string[]> {
-    return this.page.locator("article.turn:not(.mine)").allInnerTexts();
+    return this.page.locator("article.turn:not(.mine) .prose").allInnerTexts();
   }
 
   /** Accessibility of what is on screen: no violation of any of axe's rules. */

@@ -108,6 +108,7 @@ describe("errors", () => {
       ended++;
     };
     await api.post("/login", {}).catch(() => {});
+    await api.post("/me/password", {}).catch(() => {});
     expect(ended).toBe(0);
     await api.get("/me").catch(() => {});
     expect(ended).toBe(1);
