@@ -282,6 +282,21 @@ async def test_a_model_that_is_closed_already_starts_nothing(tmp_path: Path) -> 
     await until(lambda: _held() == before)
 
 
+async def test_what_is_open_for_writing_is_not_handed_over(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.touch()
+    for mode in ("r+b", "wb", "ab"):
+        with path.open(mode) as file, pytest.raises(Broken) as caught:
+            await spawn(Launch("engine", f"{_ENTRIES}:wait", {}, {"model": file.fileno()}))
+        assert (caught.value.code, caught.value.param) == ("confinement_failed", "files")
+
+
+async def test_what_it_says_cannot_act_on_a_terminal() -> None:
+    child = await spawn(Launch("engine", f"{_ENTRIES}:say", {"words": "before \x1b[2J\u202e after"}))
+    await child.wait()
+    assert child.log_tail() == "before \N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} after\n"
+
+
 async def test_what_is_no_file_is_no_file_to_read() -> None:
     read, write = os.pipe()
     with pytest.raises(Broken) as caught:
