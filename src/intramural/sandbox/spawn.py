@@ -9,7 +9,9 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import BufferedWriter
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
@@ -211,13 +213,15 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
         os.close(answer_write)
     assert process.stdout is not None
     child = Child(process, (), _Log(process.stdout), lent)
+    pipe = os.fdopen(message_write, "wb")
     try:
-        await asyncio.to_thread(_send, message_write, _message(launch, uid))
+        await asyncio.to_thread(_send, pipe, _message(launch, uid))
         child.layers = await _confined(child, answer, launch.confine_timeout_s)
     except BaseException:
         child.kill()
         await child.wait()
         answer.close()
+        _send(pipe, b"")  # it is still open if we were cancelled before a thread was free to send
         raise
     return child, answer
 
@@ -287,12 +291,10 @@ def _message(launch: Launch, uid: int | None) -> bytes:
     ).encode()
 
 
-def _send(fd: int, message: bytes) -> None:
-    with os.fdopen(fd, "wb") as pipe:
-        try:
-            pipe.write(message)
-        except BrokenPipeError:
-            return  # it died; what it has to say is read next
+def _send(pipe: BufferedWriter, message: bytes) -> None:
+    """Send the message and close the pipe, if it has not been closed."""
+    with suppress(BrokenPipeError, ValueError), pipe:  # it died, and says why next; it was closed
+        pipe.write(message)
 
 
 def _result(line: bytes) -> Any:
