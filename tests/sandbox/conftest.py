@@ -24,15 +24,15 @@ AS_ORDINARY = (
 class Runner:
     """Starts Python modules as one of the users: "root" or "ordinary"."""
 
-    def __init__(self, who: str, temporary: str) -> None:
+    def __init__(self, who: str, temporary: str, prefix: tuple[str, ...] = ()) -> None:
         self.who = who
         self._temporary = temporary
+        self._prefix = AS_ORDINARY if who == "ordinary" and os.geteuid() == 0 else prefix
 
     def run(self, *arguments: str) -> str:
         """`python arguments…` from the repository's root; its standard output. Fails the test when it fails."""
-        prefix = AS_ORDINARY if self.who == "ordinary" and os.geteuid() == 0 else ()
         done = subprocess.run(
-            [*prefix, sys.executable, *arguments],
+            [*self._prefix, sys.executable, *arguments],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],

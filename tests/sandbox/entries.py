@@ -33,6 +33,10 @@ def ignore_sigterm(_arg: Arg, _files: Files) -> None:
     wait(_arg, _files)
 
 
+def say(arg: Arg, _files: Files) -> None:
+    print(arg["words"], flush=True)
+
+
 def end_with(arg: Arg, _files: Files) -> None:
     os._exit(arg["status"])
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -282,6 +283,21 @@ async def test_a_model_that_is_closed_already_starts_nothing(tmp_path: Path) -> 
     await until(lambda: _held() == before)
 
 
+async def test_what_is_open_for_writing_is_not_handed_over(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.touch()
+    for mode in ("r+b", "wb", "ab"):
+        with path.open(mode) as file, pytest.raises(Broken) as caught:
+            await spawn(Launch("engine", f"{_ENTRIES}:wait", {}, {"model": file.fileno()}))
+        assert (caught.value.code, caught.value.param) == ("confinement_failed", "files")
+
+
+async def test_what_it_says_cannot_act_on_a_terminal() -> None:
+    child = await spawn(Launch("engine", f"{_ENTRIES}:say", {"words": "before \x1b[2J\u202e after"}))
+    await child.wait()
+    assert child.log_tail() == "before \N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} after\n"
+
+
 async def test_what_is_no_file_is_no_file_to_read() -> None:
     read, write = os.pipe()
     with pytest.raises(Broken) as caught:
@@ -318,6 +334,24 @@ async def test_twenty_children_leave_nothing_behind() -> None:
     for _ in range(5):
         for launch in launches:
             await once(launch)
+    await until(lambda: _held() == before)
+
+
+async def test_a_spawn_that_is_cancelled_before_its_message_is_sent_leaves_nothing_behind() -> None:
+    """The threads that would send it are all busy with something else."""
+    await (await spawn(Launch("engine", f"{_ENTRIES}:end_with", {"status": 0}))).wait()
+    release = threading.Event()
+    busy = [asyncio.ensure_future(asyncio.to_thread(release.wait)) for _ in range(64)]
+    await asyncio.sleep(0)
+    before = _held()
+    task = asyncio.ensure_future(spawn(Launch("engine", f"{_ENTRIES}:wait", {})))
+    await until(lambda: _held()[1] > before[1])
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    await asyncio.gather(*busy)
     await until(lambda: _held() == before)
 
 

@@ -1,6 +1,7 @@
 """What this machine can do is found out by doing, and never said better than it is."""
 
 import json
+import os
 
 import pytest
 from tests.sandbox.conftest import Runner
@@ -40,6 +41,15 @@ def test_a_kernel_that_lacks_a_layer_fails_closed(lacking: str, as_user: Runner)
     assert found["spawn"] == ["confinement_failed", layer]
     assert found["downgraded"] == (downgraded and sorted([*downgraded, *(["uid"] if as_user.who == "root" else [])]))
     assert any(layer in reason for reason in found["reasons"])
+
+
+def test_a_root_that_may_not_leave_the_network_has_its_workers_leave_it_as_others_do(open_tmp: str) -> None:
+    """As in many containers: root without CAP_SYS_ADMIN."""
+    if os.geteuid() != 0:
+        return  # there is no root to be
+    runner = Runner("root", open_tmp, ("setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin"))
+    found = json.loads(runner.run("-m", "tests.sandbox.poorer_machine"))
+    assert (found["level"], found["netns"], found["own_uid"]) == ("full", True, True), found["reasons"]
 
 
 async def test_probe_in_this_process() -> None:

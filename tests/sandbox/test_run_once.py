@@ -1,5 +1,6 @@
 """One-shot parsers: what they answer, and what becomes of the ones that a hostile file gets the better of."""
 
+import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,31 @@ _FORGED = {
 async def test_whatever_it_answers_is_an_error_of_ours(answer: str) -> None:
     with pytest.raises(IntramuralError):
         await _run("forge", {"answer": answer})
+
+
+_HUGE = "x" * 2**20
+_UNSEEMLY = "\x1b[2J\r\u202e\x00"
+
+
+async def test_the_words_of_its_error_are_bounded_and_plain() -> None:
+    """They go into answers, logs and terminals, and may be those of whoever wrote the file."""
+    words = {"message": _UNSEEMLY + _HUGE, "hint": "a line\n" + _UNSEEMLY, "param": _UNSEEMLY + _HUGE}
+    answer = json.dumps({"error": {"kind": "Untrusted", "code": "gguf_odd", **words}}) + "\n"
+    with pytest.raises(Untrusted) as caught:
+        await _run("forge", {"answer": answer})
+    error = caught.value
+    assert (error.code, error.hint.splitlines()[0]) == ("gguf_odd", "a line")
+    for text in (error.message, error.hint, error.param or ""):
+        assert len(text) <= 1000
+        assert not set(text) & set(_UNSEEMLY) - {"[", "2", "J"}
+
+
+@pytest.mark.parametrize("code", ["", "Two words", "a\nb", "a" * 65, "ä", "\x1b"])
+async def test_a_code_that_looks_like_none_is_not_passed_on(code: str) -> None:
+    answer = json.dumps({"error": {"kind": "Refused", "code": code, "message": "", "hint": "", "param": None}}) + "\n"
+    with pytest.raises(Untrusted) as caught:
+        await _run("forge", {"answer": answer})
+    assert caught.value.code == "parser_died"
 
 
 async def test_a_call_of_another_architecture_ends_it() -> None:

@@ -66,13 +66,13 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
     threads = list(Path("/proc/self/task").iterdir())
     if len(threads) != 1:
         raise kernel.failed("threads", f"there are {len(threads)} threads before confinement")
-    layers = []
-    if "netns" not in without:
-        identity.empty_network()
-        layers.append("netns")
+    layers = [] if "netns" in without else ["netns"]
+    done = "netns" in without or (launch["uid"] is not None and identity.empty_network_as_root())
     if launch["uid"] is not None:
         identity.become(launch["uid"])
         layers.append("uid")
+    if not done:
+        identity.empty_network()
     identity.limit(launch["limits"])
     identity.drop_capabilities()
     identity.no_new_privileges()

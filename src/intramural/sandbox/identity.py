@@ -26,6 +26,14 @@ def empty_network() -> None:
     check("netns", libc.unshare(flags))
 
 
+def empty_network_as_root() -> bool:
+    """The same, before becoming somebody else; False where root may not (in many containers it lacks CAP_SYS_ADMIN).
+
+    Then `empty_network` is for the user it becomes, who can make a user namespace like any other.
+    """
+    return int(libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC)) == 0
+
+
 def become(uid: int) -> None:
     """Be the user `uid` with no groups, for good. Raises Broken(`confinement_failed`)."""
     try:

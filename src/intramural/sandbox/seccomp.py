@@ -1,6 +1,7 @@
 """The system calls a confined process may make: a small program for the kernel's filter machine, put together here.
 
-Deny by default: what is not listed fails with EPERM. So io_uring, exec, fork, ptrace, `connect`, `sendmsg`, namespaces,
+Deny by default: what is not listed fails with EPERM (with ENOSYS where it is newer than this list, so that a newer C
+library falls back to a call that is older). So io_uring, exec, fork, ptrace, `connect`, `sendmsg`, namespaces,
 mounts, keys, BPF, changing a file's mode or time, and calls that no kernel has yet, need no rule of their own. Calls of
 another architecture (int 0x80) end the process; x32 calls fail.
 
@@ -41,13 +42,20 @@ _ALWAYS = (
     "getgroups getrandom uname sysinfo getrlimit getrusage times wait4 waitid exit exit_group "
 )
 #: A worker answers on a Unix stream socket that it binds in its private directory. It can never connect.
-_LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt setsockopt shutdown recvfrom"
+_LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt shutdown recvfrom"
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _X32_BIT = 0x40000000
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _PROT_EXEC = 4
-_CLONE_THREAD = 0x00010000
+#: The flags of pthread_create in glibc and in musl. No other clone is a thread and nothing but a thread.
+_THREAD = (0x3D0F00, 0x7D0F00)
+#: Above it, calls are newer than `NUMBERS`, which was written with Linux 6.10.
+_LAST_KNOWN = 462
+_SOL_SOCKET = 1
+#: SO_REUSEADDR, _SNDBUF, _RCVBUF, _KEEPALIVE, _LINGER, _REUSEPORT, time-outs old and new. No program for the kernel to
+#: run on a socket (SO_ATTACH_FILTER and its like).
+_SOCKET_OPTIONS = (2, 7, 8, 9, 13, 15, 20, 21, 66, 67)
 _PR_SET_NAME = 15
 #: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE: the same on both architectures.
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
@@ -65,6 +73,7 @@ _SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 
 Instruction = tuple[int, int, int, int]
 _REFUSE: Instruction = (_RET, 0, 0, _ERRNO | errno.EPERM)
+_ABSENT: Instruction = (_RET, 0, 0, _ERRNO | errno.ENOSYS)
 _PERMIT: Instruction = (_RET, 0, 0, _ALLOW)
 
 
@@ -79,7 +88,7 @@ def program(profile: Profile, machine: str, pid: int) -> list[Instruction]:
         out += _rule(NUMBERS[name][column], [_PERMIT])
     for name, body in _conditional(profile, pid).items():
         out += _rule(NUMBERS[name][column], body)
-    return [*out, _REFUSE]
+    return [*out, (_JGE, 0, 1, _LAST_KNOWN + 1), _ABSENT, _REFUSE]
 
 
 def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
@@ -90,8 +99,8 @@ def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
         "openat": _unless_bits(2, _WRITING),
         "mmap": _unless_bits(2, _PROT_EXEC),
         "mprotect": _unless_bits(2, _PROT_EXEC),
-        "clone": _if_bits(0, _CLONE_THREAD),
-        "clone3": [(_RET, 0, 0, _ERRNO | errno.ENOSYS)],  # its flags are out of sight; the C library then uses clone
+        "clone": _if_equal(0, _THREAD),
+        "clone3": [_ABSENT],  # its flags are out of sight; the C library then uses clone
         "fcntl": _if_equal(1, _FCNTLS),
         "tgkill": _if_equal(0, (pid,)),
         "sched_setaffinity": _if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
@@ -102,6 +111,7 @@ def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
     if profile == "engine":
         stream = [*_load(1), (_AND, 0, 0, _SOCK_TYPE_MASK), (_JEQ, 0, 1, _SOCK_STREAM), _PERMIT, _REFUSE]
         rules["socket"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *stream]
+        rules["setsockopt"] = [*_load(1), (_JEQ, 1, 0, _SOL_SOCKET), _REFUSE, *_if_equal(2, _SOCKET_OPTIONS)]
         rules["sendto"] = [  # only without an address: to whom it is connected already
             *_load(4), (_JEQ, 1, 0, 0), _REFUSE, (_LD, 0, 0, _argument(4) + 4), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE,
         ]  # fmt: skip
@@ -120,10 +130,6 @@ def _argument(index: int) -> int:
 
 def _load(index: int) -> list[Instruction]:
     return [(_LD, 0, 0, _argument(index))]
-
-
-def _if_bits(index: int, bits: int) -> list[Instruction]:
-    return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, bits), _PERMIT, _REFUSE]
 
 
 def _unless_bits(index: int, bits: int) -> list[Instruction]:

@@ -1,13 +1,17 @@
 """Starting a confined child and holding on to it."""
 
 import asyncio
+import fcntl
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import BufferedWriter
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
@@ -15,11 +19,14 @@ from typing import Any
 from intramural.core import errors
 from intramural.core.errors import Broken, IntramuralError, Untrusted
 from intramural.sandbox import users
+from intramural.sandbox.kernel import failed
 from intramural.sandbox.seccomp import Profile
 
 _CHILD = Path(__file__).with_name("child.py")
 _ANSWER_LIMIT_BYTES = 32 * 2**20
 _LOG_BYTES = 32 * 2**10
+#: Of an error that a child reports: what its code looks like, and how many characters of its words are passed on.
+_CODE, _TEXT_LIMIT = re.compile(r"[a-z][a-z0-9_]{0,63}"), 1000
 _ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
 
 
@@ -91,7 +98,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def log_tail(self) -> str:
-        """The last lines it wrote to its standard output and error."""
+        """The last lines it wrote to its standard output and error. Their words are an outsider's."""
         return self._log.text()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -122,7 +129,7 @@ class _Log:
         await self._task
 
     def text(self) -> str:
-        return self._tail.decode("utf-8", "replace")
+        return _plain(self._tail.decode("utf-8", "replace"))
 
 
 async def spawn(launch: Launch) -> Child:
@@ -206,24 +213,31 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
         os.close(answer_write)
     assert process.stdout is not None
     child = Child(process, (), _Log(process.stdout), lent)
+    pipe = os.fdopen(message_write, "wb")
     try:
-        await asyncio.to_thread(_send, message_write, _message(launch, uid))
+        await asyncio.to_thread(_send, pipe, _message(launch, uid))
         child.layers = await _confined(child, answer, launch.confine_timeout_s)
     except BaseException:
         child.kill()
         await child.wait()
         answer.close()
+        _send(pipe, b"")  # it is still open if we were cancelled before a thread was free to send
         raise
     return child, answer
 
 
 def _check_open(files: Mapping[str, int]) -> None:
-    """Before we open anything: our own pipes would get the number of a file that was closed, and be handed over."""
+    """Before we open anything: our own pipes would get the number of a file that was closed, and be handed over.
+
+    No layer takes anything from a descriptor that is open already, so none may be handed over with which to write.
+    """
     for name, descriptor in files.items():
         try:
-            os.fstat(descriptor)
-        except OSError:
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        except (OSError, ValueError):  # ValueError: a negative number
             raise Broken("child_died", f"A worker could not be started: its file {name!r} is not open.") from None
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise failed("files", f"the file {name!r} is open for writing")
 
 
 async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:
@@ -277,12 +291,10 @@ def _message(launch: Launch, uid: int | None) -> bytes:
     ).encode()
 
 
-def _send(fd: int, message: bytes) -> None:
-    with os.fdopen(fd, "wb") as pipe:
-        try:
-            pipe.write(message)
-        except BrokenPipeError:
-            return  # it died; what it has to say is read next
+def _send(pipe: BufferedWriter, message: bytes) -> None:
+    """Send the message and close the pipe, if it has not been closed."""
+    with suppress(BrokenPipeError, ValueError), pipe:  # it died, and says why next; it was closed
+        pipe.write(message)
 
 
 def _result(line: bytes) -> Any:
@@ -306,6 +318,14 @@ def _error(said: Mapping[str, Any]) -> IntramuralError:
         kind, errors.Throttled | errors.Unavailable
     ):
         kind = Broken
-    param = None if said["param"] is None else str(said["param"])
-    error: IntramuralError = kind(str(said["code"]), str(said["message"]), str(said["hint"]), param=param)
+    code, message, hint = str(said["code"]), str(said["message"]), str(said["hint"])
+    param = None if said["param"] is None else _plain(str(said["param"])[:_TEXT_LIMIT])
+    if not _CODE.fullmatch(code):
+        raise ValueError("no code of an error looks like this")
+    error: IntramuralError = kind(code, _plain(message[:_TEXT_LIMIT]), _plain(hint[:_TEXT_LIMIT]), param=param)
     return error
+
+
+def _plain(text: str) -> str:
+    """`text` without what would act on a terminal, a log or a reader's eye: control codes, direction marks."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
