@@ -5,7 +5,6 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_CONFIG := 1
 
 PY := .venv/bin/python
-UV := .tools/bin/uv
 DATA ?= .data
 UI_SOURCES := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '*/test-results/*' 2>/dev/null)
 DIST := src/intramural/web/dist/index.html
@@ -28,7 +27,7 @@ check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contra
 	.venv/bin/lint-imports --no-cache
 	cd ui && ../scripts/with-node npm run --silent lint && ../scripts/with-node npm run --silent check
 
-soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times, fuzz for longer
+soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 1800
 
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one table

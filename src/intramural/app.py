@@ -180,10 +180,7 @@ def _available_bytes() -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: two of them run side by side here."""
-
-    def install_signal_handlers(self) -> None:
-        """The caller stops us through `should_exit`."""
+    """uvicorn without its own signal handling (`_serve`, not `serve`): two of them run side by side here."""
 
     @asynccontextmanager
     async def running(self, listener: socket.socket) -> AsyncIterator[None]:

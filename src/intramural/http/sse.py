@@ -123,12 +123,7 @@ async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T | None:
     watch = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            return None
-        return task.result()
+        return task.result() if task.done() else None
     finally:
         watch.cancel()
         if not task.done():

@@ -61,9 +61,7 @@ class Models:
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded."""
-        budget = self._pool.status().budget_bytes
-        fitted = plan(manifest, budget, self._slots, self._context_tokens)
-
+        fitted = plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens)
         return ModelToServe(
             name=manifest.name,
             digest=manifest.weights.digest,

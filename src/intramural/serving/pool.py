@@ -228,6 +228,11 @@ class Pool:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
         self._post(PinAsked(self._now(), name, pinned))
 
+    @property
+    def budget_bytes(self) -> int:
+        """What all workers together may plan for."""
+        return self._state.rules.budget_bytes
+
     def status(self) -> PoolStatus:
         """What is loaded and who waits, now."""
         self._catch_up()
