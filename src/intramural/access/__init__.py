@@ -1,16 +1,16 @@
 """Who is asking, and may they?
 
 Promises: passwords are kept as argon2id, keys and session tokens only as keyed hashes; a secret is shown once, when it
-is made; a change made here (a key revoked, a person disabled, a role taken away) holds from the instant its transaction
-is durable, and one made by another process on the same database within a second; who is asking is answered from memory;
-hashing passwords never takes more than its share of the machine; at least one enabled administrator remains, always.
+is made; a change (a key revoked, a person disabled, a role taken away) holds once its transaction is durable, whatever
+process made it, because who is asking is read anew for every request; hashing passwords never takes more than its share
+of the machine; at least one enabled administrator remains, always.
 Never: knows HTTP (cookies, headers, numbers), writes the audit log, or decides on anything but `policy.decide`'s table.
 
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `memory`,
-`identify`, `access`.
+Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `identify`,
+`access`.
 """
 
 from intramural.access.access import Access

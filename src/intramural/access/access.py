@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
-from intramural.access.changes import Changes
 from intramural.access.identify import Identify
 from intramural.access.keys import Keys
 from intramural.access.lately import Lately
@@ -32,15 +31,14 @@ class Access:
     def __init__(
         self, db: Database, pepper: Pepper, config: AccessConfig, clock: Clock, cost: Cost | None = None
     ) -> None:
-        changes = Changes()
         self._lately = Lately(db)
         self._passwords = Passwords(config.hash_concurrency, cost=cost)
         throttle = Throttle(config.login_attempts, config.login_window_s)
-        self.people = People(db, clock, self._passwords, throttle, changes)
-        self.keys = Keys(db, clock, pepper, changes, self._lately)
-        self.sessions = Sessions(db, clock, config, pepper, changes, self._lately)
+        self.people = People(db, clock, self._passwords, throttle)
+        self.keys = Keys(db, clock, pepper, self._lately)
+        self.sessions = Sessions(db, clock, config, pepper, self._lately)
         self.setup = Setup(db, clock, pepper, self.people)
-        self.identify = Identify(db, clock, config, pepper, changes, self._lately)
+        self.identify = Identify(db, clock, config, pepper, self._lately)
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

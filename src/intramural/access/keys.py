@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from sqlalchemy import Row, func, insert, select, update
 
-from intramural.access.changes import Changes
 from intramural.access.lately import Lately, later_ms
 from intramural.access.policy import ROLE_SCOPES
 from intramural.access.secret import Pepper, key_hint, new_key
@@ -45,11 +44,10 @@ class Key:
 class Keys:
     """Every key. Changing methods work on the caller's open transaction."""
 
-    def __init__(self, db: Database, clock: Clock, pepper: Pepper, changes: Changes, lately: Lately) -> None:
+    def __init__(self, db: Database, clock: Clock, pepper: Pepper, lately: Lately) -> None:
         self._db = db
         self._clock = clock
         self._pepper = pepper
-        self._changes = changes
         self._lately = lately
 
     async def create(
@@ -92,7 +90,6 @@ class Keys:
         key = await self._key(connection, key_id)
         if key.revoked_ms is not None:
             return key
-        self._changes.made_on(connection)
         now_ms = int(self._clock.now_s() * 1000)
         await connection.execute(update(t.keys).where(t.keys.c.id == key_id).values(revoked_ms=now_ms))
         return await self._key(connection, key_id)

@@ -8,7 +8,6 @@ from typing import Any, cast
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from intramural.access.changes import Changes
 from intramural.access.passwords import HashedPassword, Passwords
 from intramural.access.throttle import Throttle
 from intramural.core.actor import ROLES, Role
@@ -47,12 +46,11 @@ class Proven:
 class People:
     """Every person of this service. Changing methods work on the caller's open transaction."""
 
-    def __init__(self, db: Database, clock: Clock, passwords: Passwords, throttle: Throttle, changes: Changes) -> None:
+    def __init__(self, db: Database, clock: Clock, passwords: Passwords, throttle: Throttle) -> None:
         self._db = db
         self._clock = clock
         self._passwords = passwords
         self._throttle = throttle
-        self._changes = changes
 
     async def hash_new(self, username: str, password: str) -> HashedPassword:
         """Check a new password for `username` against the rules and hash it; do this before the transaction.
@@ -75,7 +73,6 @@ class People:
             )
         person = Person(new_id("person", self._clock), username, role, int(self._clock.now_s() * 1000), None)
         values = {"username_folded": fold(username), "password_hash": password.text}
-        self._changes.made_on(connection)
         try:
             await connection.execute(insert(t.people).values(**_stored(person), **values))
         except IntegrityError:
@@ -114,7 +111,6 @@ class People:
         role = before.role if role is None else _check_role(role)
         if disabled_ms is not None or role != "administrator":
             await self._keep_one_administrator(connection, before)
-        self._changes.made_on(connection)
         where = t.people.c.id == person_id
         await connection.execute(update(t.people).where(where).values(role=role, disabled_ms=disabled_ms))
         if disabled_ms is not None:
@@ -127,7 +123,6 @@ class People:
         Raises Missing(`person_not_found`).
         """
         person = await self._stored_person(connection, person_id)
-        self._changes.made_on(connection)
         where = t.people.c.id == person_id
         await connection.execute(update(t.people).where(where).values(password_hash=password.text))
         await connection.execute(delete(t.sessions).where(t.sessions.c.person_id == person_id))
@@ -137,7 +132,6 @@ class People:
         """Remove a person with their sessions, keys and chats. Raises Missing, Conflicting(`last_administrator`)."""
         person = await self._stored_person(connection, person_id)
         await self._keep_one_administrator(connection, person)
-        self._changes.made_on(connection)
         await connection.execute(delete(t.people).where(t.people.c.id == person_id))
         return person
 

@@ -1,11 +1,11 @@
 """Sessions: somebody signed in on the page. The token is in their browser's cookie and, as a keyed hash, here."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
 
-from intramural.access.changes import Changes
 from intramural.access.lately import Lately
 from intramural.access.people import Proven
 from intramural.access.secret import Pepper, new_token, same
@@ -42,14 +42,11 @@ class Session:
 class Sessions:
     """Every session. Changing methods work on the caller's open transaction."""
 
-    def __init__(
-        self, db: Database, clock: Clock, config: AccessConfig, pepper: Pepper, changes: Changes, lately: Lately
-    ) -> None:
+    def __init__(self, db: Database, clock: Clock, config: AccessConfig, pepper: Pepper, lately: Lately) -> None:
         self._db = db
         self._clock = clock
         self._config = config
         self._pepper = pepper
-        self._changes = changes
         self._lately = lately
 
     async def open(self, connection: Connection, proven: Proven, user_agent: str) -> tuple[str, Session]:
@@ -78,14 +75,12 @@ class Sessions:
 
     async def close(self, connection: Connection, session_id: str, person_id: str) -> None:
         """End one session of this person. Raises Missing(`session_not_found`), also for somebody else's."""
-        self._changes.made_on(connection)
         where = (t.sessions.c.id == session_id) & (t.sessions.c.person_id == person_id)
         if not (await connection.execute(delete(t.sessions).where(where))).rowcount:
             raise Missing("session_not_found", "There is no such session.", "It may have ended already.")
 
     async def close_all(self, connection: Connection, person_id: str, *, but: str | None = None) -> int:
         """End every session of this person, besides the one named `but`; how many there were."""
-        self._changes.made_on(connection)
         where = (t.sessions.c.person_id == person_id) & (t.sessions.c.id != (but or ""))
         return (await connection.execute(delete(t.sessions).where(where))).rowcount
 
@@ -123,11 +118,10 @@ class Sessions:
         )
         where = (t.sessions.c.person_id == person_id) & t.sessions.c.id.not_in(kept)
         if (await connection.execute(select(t.sessions.c.id).where(where).limit(1))).first() is not None:
-            self._changes.made_on(connection)
             await connection.execute(delete(t.sessions).where(where))
 
 
-def session_from(row: Row[Any], lately: Lately) -> Session:
+def session_from(row: Row[Any] | SimpleNamespace, lately: Lately) -> Session:
     """A session as the table and the latest notes have it."""
     return Session(
         id=row.id,

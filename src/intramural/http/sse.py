@@ -98,14 +98,11 @@ class EventStream(Response):
     async def _with_waits(self) -> AsyncGenerator[bytes, None]:
         """Comments with the queue position until the first frame, then the frames."""
         first = asyncio.ensure_future(anext(self._frames))
+        first.add_done_callback(lambda _: self._waits.changed.set())
         try:
-            while not first.done():
-                note = asyncio.ensure_future(self._waits.changed.wait())
-                await asyncio.wait((first, note), return_when=asyncio.FIRST_COMPLETED)
-                note.cancel()
-                if not first.done():
-                    self._waits.changed.clear()
-                    yield f": waiting {self._waits.position}\n\n".encode()
+            while await self._waits.changed.wait() and not first.done():
+                self._waits.changed.clear()
+                yield f": waiting {self._waits.position}\n\n".encode()
             with suppress(StopAsyncIteration):
                 yield first.result()
         finally:

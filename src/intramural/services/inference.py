@@ -76,7 +76,7 @@ class Inference:
         manifest = self._models.manifest(request.model)
         run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
         stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
-        asked = asyncio.ensure_future(self._record_asked(run, request))
+        asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
         try:
             async for event in stream:
@@ -147,7 +147,8 @@ class Inference:
         elif isinstance(event, Finished):
             run.reasons.append(event.reason)
 
-    async def _record_asked(self, run: _Run, request: ChatRequest) -> None:
+    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream) -> None:
+        await stream.under_way.wait()  # first the model gets to work: then writing costs the caller no time
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,

@@ -57,7 +57,8 @@ class Slots(Protocol):
 class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
 
-    `waited_ms` is the time from asking until a slot was granted (or until it was given up).
+    `waited_ms` is the time from asking until a slot was granted (or until it was given up). `under_way` is set as soon
+    as there is nothing left to do but wait: for the worker, for a turn, or because it is over.
 
     Closing it (`aclose`) or cancelling its reader is the client leaving: the worker's slot is let go at once.
     """
@@ -76,13 +77,14 @@ class Stream(AsyncIterator[ChatEvent]):
         self._slots = slots
         self._model = model
         self._on_wait = on_wait
+        self.under_way = asyncio.Event()
         self._clock = clock
         self.waited_ms = 0.0
         self._drive: Drive | None = drive(request, _SMALL_BOUNDS if small else _BOUNDS)
         self._request = self._drive.request if self._drive else request
         if self._drive is None and any(m.tool_calls or m.role == "tool" for m in request.messages):
             self._request = replace(request, messages=plain(request.messages))
-        build(self._request, 0)  # what is wrong with a request is said before it waits
+        self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
         self._readers = [AnswerReader(index, request.sampling.top_logprobs) for index in range(request.choices)]
         self._left = list(reversed(range(request.choices)))
         self._events = self._one() if request.choices == 1 else self._many()
@@ -111,14 +113,20 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def aclose(self) -> None:
         """Stop. Safe at any time, also after the end."""
+        self.under_way.set()
         await self._events.aclose()
+
+    def _told_to_wait(self, position: int) -> None:
+        self.under_way.set()
+        if self._on_wait is not None:
+            self._on_wait(position)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[Lease]:
         """The slot we waited for."""
         began_s = self._clock.monotonic_s()
         try:
-            async with self._slots.lease(self._model, self._on_wait) as lease:
+            async with self._slots.lease(self._model, self._told_to_wait) as lease:
                 self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
                 began_s = -1.0
                 yield lease
@@ -185,7 +193,9 @@ class Stream(AsyncIterator[ChatEvent]):
         calls = self._drive.reader(index, lambda: new_id("call", self._clock)) if self._drive else None
         exchange: Exchange | None = None
         try:
-            exchange = await lease.ask("POST", *build(self._request, index))
+            target, body = self._first_ask if index == 0 else build(self._request, index)
+            exchange = await lease.ask("POST", target, body)
+            self.under_way.set()
             if (status := await exchange.status()) != 200:
                 raise refusal(status, await exchange.read_all())
             while data := await exchange.read():

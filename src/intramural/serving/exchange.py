@@ -5,6 +5,8 @@ anything behind. Written on `asyncio.Protocol` and `httptools` directly: this is
 """
 
 import asyncio
+import socket
+import time
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +18,8 @@ from intramural.core.errors import Broken
 _HIGH_WATER_BYTES = 256 * 1024
 #: Most bytes of a response that is read whole (an embedding of 8192 floats is 200 KB of JSON).
 _WHOLE_LIMIT_BYTES = 64 * 2**20
+#: A worker accepts within microseconds, and lets five wait for that.
+_BACKLOG_PAUSE_S = 0.002
 
 
 def worker_died() -> Broken:
@@ -161,16 +165,39 @@ class Exchange(asyncio.Protocol):
         self._wake()
 
 
-async def ask(socket: Path, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
+async def ask(socket_path: Path, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
     """Connect, send, and return at once. Raises Broken(`worker_died`) if nobody listens."""
-    loop = asyncio.get_running_loop()
-    try:
-        transport, exchange = await loop.create_unix_connection(lambda: Exchange(stall_s), str(socket))
-    except OSError as error:
-        raise worker_died() from error
     head = (
         f"{method} {target} HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
-    transport.write(head.encode("ascii") + body)
+    data = head.encode("ascii") + body
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.setblocking(False)
+        await _connect(connection, socket_path, stall_s)
+        # Written before the loop takes the socket over: the worker has the request two turns of the loop sooner.
+        sent = connection.send(data)
+        loop = asyncio.get_running_loop()
+        transport, exchange = await loop.create_unix_connection(lambda: Exchange(stall_s), sock=connection)
+    except OSError as error:
+        connection.close()
+        raise worker_died() from error
+    except BaseException:
+        connection.close()
+        raise
+    if sent < len(data):
+        transport.write(data[sent:])
     return exchange
+
+
+async def _connect(connection: socket.socket, path: Path, stall_s: float) -> None:
+    """To a Unix socket, which answers at once, unless too many are waiting to be accepted."""
+    until_s = time.monotonic() + stall_s
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > until_s:
+                raise worker_stalled(stall_s) from None
+            await asyncio.sleep(_BACKLOG_PAUSE_S)

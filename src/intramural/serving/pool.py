@@ -277,6 +277,7 @@ class Pool:
         demand = _demand(model)
         self._models[demand.key] = model
         self._post(Arrived(self._now(), name, demand, needs_slot, spare_only))
+        self._catch_up()
         try:
             number = await ticket.granted
             life = self._lives.get(number)

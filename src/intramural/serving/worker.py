@@ -16,6 +16,8 @@ _POLL_FIRST_S, _POLL_MAX_S = 0.01, 0.1
 _HEALTH_STALL_S = 5.0
 #: Marks the engine's messages of level error.
 _COMPLAINT = " E "
+#: Of such a message, what an error repeats: a line may be as long as the worker likes.
+_LAST_WORDS_CHARS = 300
 
 
 class EngineProcess(Protocol):
@@ -144,4 +146,4 @@ def _last_words(log: str) -> str:
     if not lines:
         return "It left no message."
     complaint = next((line for line in lines if _COMPLAINT in line), lines[-1])
-    return f"Its log says: {complaint.rpartition(_COMPLAINT)[2].strip()}"
+    return f"Its log says: {complaint.rpartition(_COMPLAINT)[2].strip()[:_LAST_WORDS_CHARS]}"

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, create_engine, event, inspect
+from sqlalchemy import URL, Engine, Select, create_engine, event, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 #: What `reading()` and `writing()` give: SQLAlchemy's connection, on which rooms run their own Core queries.
@@ -33,6 +34,9 @@ class Database:
         self._engine = engine
         self._hot = hot
         self._hot_thread = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        # No transaction of its own: each look-up sees what is committed when it is made.
+        self._looking = hot.raw_connection()
+        self._texts: dict[Select[Any], str] = {}
         # SQLite has one writer; asking for the lock here keeps the wait fair and out of the driver's busy loop.
         self._writer = asyncio.Lock()
 
@@ -51,6 +55,22 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.exec_driver_sql("BEGIN")
             yield connection
+
+    def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
+        """One row by its key, read here and now on the loop's thread: 0.05 ms, where the driver's thread takes 2.
+
+        For the path of every request, and for queries that an index answers. `query` is made once; `values` are those
+        of its bindparams, in order. The result has an attribute for each column.
+        """
+        text = self._texts.get(query)
+        if text is None:
+            text = self._texts[query] = str(query.compile(self._hot))
+        cursor = self._looking.cursor()
+        cursor.execute(text, values)
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        return SimpleNamespace(**{column[0]: value for column, value in zip(cursor.description, row, strict=True)})
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
@@ -73,6 +93,7 @@ class Database:
         """Wait for the writer, then close every connection."""
         async with self._writer:
             self._hot_thread.shutdown()
+            self._looking.close()
             self._hot.dispose()
             await self._engine.dispose()
 
