@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
 from intramural.library.blobs import Blobs, digest_of, disk_error
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
-from intramural.library.manifest import Manifest, ModelFile, Piece, pieces
+from intramural.library.manifest import Manifest, ModelFile, Piece, Release, pieces
 from intramural.library.names import parse_name
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
@@ -29,6 +31,7 @@ from intramural.library.sources.port import Offer, Source
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
+MAX_REASON = 500
 
 
 class Library:
@@ -86,12 +89,33 @@ class Library:
         """What the library takes of the disk, unfinished pulls included."""
         return self._blobs.disk_bytes()
 
+    def release(self, name: str, reason: str, by: str) -> Manifest:
+        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
+
+        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        manifest, reason = self._shelf.get(name), " ".join(reason.split())
+        if not manifest.is_quarantined:
+            hint = "`intramural show` says what was found about it, and who released it."
+            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
+        if not 0 < len(reason) <= MAX_REASON:
+            message = f"A release needs a reason, of up to {MAX_REASON} characters."
+            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
+        released = Release(by, reason, int(self._clock.now_s() * 1000))
+        manifest = msgspec.structs.replace(manifest, released=released)
+        self._shelf.put(manifest)
+        return manifest
+
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
-        Load the model from them, never from a path. The caller closes them. Raises Untrusted(`model_file_missing`,
-        `model_file_writable`, `model_digest_mismatch`).
+        Load the model from them, never from a path. The caller closes them. Raises Refused(`model_quarantined`),
+        Untrusted(`model_file_missing`, `model_file_writable`, `model_digest_mismatch`).
         """
+        require_released(manifest)
+        return await self._open_hashed(manifest)
+
+    async def _open_hashed(self, manifest: Manifest) -> Sequence[int]:
         opened = []
         try:
             for file in manifest.files:
@@ -106,8 +130,8 @@ class Library:
         return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash every file. Raises as `open_verified`."""
-        close_all(await self.open_verified(manifest))
+        """Hash every file, of a quarantined model as well. Raises Untrusted as `open_verified`."""
+        close_all(await self._open_hashed(manifest))
 
     async def pull(self, source: Source, name: str | None, on_progress: OnProgress) -> Manifest:
         """Resolve, fetch, verify, inspect and shelve what `source` offers, under `name` or the name it suggests.
@@ -135,11 +159,16 @@ class Library:
         offer = _only(await source.resolve())
         name = parse_name(name or offer.name)
         self._require_free(name, offer)
-        with self._holding(offer):
-            facts = await self._ride_all(source, offer, progress)
-            manifest = _manifest(name, offer, facts, added_ms=int(self._clock.now_s() * 1000))
-            self._require_free(name, offer)
-            await in_thread(self._shelve, manifest)
+        try:
+            with self._holding(offer):
+                facts = await self._ride_all(source, offer, progress)
+                manifest = _manifest(name, offer, facts, added_ms=int(self._clock.now_s() * 1000))
+                self._require_free(name, offer)
+                manifest = _still_released(manifest, self._shelf.find(name))
+                await in_thread(self._shelve, manifest)
+        except Untrusted:
+            await in_thread(self.sweep)  # files that were in order by themselves, of a model that is not
+            raise
         progress.tell(advance(progress.state, Event.STORED))
         return manifest
 
@@ -165,7 +194,7 @@ class Library:
         finally:
             self._held.subtract(digests)
 
-    async def _ride_all(self, source: Source, offer: Offer, progress: "_Progress") -> Sequence[ModelFacts]:
+    async def _ride_all(self, source: Source, offer: Offer, progress: "_Progress") -> ModelFacts:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         total_bytes = sum(file.blob.size_bytes for file in offer.files)
         self._blobs.require_room(sum(self._blobs.missing_bytes(file.blob) for file in offer.files))
@@ -175,11 +204,22 @@ class Library:
             rider = _FileProgress(progress, done_bytes, total_bytes, digests)
             facts.append(await self._ride(source, offer, file, piece, rider))
             done_bytes += file.blob.size_bytes
-        return facts
+        if len(facts) == 1 and facts[0] is not None:
+            return facts[0]
+        return await self._inspected_together(offer)
+
+    async def _inspected_together(self, offer: Offer) -> ModelFacts:
+        """The facts of a model of several files, each of which is on the shelf and in order by itself."""
+        opened: list[int] = []
+        try:
+            opened.extend(self._blobs.open(file.blob.digest) for file in offer.files)
+            return await self._inspect.together(opened, pieces(offer.files))
+        finally:
+            close_all(opened)
 
     async def _ride(
         self, source: Source, offer: Offer, file: ModelFile, piece: Piece, rider: "_FileProgress"
-    ) -> ModelFacts:
+    ) -> ModelFacts | None:
         """Join the flight of this blob, or start it. Another's failed flight is not held against this source."""
         digest = file.blob.digest
         while True:
@@ -251,29 +291,46 @@ def _only(offers: Sequence[Offer]) -> Offer:
     return offers[0]
 
 
-def _manifest(name: str, offer: Offer, facts: Sequence[ModelFacts], *, added_ms: int) -> Manifest:
-    first = facts[0]
-    shards = [each for each, file in zip(facts, offer.files, strict=True) if file.role == "weights"]
-    template = first.template
+def require_released(manifest: Manifest) -> None:
+    """Raises Refused(`model_quarantined`), saying why and what to do."""
+    if manifest.is_quarantined:
+        first = manifest.quarantine[0]
+        more = f" (and {len(manifest.quarantine) - 1} more)" if manifest.quarantine[1:] else ""
+        raise Refused(
+            "model_quarantined",
+            f"{manifest.name} is quarantined: chat template, line {first.line}: {first.message}{more}",
+            f"An administrator can allow it: intramural release {manifest.name} --reason …",
+        )
+
+
+def _still_released(manifest: Manifest, before: Manifest | None) -> Manifest:
+    """A release holds when the same bytes are pulled again, for what was found then."""
+    same = before is not None and (before.digest, before.quarantine) == (manifest.digest, manifest.quarantine)
+    return msgspec.structs.replace(manifest, released=before.released) if before is not None and same else manifest
+
+
+def _manifest(name: str, offer: Offer, facts: ModelFacts, *, added_ms: int) -> Manifest:
+    template = facts.template
     return Manifest(
         name=name,
         weights=offer.files[0].blob,
         weights_name=offer.files[0].name,
         more=offer.files[1:],
-        architecture=first.architecture,
-        parameters=sum(each.parameters for each in shards),
-        quantisation=first.quantisation,
-        trained_context_tokens=first.trained_context_tokens,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        quantisation=facts.quantisation,
+        trained_context_tokens=facts.trained_context_tokens,
         has_chat_template=template is not None,
         template=template,
         template_digest=template and f"sha256:{hashlib.sha256(template.encode()).hexdigest()}",
-        pooling=first.pooling,
+        pooling=facts.pooling,
         licence=offer.licence,
         source=offer.source,
         revision=offer.revision,
         trust=offer.trust,
         added_ms=added_ms,
-        shape=first.shape,
+        shape=facts.shape,
+        quarantine=facts.findings,
     )
 
 
