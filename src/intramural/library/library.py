@@ -84,6 +84,13 @@ class Library:
 
         Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
         """
+        released = Release(by, self.releasable(name, reason), int(self._clock.now_s() * 1000))
+        manifest = msgspec.structs.replace(self._shelf.get(name), released=released)
+        self._shelf.put(manifest)
+        return manifest
+
+    def releasable(self, name: str, reason: str) -> str:
+        """The reason on one line, if `release` would accept it. Raises as `release`; changes nothing."""
         manifest, reason = self._shelf.get(name), " ".join(reason.split())
         if not manifest.is_quarantined:
             hint = "`intramural show` says what was found about it, and who released it."
@@ -91,10 +98,7 @@ class Library:
         if not 0 < len(reason) <= MAX_REASON:
             message = f"A release needs a reason, of up to {MAX_REASON} characters."
             raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
-        released = Release(by, reason, int(self._clock.now_s() * 1000))
-        manifest = msgspec.structs.replace(manifest, released=released)
-        self._shelf.put(manifest)
-        return manifest
+        return reason
 
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
