@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from tests.families.tiny import Family, Size, Tensors
 
+from intramural.serving.model import Pooling
+
 
 def _common(made: Tensors, *, kv_heads: object = None, feed_forward: int | None = None, rms: bool = True) -> None:
     size = made.size
@@ -419,6 +421,9 @@ def bloom(made: Tensors) -> None:
         made.plain(at("ffn_down.bias"), size.width)
 
 
+TINY = Size()
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of `docs/families.md`: `models` is what people know the family by."""
@@ -427,7 +432,9 @@ class Row:
     architecture: str
     models: str
     family: Family
-    size: Size = Size()
+    size: Size = TINY
+    #: None: the engine cannot make embeddings with it, and is started without them.
+    pooling: Pooling | None = "last"
 
 
 _FOUR = replace(Size(), layers=4)
@@ -444,7 +451,7 @@ ROWS: tuple[Row, ...] = (
     Row("gemma4", "gemma4", "Gemma 4 12B, 31B", gemma4, replace(Size(), layers=6)),
     Row("gemma4-moe", "gemma4", "Gemma 4 26B-A4B", gemma4_moe, replace(Size(), layers=6)),
     Row("deepseek2", "deepseek2", "DeepSeek V3, R1", deepseek2),
-    Row("deepseek4", "deepseek4", "DeepSeek V4 Flash, Pro", deepseek4, replace(Size(), layers=3)),
+    Row("deepseek4", "deepseek4", "DeepSeek V4 Flash, Pro", deepseek4, replace(Size(), layers=3), None),
     Row("mistral3", "mistral3", "Ministral 3, Mistral Large 3", llama),
     Row("bloom", "bloom", "BLOOM", bloom),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from intramural.sandbox import probe
 from intramural.serving import ModelToServe, OpenFile, SandboxedSpawner
-from intramural.serving.model import Plan
+from intramural.serving.model import Plan, Pooling
 from intramural.serving.threads import Compute
 from intramural.serving.worker import WorkerProcess
 
@@ -16,7 +16,9 @@ ONE_THREAD = Compute(1, {"OMP_NUM_THREADS": "1"})
 
 
 @asynccontextmanager
-async def worker(run_dir: Path, weights: Path, plan: Plan) -> AsyncIterator[WorkerProcess]:
+async def worker(
+    run_dir: Path, weights: Path, plan: Plan, pooling: Pooling | None = "last"
+) -> AsyncIterator[WorkerProcess]:
     """A worker that is ready. Raises Broken(`worker_start_failed`), with the engine's last words as the hint."""
 
     async def opened() -> list[OpenFile]:
@@ -24,7 +26,7 @@ async def worker(run_dir: Path, weights: Path, plan: Plan) -> AsyncIterator[Work
 
     posture = await probe()
     spawner = SandboxedSpawner(run_dir, posture.level, posture)
-    started = await spawner.start(ModelToServe(weights.stem, "sha256:tiny", opened, plan), ONE_THREAD)
+    started = await spawner.start(ModelToServe(weights.stem, "sha256:tiny", opened, plan, pooling=pooling), ONE_THREAD)
     try:
         await started.ready(90.0)
         yield started

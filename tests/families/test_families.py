@@ -27,6 +27,6 @@ async def test_it_passes_the_reader_loads_confined_and_generates(row: Row, tmp_p
         os.close(descriptor)
     assert facts.architecture == row.architecture
     assert facts.shape.layers == row.size.layers
-    async with worker(tmp_path / "run", file, ServingPlan(512, 1, 200 << 20)) as started:
+    async with worker(tmp_path / "run", file, ServingPlan(512, 1, 200 << 20), row.pooling) as started:
         assert {"landlock", "seccomp"} <= set(started.process.layers)
         assert await generate(started, prompt=PROMPT, slot=0, tokens=8) == 8

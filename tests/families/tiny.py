@@ -1,4 +1,4 @@
-"""Writes small models with random weights, of any architecture described in `families`, with the ggml project's writer."""
+"""Writes small models with random weights, of any architecture in `families`, with the ggml project's writer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
