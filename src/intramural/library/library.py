@@ -76,6 +76,16 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
+    def drop_incoming(self, digests: Sequence[str]) -> None:
+        """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
+        for digest in digests:
+            if digest not in self._flights:
+                self._blobs.drop_part(digest)
+
+    def disk_bytes(self) -> int:
+        """What the library takes of the disk, unfinished pulls included."""
+        return self._blobs.disk_bytes()
+
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
@@ -159,9 +169,10 @@ class Library:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         total_bytes = sum(file.blob.size_bytes for file in offer.files)
         self._blobs.require_room(sum(self._blobs.missing_bytes(file.blob) for file in offer.files))
+        digests = tuple(file.blob.digest for file in offer.files)
         done_bytes, facts = 0, []
         for file, piece in zip(offer.files, pieces(offer.files), strict=True):
-            rider = _FileProgress(progress, done_bytes, total_bytes)
+            rider = _FileProgress(progress, done_bytes, total_bytes, digests)
             facts.append(await self._ride(source, offer, file, piece, rider))
             done_bytes += file.blob.size_bytes
         return facts
@@ -218,9 +229,11 @@ class _FileProgress:
     pull: _Progress
     before_bytes: int
     total_bytes: int
+    digests: tuple[str, ...]
 
     def tell(self, state: PullState) -> None:
-        self.pull.tell(replace(state, done_bytes=self.before_bytes + state.done_bytes, total_bytes=self.total_bytes))
+        done_bytes = self.before_bytes + state.done_bytes
+        self.pull.tell(replace(state, done_bytes=done_bytes, total_bytes=self.total_bytes, digests=self.digests))
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Untrusted
-from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
+from intramural.core.errors import Untrusted
+from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -30,7 +29,7 @@ class ModelView:
 
 
 class Models:
-    """Listing, loading, pinning, pulling and removing."""
+    """Listing, loading, pinning and removing. Getting them is `pulls`."""
 
     def __init__(
         self,
@@ -40,7 +39,6 @@ class Models:
         audit: AuditLog,
         db: Database,
         *,
-        wheels: Path,
         slots: int,
         context_tokens: int,
     ) -> None:
@@ -49,7 +47,6 @@ class Models:
         self._pool = pool
         self._audit = audit
         self._db = db
-        self._wheels = wheels
         self._slots = slots
         self._context_tokens = context_tokens
 
@@ -158,39 +155,6 @@ class Models:
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
-
-    async def pull(
-        self, actor: Actor, source_text: str, name: str | None
-    ) -> AsyncGenerator[PullState | Manifest, None]:
-        """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
-        await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
-        source = parse_source(source_text, self._wheels)
-        await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
-        progress: asyncio.Queue[PullState | None] = asyncio.Queue()
-        work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))
-        work.add_done_callback(lambda _: progress.put_nowait(None))
-        try:
-            while (state := await progress.get()) is not None:
-                yield state
-            manifest = await work
-        except IntramuralError as error:
-            await self._audit.record(
-                Event.MODEL_REQUESTED,
-                actor,
-                target=f"source:{source_text}",
-                outcome="failed",
-                facts={"code": error.code},
-            )
-            raise
-        finally:
-            work.cancel()
-        await self._record(
-            Event.MODEL_SHELVED,
-            actor,
-            manifest.name,
-            {"weights": manifest.digest, "source": manifest.source, "trust": manifest.trust},
-        )
-        yield manifest
 
     def names(self) -> list[str]:
         """What is on the shelf."""
