@@ -9,15 +9,29 @@ Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `man
 `library`, then `catalogue` and `fit`.
 """
 
+from intramural.library.advice import Fit, Machine, advise
+from intramural.library.bandwidth import read_bytes_per_s
 from intramural.library.blobs import Blob
-from intramural.library.catalogue import STARTER, KnownPackage, Suggestion, suggest
-from intramural.library.facts import ModelFacts, Shape
-from intramural.library.fit import Plan, need, plan
+from intramural.library.catalogue import (
+    STARTER,
+    Catalogue,
+    Entry,
+    KnownPackage,
+    Licence,
+    Loaded,
+    Suggestion,
+    Variant,
+    load_catalogue,
+    suggest,
+)
+from intramural.library.facts import ModelFacts
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
 from intramural.library.library import Library
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
+from intramural.library.shape import Shape
 from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
 
 __all__ = [
@@ -26,10 +40,18 @@ __all__ = [
     "TIMEOUT_S",
     "WHOLE",
     "Blob",
+    "Candidate",
+    "Catalogue",
+    "Entry",
     "FileSource",
+    "Fit",
     "Inspect",
     "KnownPackage",
+    "Kv",
     "Library",
+    "Licence",
+    "Loaded",
+    "Machine",
     "Manifest",
     "ModelFacts",
     "ModelFile",
@@ -44,10 +66,15 @@ __all__ = [
     "Step",
     "Suggestion",
     "Trust",
+    "Variant",
+    "Weighed",
+    "advise",
     "confined",
+    "load_catalogue",
     "need",
     "parse_name",
     "parse_source",
     "plan",
+    "read_bytes_per_s",
     "suggest",
 ]

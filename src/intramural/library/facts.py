@@ -6,11 +6,11 @@ more layers than there are tensors), so types and ranges are checked here first.
 
 import re
 from collections import Counter
-from typing import Annotated
 
 import msgspec
 
 from intramural.library.gguf import BOOL, FLOAT32, INT32, STRING, UINT32, Array, Flaw, Header, Value, refuse
+from intramural.library.shape import Positive, Shape, completed
 
 MAX_LAYERS = 512
 MAX_HEADS = 4096
@@ -92,24 +92,6 @@ _TOKENIZER_BOOLEANS = (
 )
 
 
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
-
-
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What memory depends on. Lengths count numbers, not bytes; `kv_heads` has one entry a layer."""
-
-    layers: Positive
-    heads: Natural
-    kv_heads: tuple[Natural, ...]
-    key_length: Natural
-    value_length: Natural
-    embedding_length: Positive
-    feed_forward_length: Natural
-    vocabulary_size: Positive
-    sliding_window_tokens: Positive | None = None
-
-
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What inspection found. `template` is the file's own chat template; `pooling` is set for embedding models.
 
@@ -141,7 +123,7 @@ def facts_of(header: Header) -> ModelFacts:
     layers = keys.required(f"{architecture}.block_count", 1, MAX_LAYERS)
     _check_layers(header, layers, keys.number(f"{architecture}.decoder_block_count", 0, MAX_LAYERS))
     vocabulary_size = _check_vocabulary(keys)
-    shape = _shape(keys, layers, vocabulary_size)
+    shape = completed(_shape(keys, layers, vocabulary_size), header)
     _check_embedding_tensor(header, shape)
     return ModelFacts(
         architecture=architecture,
