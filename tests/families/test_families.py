@@ -22,9 +22,10 @@ async def test_it_passes_the_reader_loads_confined_and_generates(row: Row, tmp_p
     file = write(tmp_path / "tiny.gguf", row.architecture, row.family, row.size)
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        facts = examine(descriptor)
+        facts = examine([descriptor])
     finally:
         os.close(descriptor)
+    assert facts is not None
     assert facts.architecture == row.architecture
     assert facts.shape.layers == row.size.layers
     async with worker(tmp_path / "run", file, ServingPlan(512, 1, 200 << 20), row.pooling) as started:

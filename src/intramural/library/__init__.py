@@ -5,8 +5,8 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
 path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
-`library`, then `catalogue` and `fit`.
+Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
+`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -26,13 +26,15 @@ from intramural.library.catalogue import (
 )
 from intramural.library.facts import ModelFacts
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
-from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
-from intramural.library.library import Library
-from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
+from intramural.library.gguf import Malformed
+from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
+from intramural.library.library import Library, require_released
+from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
 from intramural.library.shape import Shape
 from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+from intramural.library.template import Finding
 
 __all__ = [
     "ENTRY",
@@ -44,6 +46,7 @@ __all__ = [
     "Catalogue",
     "Entry",
     "FileSource",
+    "Finding",
     "Fit",
     "Inspect",
     "KnownPackage",
@@ -52,6 +55,7 @@ __all__ = [
     "Licence",
     "Loaded",
     "Machine",
+    "Malformed",
     "Manifest",
     "ModelFacts",
     "ModelFile",
@@ -60,7 +64,9 @@ __all__ = [
     "Piece",
     "Plan",
     "PullState",
+    "Release",
     "Role",
+    "RunConfined",
     "Shape",
     "Source",
     "Step",
@@ -76,5 +82,6 @@ __all__ = [
     "parse_source",
     "plan",
     "read_bytes_per_s",
+    "require_released",
     "suggest",
 ]

@@ -4,12 +4,12 @@ Which layers have a window, and which keep a state instead of a cache, is partly
 engine's code for the architecture; the latter is repeated here (source: the engine's loaders, one per architecture).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 
-from intramural.library.gguf import BOOL, INT32, UINT32, Array, Header, Value
+from intramural.library.gguf import BOOL, INT32, UINT32, Array, Header, Tensor, Value
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
@@ -102,8 +102,16 @@ def completed(shape: Shape, header: Header) -> Shape:
         state_bytes=sum(state_layers) * _state_bytes(under),
         experts=under("expert_count"),
         experts_used=under("expert_used_count"),
-        expert_bytes=sum(each.size_bytes for each in header.tensors if each.name.endswith(_EXPERTS)),
-        input_bytes=_input_bytes(header),
+    )
+
+
+def weighing(shape: Shape, tensors: Iterable[Tensor]) -> Shape:
+    """`shape` with what the weights of experts and of the token embeddings take; `tensors` are those of every file."""
+    sizes = {each.name: each.size_bytes for each in tensors}
+    return msgspec.structs.replace(
+        shape,
+        expert_bytes=sum(size for name, size in sizes.items() if name.endswith(_EXPERTS)),
+        input_bytes=_input_bytes(sizes),
     )
 
 
@@ -148,8 +156,7 @@ def _state_bytes(under: _Under) -> int:
     return 4 * (convolution + inner * state)
 
 
-def _input_bytes(header: Header) -> int:
+def _input_bytes(sizes: Mapping[str, int]) -> int:
     """The table of token embeddings, unless it is the output's matrix too, which is read for every token."""
-    names = {each.name: each.size_bytes for each in header.tensors}
-    found = names.get("per_layer_token_embd.weight", 0)
-    return found + (names.get("token_embd.weight", 0) if "output.weight" in names else 0)
+    found = sizes.get("per_layer_token_embd.weight", 0)
+    return found + (sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0)

@@ -1,7 +1,6 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Untrusted
+from intramural.core.errors import IntramuralError, Refused, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -71,16 +70,19 @@ class Models:
     async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
-        except Untrusted as error:
-            await self._audit.record(
-                Event.MODEL_LOAD_REFUSED,
-                actor,
-                target=f"model:{manifest.name}",
-                outcome="refused",
-                facts={"weights": manifest.digest, "code": error.code},
-            )
+        except (Untrusted, Refused) as error:
+            await self._record_refusal(manifest, actor, error)
             raise
         return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
+
+    async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
+        await self._audit.record(
+            Event.MODEL_LOAD_REFUSED,
+            actor,
+            target=f"model:{manifest.name}",
+            outcome="refused",
+            facts={"weights": manifest.digest, "code": error.code},
+        )
 
     # what people see ------------------------------------------------------------------------------------------
 
@@ -133,8 +135,12 @@ class Models:
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        for file in await self._open_files(self._library.get(name), actor):
-            os.close(file.descriptor)
+        manifest = self._library.get(name)
+        try:
+            await self._library.verify(manifest)
+        except Untrusted as error:
+            await self._record_refusal(manifest, actor, error)
+            raise
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""

@@ -26,11 +26,17 @@ from intramural.storage.schema import pulls as table
 log = logging.getLogger(__name__)
 
 #: `stopped`: something outside failed (a network, a full disk) and going on may work. `refused`: a check failed.
-State = Literal["running", "paused", "shelved", "refused", "stopped", "cancelled"]
+#: `quarantined`: on the shelf, but not to be loaded before an administrator releases it.
+State = Literal["running", "paused", "shelved", "quarantined", "refused", "stopped", "cancelled"]
 #: States from which a pull can be taken up again.
 _RESUMABLE = ("paused", "stopped")
-_ENDED = ("shelved", "refused", "stopped", "cancelled")
-_OUTCOMES: Mapping[State, Outcome] = {"shelved": "allowed", "refused": "refused", "stopped": "failed"}
+_ENDED = ("shelved", "quarantined", "refused", "stopped", "cancelled")
+_OUTCOMES: Mapping[State, Outcome] = {
+    "shelved": "allowed",
+    "quarantined": "allowed",
+    "refused": "refused",
+    "stopped": "failed",
+}
 #: The rate shown is that of the last seconds: long enough to be steady, short enough to follow a change.
 RATE_WINDOW_S = 5.0
 #: Between two messages to a watcher: faster than anybody reads.
@@ -203,7 +209,7 @@ class Pulls:
         if task is not None:
             await asyncio.wait([task])
         view = self._view(self._pulls[view.id])
-        if view.state != "shelved":
+        if view.state not in ("shelved", "quarantined"):
             raise self._pulls[view.id].error or Conflicting("pull_ended", f"The pull is {view.state}.")
         return view
 
@@ -273,9 +279,11 @@ class Pulls:
             "source": manifest.source,
             "revision": manifest.revision,
             "trust": manifest.trust,
+            "findings": [finding.code for finding in manifest.quarantine],
             "steps": pull.steps,
         }
-        await self._end(pull, "shelved", Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
+        state: State = "quarantined" if manifest.is_quarantined else "shelved"
+        await self._end(pull, state, Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
 
     async def _failed(self, pull: _Pull, error: IntramuralError) -> None:
         pull.error = error
@@ -342,7 +350,7 @@ class Pulls:
             name=pull.name,
             model=pull.model,
             state=pull.state,
-            step=Step.SHELVED if pull.state == "shelved" else progress.step,
+            step=Step.SHELVED if pull.state in ("shelved", "quarantined") else progress.step,
             done_bytes=progress.done_bytes,
             total_bytes=progress.total_bytes,
             bytes_per_s=rate,
