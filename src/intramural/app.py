@@ -28,10 +28,24 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, confined, parse_source
+from intramural.library import TIMEOUT_S, Library, Source, confined, parse_source
+from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.imports import Imports
+from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
-from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Pulls, Records, Services, SignIn
+from intramural.services import (
+    Conversations,
+    Inference,
+    KeyDesk,
+    Models,
+    PeopleDesk,
+    Provenance,
+    Pulls,
+    Records,
+    Services,
+    SignIn,
+)
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
@@ -94,7 +108,15 @@ def _services(
     gate = Gate(audit)
     meter = Meter(db, clock)
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
-    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
+    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
+
+    def parse(text: str) -> Source:
+        kind, _, path = text.partition(":")
+        if kind == "bundle" and path:
+            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
+        return parse_source(text, config.data_dir / "wheels")
+
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -112,7 +134,18 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
-        pulls=Pulls(gate, library, audit, db, clock, lambda text: parse_source(text, config.data_dir / "wheels")),
+        pulls=Pulls(gate, library, audit, db, clock, parse),
+        provenance=Provenance(
+            gate,
+            library,
+            models,
+            audit,
+            clock,
+            trust,
+            parse,
+            Imports(config.data_dir / "library" / "bundles.json"),
+            config.data_dir / "catalogue.json",
+        ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(

@@ -101,6 +101,16 @@ class LibraryConfig:
     starter: str = setting(
         "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
     )
+    required_trust: str = setting(
+        "local",
+        "Lowest level of trust a model must reach before it is fetched and whenever it is loaded: `local`, `pinned`, "
+        "`attested` or `signed`. See docs/trust.md.",
+    )
+    trust_dir: str = setting(
+        "",
+        "Folder with the keys, certificates and Sigstore roots that are believed (docs/trust.md). Empty: `trust/` in "
+        "the data directory. The operating system's authorities are never asked.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,11 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
+
+    @property
+    def trust_dir(self) -> Path:
+        """Where the trust anchors are."""
+        return Path(self.library.trust_dir) if self.library.trust_dir else self.data_dir / "trust"
 
 
 SECTIONS: Mapping[str, type] = {

@@ -117,6 +117,9 @@ class Library:
         `model_file_writable`, `model_digest_mismatch`), Refused(`trust_too_low`).
         """
         self._trust.require(manifest.name, await self.standing(manifest))
+        return await self._open_hashed(manifest)
+
+    async def _open_hashed(self, manifest: Manifest) -> Sequence[int]:
         opened = []
         try:
             for file in manifest.files:
@@ -131,8 +134,8 @@ class Library:
         return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash every file. Raises as `open_verified`."""
-        close_all(await self.open_verified(manifest))
+        """Hash every file. Raises Untrusted as `open_verified`; the level of trust is `standing`'s matter."""
+        close_all(await self._open_hashed(manifest))
 
     async def standing(self, manifest: Manifest) -> Standing:
         """How well the model's origin is established now: a signature counts while its signer is trusted here.

@@ -4,7 +4,8 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `conversations`, `sign_in`, `people`, `keys`, `records`.
+Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `conversations`, `sign_in`, `people`, `keys`,
+`records`.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
@@ -31,6 +33,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    provenance: Provenance
     inference: Inference
     conversations: Conversations
     records: Records
@@ -38,4 +41,15 @@ class Services:
     ready: Callable[[], bool]
 
 
-__all__ = ["Conversations", "Inference", "KeyDesk", "Models", "PeopleDesk", "Pulls", "Records", "Services", "SignIn"]
+__all__ = [
+    "Conversations",
+    "Inference",
+    "KeyDesk",
+    "Models",
+    "PeopleDesk",
+    "Provenance",
+    "Pulls",
+    "Records",
+    "Services",
+    "SignIn",
+]

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Untrusted
+from intramural.core.errors import Refused, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -71,7 +71,7 @@ class Models:
     async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
-        except Untrusted as error:
+        except (Untrusted, Refused) as error:
             await self._audit.record(
                 Event.MODEL_LOAD_REFUSED,
                 actor,
