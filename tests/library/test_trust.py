@@ -187,6 +187,7 @@ async def test_signing_here(house: House, tmp_path: Path) -> None:
     standing = await house.library.attach("tiny", signature)
     assert (standing.trust, standing.doubt and standing.doubt.code) == ("local", "signature_wrong_key")
     shutil.copy(pair.public, house.trust)
+    house.clock.at_s += 1
     assert (await house.library.attach("tiny", signature)).trust == "signed"
     house.ask("signed")
     await house.load()
