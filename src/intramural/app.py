@@ -10,9 +10,9 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, Source, confined, parse_source
+from intramural.library import TIMEOUT_S, Library, RunConfined, Source, confined, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.imports import Imports
 from intramural.library.sources.bundle import BundleSource
@@ -174,11 +174,12 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
     )
 
 
-def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+def _inspector(posture: Posture) -> RunConfined:
     """Runs the library's inspection in a confined one-shot process."""
 
-    async def run(entry: str, files: Mapping[str, int]) -> Any:
-        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
+        limits = replace(_INSPECTION, open_files=_INSPECTION.open_files + len(files))
+        launch = Launch("parser", entry, arg, files, limits=limits, without=missing_layers(posture.level))
         return await run_once(launch, TIMEOUT_S)
 
     return run

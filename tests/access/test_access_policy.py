@@ -33,6 +33,7 @@ models.pull         | A   | A   | a
 models.sign         | A   | A   | a
 models.export       | A   | A   | a
 bill.read           | AU  | AU  | a
+models.release      | A   | A   | a
 machine.read        | AUM | AUM | a
 chats.read          | AUM |     | c
 chats.create        | AUM |     | c

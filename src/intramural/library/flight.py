@@ -42,7 +42,7 @@ class Flight:
         self._had_bytes = False  # some of the bytes being verified were there before this flight
         self.task = asyncio.create_task(self._fly(), name=f"pull {self._blob.digest[:19]}")
 
-    async def ride(self, progress: Rider) -> ModelFacts:
+    async def ride(self, progress: Rider) -> ModelFacts | None:
         """Wait for the flight to end. The last to leave cancels it and waits until it has let go of everything."""
         self._riders.append(progress)
         if self._state.step != Step.RESOLVING:
@@ -73,13 +73,13 @@ class Flight:
     def _count(self, done_bytes: int) -> None:
         self._tell(PullState(self._state.step, done_bytes, self._blob.size_bytes))
 
-    async def _fly(self) -> ModelFacts:
+    async def _fly(self) -> ModelFacts | None:
         await asyncio.sleep(0)  # the first rider gets on
         blob = self._blob
         if self._blobs.has(blob):
             self._happened(Event.ON_SHELF)
-            facts = await self._check_shelved()
-            if facts is not None:
+            intact, facts = await self._check_shelved()
+            if intact:
                 return facts
             self._happened(Event.SPOILED)
         else:
@@ -90,18 +90,18 @@ class Flight:
         finally:
             part.close()
 
-    async def _check_shelved(self) -> ModelFacts | None:
-        """The facts of bytes already on the shelf; None when they are no longer what they were."""
+    async def _check_shelved(self) -> tuple[bool, ModelFacts | None]:
+        """Whether bytes already on the shelf are still what they were, and then their facts."""
         descriptor = self._blobs.open(self._blob.digest)
         try:
             if await digest_of(descriptor, self._blob.size_bytes, self._count) != self._blob:
-                return None
+                return False, None
             self._happened(Event.INTACT)
-            return await self._inspected(descriptor)
+            return True, await self._inspected(descriptor)
         finally:
             os.close(descriptor)
 
-    async def _fill(self, part: Part) -> ModelFacts:
+    async def _fill(self, part: Part) -> ModelFacts | None:
         """Fetch, verify, inspect, shelve; a second time from the first byte if resumed bytes were wrong."""
         while True:
             await self._fetch(part)
@@ -145,7 +145,7 @@ class Flight:
             message = f"{self._offer.source} stopped after {part.size_bytes} of {size_bytes} bytes."
             raise Broken("source_ended_early", message, "Pull again: it goes on where it stopped.")
 
-    async def _inspected(self, descriptor: int) -> ModelFacts:
+    async def _inspected(self, descriptor: int) -> ModelFacts | None:
         facts = await self._inspect(descriptor, self._blob.size_bytes, self.piece)
         self._happened(Event.PASSED)
         return facts

@@ -18,12 +18,12 @@ from pathlib import Path
 from msgspec import structs
 
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
 from intramural.library.blobs import Blob, Blobs, digest_of, disk_error
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
-from intramural.library.manifest import Manifest, ModelFile, Piece, Trust, pieces
+from intramural.library.manifest import Manifest, ModelFile, Piece, Release, Trust, pieces
 from intramural.library.names import parse_name
 from intramural.library.provenance.levels import Standing, TrustPolicy, higher
 from intramural.library.provenance.lock import LockedModel, require_locked
@@ -34,6 +34,7 @@ from intramural.library.sources.port import Offer, Source
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
+MAX_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,27 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
+    def release(self, name: str, reason: str, by: str) -> Manifest:
+        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
+
+        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        released = Release(by, self.releasable(name, reason), int(self._clock.now_s() * 1000))
+        manifest = structs.replace(self._shelf.get(name), released=released)
+        self._shelf.put(manifest)
+        return manifest
+
+    def releasable(self, name: str, reason: str) -> str:
+        """The reason on one line, if `release` would accept it. Raises as `release`; changes nothing."""
+        manifest, reason = self._shelf.get(name), " ".join(reason.split())
+        if not manifest.is_quarantined:
+            hint = "`intramural show` says what was found about it, and who released it."
+            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
+        if not 0 < len(reason) <= MAX_REASON:
+            message = f"A release needs a reason, of up to {MAX_REASON} characters."
+            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
+        return reason
+
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
         for digest in digests:
@@ -113,9 +135,10 @@ class Library:
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
-        Load the model from them, never from a path. The caller closes them. Raises Untrusted(`model_file_missing`,
-        `model_file_writable`, `model_digest_mismatch`), Refused(`trust_too_low`).
+        Load the model from them, never from a path. The caller closes them. Raises Refused(`model_quarantined`,
+        `trust_too_low`), Untrusted(`model_file_missing`, `model_file_writable`, `model_digest_mismatch`).
         """
+        require_released(manifest)
         self._trust.require(manifest.name, await self.standing(manifest))
         return await self._open_hashed(manifest)
 
@@ -134,7 +157,7 @@ class Library:
         return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash every file. Raises Untrusted as `open_verified`; the level of trust is `standing`'s matter."""
+        """Hash every file, whatever the model's level or quarantine. Raises Untrusted as `open_verified`."""
         close_all(await self._open_hashed(manifest))
 
     async def standing(self, manifest: Manifest) -> Standing:
@@ -211,11 +234,10 @@ class Library:
         async def all_() -> list[Wish]:
             return [Wish(parse_name(offer.name), offer, replace=replace) for offer in await source.resolve()]
 
-        there = set(self._blobs.digests())
         try:
             return await self._told(source, all_, on_progress)
         except BaseException:
-            await in_thread(self._drop_unused, there)
+            await in_thread(self.sweep)
             raise
 
     async def _told(
@@ -240,16 +262,20 @@ class Library:
         standings = [await self._judged(wish) for wish in wishes]
         for wish in wishes:
             self._require_free(wish)
-        with self._holding([wish.offer for wish in wishes]):
-            facts = await self._ride_all(source, [wish.offer for wish in wishes], progress)
-            added_ms = int(self._clock.now_s() * 1000)
-            manifests = [
-                _manifest(wish, standing, each, added_ms=added_ms)
-                for wish, standing, each in zip(wishes, standings, facts, strict=True)
-            ]
-            for wish in wishes:
-                self._require_free(wish)
-            await in_thread(self._shelve, manifests, {wish.name: wish.offer.signature for wish in wishes})
+        try:
+            with self._holding([wish.offer for wish in wishes]):
+                facts = await self._ride_all(source, [wish.offer for wish in wishes], progress)
+                added_ms = int(self._clock.now_s() * 1000)
+                manifests = [
+                    _still_released(_manifest(wish, standing, each, added_ms=added_ms), self._shelf.find(wish.name))
+                    for wish, standing, each in zip(wishes, standings, facts, strict=True)
+                ]
+                for wish in wishes:
+                    self._require_free(wish)
+                await in_thread(self._shelve, manifests, {wish.name: wish.offer.signature for wish in wishes})
+        except Untrusted:
+            await in_thread(self.sweep)  # files that were in order by themselves, of a model that is not
+            raise
         progress.tell(advance(progress.state, Event.STORED))
         return manifests
 
@@ -272,16 +298,6 @@ class Library:
                 self._signatures.put(manifest.name, signatures[manifest.name])
                 self._shelf.put(manifest)
 
-    def _drop_unused(self, there: "set[str]") -> None:
-        """Take away what a refused set of models left on the shelf, besides what was there before."""
-        with self._blobs.exclusive():
-            referred = self._shelf.referred()
-            if referred is None:
-                return
-            for digest in set(self._blobs.digests()) - there - referred:
-                if not self._held[digest]:
-                    self._blobs.remove(digest)
-
     def _require_free(self, wish: Wish) -> None:
         there = None if wish.replace else self._shelf.find(wish.name)
         if there is not None and [f.blob for f in there.files] != [f.blob for f in wish.offer.files]:
@@ -298,26 +314,36 @@ class Library:
         finally:
             self._held.subtract(digests)
 
-    async def _ride_all(
-        self, source: Source, offers: Sequence[Offer], progress: "_Progress"
-    ) -> Sequence[Sequence[ModelFacts]]:
+    async def _ride_all(self, source: Source, offers: Sequence[Offer], progress: "_Progress") -> Sequence[ModelFacts]:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         blobs = [file.blob for offer in offers for file in offer.files]
         self._blobs.require_room(sum(self._blobs.missing_bytes(blob) for blob in set(blobs)))
         digests = tuple(blob.digest for blob in blobs)
         done_bytes, total_bytes = 0, sum(blob.size_bytes for blob in blobs)
-        facts: list[list[ModelFacts]] = []
+        facts: list[ModelFacts] = []
         for offer in offers:
-            facts.append([])
+            found = None
             for file, piece in zip(offer.files, pieces(offer.files), strict=True):
                 rider = _FileProgress(progress, done_bytes, total_bytes, digests)
-                facts[-1].append(await self._ride(source, offer, file, piece, rider))
+                found = await self._ride(source, offer, file, piece, rider)
                 done_bytes += file.blob.size_bytes
+            if found is None or len(offer.files) > 1:
+                found = await self._inspected_together(offer)
+            facts.append(found)
         return facts
+
+    async def _inspected_together(self, offer: Offer) -> ModelFacts:
+        """The facts of a model of several files, each of which is on the shelf and in order by itself."""
+        opened: list[int] = []
+        try:
+            opened.extend(self._blobs.open(file.blob.digest) for file in offer.files)
+            return await self._inspect.together(opened, pieces(offer.files))
+        finally:
+            close_all(opened)
 
     async def _ride(
         self, source: Source, offer: Offer, file: ModelFile, piece: Piece, rider: "_FileProgress"
-    ) -> ModelFacts:
+    ) -> ModelFacts | None:
         """Join the flight of this blob, or start it. Another's failed flight is not held against this source."""
         digest = file.blob.digest
         while True:
@@ -389,23 +415,39 @@ def _only(offers: Sequence[Offer]) -> Offer:
     return offers[0]
 
 
-def _manifest(wish: Wish, standing: Standing, facts: Sequence[ModelFacts], *, added_ms: int) -> Manifest:
-    offer, first = wish.offer, facts[0]
-    shards = [each for each, file in zip(facts, offer.files, strict=True) if file.role == "weights"]
-    template = first.template
+def require_released(manifest: Manifest) -> None:
+    """Raises Refused(`model_quarantined`), saying why and what to do."""
+    if manifest.is_quarantined:
+        first = manifest.quarantine[0]
+        more = f" (and {len(manifest.quarantine) - 1} more)" if manifest.quarantine[1:] else ""
+        raise Refused(
+            "model_quarantined",
+            f"{manifest.name} is quarantined: chat template, line {first.line}: {first.message}{more}",
+            f"An administrator can allow it: intramural release {manifest.name} --reason …",
+        )
+
+
+def _still_released(manifest: Manifest, before: Manifest | None) -> Manifest:
+    """A release holds when the same bytes are pulled again, for what was found then."""
+    same = before is not None and (before.digest, before.quarantine) == (manifest.digest, manifest.quarantine)
+    return structs.replace(manifest, released=before.released) if before is not None and same else manifest
+
+
+def _manifest(wish: Wish, standing: Standing, facts: ModelFacts, *, added_ms: int) -> Manifest:
+    offer, template = wish.offer, facts.template
     return Manifest(
         name=wish.name,
         weights=offer.files[0].blob,
         weights_name=offer.files[0].name,
         more=offer.files[1:],
-        architecture=first.architecture,
-        parameters=sum(each.parameters for each in shards),
-        quantisation=first.quantisation,
-        trained_context_tokens=first.trained_context_tokens,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        quantisation=facts.quantisation,
+        trained_context_tokens=facts.trained_context_tokens,
         has_chat_template=template is not None,
         template=template,
         template_digest=template and f"sha256:{hashlib.sha256(template.encode()).hexdigest()}",
-        pooling=first.pooling,
+        pooling=facts.pooling,
         licence=offer.licence,
         source=offer.source,
         revision=offer.revision,
@@ -413,7 +455,8 @@ def _manifest(wish: Wish, standing: Standing, facts: Sequence[ModelFacts], *, ad
         signer=standing.signer,
         signed_ms=added_ms if standing.signer else None,
         added_ms=added_ms,
-        shape=first.shape,
+        shape=facts.shape,
+        quarantine=facts.findings,
     )
 
 

@@ -1,16 +1,15 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Refused, Untrusted
+from intramural.core.errors import IntramuralError, Refused, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -72,15 +71,18 @@ class Models:
         try:
             opened = await self._library.open_verified(manifest)
         except (Untrusted, Refused) as error:
-            await self._audit.record(
-                Event.MODEL_LOAD_REFUSED,
-                actor,
-                target=f"model:{manifest.name}",
-                outcome="refused",
-                facts={"weights": manifest.digest, "code": error.code},
-            )
+            await self._record_refusal(manifest, actor, error)
             raise
         return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
+
+    async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
+        await self._audit.record(
+            Event.MODEL_LOAD_REFUSED,
+            actor,
+            target=f"model:{manifest.name}",
+            outcome="refused",
+            facts={"weights": manifest.digest, "code": error.code},
+        )
 
     # what people see ------------------------------------------------------------------------------------------
 
@@ -133,8 +135,24 @@ class Models:
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        for file in await self._open_files(self._library.get(name), actor):
-            os.close(file.descriptor)
+        manifest = self._library.get(name)
+        try:
+            await self._library.verify(manifest)
+        except Untrusted as error:
+            await self._record_refusal(manifest, actor, error)
+            raise
+
+    async def release(self, actor: Actor, name: str, reason: str) -> None:
+        """Let a quarantined model be loaded from now on. Written down first: no release goes without its entry.
+
+        Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
+        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        codes = sorted({finding.code for finding in manifest.quarantine})
+        facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
+        await self._record(Event.MODEL_RELEASED, actor, name, facts)
+        await asyncio.to_thread(self._library.release, name, reason, actor.username)
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
@@ -182,7 +200,7 @@ class Models:
         if wanted:
             await self.load(SYSTEM, wanted)
 
-    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
+    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
