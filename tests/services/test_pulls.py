@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource, flipped
 from tests.library.shop import Shop
+from tests.library.test_quarantine import SUSPICIOUS
 
 from intramural.audit import AuditLog
 from intramural.core.actor import SCOPES, SYSTEM, Actor
@@ -102,6 +103,15 @@ async def test_a_model_is_got_and_written_down(desk: Desk) -> None:
     assert await desk.events() == [("model.requested", "allowed"), ("model.shelved", "allowed")]
     assert [each.id for each in await desk.pulls.list(SYSTEM)] == [view.id]
     desk.shop.check_invariant()
+
+
+async def test_a_quarantined_model_is_kept_and_said_so(desk: Desk) -> None:
+    desk.sources["fake:tiny"] = LyingSource(SUSPICIOUS)
+    view = await desk.pulls.get(SYSTEM, "fake:tiny")
+    assert (view.state, view.model) == ("quarantined", "tiny")
+    with pytest.raises(Refused) as refused:
+        await desk.shop.library.open_verified(desk.shop.library.get("tiny"))
+    assert refused.value.code == "model_quarantined"
 
 
 async def test_a_refusal_says_why_and_is_written_down(desk: Desk) -> None:

