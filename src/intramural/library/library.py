@@ -101,16 +101,6 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
-    def drop_incoming(self, digests: Sequence[str]) -> None:
-        """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
-        for digest in digests:
-            if digest not in self._flights:
-                self._blobs.drop_part(digest)
-
-    def disk_bytes(self) -> int:
-        """What the library takes of the disk, unfinished pulls included."""
-        return self._blobs.disk_bytes()
-
     def release(self, name: str, reason: str, by: str) -> Manifest:
         """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
 
@@ -131,6 +121,16 @@ class Library:
             message = f"A release needs a reason, of up to {MAX_REASON} characters."
             raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
         return reason
+
+    def drop_incoming(self, digests: Sequence[str]) -> None:
+        """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
+        for digest in digests:
+            if digest not in self._flights:
+                self._blobs.drop_part(digest)
+
+    def disk_bytes(self) -> int:
+        """What the library takes of the disk, unfinished pulls included."""
+        return self._blobs.disk_bytes()
 
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.

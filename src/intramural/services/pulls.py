@@ -280,7 +280,6 @@ class Pulls:
             "source": manifest.source,
             "revision": manifest.revision,
             "trust": manifest.trust,
-            "findings": [finding.code for finding in manifest.quarantine],
             "steps": pull.steps,
         }
         try:

@@ -140,7 +140,7 @@ class WorkerOut(BaseModel):
 
 
 class PullOut(BaseModel):
-    """`state`: running, paused, shelved, quarantined, refused, stopped, cancelled. Rate and time left while it runs."""
+    """`state`: running, paused, shelved, quarantined, refused, stopped or cancelled. Rates while running."""
 
     id: str
     source: str
