@@ -286,6 +286,7 @@ class Pulls:
             require_released(manifest)
         except Refused as error:
             pull.error = error
+            facts["findings"] = sorted({finding.code for finding in manifest.quarantine})
             await self._end(pull, "quarantined", Event.MODEL_QUARANTINED, f"model:{manifest.name}", facts)
         else:
             await self._end(pull, "shelved", Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
