@@ -6,7 +6,7 @@ Never: executes, imports or renders anything it fetched; opens a network connect
 path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
-`library`, then `catalogue` and `fit`.
+`library`, then `catalogue` and `fit`; `linking` when a model lies on this disk already.
 """
 
 from intramural.library.blobs import Blob

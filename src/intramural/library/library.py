@@ -25,7 +25,7 @@ from intramural.library.manifest import Manifest, ModelFile, Piece, pieces
 from intramural.library.names import parse_name
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
-from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.port import Offer, OnThisDisk, Source
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
@@ -158,7 +158,8 @@ class Library:
     async def _ride_all(self, source: Source, offer: Offer, progress: "_Progress") -> Sequence[ModelFacts]:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         total_bytes = sum(file.blob.size_bytes for file in offer.files)
-        self._blobs.require_room(sum(self._blobs.missing_bytes(file.blob) for file in offer.files))
+        if not isinstance(source, OnThisDisk):  # what can be linked needs no room
+            self._blobs.require_room(sum(self._blobs.missing_bytes(file.blob) for file in offer.files))
         done_bytes, facts = 0, []
         for file, piece in zip(offer.files, pieces(offer.files), strict=True):
             rider = _FileProgress(progress, done_bytes, total_bytes)
