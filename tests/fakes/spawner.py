@@ -14,10 +14,7 @@ from intramural.serving import Compute, ModelToServe, WorkerProcess
 from intramural.serving.sandboxed import engine_arg
 
 ROOT = Path(__file__).parents[2]
-_REAL = (
-    "import json, sys; from intramural.serving.engine import serve; "
-    "serve(json.loads(sys.argv[1]), {'weights': int(sys.argv[2])})"
-)
+_REAL = "import json, sys; from intramural.serving.engine import serve; serve(json.loads(sys.argv[1]), {})"
 
 
 @dataclass
@@ -67,11 +64,15 @@ class PlainSpawner:
         number = len(self.started)
         self.started.append(model.name)
         socket, log = home / "worker.sock", home / "log"
-        weights = await model.open_weights()
+        (weights,) = (file.descriptor for file in await model.open_files())
         try:
             if self.real:
-                arg = {**engine_arg(model, compute, str(socket)), "observe": True}
-                command = [sys.executable, "-c", _REAL, json.dumps(arg), str(weights)]
+                arg = {
+                    **engine_arg(model, compute, str(socket)),
+                    "observe": True,
+                    "weights": f"/proc/self/fd/{weights}",
+                }
+                command = [sys.executable, "-c", _REAL, json.dumps(arg)]
             else:
                 knobs = self.per_start[min(number, len(self.per_start) - 1)]
                 plan = ("--slots", str(model.plan.slots), "--context", str(model.plan.context_tokens))

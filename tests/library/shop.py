@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from intramural.library import Library, Manifest, ModelFacts, PullState, Source
+from intramural.library import WHOLE, Library, Manifest, ModelFacts, Piece, PullState, Source
 from intramural.library.blobs import Blobs, digest_of
 from intramural.library.inspection import examine
 
@@ -17,7 +17,7 @@ class Inspector:
     def __init__(self) -> None:
         self.passed: set[str] = set()
 
-    async def __call__(self, descriptor: int, size_bytes: int) -> ModelFacts:
+    async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts:
         facts = examine(descriptor)
         found = await digest_of(descriptor, size_bytes)
         assert found is not None

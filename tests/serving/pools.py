@@ -12,7 +12,7 @@ from tests.fakes.spawner import PlainSpawner
 from intramural.core.chat import ChatRequest, Message, Sampling
 from intramural.core.clock import SystemClock
 from intramural.core.config import ServingConfig
-from intramural.serving import ModelToServe, Pool, ServingPlan
+from intramural.serving import ModelToServe, OpenFile, Pool, ServingPlan
 
 MiB = 2**20
 
@@ -32,10 +32,10 @@ def model(
 ) -> ModelToServe:
     """A model; without `weights` one that only the stand-in can serve."""
 
-    async def open_weights() -> int:
-        return os.open(weights or os.devnull, os.O_RDONLY)
+    async def open_files() -> list[OpenFile]:
+        return [OpenFile("weights", os.open(weights or os.devnull, os.O_RDONLY))]
 
-    return ModelToServe(name, f"sha256:{name}", open_weights, ServingPlan(context_tokens, slots, memory_bytes))
+    return ModelToServe(name, f"sha256:{name}", open_files, ServingPlan(context_tokens, slots, memory_bytes))
 
 
 @asynccontextmanager

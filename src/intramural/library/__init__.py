@@ -5,8 +5,8 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
 path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `library`,
-then `catalogue` and `fit`.
+Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
+`library`, then `catalogue` and `fit`.
 """
 
 from intramural.library.blobs import Blob
@@ -15,7 +15,7 @@ from intramural.library.facts import ModelFacts, Shape
 from intramural.library.fit import Plan, need, plan
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
 from intramural.library.library import Library
-from intramural.library.manifest import Manifest, Trust
+from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
 from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
@@ -24,6 +24,7 @@ __all__ = [
     "ENTRY",
     "STARTER",
     "TIMEOUT_S",
+    "WHOLE",
     "Blob",
     "FileSource",
     "Inspect",
@@ -31,10 +32,13 @@ __all__ = [
     "Library",
     "Manifest",
     "ModelFacts",
+    "ModelFile",
     "Offer",
     "PackageSource",
+    "Piece",
     "Plan",
     "PullState",
+    "Role",
     "Shape",
     "Source",
     "Step",

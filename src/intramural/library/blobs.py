@@ -117,6 +117,18 @@ class Blobs:
         _sync_folder(self._shelved)
         return size_bytes
 
+    def missing_bytes(self, blob: Blob) -> int:
+        """How much of the blob has still to be fetched."""
+        if self.has(blob):
+            return 0
+        try:
+            return max(0, blob.size_bytes - self._part_path(blob).lstat().st_size)
+        except FileNotFoundError:
+            return blob.size_bytes
+
+    def _part_path(self, blob: Blob) -> Path:
+        return self._incoming / f"{self.path(blob.digest).name}.part"
+
     def require_room(self, size_bytes: int) -> None:
         """Raises Unavailable(`disk_full`) when the disk has not `size_bytes` and a little more."""
         free_bytes = shutil.disk_usage(self._incoming).free
@@ -136,7 +148,7 @@ class Blobs:
 
     def part(self, blob: Blob) -> "Part":
         """The unfinished file for `blob`, locked. Raises Conflicting(`pull_in_progress`) if another process has it."""
-        return Part(self._incoming / f"{self.path(blob.digest).name}.part", self.path(blob.digest), blob)
+        return Part(self._part_path(blob), self.path(blob.digest), blob)
 
 
 class Part:

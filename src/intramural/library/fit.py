@@ -71,7 +71,7 @@ def need(manifest: Manifest, slots: int, context_tokens: int) -> Plan:
     output = shape.vocabulary_size + shape.embedding_length
     compute_bytes = BATCH_TOKENS * (4 * (activations + output) + 2 * context_tokens)
     process_bytes = PROCESS_BYTES + shape.vocabulary_size * VOCABULARY_ENTRY_BYTES
-    weights_bytes = manifest.weights.size_bytes
+    weights_bytes = manifest.size_bytes
     total = weights_bytes + kv_bytes + compute_bytes + process_bytes
     return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute_bytes, process_bytes)
 

@@ -14,6 +14,7 @@ import msgspec
 from intramural.core.errors import Untrusted
 from intramural.library.facts import ModelFacts, facts_of
 from intramural.library.gguf import read_header
+from intramural.library.manifest import WHOLE, Piece
 from intramural.library.template import require_harmless
 
 for _name in ("ascii", "unicode-escape", "utf-8"):
@@ -24,8 +25,8 @@ ENTRY = "intramural.library.inspection:inspect"
 #: A header takes well under 2 s; the rest is for a busy machine.
 TIMEOUT_S = 30.0
 
-#: (descriptor, size in bytes) -> what the file is. Raises Untrusted with a named reason.
-Inspect = Callable[[int, int], Awaitable[ModelFacts]]
+#: (descriptor, size in bytes, which part of a model it claims to be) -> what it is. Raises Untrusted with a reason.
+Inspect = Callable[[int, int, Piece], Awaitable[ModelFacts]]
 #: (entry, descriptors by name) -> the entry's JSON, from a confined process.
 RunConfined = Callable[[str, Mapping[str, int]], Awaitable[Any]]
 
@@ -50,7 +51,7 @@ def examine(descriptor: int) -> ModelFacts:
 def confined(run: RunConfined) -> Inspect:
     """An `Inspect` that lets `run` start the confined process."""
 
-    async def inspect_confined(descriptor: int, size_bytes: int) -> ModelFacts:
+    async def inspect_confined(descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts:
         answer = await run(ENTRY, {"model": descriptor})
         try:
             return msgspec.convert(answer, ModelFacts)

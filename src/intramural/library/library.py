@@ -1,7 +1,7 @@
 """The library itself: lists, opens and removes models, and runs pulls as the table in `pull` says.
 
 One *flight* per digest takes bytes from fetching to the shelf; every pull of the same digest rides on it, so that two
-people who ask for the same model share one download. A flight that nobody waits for any more is cancelled.
+people who ask for the same model share one download.
 """
 
 import asyncio
@@ -10,18 +10,20 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
-from intramural.library.blobs import Blob, Blobs, Part, digest_of, disk_error
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
+from intramural.library.blobs import Blobs, digest_of, disk_error
 from intramural.library.facts import ModelFacts
+from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
-from intramural.library.manifest import Manifest
+from intramural.library.manifest import Manifest, ModelFile, Piece, pieces
 from intramural.library.names import parse_name
-from intramural.library.pull import Event, PullState, Step, advance, end
+from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
 from intramural.library.sources.port import Offer, Source
 from intramural.library.threads import in_thread
@@ -41,7 +43,7 @@ class Library:
         self._shelf = Shelf(root / "manifests")
         self._inspect = inspect
         self._clock = clock or SystemClock()
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._held: Counter[str] = Counter()
 
     def list(self) -> list[Manifest]:
@@ -74,27 +76,28 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
-    async def open_verified(self, manifest: Manifest) -> int:
-        """A read-only descriptor of the weights whose every byte was hashed through that same descriptor just now.
+    async def open_verified(self, manifest: Manifest) -> Sequence[int]:
+        """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
-        Load the model from it, never from a path. The caller closes it. Raises Untrusted(`model_file_missing`,
+        Load the model from them, never from a path. The caller closes them. Raises Untrusted(`model_file_missing`,
         `model_file_writable`, `model_digest_mismatch`).
         """
-        descriptor = self._blobs.open(manifest.weights.digest)
+        opened = []
         try:
-            _require_protected(descriptor)
-            found = await digest_of(descriptor, manifest.weights.size_bytes)
-            if found != manifest.weights:
-                message = f"The weights of {manifest.name} are not the bytes that were pulled."
-                raise Untrusted("model_digest_mismatch", message, "Remove the model and pull it again.")
+            for file in manifest.files:
+                opened.append(self._blobs.open(file.blob.digest))
+                _require_protected(opened[-1])
+                if await digest_of(opened[-1], file.blob.size_bytes) != file.blob:
+                    message = f"The weights of {manifest.name} are not the bytes that were pulled ({file.name})."
+                    raise Untrusted("model_digest_mismatch", message, "Remove the model and pull it again.")
         except BaseException:
-            os.close(descriptor)
+            close_all(opened)
             raise
-        return descriptor
+        return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash the weights. Raises as `open_verified`."""
-        os.close(await self.open_verified(manifest))
+        """Hash every file. Raises as `open_verified`."""
+        close_all(await self.open_verified(manifest))
 
     async def pull(self, source: Source, name: str | None, on_progress: OnProgress) -> Manifest:
         """Resolve, fetch, verify, inspect and shelve what `source` offers, under `name` or the name it suggests.
@@ -121,56 +124,71 @@ class Library:
         progress.tell(PullState())
         offer = _only(await source.resolve())
         name = parse_name(name or offer.name)
-        self._require_free(name, offer.blob)
-        with self._holding(offer.blob.digest):
-            facts = await self._ride(source, offer, progress)
+        self._require_free(name, offer)
+        with self._holding(offer):
+            facts = await self._ride_all(source, offer, progress)
             manifest = _manifest(name, offer, facts, added_ms=int(self._clock.now_s() * 1000))
-            self._require_free(name, offer.blob)
+            self._require_free(name, offer)
             await in_thread(self._shelve, manifest)
         progress.tell(advance(progress.state, Event.STORED))
         return manifest
 
     def _shelve(self, manifest: Manifest) -> None:
         with self._blobs.exclusive():
-            if not self._blobs.has(manifest.weights):
+            if not all(self._blobs.has(file.blob) for file in manifest.files):
                 raise Unavailable("weights_removed", "Another process removed the weights meanwhile.", "Pull it again.")
             self._shelf.put(manifest)
 
-    def _require_free(self, name: str, blob: Blob) -> None:
+    def _require_free(self, name: str, offer: Offer) -> None:
         there = self._shelf.find(name)
-        if there is not None and there.weights != blob:
+        if there is not None and [f.blob for f in there.files] != [f.blob for f in offer.files]:
             hint = f"Remove it first (`intramural rm {name}`), or give the new one another name."
             raise Conflicting("model_name_taken", f"{name} is already another model's name.", hint, param="name")
 
     @contextmanager
-    def _holding(self, digest: str) -> Iterator[None]:
-        """Nothing sweeps the blob away between its arrival and its manifest's."""
-        self._held[digest] += 1
+    def _holding(self, offer: Offer) -> Iterator[None]:
+        """Nothing sweeps the blobs away between their arrival and their manifest's."""
+        digests = [file.blob.digest for file in offer.files]
+        self._held.update(digests)
         try:
             yield
         finally:
-            self._held[digest] -= 1
+            self._held.subtract(digests)
 
-    async def _ride(self, source: Source, offer: Offer, progress: "_Progress") -> ModelFacts:
-        """Join the flight of this digest, or start it. Another's failed flight is not held against this source."""
+    async def _ride_all(self, source: Source, offer: Offer, progress: "_Progress") -> Sequence[ModelFacts]:
+        """One file after another: what an earlier one is refused for need not be fetched of the others."""
+        total_bytes = sum(file.blob.size_bytes for file in offer.files)
+        self._blobs.require_room(sum(self._blobs.missing_bytes(file.blob) for file in offer.files))
+        done_bytes, facts = 0, []
+        for file, piece in zip(offer.files, pieces(offer.files), strict=True):
+            rider = _FileProgress(progress, done_bytes, total_bytes)
+            facts.append(await self._ride(source, offer, file, piece, rider))
+            done_bytes += file.blob.size_bytes
+        return facts
+
+    async def _ride(
+        self, source: Source, offer: Offer, file: ModelFile, piece: Piece, rider: "_FileProgress"
+    ) -> ModelFacts:
+        """Join the flight of this blob, or start it. Another's failed flight is not held against this source."""
+        digest = file.blob.digest
         while True:
-            flight = self._flights.get(offer.blob.digest)
-            if flight is not None and flight.is_over:
+            flight = self._flights.get(digest)
+            if flight is not None and (flight.is_over or flight.piece != piece):
                 await asyncio.wait([flight.task])  # until it has let go of everything
-                self._forget(offer.blob.digest, flight)
+                self._forget(digest, flight)
                 continue
             mine = flight is None
             if flight is None:
-                flight = self._flights[offer.blob.digest] = _Flight(self._blobs, self._inspect, source, offer)
-                flight.task.add_done_callback(functools.partial(self._forget, offer.blob.digest, flight))
+                flight = self._flights[digest] = Flight(self._blobs, self._inspect, source, offer, file, piece)
+                flight.task.add_done_callback(functools.partial(self._forget, digest, flight))
             try:
-                return await flight.ride(progress)
+                return await flight.ride(rider)
             except IntramuralError:
                 if mine:
                     raise
-            progress.tell(PullState())
+            rider.tell(PullState())
 
-    def _forget(self, digest: str, over: "_Flight", _task: object = None) -> None:
+    def _forget(self, digest: str, over: Flight, _task: object = None) -> None:
         if self._flights.get(digest) is over:
             del self._flights[digest]
         if not over.task.cancelled():
@@ -193,136 +211,22 @@ class _Progress:
             self.tell(end(self.state, error))
 
 
-class _Flight:
-    """One digest on its way to the shelf, for one or more pulls."""
+@dataclass(frozen=True)
+class _FileProgress:
+    """One file's flight as part of its pull: `before_bytes` of `total_bytes` are there already."""
 
-    def __init__(self, blobs: Blobs, inspect: Inspect, source: Source, offer: Offer) -> None:
-        self._blobs, self._inspect, self._source, self._offer = blobs, inspect, source, offer
-        self._state = PullState(total_bytes=offer.blob.size_bytes)
-        self._riders: list[_Progress] = []
-        self._facts: ModelFacts | None = None
-        self._abandoned = False
-        self._had_bytes = False  # some of the bytes being verified were there before this flight
-        self.task = asyncio.create_task(self._fly(), name=f"pull {offer.blob.digest[:19]}")
+    pull: _Progress
+    before_bytes: int
+    total_bytes: int
 
-    async def ride(self, progress: _Progress) -> ModelFacts:
-        """Wait for the flight to end. The last to leave cancels it and waits until it has let go of everything."""
-        self._riders.append(progress)
-        if self._state.step != Step.RESOLVING:
-            progress.tell(self._state)
-        try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError:
-            self._riders.remove(progress)
-            if not self._riders and not self.task.done():
-                self._abandoned = True
-                self.task.cancel()
-                await asyncio.wait([self.task])
-            raise
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is too late to get on."""
-        return self._abandoned or self.task.done()
-
-    def _tell(self, state: PullState) -> None:
-        self._state = state
-        for each in self._riders:
-            each.tell(state)
-
-    def _happened(self, event: Event) -> None:
-        self._tell(advance(self._state, event))
-
-    def _count(self, done_bytes: int) -> None:
-        self._tell(PullState(self._state.step, done_bytes, self._offer.blob.size_bytes))
-
-    async def _fly(self) -> ModelFacts:
-        await asyncio.sleep(0)  # the first rider gets on
-        blob = self._offer.blob
-        if self._blobs.has(blob):
-            self._happened(Event.ON_SHELF)
-            facts = await self._check_shelved()
-            if facts is not None:
-                return facts
-            self._happened(Event.SPOILED)
-        else:
-            self._happened(Event.OFFERED)
-        part = self._blobs.part(blob)
-        try:
-            return await self._fill(part)
-        finally:
-            part.close()
-
-    async def _check_shelved(self) -> ModelFacts | None:
-        """The facts of bytes already on the shelf; None when they are no longer what they were."""
-        descriptor = self._blobs.open(self._offer.blob.digest)
-        try:
-            if await digest_of(descriptor, self._offer.blob.size_bytes, self._count) != self._offer.blob:
-                return None
-            self._happened(Event.INTACT)
-            return await self._inspected(descriptor)
-        finally:
-            os.close(descriptor)
-
-    async def _fill(self, part: Part) -> ModelFacts:
-        """Fetch, verify, inspect, shelve; a second time from the first byte if resumed bytes were wrong."""
-        while True:
-            await self._fetch(part)
-            self._happened(Event.FETCHED)
-            checked = await in_thread(part.open_readonly)
-            try:
-                intact = await digest_of(checked, self._offer.blob.size_bytes, self._count) == self._offer.blob
-                if intact:
-                    self._happened(Event.INTACT)
-                    facts = await self._inspected(checked)
-                    await in_thread(part.shelve, checked)
-                    return facts
-            except Untrusted:
-                part.discard()
-                raise
-            finally:
-                os.close(checked)
-            if not self._had_bytes:
-                part.discard()
-                message = f"What {self._offer.source} sent has another digest than it announced."
-                raise Untrusted("digest_mismatch", message, "Nothing was kept. Tell whoever runs the source.")
-            part.restart()
-            self._happened(Event.SPOILED)
-
-    async def _fetch(self, part: Part) -> None:
-        size_bytes = self._offer.blob.size_bytes
-        self._had_bytes = part.size_bytes > 0
-        self._blobs.require_room(size_bytes - part.size_bytes)
-        self._count(part.size_bytes)
-        if part.size_bytes == size_bytes:
-            return
-        async with aclosing(_claimed(self._source, self._offer, part.size_bytes)) as chunks:
-            async for chunk in chunks:
-                if part.size_bytes + len(chunk) > size_bytes:
-                    part.discard()
-                    message = f"{self._offer.source} sent more than the {size_bytes} bytes it announced."
-                    raise Untrusted("source_too_long", message, "Nothing was kept. Tell whoever runs the source.")
-                await in_thread(part.append, chunk)
-                self._count(part.size_bytes)
-        if part.size_bytes < size_bytes:
-            message = f"{self._offer.source} stopped after {part.size_bytes} of {size_bytes} bytes."
-            raise Broken("source_ended_early", message, "Pull again: it goes on where it stopped.")
-
-    async def _inspected(self, descriptor: int) -> ModelFacts:
-        facts = await self._inspect(descriptor, self._offer.blob.size_bytes)
-        self._happened(Event.PASSED)
-        return facts
+    def tell(self, state: PullState) -> None:
+        self.pull.tell(replace(state, done_bytes=self.before_bytes + state.done_bytes, total_bytes=self.total_bytes))
 
 
-async def _claimed(source: Source, offer: Offer, offset: int) -> AsyncGenerator[bytes, None]:
-    """What `source` sends; its own failures told from those of our disk."""
-    async with aclosing(source.open(offer, offset)) as chunks:
-        try:
-            async for chunk in chunks:
-                yield chunk
-        except OSError as error:
-            message = f"{offer.source} broke off: {error.strerror or error}."
-            raise Broken("source_failed", message, "Pull again: it goes on where it stopped.") from error
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close each of them."""
+    for each in descriptors:
+        os.close(each)
 
 
 def _only(offers: Sequence[Offer]) -> Offer:
@@ -334,24 +238,29 @@ def _only(offers: Sequence[Offer]) -> Offer:
     return offers[0]
 
 
-def _manifest(name: str, offer: Offer, facts: ModelFacts, *, added_ms: int) -> Manifest:
-    template = facts.template
+def _manifest(name: str, offer: Offer, facts: Sequence[ModelFacts], *, added_ms: int) -> Manifest:
+    first = facts[0]
+    shards = [each for each, file in zip(facts, offer.files, strict=True) if file.role == "weights"]
+    template = first.template
     return Manifest(
         name=name,
-        weights=offer.blob,
-        architecture=facts.architecture,
-        parameters=facts.parameters,
-        quantisation=facts.quantisation,
-        trained_context_tokens=facts.trained_context_tokens,
+        weights=offer.files[0].blob,
+        weights_name=offer.files[0].name,
+        more=offer.files[1:],
+        architecture=first.architecture,
+        parameters=sum(each.parameters for each in shards),
+        quantisation=first.quantisation,
+        trained_context_tokens=first.trained_context_tokens,
         has_chat_template=template is not None,
         template=template,
         template_digest=template and f"sha256:{hashlib.sha256(template.encode()).hexdigest()}",
-        pooling=facts.pooling,
+        pooling=first.pooling,
         licence=offer.licence,
         source=offer.source,
+        revision=offer.revision,
         trust=offer.trust,
         added_ms=added_ms,
-        shape=facts.shape,
+        shape=first.shape,
     )
 
 

@@ -82,7 +82,9 @@ class Shelf:
 
     def referred(self) -> set[str] | None:
         """Digests that some manifest refers to; None when one cannot be read, for then nobody knows."""
-        return None if self.damaged() else {manifest.weights.digest for manifest in self.all()}
+        if self.damaged():
+            return None
+        return {file.blob.digest for manifest in self.all() for file in manifest.files}
 
     def _read_or_none(self, name: str) -> Manifest | None:
         try:

@@ -118,7 +118,7 @@ class Inference:
                 actor,
                 target=f"model:{model}",
                 request_id=request_id,
-                facts={"dialect": dialect, "inputs": len(inputs), "weights": manifest.weights.digest},
+                facts={"dialect": dialect, "inputs": len(inputs), "weights": manifest.digest},
             )
         )
         usage = Usage(0, 0)
@@ -152,7 +152,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            "weights": run.manifest.weights.digest,
+            "weights": run.manifest.digest,
             "messages": len(request.messages),
             "tools": len(request.tools),
         }
@@ -184,7 +184,7 @@ class Inference:
             person_id=run.actor.person_id,
             credential_id=run.actor.credential_id,
             model=run.manifest.name,
-            weights_digest=run.manifest.weights.digest,
+            weights_digest=run.manifest.digest,
             dialect=run.dialect,
             operation=run.operation,
             outcome=run.outcome,

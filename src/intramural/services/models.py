@@ -14,7 +14,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import IntramuralError, Untrusted
 from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
 from intramural.services.gate import Gate
-from intramural.serving import ModelToServe, Pool, Pooling, PoolStatus, WorkerStatus
+from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
 
@@ -64,25 +64,26 @@ class Models:
         fitted = plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens)
         return ModelToServe(
             name=manifest.name,
-            digest=manifest.weights.digest,
-            open_weights=lambda: self._open_weights(manifest, actor),
+            digest=manifest.digest,
+            open_files=lambda: self._open_files(manifest, actor),
             plan=fitted,
             template=manifest.template,
             pooling=_pooling(manifest),
         )
 
-    async def _open_weights(self, manifest: Manifest, actor: Actor) -> int:
+    async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
-            return await self._library.open_verified(manifest)
+            opened = await self._library.open_verified(manifest)
         except Untrusted as error:
             await self._audit.record(
                 Event.MODEL_LOAD_REFUSED,
                 actor,
                 target=f"model:{manifest.name}",
                 outcome="refused",
-                facts={"weights": manifest.weights.digest, "code": error.code},
+                facts={"weights": manifest.digest, "code": error.code},
             )
             raise
+        return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
 
     # what people see ------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Models:
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         manifest = self._library.get(name)
         await self._pool.load(self.to_serve(manifest, actor))
-        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.weights.digest})
+        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Stop the model's worker once its answers are done."""
@@ -135,7 +136,8 @@ class Models:
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        os.close(await self._open_weights(self._library.get(name), actor))
+        for file in await self._open_files(self._library.get(name), actor):
+            os.close(file.descriptor)
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
@@ -154,7 +156,7 @@ class Models:
         manifest = self._library.get(name)
         if _worker(self._pool.status(), name):
             await self._pool.unload(name)
-        await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.weights.digest})
+        await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
 
     async def pull(
@@ -186,7 +188,7 @@ class Models:
             Event.MODEL_SHELVED,
             actor,
             manifest.name,
-            {"weights": manifest.weights.digest, "source": manifest.source, "trust": manifest.trust},
+            {"weights": manifest.digest, "source": manifest.source, "trust": manifest.trust},
         )
         yield manifest
 

@@ -11,7 +11,7 @@ sides of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
-from intramural.serving.model import ModelToServe, Plan, Pooling, ServingPlan
+from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
@@ -21,6 +21,7 @@ __all__ = [
     "Compute",
     "EngineProcess",
     "ModelToServe",
+    "OpenFile",
     "Plan",
     "Pool",
     "PoolStatus",

@@ -24,12 +24,13 @@ _POOLING = {
 
 
 def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
-    """Load the weights behind `fds["weights"]` and answer on `arg["socket"]` until told to stop.
+    """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
-    `arg`: socket (path), context_tokens (per slot), slots, threads, template (text or None), pooling, observe (offer
-    `/slots`, for tests). Never returns; SIGTERM ends the process.
+    `arg`: socket, weights, projector (paths, the last may be None; `fds` keeps open what they lead to), context_tokens
+    (per slot), slots, threads, template (text or None), pooling, observe (offer `/slots`, for tests). Never returns;
+    SIGTERM ends the process.
     """
-    params = parameters(arg, weights=f"/proc/self/fd/{fds['weights']}")
+    params = parameters(arg)
     server = xllamacpp.Server(params)
     # From here on the engine sees people's texts, and its error messages may quote them: nothing it writes is kept.
     _fall_silent()
@@ -38,10 +39,12 @@ def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
         assert server is not None
 
 
-def parameters(arg: Mapping[str, Any], weights: str) -> Any:
+def parameters(arg: Mapping[str, Any]) -> Any:
     """The engine's parameters for `serve`'s `arg`."""
     params = xllamacpp.CommonParams()
-    params.model.path = weights
+    params.model.path = arg["weights"]
+    if arg.get("projector"):
+        params.mmproj.path = arg["projector"]
     params.hostnames = [arg["socket"]]
     params.offline = True
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are

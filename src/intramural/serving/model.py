@@ -1,6 +1,6 @@
-"""What the pool is asked to serve: a name, the weights' digest, a way to open them, and a plan of what they may use."""
+"""What the pool is asked to serve: a name, a digest, a way to open the files, and a plan of what it may use."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -28,17 +28,25 @@ class ServingPlan:
     memory_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order."""
+
+    role: Literal["weights", "projector"]
+    descriptor: int
+
+
 @dataclass(frozen=True)
 class ModelToServe:
     """A model with everything a worker needs.
 
-    `open_weights` returns an open descriptor whose content was verified through that very descriptor; whoever starts
-    the worker closes it. `template` is the approved chat template's text (None: the one inside the weights).
+    `open_files` returns descriptors whose content was verified through those very descriptors; whoever starts the
+    worker closes them. `template` is the approved chat template's text (None: the one inside the weights).
     """
 
     name: str
     digest: str
-    open_weights: Callable[[], Awaitable[int]]
+    open_files: Callable[[], Awaitable[Sequence[OpenFile]]]
     plan: Plan
     template: str | None = None
     pooling: Pooling = "last"

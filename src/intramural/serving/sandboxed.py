@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from intramural.core.errors import Refused
 from intramural.sandbox import Child, Launch, Limits, Posture, allows, missing_layers, spawn
-from intramural.serving.model import ModelToServe
+from intramural.serving.model import ModelToServe, OpenFile
 from intramural.serving.threads import Compute
 from intramural.serving.worker import WorkerProcess
 
@@ -69,13 +69,14 @@ class SandboxedSpawner:
                 f"This machine confines workers at level {self._posture.level}; {self._required_level} is required.",
                 "See `intramural doctor` for what is missing.",
             )
-        weights = await model.open_weights()
+        files = await model.open_files()
         try:
-            return await self._confined(model, compute, weights)
+            return await self._confined(model, compute, files)
         finally:
-            os.close(weights)
+            for file in files:
+                os.close(file.descriptor)
 
-    async def _confined(self, model: ModelToServe, compute: Compute, weights: int) -> WorkerProcess:
+    async def _confined(self, model: ModelToServe, compute: Compute, files: Sequence[OpenFile]) -> WorkerProcess:
         home = self._run_dir / f"{os.getpid()}-{next(self._numbers)}"
         home.mkdir(mode=0o700, parents=True)
         # Both sides reach the socket through a descriptor of its directory: the worker's user may not walk the path
@@ -89,8 +90,12 @@ class SandboxedSpawner:
         launch = Launch(
             profile="engine",
             entry=_ENTRY,
-            arg=engine_arg(model, compute, f"/proc/self/fd/{door}/{_SOCKET}"),
-            files={"weights": weights, "door": door},
+            arg={
+                **engine_arg(model, compute, f"/proc/self/fd/{door}/{_SOCKET}"),
+                "weights": _weights_path(home, door, [f.descriptor for f in files if f.role == "weights"]),
+                "projector": next((f"/proc/self/fd/{f.descriptor}" for f in files if f.role == "projector"), None),
+            },
+            files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
             env=compute.env,
             limits=_limits(model, compute),
@@ -102,6 +107,23 @@ class SandboxedSpawner:
             clear()
             raise
         return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear)
+
+
+def _weights_path(home: Path, door: int, shards: Sequence[int]) -> str:
+    """What the engine opens. A child has the same descriptors under the same numbers.
+
+    It finds the further shards of a set by name, so there each name is a link to the descriptor of verified bytes.
+    """
+    if len(shards) == 1:
+        return f"/proc/self/fd/{shards[0]}"
+    for number, descriptor in enumerate(shards, start=1):
+        (home / _shard_name(number, len(shards))).symlink_to(f"/proc/self/fd/{descriptor}")
+    return f"/proc/self/fd/{door}/{_shard_name(1, len(shards))}"
+
+
+def _shard_name(number: int, count: int) -> str:
+    """As the engine's own splitting tool names them."""
+    return f"weights-{number:05}-of-{count:05}.gguf"
 
 
 def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[str, Any]:

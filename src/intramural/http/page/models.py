@@ -119,12 +119,12 @@ def _view(view: ModelView) -> shapes.ModelOut:
         architecture=manifest.architecture,
         parameters=manifest.parameters,
         quantisation=manifest.quantisation,
-        size_bytes=manifest.weights.size_bytes,
+        size_bytes=manifest.size_bytes,
         trained_context_tokens=manifest.trained_context_tokens,
         licence=manifest.licence,
         source=manifest.source,
         trust=manifest.trust,
-        digest=manifest.weights.digest,
+        digest=manifest.digest,
         is_starter=view.is_starter,
         state=worker.state if worker else "stopped",
         pinned=view.pinned,
@@ -160,8 +160,8 @@ def _pull_line(state: PullState | Manifest) -> dict[str, Any]:
     if isinstance(state, Manifest):
         return {
             "state": "shelved",
-            "done_bytes": state.weights.size_bytes,
-            "total_bytes": state.weights.size_bytes,
+            "done_bytes": state.size_bytes,
+            "total_bytes": state.size_bytes,
             "model": state.name,
         }
     return {"state": state.step.value, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes or 0}

