@@ -14,7 +14,7 @@ from tests.library.shop import Shop
 from intramural.core.errors import IntramuralError, Misasked, Missing, Untrusted
 from intramural.library import FileSource, Manifest, parse_source
 from intramural.library.sources.disk import open_beneath
-from intramural.library.sources.store import OllamaName
+from intramural.library.sources.reference import OllamaName
 
 BODY = tiny_model(extra_bytes=4096)
 APACHE = b"\n  Apache License\n  Version 2.0, January 2004\n"
