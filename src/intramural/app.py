@@ -28,7 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, confined
+from intramural.library import TIMEOUT_S, Library, Reach, Registries, confined
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
@@ -101,6 +101,7 @@ def _services(
         audit,
         db,
         wheels=config.data_dir / "wheels",
+        registries=_registries(config),
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
@@ -124,6 +125,15 @@ def _services(
             posture=posture,
         ),
         ready=models.any_ready,
+    )
+
+
+def _registries(config: Config) -> Registries:
+    settings = config.library
+    return Registries(
+        credentials=Path(settings.registry_credentials or config.data_dir / "registries.json"),
+        hosts=settings.registry_hosts,
+        reach=Reach(ca_file=Path(settings.ca_file) if settings.ca_file else None),
     )
 
 

@@ -252,8 +252,6 @@ def test_credentials_that_make_no_sense(body: bytes, tmp_path: Path) -> None:
     with pytest.raises(Misasked) as refused:
         login_for("h", file)
     assert refused.value.code == "credentials_unreadable"
-    with pytest.raises(Misasked):
-        login_for("h", tmp_path / "absent")
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(Misasked):
         login_for("h", tmp_path / "fifo")
@@ -271,7 +269,7 @@ def test_credentials_by_any_spelling_and_never_shown(tmp_path: Path) -> None:
     assert secret not in repr(login)
     ready = login_for("h", file)
     assert ready is not None and ready.token == "t"
-    assert login_for("other", file) is None and login_for("h", None) is None
+    assert login_for("other", file) is login_for("h", None) is login_for("h", tmp_path / "absent") is None
 
 
 async def test_a_token_server_elsewhere_needs_leave(shop: Shop, registry: Registry, tmp_path: Path) -> None:
@@ -465,7 +463,7 @@ async def test_a_file_named_twice_is_refused(shop: Shop, registry: Registry) -> 
         (b'{"schemaVersion":2,"layers":[]}', OCI_MANIFEST, "source_has_no_gguf"),
         (b'{"schemaVersion":2,"layers":[]}', "text/html", "bad_registry_manifest"),
         (b'{"schemaVersion":2,"manifests":[]}', OCI_INDEX, "source_empty"),
-        (b'{"schemaVersion":2,"mediaType":"%s","layers":[]}' % OCI_INDEX.encode(), OCI_MANIFEST, "bad_registry_manifest"),
+        (b'{"schemaVersion":2,"mediaType":"another","layers":[]}', OCI_MANIFEST, "bad_registry_manifest"),
         (b'{"schemaVersion":2,"layers":[%s]}' % ANY_LAYERS, OCI_MANIFEST, "bad_registry_manifest"),
         (b" " * (5 << 20), OCI_MANIFEST, "source_too_long"),
     ],

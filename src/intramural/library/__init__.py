@@ -2,8 +2,8 @@
 
 Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
 template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
-Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
-path from text that was not parsed first.
+Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
+a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
 `library`, then `catalogue` and `fit`; `linking` when a model lies on this disk already.
@@ -18,7 +18,7 @@ from intramural.library.library import Library
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
-from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+from intramural.library.sources import FileSource, Offer, PackageSource, Reach, Registries, Source, parse_source
 
 __all__ = [
     "ENTRY",
@@ -38,6 +38,8 @@ __all__ = [
     "Piece",
     "Plan",
     "PullState",
+    "Reach",
+    "Registries",
     "Role",
     "Shape",
     "Source",

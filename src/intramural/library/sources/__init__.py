@@ -10,11 +10,12 @@ from intramural.core.errors import Misasked
 from intramural.library.sources.file import FileSource
 from intramural.library.sources.package import PackageSource
 from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.reach import Reach
 from intramural.library.sources.reference import parse_ollama, parse_reference
 from intramural.library.sources.registry import Registries, RegistrySource
 from intramural.library.sources.store import lm_studio, ollama_store
 
-__all__ = ["FileSource", "Offer", "PackageSource", "Registries", "Source", "parse_source"]
+__all__ = ["FileSource", "Offer", "PackageSource", "Reach", "Registries", "Source", "parse_source"]
 
 
 def parse_source(text: str, wheels: Path, registries: Registries | None = None) -> Source:

@@ -46,7 +46,8 @@ class _File(msgspec.Struct, frozen=True):
 def login_for(host: str, file: Path | None) -> Login | None:
     """What `file` has for the registry at `host` (with its port, if that is not the scheme's own); None if nothing.
 
-    Raises Refused(`credentials_exposed`) when others could read it, Misasked(`credentials_unreadable`).
+    A file that is not there holds nothing. Raises Refused(`credentials_exposed`) when others could read it, or
+    Misasked(`credentials_unreadable`).
     """
     if file is None:
         return None
@@ -76,6 +77,8 @@ def _login(entry: _Entry, host: str, file: Path) -> Login | None:
 def _read(file: Path) -> _File:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        return _File()
     except OSError as error:
         raise _unreadable(file, error.strerror or "it cannot be opened") from error
     with os.fdopen(descriptor, "rb") as opened:
