@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.gguf_file import tiny_model
+from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.registry import (
     DOCKER_MANIFEST,
     OCI_INDEX,
@@ -128,12 +128,30 @@ async def test_layers_of_every_kind(shop: Shop, registry: Registry, kind: str, t
 
 async def test_a_projector_comes_along_and_one_of_several_is_picked(shop: Shop, registry: Registry) -> None:
     layers = [registry.layer(RAW, tiny_model(seed=n), f"seer-7b-{q}.gguf") for n, q in enumerate(("Q4_0", "Q8_0"))]
-    registry.manifest("3b", *layers, registry.layer(RAW, tiny_model(seed=9), "mmproj-seer-7b-f16.gguf"))
+    registry.manifest("3b", *layers, registry.layer(RAW, tiny_projector().build(), "mmproj-seer-7b-f16.gguf"))
     async with open_registry(registry) as server:
         ambiguous = await refusal(shop, server)
         manifest = await pull(shop, server, "library/tiny:3b#seer-7b-Q8_0.gguf")
     assert ambiguous.code == "source_ambiguous" and "#seer-7b-Q4_0.gguf" in ambiguous.hint
     assert [file.name for file in manifest.files] == ["seer-7b-Q8_0.gguf", "mmproj-seer-7b-f16.gguf"]
+
+
+@pytest.mark.parametrize("titled", [True, False])
+async def test_a_split_model(shop: Shop, registry: Registry, titled: bool) -> None:
+    """Layers with the names of shards, or several of Ollama's without names, in order."""
+    layers = []
+    for number, shard in enumerate(tiny_set(3), start=1):
+        title = f"Big/tiny-3b-0000{number}-of-00003.gguf" if titled else None
+        layers.append(registry.layer(RAW if titled else f"{OLLAMA}.model", shard.build(), title))
+    registry.manifest("3b", *(reversed(layers) if titled else layers))
+    async with open_registry(registry) as server:
+        manifest = await pull(shop, server)
+        registry.manifest("less", *layers[1:])
+        if titled:
+            shop.library.remove(manifest.name)
+            assert (await refusal(shop, server, "library/tiny:less")).code == "shard_missing"
+    assert [file.name for file in manifest.files] == [f"tiny-3b-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    assert [file.blob.digest for file in manifest.files] == [layer["digest"] for layer in layers]
 
 
 @pytest.mark.parametrize("said", ["text/plain; charset=utf-8", "application/json"])
