@@ -101,6 +101,21 @@ class LibraryConfig:
     starter: str = setting(
         "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
     )
+    ca_file: str = setting(
+        "",
+        "PEM file of the authorities whose certificates are trusted when models are fetched, instead of the system's. "
+        "For registries and mirrors of one's own.",
+    )
+    registry_credentials: str = setting(
+        "",
+        "File with names and passwords for registries, as `docker login` or `oras login` write it; its mode must be "
+        "0600. Empty: `registries.json` in the data directory.",
+    )
+    registry_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that may be contacted besides the registry that was asked for: its token server, or where it keeps its "
+        "bytes (`host`, `host:port`, or `*.example.org` for all below). Known for well-known registries.",
+    )
     catalogue: str = setting(
         "", "Path of the institution's own catalogue of models (JSON). Empty: the one that comes with the product."
     )
