@@ -5,8 +5,8 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
 path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
-`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
+`sources`, `flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`.
 """
 
 from intramural.library.advice import Fit, Machine, advise
