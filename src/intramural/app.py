@@ -30,11 +30,13 @@ from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, RunConfined, Source, confined, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    CatalogueDesk,
     Conversations,
     Inference,
     KeyDesk,
@@ -127,6 +129,21 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
+    cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
+    catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
+    catalogue = CatalogueDesk(
+        gate,
+        library,
+        data_dir=config.data_dir,
+        own=own_catalogue,
+        own_key=catalogue_key,
+        memory_bytes=memory_bytes,
+        budget_bytes=pool.budget_bytes,
+        cores=cores,
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
+    )
     inference = Inference(gate, models, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
@@ -144,8 +161,9 @@ def _services(
             trust,
             parse,
             Imports(config.data_dir / "library" / "bundles.json"),
-            config.data_dir / "catalogue.json",
+            CarriedCatalogue(own_catalogue, catalogue_key),
         ),
+        catalogue=catalogue,
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -154,9 +172,10 @@ def _services(
             meter,
             metrics,
             access.people,
-            cores=len(os.sched_getaffinity(0)),
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cores=cores,
+            memory_bytes=memory_bytes,
             posture=posture,
+            suggestion=catalogue.suggestion,
         ),
         ready=models.any_ready,
     )

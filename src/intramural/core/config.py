@@ -101,6 +101,14 @@ class LibraryConfig:
     starter: str = setting(
         "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
     )
+    catalogue: str = setting(
+        "", "Path of the institution's own catalogue of models (JSON). Empty: the one that comes with the product."
+    )
+    catalogue_key: str = setting(
+        "",
+        "Path of the Ed25519 public key (PEM) that signs the institution's catalogue; the signature lies beside the "
+        "catalogue, in `.sig`. Empty: the catalogue is used, and shown as unsigned.",
+    )
     required_trust: str = setting(
         "local",
         "Lowest level of trust a model must reach before it is fetched and whenever it is loaded: `local`, `pinned`, "

@@ -208,8 +208,15 @@ def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
     return next((worker for worker in status.workers if worker.name == name), None)
 
 
-def _pooling(manifest: Manifest) -> Pooling:
+#: Architectures with which the engine ends at its first step when it is to make embeddings too: it reads its output as
+#: if it had the width of all streams together.
+_WITHOUT_EMBEDDINGS = frozenset({"deepseek4"})
+
+
+def _pooling(manifest: Manifest) -> Pooling | None:
     """How the model's vectors are made: what its file says, else the last token, which has seen the whole text."""
+    if manifest.architecture in _WITHOUT_EMBEDDINGS:
+        return None
     match manifest.pooling:
         case "mean" | "cls" as known:
             return known
