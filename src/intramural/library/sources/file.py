@@ -9,6 +9,7 @@ from intramural.core.errors import Missing
 from intramural.library.blobs import CHUNK_BYTES, digest_of
 from intramural.library.manifest import ModelFile
 from intramural.library.names import suggest_name
+from intramural.library.provenance.signatures import beside
 from intramural.library.sources.port import Offer
 from intramural.library.threads import in_thread
 
@@ -21,7 +22,7 @@ class FileSource:
         self._licence = licence
 
     async def resolve(self) -> Sequence[Offer]:
-        """Hash the file. Raises Missing(`file_not_readable`)."""
+        """Hash the file, and take a signature that lies beside it along. Raises Missing(`file_not_readable`)."""
         descriptor = self._open()
         try:
             blob = await digest_of(descriptor, limit_bytes=2**63 - 1)
@@ -33,7 +34,8 @@ class FileSource:
             raise self._unreadable()
         name, source = suggest_name(self._path.stem), f"file:{self._path.name}"
         files = (ModelFile(self._path.name, "weights", blob),)
-        return [Offer(files=files, name=name, source=source, licence=self._licence, trust="local")]
+        signature = await in_thread(beside, self._path)
+        return [Offer(files=files, name=name, source=source, licence=self._licence, trust="local", signature=signature)]
 
     async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         """The file's bytes from `offset` on. Raises Missing(`file_not_readable`)."""
