@@ -101,6 +101,7 @@ def _services(
         audit,
         db,
         wheels=config.data_dir / "wheels",
+        sources=config.library,
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )

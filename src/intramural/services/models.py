@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
+from intramural.core.config import LibraryConfig
 from intramural.core.errors import IntramuralError, Untrusted
 from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
 from intramural.services.gate import Gate
@@ -41,6 +42,7 @@ class Models:
         db: Database,
         *,
         wheels: Path,
+        sources: LibraryConfig,
         slots: int,
         context_tokens: int,
     ) -> None:
@@ -50,6 +52,7 @@ class Models:
         self._audit = audit
         self._db = db
         self._wheels = wheels
+        self._sources = sources
         self._slots = slots
         self._context_tokens = context_tokens
 
@@ -164,7 +167,7 @@ class Models:
     ) -> AsyncGenerator[PullState | Manifest, None]:
         """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
         await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
-        source = parse_source(source_text, self._wheels)
+        source = parse_source(source_text, self._wheels, self._sources)
         await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
         progress: asyncio.Queue[PullState | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import datetime
 import email.utils
+import hashlib
 import ipaddress
 import re
 import ssl
@@ -43,6 +44,11 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     url: str
+
+    @property
+    def digest(self) -> str:
+        """Of the body: `sha256:<64 hex>`."""
+        return f"sha256:{hashlib.sha256(self.body).hexdigest()}"
 
     def json(self) -> object:
         """The body as JSON. Raises Broken(`source_bad_answer`)."""
