@@ -501,14 +501,16 @@ async def test_a_pull_goes_on_after_kill_9(shop: Shop) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PULLING, *argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         )
-        await eventually(lambda: [file.stat().st_size for file in shop.incoming()] == [half])
+        await eventually(lambda: any(file.stat().st_size for file in shop.incoming()))
         process.kill()
         assert await process.wait() == -9
+        (came,) = (file.stat().st_size for file in shop.incoming())
         hub.hand_out = honest
         manifest, states = await shop.pull(at(hub))
-    assert hub.store.ranges() == [None, f"bytes={half}-"]
+    assert 0 < came <= half
+    assert hub.store.ranges() == [None, f"bytes={came}-"]
     assert manifest.weights == blob_of(BODY)
-    assert next(state.done_bytes for state in states if state.step == "fetching" and state.done_bytes) >= half
+    assert next(state.done_bytes for state in states if state.step == "fetching" and state.done_bytes) >= came
     shop.check_invariant()
 
 
