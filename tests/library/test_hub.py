@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import hub as fake
-from tests.fakes.gguf_file import tiny_model
+from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.hub import Hub, Repository
 from tests.fakes.source import blob_of, flipped
 from tests.fakes.web import Reply, Request, certificate, serving
@@ -16,13 +16,14 @@ from tests.library.shop import Shop, eventually
 
 from intramural.core.config import LibraryConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
-from intramural.library import HubSource, Manifest, parse_source
-from intramural.library.sources.hub import Reference
+from intramural.library import HubSource, Manifest, Outside, parse_source
+from intramural.library.sources.hub import HubReference
 from intramural.library.sources.reach import Limits, Reach
 
 BODY = tiny_model(extra_bytes=1 << 20)
 QUICK = Limits(connect_timeout_s=5, answer_timeout_s=5, stall_timeout_s=0.2, backoff_s=0.001, tries=3)
-SHARDS = {f"big-Q4_K_M-{n:05}-of-00003.gguf": tiny_model(seed=n, extra_bytes=4096) for n in (1, 2, 3)}
+SHARDS = {f"big-Q4_K_M-{n:05}-of-00003.gguf": file.build() for n, file in enumerate(tiny_set(3), start=1)}
+PROJECTOR = tiny_projector().build()
 TINY = "acme/tiny-GGUF"
 
 
@@ -31,7 +32,7 @@ def one(**files: bytes) -> dict[str, Repository]:
 
 
 def at(hub: Hub, text: str = TINY, *, token: Path | None = None, limits: Limits = QUICK) -> HubSource:
-    return HubSource(Reference.parse(text), hub.url, token, [hub.store.host], Reach(limits=limits))
+    return HubSource(HubReference.parse(text), hub.url, token, [hub.store.host], Reach(limits=limits))
 
 
 async def refusal(shop: Shop, source: HubSource) -> IntramuralError:
@@ -93,8 +94,7 @@ async def test_what_a_manifest_names_as_its_source_is_the_same_model_for_ever(sh
 
 
 async def test_a_split_model_with_its_projector(shop: Shop) -> None:
-    projector = tiny_model(seed=9)
-    files = {**SHARDS, "mmproj-F16.gguf": projector, "mmproj-F32.gguf": tiny_model(seed=8)}
+    files = {**SHARDS, "mmproj-F16.gguf": PROJECTOR, "mmproj-F32.gguf": tiny_model(seed=8)}
     async with fake.running({"acme/big-GGUF": Repository(files)}) as hub:
         manifest, states = await shop.pull(at(hub, "acme/big-GGUF:q4_k_m"))
     assert [(file.name, file.role) for file in manifest.files] == [
@@ -102,13 +102,13 @@ async def test_a_split_model_with_its_projector(shop: Shop) -> None:
         ("mmproj-F16.gguf", "projector"),
     ]
     assert len(shop.shelved()) == 4
-    assert states[-1].total_bytes == sum(map(len, SHARDS.values())) + len(projector)
+    assert states[-1].total_bytes == sum(map(len, SHARDS.values())) + len(PROJECTOR)
     shop.check_invariant()
 
 
 async def test_sets_in_folders_of_their_own_share_the_projector_at_the_top(shop: Shop) -> None:
     files = {f"Q4_K_M/{name}": body for name, body in SHARDS.items()}
-    files |= {"Q8_0/big-Q8_0.gguf": tiny_model(seed=5), "mmproj-F16.gguf": tiny_model(seed=9)}
+    files |= {"Q8_0/big-Q8_0.gguf": tiny_model(seed=5), "mmproj-F16.gguf": PROJECTOR}
     async with fake.running({"acme/big-GGUF": Repository(files)}) as hub:
         offers = await at(hub, "acme/big-GGUF").resolve()
         assert [(offer.name, len(offer.files)) for offer in offers] == [("big:q4_k_m", 4), ("big:q8_0", 2)]
@@ -173,22 +173,22 @@ async def test_repositories_without_a_model_for_us(shop: Shop, files: dict[str, 
 @pytest.mark.parametrize("name", ["model.bin", "x/model.PT", "model.pth", "model.pkl", "model.ckpt"])
 def test_pickles_are_refused_by_name(name: str) -> None:
     with pytest.raises(Refused) as refused:
-        Reference.parse(f"{TINY}/{name}")
+        HubReference.parse(f"{TINY}/{name}")
     assert refused.value.code == "pickle_refused"
 
 
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
-        ("a/b", Reference("a/b")),
-        ("a/b:Q4_K_M", Reference("a/b", tag="Q4_K_M")),
-        ("a/b@main", Reference("a/b", revision="main")),
-        ("a/b:q8_0@refs/pr/1", Reference("a/b", tag="q8_0", revision="refs/pr/1")),
-        ("a/b/c/d e.gguf@v1.0", Reference("a/b", path="c/d e.gguf", revision="v1.0")),
+        ("a/b", HubReference("a/b")),
+        ("a/b:Q4_K_M", HubReference("a/b", tag="Q4_K_M")),
+        ("a/b@main", HubReference("a/b", revision="main")),
+        ("a/b:q8_0@refs/pr/1", HubReference("a/b", tag="q8_0", revision="refs/pr/1")),
+        ("a/b/c/d e.gguf@v1.0", HubReference("a/b", path="c/d e.gguf", revision="v1.0")),
     ],
 )
-def test_references(text: str, parsed: Reference) -> None:
-    assert Reference.parse(text) == parsed
+def test_references(text: str, parsed: HubReference) -> None:
+    assert HubReference.parse(text) == parsed
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_references(text: str, parsed: Reference) -> None:
 )  # fmt: skip
 def test_what_names_nothing_on_a_hub(text: str) -> None:
     with pytest.raises(Misasked) as refused:
-        Reference.parse(text)
+        HubReference.parse(text)
     assert refused.value.code == "bad_source"
 
 
@@ -470,7 +470,7 @@ async def test_certificates(shop: Shop, tmp_path: Path) -> None:
     async with fake.running(one(), tls=context) as hub:
         error = await refusal(shop, at(hub))
         assert (type(error), error.code) == (Untrusted, "bad_tls") and hub.web.seen == []
-        await shop.pull(HubSource(Reference(TINY), hub.url, None, [hub.store.host], Reach(None, ca_file)))
+        await shop.pull(HubSource(HubReference(TINY), hub.url, None, [hub.store.host], Reach(None, ca_file)))
 
 
 # interruptions --------------------------------------------------------------------------------------------------------
@@ -479,11 +479,10 @@ PULLING = """
 import asyncio, sys
 from pathlib import Path
 from tests.library.shop import Shop
-from intramural.core.config import LibraryConfig
-from intramural.library import parse_source
+from intramural.library import Outside, parse_source
 root, source, hub, store = sys.argv[1:]
-config = LibraryConfig(hub=hub, redirect_hosts=(store,))
-asyncio.run(Shop(Path(root)).pull(parse_source(source, Path("."), config)))
+outside = Outside(hub=hub, redirect_hosts=(store,))
+asyncio.run(Shop(Path(root)).pull(parse_source(source, Path("."), outside)))
 """
 
 
@@ -598,17 +597,20 @@ async def test_the_settings_say_where_and_how(shop: Shop, tmp_path: Path) -> Non
             ca_file=str(ca_file),
             redirect_hosts=(hub.store.host,),
         )
-        manifest: Manifest = (await shop.pull(parse_source(f"hf:{TINY}", tmp_path, config)))[0]
+        outside = Outside.of(config, tmp_path)
+        manifest: Manifest = (await shop.pull(parse_source(f"hf:{TINY}", tmp_path, outside)))[0]
     assert manifest.trust == "attested"
 
 
-@pytest.mark.parametrize("text", ["hf:a/b", "https://example.org/x.gguf"])
+@pytest.mark.parametrize(
+    "text", ["hf:a/b", "https://example.org/x.gguf", "ollama:a", "oci://example.org/a:b", "oci+http://127.0.0.1/a:b"]
+)
 def test_the_network_can_be_forbidden(text: str, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
-        parse_source(text, tmp_path, LibraryConfig(allow_network=False))
+        parse_source(text, tmp_path, Outside.of(LibraryConfig(allow_network=False), tmp_path))
     assert refused.value.code == "network_off"
 
 
 @pytest.mark.parametrize("hub", ["http://example.org", "ftp://example.org", "x", "https://u:p@example.org"])
 async def test_addresses_of_hubs_that_are_none(shop: Shop, hub: str) -> None:
-    assert (await refusal(shop, HubSource(Reference(TINY), hub))).code == "bad_url"
+    assert (await refusal(shop, HubSource(HubReference(TINY), hub))).code == "bad_url"

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.gguf_file import tiny_model
+from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.source import blob_of, flipped
 from tests.fakes.web import Reply, Request, WebServer, certificate, file_reply, serving
 from tests.library.shop import Shop
 
 from intramural.core.config import LibraryConfig
 from intramural.core.errors import IntramuralError, Refused, Unavailable, Untrusted
-from intramural.library import MirrorSource, parse_source
+from intramural.library import MirrorSource, Outside, parse_source
 from intramural.library.sources.reach import Limits, Reach
 from intramural.library.sources.sums import parse_sums
 
 BODY = tiny_model(extra_bytes=1 << 20)
 QUICK = Limits(connect_timeout_s=5, answer_timeout_s=5, stall_timeout_s=0.2, backoff_s=0.001, tries=3)
-SHARDS = {f"big-Q4_K_M-{n:05}-of-00003.gguf": tiny_model(seed=n, extra_bytes=4096) for n in (1, 2, 3)}
+SHARDS = {f"big-Q4_K_M-{n:05}-of-00003.gguf": file.build() for n, file in enumerate(tiny_set(3), start=1)}
+PROJECTOR = tiny_projector().build()
 APACHE = b"Apache License\nVersion 2.0, January 2004\n"
 
 
@@ -73,7 +74,7 @@ async def test_a_file(shop: Shop) -> None:
 
 @pytest.mark.parametrize("name", ["", "big-Q4_K_M-00001-of-00003.gguf", "big-Q4_K_M-00003-of-00003.gguf"])
 async def test_a_split_model_with_projector_and_licence(shop: Shop, name: str) -> None:
-    folder = Folder({**SHARDS, "mmproj-F16.gguf": tiny_model(seed=9), "LICENSE": APACHE, "notes.txt": b"x"})
+    folder = Folder({**SHARDS, "mmproj-F16.gguf": PROJECTOR, "LICENSE": APACHE, "notes.txt": b"x"})
     async with serving(folder) as server:
         manifest, _ = await shop.pull(at(server, name))
     assert [file.role for file in manifest.files] == ["weights"] * 3 + ["projector"]
@@ -223,9 +224,9 @@ async def test_bad_certificate_and_redirects_the_settings_allow(shop: Shop, tmp_
         async with serving(folder, tls=context) as server:
             url = f"{server.url}/models/tiny-Q4_0.gguf"
             assert (await refusal(shop, MirrorSource(url))).code == "bad_tls"
-            known = LibraryConfig(ca_file=str(ca_file))
+            known = Outside.of(LibraryConfig(ca_file=str(ca_file)), tmp_path)
             assert (await refusal(shop, parse_source(url, tmp_path, known))).code == "redirect_refused"  # type: ignore[arg-type]  # a mirror
-            open_ = LibraryConfig(ca_file=str(ca_file), redirect_hosts=(store.host,))
+            open_ = Outside(redirect_hosts=(store.host,), reach=Reach(ca_file=ca_file))
             manifest, _ = await shop.pull(parse_source(url, tmp_path, open_))
     assert manifest.weights == blob_of(BODY)
 

@@ -13,7 +13,7 @@ from tests.fakes.web import Reply, Request, WebServer, file_reply, serving
 from tests.library.source_contract import Counterpart, SourceContract
 
 from intramural.library import STARTER, FileSource, HubSource, MirrorSource, PackageSource, Source
-from intramural.library.sources.hub import Reference
+from intramural.library.sources.hub import HubReference
 from intramural.library.sources.reach import Limits, Reach
 
 BODY = tiny_model(extra_bytes=1 << 20)
@@ -92,10 +92,10 @@ class OnAHub:
         self._hub = hub
 
     def source(self) -> Source:
-        return HubSource(Reference("acme/tiny"), self._hub.url, None, [self._hub.store.host], REACH)
+        return HubSource(HubReference("acme/tiny"), self._hub.url, None, [self._hub.store.host], REACH)
 
     def nothing(self) -> Source:
-        return HubSource(Reference("acme/other"), self._hub.url, None, [], REACH)
+        return HubSource(HubReference("acme/other"), self._hub.url, None, [], REACH)
 
     def send(self, body: bytes) -> None:
         self._hub.hand_out = lambda request, _: file_reply(request, body)

@@ -7,14 +7,14 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.fakes.gguf_file import tiny_model
+from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.source import blob_of
 from tests.library.shop import Shop
 
 from intramural.core.errors import IntramuralError, Misasked, Missing, Untrusted
 from intramural.library import FileSource, Manifest, parse_source
 from intramural.library.sources.disk import open_beneath
-from intramural.library.sources.store import OllamaName
+from intramural.library.sources.reference import OllamaName
 
 BODY = tiny_model(extra_bytes=4096)
 APACHE = b"\n  Apache License\n  Version 2.0, January 2004\n"
@@ -89,7 +89,7 @@ async def test_ollamas_model_is_linked_with_what_its_store_says(shop: Shop, olla
 
 
 async def test_ollamas_projector_comes_along(shop: Shop, ollama: Ollama) -> None:
-    eye = tiny_model(seed=5)
+    eye = tiny_projector().build()
     ollama.model("hf.co/someone/Seer-GGUF/Q4_K_M", ollama.layer(MODEL, BODY), ollama.layer(PROJECTOR, eye))
     manifest = await pulled(shop, f"ollama-store:hf.co/someone/Seer-GGUF:Q4_K_M@{ollama.folder}")
     assert manifest.name == "seer-gguf:q4_k_m"
@@ -189,19 +189,19 @@ def test_lm_studios_names_that_lead_elsewhere(name: str, tmp_path: Path) -> None
 
 
 async def test_shards_and_projector_beside_the_file(shop: Shop, tmp_path: Path) -> None:
-    shards = [tiny_model(seed=number) for number in (1, 2)]
-    for number, body in enumerate(shards, start=1):
-        put(tmp_path / f"Big-Q4_0-0000{number}-of-00002.gguf", body)
-    put(tmp_path / "mmproj-Big-f16.gguf", tiny_model(seed=9))
+    for number, shard in enumerate(tiny_set(2), start=1):
+        put(tmp_path / f"Big-Q4_0-0000{number}-of-00002.gguf", shard.build())
+    put(tmp_path / "mmproj-Big-f16.gguf", tiny_projector().build())
     put(tmp_path / "unrelated.gguf", tiny_model(seed=10))
-    source = parse_source(f"file:{tmp_path}/Big-Q4_0-00002-of-00002.gguf", tmp_path)
-    (offer,) = await source.resolve()
-    assert [file.name for file in offer.files] == [
+    manifest = await pulled(shop, f"file:{tmp_path}/Big-Q4_0-00002-of-00002.gguf")
+    assert [file.name for file in manifest.files] == [
         "Big-Q4_0-00001-of-00002.gguf",
         "Big-Q4_0-00002-of-00002.gguf",
         "mmproj-Big-f16.gguf",
     ]
-    assert offer.name == "big:q4_0"
+    assert manifest.name == "big:q4_0"
+    assert len(shop.shelved()) == 3 and all(file.stat().st_nlink == 2 for file in shop.shelved())
+    shop.library.remove("big:q4_0")
     (tmp_path / "Big-Q4_0-00001-of-00002.gguf").unlink()
     assert (await refusal(shop, f"file:{tmp_path}/Big-Q4_0-00002-of-00002.gguf")).code == "shard_missing"
 

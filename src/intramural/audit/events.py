@@ -32,6 +32,9 @@ class Event(StrEnum):
 
     MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."
     MODEL_SHELVED = "model.shelved", "A model passed verification and inspection and is in the library."
+    MODEL_REFUSED = "model.refused", "A model did not pass a check on its way into the library; nothing of it was kept."
+    MODEL_PULL_STOPPED = "model.pull_stopped", "A pull ended early for a reason outside; what came is kept."
+    MODEL_PULL_CHANGED = "model.pull_changed", "A pull was paused, resumed or cancelled."
     MODEL_REMOVED = "model.removed", "A model was removed from the library."
     MODEL_LOAD_REFUSED = "model.load_refused", "A model was not loaded: its bytes failed a check, or policy forbids it."
     MODEL_LOADED = "model.loaded", "A worker began serving a model."

@@ -32,19 +32,9 @@ class Client:
     async def delete(self, path: str) -> None:
         await self._whole("DELETE", path)
 
-    async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The objects of an NDJSON answer; a line that holds an error is raised."""
-        async with self._session.post(_url(path), json=body) as response:
-            await _checked(response)
-            async for line in response.content:
-                value = msgspec.json.decode(line)
-                if "error" in value:
-                    raise _error(response.status, value["error"])
-                yield value
-
-    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The `data:` objects of an event stream, until `[DONE]`; an error object is raised."""
-        async with self._session.post(_url(path), json=body) as response:
+    async def events(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The `data:` objects of an event stream, until `[DONE]`; an error object is raised. GET without a body."""
+        async with self._session.request("GET" if body is None else "POST", _url(path), json=body) as response:
             await _checked(response)
             async for line in response.content:
                 if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":

@@ -114,11 +114,23 @@ class LibraryConfig:
     )
     redirect_hosts: tuple[str, ...] = setting(
         (),
-        "Hosts that a source may send us on to, besides itself and the hosts that Hugging Face stores files on; "
-        "`*.example.org` stands for every host below.",
+        "Hosts that `hub` and mirrors may send us on to, besides themselves and those that Hugging Face keeps files on "
+        "(`host`, `host:port`, or `*.example.org` for all below).",
     )
     ca_file: str = setting(
-        "", "Path of the certificates (PEM) to trust instead of the system's, for servers of your own."
+        "",
+        "PEM file of the authorities whose certificates are trusted when models are fetched, instead of the system's. "
+        "For registries and mirrors of one's own.",
+    )
+    registry_credentials: str = setting(
+        "",
+        "File with names and passwords for registries, as `docker login` or `oras login` write it; its mode must be "
+        "0600. Empty: `registries.json` in the data directory.",
+    )
+    registry_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that may be contacted besides the registry that was asked for: its token server, or where it keeps its "
+        "bytes (`host`, `host:port`, or `*.example.org` for all below). Known for well-known registries.",
     )
 
 

@@ -2,23 +2,36 @@
 
 Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
 template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
-Never: executes, imports or renders anything it fetched; opens a connection besides those of a pull that somebody asked
-for; trusts a source's word; forms a path from text that was not parsed first.
+Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
+a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
-`library`, then `catalogue` and `fit`; `linking` when a model lies on this disk already.
+Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
+`flight`, `library`, then `catalogue` and `fit`; `linking` for what lies on this disk already.
 """
 
 from intramural.library.blobs import Blob
 from intramural.library.catalogue import STARTER, KnownPackage, Suggestion, suggest
 from intramural.library.facts import ModelFacts, Shape
 from intramural.library.fit import Plan, need, plan
-from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
-from intramural.library.library import Library
-from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
+from intramural.library.gguf import Malformed
+from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
+from intramural.library.library import Library, require_released
+from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
-from intramural.library.sources import FileSource, HubSource, MirrorSource, Offer, PackageSource, Source, parse_source
+from intramural.library.sources import (
+    FileSource,
+    HubSource,
+    MirrorSource,
+    Offer,
+    Outside,
+    PackageSource,
+    Reach,
+    Registries,
+    Source,
+    parse_source,
+)
+from intramural.library.template import Finding
 
 __all__ = [
     "ENTRY",
@@ -27,20 +40,27 @@ __all__ = [
     "WHOLE",
     "Blob",
     "FileSource",
+    "Finding",
     "HubSource",
     "Inspect",
     "KnownPackage",
     "Library",
+    "Malformed",
     "Manifest",
     "MirrorSource",
     "ModelFacts",
     "ModelFile",
     "Offer",
+    "Outside",
     "PackageSource",
     "Piece",
     "Plan",
     "PullState",
+    "Reach",
+    "Registries",
+    "Release",
     "Role",
+    "RunConfined",
     "Shape",
     "Source",
     "Step",
@@ -51,5 +71,6 @@ __all__ = [
     "parse_name",
     "parse_source",
     "plan",
+    "require_released",
     "suggest",
 ]

@@ -123,7 +123,7 @@ class Blobs:
         if self.has(blob):
             return 0
         try:
-            return max(0, blob.size_bytes - self._part_path(blob).lstat().st_size)
+            return max(0, blob.size_bytes - self._part_path(blob.digest).lstat().st_size)
         except FileNotFoundError:
             return blob.size_bytes
 
@@ -131,8 +131,23 @@ class Blobs:
         """A name for whoever holds the blob's part: where a link to a file elsewhere is made before it is shelved."""
         return self._incoming / f"{self.path(blob.digest).name}.link"
 
-    def _part_path(self, blob: Blob) -> Path:
-        return self._incoming / f"{self.path(blob.digest).name}.part"
+    def drop_part(self, digest: str) -> None:
+        """Delete what came of the blob, unless another process is fetching it."""
+        path = self._part_path(digest)
+        try:
+            descriptor = _open_locked(path)
+        except Conflicting:
+            return
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def disk_bytes(self) -> int:
+        """Bytes of disk under shelf and incoming, as allocated."""
+        folders = (self._shelved, self._incoming)
+        return sum(file.lstat().st_blocks * 512 for folder in folders for file in folder.iterdir())
+
+    def _part_path(self, digest: str) -> Path:
+        return self._incoming / f"{self.path(digest).name}.part"
 
     def require_room(self, size_bytes: int) -> None:
         """Raises Unavailable(`disk_full`) when the disk has not `size_bytes` and a little more."""
@@ -153,7 +168,7 @@ class Blobs:
 
     def part(self, blob: Blob) -> "Part":
         """The unfinished file for `blob`, locked. Raises Conflicting(`pull_in_progress`) if another process has it."""
-        return Part(self._part_path(blob), self.path(blob.digest), blob)
+        return Part(self._part_path(blob.digest), self.path(blob.digest), blob)
 
 
 class Part:

@@ -43,7 +43,7 @@ class Flight:
         self._had_bytes = False  # some of the bytes being verified were there before this flight
         self.task = asyncio.create_task(self._fly(), name=f"pull {self._blob.digest[:19]}")
 
-    async def ride(self, progress: Rider) -> ModelFacts:
+    async def ride(self, progress: Rider) -> ModelFacts | None:
         """Wait for the flight to end. The last to leave cancels it and waits until it has let go of everything."""
         self._riders.append(progress)
         if self._state.step != Step.RESOLVING:
@@ -74,13 +74,13 @@ class Flight:
     def _count(self, done_bytes: int) -> None:
         self._tell(PullState(self._state.step, done_bytes, self._blob.size_bytes))
 
-    async def _fly(self) -> ModelFacts:
+    async def _fly(self) -> ModelFacts | None:
         await asyncio.sleep(0)  # the first rider gets on
         blob = self._blob
         if self._blobs.has(blob):
             self._happened(Event.ON_SHELF)
-            facts = await self._check_shelved()
-            if facts is not None:
+            intact, facts = await self._check_shelved()
+            if intact:
                 return facts
             self._happened(Event.SPOILED)
         else:
@@ -103,12 +103,12 @@ class Flight:
         finally:
             os.close(original)
 
-    async def _adopt(self, linked: Linked, part: Part) -> ModelFacts:
+    async def _adopt(self, linked: Linked, part: Part) -> ModelFacts | None:
         """Verify, inspect and shelve a file that lies on this disk under another name. Nothing is copied."""
         try:
             self._happened(Event.FETCHED)
-            facts = await self._checked(linked)
-            if facts is None:
+            intact, facts = await self._checked(linked)
+            if not intact:
                 raise self._mismatch()
         finally:
             linked.discard()
@@ -116,41 +116,41 @@ class Flight:
         part.discard()
         return facts
 
-    async def _checked(self, held: Part | Linked) -> ModelFacts | None:
-        """Shelve what `held` holds, if it passes every check; None if its digest is another."""
+    async def _checked(self, held: Part | Linked) -> tuple[bool, ModelFacts | None]:
+        """Shelve what `held` holds, if it passes every check, and its facts; False if its digest is another."""
         checked = await in_thread(held.open_readonly)
         try:
             if await digest_of(checked, self._blob.size_bytes, self._count) != self._blob:
-                return None
+                return False, None
             self._happened(Event.INTACT)
             facts = await self._inspected(checked)
             await in_thread(held.shelve, checked)
-            return facts
+            return True, facts
         finally:
             os.close(checked)
 
-    async def _check_shelved(self) -> ModelFacts | None:
-        """The facts of bytes already on the shelf; None when they are no longer what they were."""
+    async def _check_shelved(self) -> tuple[bool, ModelFacts | None]:
+        """Whether bytes already on the shelf are still what they were, and then their facts."""
         descriptor = self._blobs.open(self._blob.digest)
         try:
             if await digest_of(descriptor, self._blob.size_bytes, self._count) != self._blob:
-                return None
+                return False, None
             self._happened(Event.INTACT)
-            return await self._inspected(descriptor)
+            return True, await self._inspected(descriptor)
         finally:
             os.close(descriptor)
 
-    async def _fill(self, part: Part) -> ModelFacts:
+    async def _fill(self, part: Part) -> ModelFacts | None:
         """Fetch, verify, inspect, shelve; a second time from the first byte if resumed bytes were wrong."""
         while True:
             await self._fetch(part)
             self._happened(Event.FETCHED)
             try:
-                facts = await self._checked(part)
+                intact, facts = await self._checked(part)
             except Untrusted:
                 part.discard()
                 raise
-            if facts is not None:
+            if intact:
                 return facts
             if not self._had_bytes:
                 part.discard()
@@ -193,7 +193,7 @@ class Flight:
         finally:
             os.close(original)
 
-    async def _inspected(self, descriptor: int) -> ModelFacts:
+    async def _inspected(self, descriptor: int) -> ModelFacts | None:
         facts = await self._inspect(descriptor, self._blob.size_bytes, self.piece)
         self._happened(Event.PASSED)
         return facts

@@ -1,19 +1,16 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.config import LibraryConfig
-from intramural.core.errors import IntramuralError, Untrusted
-from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
+from intramural.core.errors import IntramuralError, Refused, Untrusted
+from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -31,7 +28,7 @@ class ModelView:
 
 
 class Models:
-    """Listing, loading, pinning, pulling and removing."""
+    """Listing, loading, pinning and removing. Getting them is `pulls`."""
 
     def __init__(
         self,
@@ -41,8 +38,6 @@ class Models:
         audit: AuditLog,
         db: Database,
         *,
-        wheels: Path,
-        sources: LibraryConfig,
         slots: int,
         context_tokens: int,
     ) -> None:
@@ -51,8 +46,6 @@ class Models:
         self._pool = pool
         self._audit = audit
         self._db = db
-        self._wheels = wheels
-        self._sources = sources
         self._slots = slots
         self._context_tokens = context_tokens
 
@@ -77,16 +70,19 @@ class Models:
     async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
-        except Untrusted as error:
-            await self._audit.record(
-                Event.MODEL_LOAD_REFUSED,
-                actor,
-                target=f"model:{manifest.name}",
-                outcome="refused",
-                facts={"weights": manifest.digest, "code": error.code},
-            )
+        except (Untrusted, Refused) as error:
+            await self._record_refusal(manifest, actor, error)
             raise
         return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
+
+    async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
+        await self._audit.record(
+            Event.MODEL_LOAD_REFUSED,
+            actor,
+            target=f"model:{manifest.name}",
+            outcome="refused",
+            facts={"weights": manifest.digest, "code": error.code},
+        )
 
     # what people see ------------------------------------------------------------------------------------------
 
@@ -139,8 +135,12 @@ class Models:
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        for file in await self._open_files(self._library.get(name), actor):
-            os.close(file.descriptor)
+        manifest = self._library.get(name)
+        try:
+            await self._library.verify(manifest)
+        except Untrusted as error:
+            await self._record_refusal(manifest, actor, error)
+            raise
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
@@ -161,39 +161,6 @@ class Models:
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
-
-    async def pull(
-        self, actor: Actor, source_text: str, name: str | None
-    ) -> AsyncGenerator[PullState | Manifest, None]:
-        """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
-        await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
-        source = parse_source(source_text, self._wheels, self._sources)
-        await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
-        progress: asyncio.Queue[PullState | None] = asyncio.Queue()
-        work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))
-        work.add_done_callback(lambda _: progress.put_nowait(None))
-        try:
-            while (state := await progress.get()) is not None:
-                yield state
-            manifest = await work
-        except IntramuralError as error:
-            await self._audit.record(
-                Event.MODEL_REQUESTED,
-                actor,
-                target=f"source:{source_text}",
-                outcome="failed",
-                facts={"code": error.code},
-            )
-            raise
-        finally:
-            work.cancel()
-        await self._record(
-            Event.MODEL_SHELVED,
-            actor,
-            manifest.name,
-            {"weights": manifest.digest, "source": manifest.source, "trust": manifest.trust},
-        )
-        yield manifest
 
     def names(self) -> list[str]:
         """What is on the shelf."""

@@ -87,12 +87,14 @@ export interface ModelList {
 }
 
 export interface PullLine {
-  state?: string;
-  done_bytes?: number;
-  total_bytes?: number | null;
-  message?: string;
-  model?: Model | string | null;
-  error?: ErrorBody;
+  id: string;
+  state: string;
+  step: string;
+  done_bytes: number;
+  total_bytes: number | null;
+  code: string | null;
+  message: string | null;
+  model: string | null;
 }
 
 export interface Machine {

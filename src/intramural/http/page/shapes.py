@@ -135,6 +135,38 @@ class WorkerOut(BaseModel):
     layers: list[str]
 
 
+class PullOut(BaseModel):
+    """`state`: running, paused, shelved, refused, stopped or cancelled. Rate and time left while bytes are moving."""
+
+    id: str
+    source: str
+    name: str | None
+    model: str | None
+    state: str
+    step: str
+    done_bytes: int
+    total_bytes: int | None
+    bytes_per_s: float | None
+    left_s: float | None
+    code: str | None
+    message: str | None
+    hint: str | None
+    requested_by: str
+    created_ms: int
+    ended_ms: int | None
+
+
+class Pulls(BaseModel):
+    pulls: list[PullOut]
+
+
+class ModelFileOut(BaseModel):
+    name: str
+    role: str
+    digest: str
+    size_bytes: int
+
+
 class ModelOut(BaseModel):
     name: str
     architecture: str
@@ -146,6 +178,10 @@ class ModelOut(BaseModel):
     source: str
     trust: str
     digest: str
+    revision: str | None
+    signer: str | None
+    added_ms: int
+    files: list[ModelFileOut]
     is_starter: bool
     state: str
     pinned: bool

@@ -41,7 +41,7 @@ _MAX_TOKEN_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class HubReference:
     """What `hf:…` names, parsed: a repository, in it a file or a quantisation, and a branch, tag or commit."""
 
     repository: str
@@ -50,7 +50,7 @@ class Reference:
     revision: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Reference":
+    def parse(cls, text: str) -> "HubReference":
         """From what stands behind `hf:`. Raises Misasked(`bad_source`), Refused as `require_servable` does."""
         match = _NAME.fullmatch(text)
         if match is None or ".." in (match["revision"] or ""):
@@ -69,7 +69,7 @@ class HubSource:
 
     def __init__(
         self,
-        reference: Reference,
+        reference: HubReference,
         hub: str = HUGGING_FACE,
         token_file: Path | None = None,
         redirect_hosts: Sequence[str] = (),

@@ -33,14 +33,26 @@ INDEXES: Final = (
 )
 _WEIGHTS: Final = (
     "application/vnd.ollama.image.model",
+    "application/vnd.docker.ai.gguf",
     "application/vnd.docker.ai.gguf.v3",
     "application/vnd.cncf.model.weight.v1.gguf",
+    "application/vnd.cncf.model.weight.gguf",
 )
-_PROJECTORS: Final = ("application/vnd.ollama.image.projector", "application/vnd.docker.ai.mmproj")
+_PROJECTORS: Final = (
+    "application/vnd.ollama.image.projector",
+    "application/vnd.docker.ai.mmproj",
+    "application/vnd.docker.ai.gguf.v3.mmproj",
+)
 _LICENCES: Final = ("application/vnd.ollama.image.license", "application/vnd.docker.ai.license")
 #: The model is another one without it, and no engine here is handed one.
-_ADAPTERS: Final = ("application/vnd.ollama.image.adapter", "application/vnd.docker.ai.lora")
-_COMPRESSED: Final = ("+gzip", "+zstd", ".gzip", ".zstd")
+_ADAPTERS: Final = (
+    "application/vnd.ollama.image.adapter",
+    "application/vnd.docker.ai.lora",
+    "application/vnd.docker.ai.gguf.v3.lora",
+)
+#: A file inside one of these has no digest of its own, and nothing is unpacked here.
+_PACKED: Final = (".tar", "+tar", "+gzip", "+zstd", ".gzip", ".zstd")
+_PACKED_WEIGHTS: Final = ("application/vnd.kitops.modelkit.model", "application/vnd.cncf.model.weight.v1.tar")
 _TITLES: Final = ("org.opencontainers.image.title", "org.cncf.model.filepath", "org.cnai.model.filepath")
 _LICENCE_ANNOTATION: Final = "org.opencontainers.image.licenses"
 
@@ -138,12 +150,15 @@ def contents(manifest: ImageManifest, stem: str, wanted: str | None = None) -> C
 
     `wanted` is a file's name, where there are several models. Raises Untrusted(`bad_digest`, `bad_size`,
     `bad_file_name`, `duplicate_file`), Missing(`source_has_no_gguf`, `shard_missing`), Misasked(`source_ambiguous`),
-    Refused(`adapter_unsupported`).
+    Refused(`adapter_unsupported`, `weights_packed`).
     """
     if any(layer.kind in _ADAPTERS for layer in manifest.layers):
         hint = "Pull a model that needs no adapter, or one into which it was merged."
         raise Refused("adapter_unsupported", "This model is a base with an adapter, which cannot be served.", hint)
     files = _model_files(manifest.layers, stem)
+    if not files and any(layer.kind.startswith(_PACKED_WEIGHTS) for layer in manifest.layers):
+        hint = "Have it published as it is: a layer of kind `raw` or `gguf` in ModelPack's words, or by `oras push`."
+        raise Refused("weights_packed", "The registry has the weights only inside an archive.", hint)
     chosen = _chosen(files, wanted)
     by_name = {file.name: file for file in files}
     stated = licence_expression((manifest.annotations or {}).get(_LICENCE_ANNOTATION, ""))
@@ -177,7 +192,7 @@ def _role(layer: Descriptor) -> Role | None:
     if layer.kind in _WEIGHTS:
         return "weights"
     title = layer.title or ""
-    if not title.lower().endswith(SUFFIX) or layer.kind.endswith(_COMPRESSED):
+    if not title.lower().endswith(SUFFIX) or layer.kind.endswith(_PACKED):
         return None
     return "projector" if is_projector(plain_name(title)) else "weights"
 
@@ -215,7 +230,7 @@ def _licence_texts(layers: Sequence[Descriptor]) -> tuple[Blob, ...]:
 
 def _is_licence_file(layer: Descriptor) -> bool:
     name = (layer.title or "").rpartition("/")[2].lower()
-    return name.partition(".")[0] in ("license", "licence", "copying") and not layer.kind.endswith(_COMPRESSED)
+    return name.partition(".")[0] in ("license", "licence", "copying") and not layer.kind.endswith(_PACKED)
 
 
 def _is_statement(each: Descriptor) -> bool:

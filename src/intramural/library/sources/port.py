@@ -12,7 +12,8 @@ class Offer(msgspec.Struct, frozen=True):
     """One model a source has: exact files, where from, on what terms, and a name to keep it under.
 
     The first file is the weights, or their first shard. `revision` says exactly what of the source was resolved: a
-    commit, a manifest's digest.
+    commit, a manifest's digest. `signature` is the publisher's signature file, as it lies beside the weights: the
+    library checks it, and only that makes a model `signed`.
     """
 
     files: tuple[ModelFile, ...]
@@ -21,6 +22,7 @@ class Offer(msgspec.Struct, frozen=True):
     licence: str
     trust: Trust
     revision: str | None = None
+    signature: bytes | None = None
 
 
 class Source(Protocol):

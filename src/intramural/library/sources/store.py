@@ -5,7 +5,6 @@ Nothing in either is changed, except that a file which is linked instead of copi
 
 import hashlib
 import os
-import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,56 +12,17 @@ from typing import Final
 from intramural.core.errors import Misasked, Missing, Untrusted
 from intramural.library.blobs import Blob
 from intramural.library.manifest import ModelFile
-from intramural.library.names import suggest_name
 from intramural.library.sources.disk import open_beneath, read_from
 from intramural.library.sources.file import FileSource
 from intramural.library.sources.layers import MAX_MANIFEST_BYTES, Contents, Index, contents, parse_manifest
 from intramural.library.sources.licences import MAX_LICENCE_BYTES, UNKNOWN, licence_of
 from intramural.library.sources.port import Offer
+from intramural.library.sources.reference import OllamaName
 from intramural.library.threads import in_thread
 
-OLLAMA_REGISTRY: Final = "registry.ollama.ai"
-OLLAMA_NAMESPACE: Final = "library"
 #: Where Ollama keeps models: a person's own, then the service's on Linux. `~` is this service's user.
 OLLAMA_FOLDERS: Final = ("~/.ollama/models", "/usr/share/ollama/.ollama/models", "/var/lib/ollama/models")
 LM_STUDIO_FOLDERS: Final = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
-#: What Ollama lets a host, namespace, model or tag be called. It cannot begin with a dot, so `..` is none.
-_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
-_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::[0-9]{1,5})?")
-
-
-class OllamaName:
-    """`[[host/]namespace/]model[:tag]`, as Ollama reads it. Raises Misasked(`bad_source`)."""
-
-    def __init__(self, text: str) -> None:
-        path, mark, tag = text.rpartition(":")
-        if not mark or "/" in tag:  # what follows the last colon may be a port and a path
-            path, tag = text, "latest"
-        parts = path.split("/")
-        named = all(_PART.fullmatch(part) for part in (*parts[-2:], tag))
-        if len(parts) > 3 or not named or (len(parts) == 3 and not _HOST.fullmatch(parts[0])):
-            hint = "Write a name as `ollama list` shows it, such as llama3.2:3b."
-            raise Misasked("bad_source", f"{text[:80]!r} is not the name of an Ollama model.", hint, param="source")
-        defaults = (OLLAMA_REGISTRY, OLLAMA_NAMESPACE)
-        self.host, self.namespace, self.model = (*defaults[: 3 - len(parts)], *parts)
-        self.tag = tag
-
-    @property
-    def stem(self) -> str:
-        """For files that have no name of their own."""
-        return self.model if self.tag == "latest" else f"{self.model}-{self.tag}"
-
-    @property
-    def suggestion(self) -> str:
-        """The name to keep it under."""
-        return registry_model_name(self.model, self.tag)
-
-    def __str__(self) -> str:
-        parts = [self.host, self.namespace, self.model]
-        defaults = [OLLAMA_REGISTRY, OLLAMA_NAMESPACE]
-        while defaults and parts[0] == defaults[0]:
-            parts, defaults = parts[1:], defaults[1:]
-        return f"{'/'.join(parts)}:{self.tag}"
 
 
 class OllamaStore:
@@ -140,14 +100,6 @@ def lm_studio(text: str) -> FileSource:
         hint = "Write lmstudio:publisher/repository or lmstudio:publisher/repository/file.gguf."
         raise Misasked("bad_source", f"{name[:80]!r} is not a model of LM Studio.", hint, param="source")
     return FileSource(folder.joinpath(*parts), label=f"lmstudio:{name}", root=folder)
-
-
-def registry_model_name(model: str, tag: str | None) -> str:
-    """A name to keep `model:tag` under, in the library's grammar: `Llama-3.2-GGUF:Q4_K_M` in lower case."""
-    if tag in (None, "latest"):
-        return suggest_name(model)
-    cleaned = [re.sub("[^a-z0-9._-]+", "-", part.lower()).strip("._-")[:60].strip("._-") for part in (model, tag or "")]
-    return ":".join(part for part in cleaned if part) or "model"
 
 
 def _at_folder(text: str, usual: Sequence[str]) -> tuple[str, Path]:
