@@ -31,7 +31,18 @@ from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, confined, parse_source
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
-from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Pulls, Records, Services, SignIn
+from intramural.services import (
+    CatalogueDesk,
+    Conversations,
+    Inference,
+    KeyDesk,
+    Models,
+    PeopleDesk,
+    Pulls,
+    Records,
+    Services,
+    SignIn,
+)
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
@@ -105,6 +116,19 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
+    cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    catalogue = CatalogueDesk(
+        gate,
+        library,
+        data_dir=config.data_dir,
+        own=Path(config.library.catalogue) if config.library.catalogue else None,
+        own_key=Path(config.library.catalogue_key) if config.library.catalogue_key else None,
+        memory_bytes=memory_bytes,
+        budget_bytes=pool.budget_bytes,
+        cores=cores,
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
+    )
     inference = Inference(gate, models, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
@@ -113,6 +137,7 @@ def _services(
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         pulls=Pulls(gate, library, audit, db, clock, _sources(config)),
+        catalogue=catalogue,
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -121,9 +146,10 @@ def _services(
             meter,
             metrics,
             access.people,
-            cores=len(os.sched_getaffinity(0)),
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cores=cores,
+            memory_bytes=memory_bytes,
             posture=posture,
+            suggestion=catalogue.suggestion,
         ),
         ready=models.any_ready,
     )

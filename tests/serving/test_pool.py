@@ -45,6 +45,15 @@ async def test_a_model_is_loaded_on_demand_and_answers() -> None:
         assert stream.waited_ms > 0
 
 
+async def test_a_model_that_makes_no_embeddings_says_so_before_it_is_loaded() -> None:
+    spawner = PlainSpawner()
+    async with running(spawner) as pool:
+        with pytest.raises(Misasked, match="no embeddings") as caught:
+            await pool.embed(replace(model(), pooling=None), ["text"])
+        assert caught.value.code == "no_embeddings"
+        assert not spawner.processes
+
+
 async def test_many_requests_at_once_start_one_worker() -> None:
     spawner = PlainSpawner()
     async with running(spawner) as pool:

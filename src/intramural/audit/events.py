@@ -32,6 +32,11 @@ class Event(StrEnum):
 
     MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."
     MODEL_SHELVED = "model.shelved", "A model passed verification and inspection and is in the library."
+    MODEL_QUARANTINED = (
+        "model.quarantined",
+        "A model is in the library but is not loaded: inspection found something to decide about.",
+    )
+    MODEL_RELEASED = "model.released", "An administrator let a quarantined model be loaded; the facts hold the reason."
     MODEL_REFUSED = "model.refused", "A model did not pass a check on its way into the library; nothing of it was kept."
     MODEL_PULL_STOPPED = "model.pull_stopped", "A pull ended early for a reason outside; what came is kept."
     MODEL_PULL_CHANGED = "model.pull_changed", "A pull was paused, resumed or cancelled."

@@ -132,6 +132,14 @@ class LibraryConfig:
         "Hosts that may be contacted besides the registry that was asked for: its token server, or where it keeps its "
         "bytes (`host`, `host:port`, or `*.example.org` for all below). Known for well-known registries.",
     )
+    catalogue: str = setting(
+        "", "Path of the institution's own catalogue of models (JSON). Empty: the one that comes with the product."
+    )
+    catalogue_key: str = setting(
+        "",
+        "Path of the Ed25519 public key (PEM) that signs the institution's catalogue; the signature lies beside the "
+        "catalogue, in `.sig`. Empty: the catalogue is used, and shown as unsigned.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,34 @@ Never: executes, imports or renders anything it fetched; contacts a host that th
 a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
-`flight`, `library`, then `catalogue` and `fit`; `linking` for what lies on this disk already.
+`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
+this disk already.
 """
 
+from intramural.library.advice import Fit, Machine, advise
+from intramural.library.bandwidth import read_bytes_per_s
 from intramural.library.blobs import Blob
-from intramural.library.catalogue import STARTER, KnownPackage, Suggestion, suggest
-from intramural.library.facts import ModelFacts, Shape
-from intramural.library.fit import Plan, need, plan
+from intramural.library.catalogue import (
+    STARTER,
+    Catalogue,
+    Entry,
+    KnownPackage,
+    Licence,
+    Loaded,
+    Suggestion,
+    Variant,
+    load_catalogue,
+    suggest,
+)
+from intramural.library.facts import ModelFacts
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
 from intramural.library.library import Library, require_released
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
+from intramural.library.shape import Shape
 from intramural.library.sources import (
     FileSource,
     HubSource,
@@ -39,12 +54,20 @@ __all__ = [
     "TIMEOUT_S",
     "WHOLE",
     "Blob",
+    "Candidate",
+    "Catalogue",
+    "Entry",
     "FileSource",
     "Finding",
+    "Fit",
     "HubSource",
     "Inspect",
     "KnownPackage",
+    "Kv",
     "Library",
+    "Licence",
+    "Loaded",
+    "Machine",
     "Malformed",
     "Manifest",
     "MirrorSource",
@@ -66,11 +89,16 @@ __all__ = [
     "Step",
     "Suggestion",
     "Trust",
+    "Variant",
+    "Weighed",
+    "advise",
     "confined",
+    "load_catalogue",
     "need",
     "parse_name",
     "parse_source",
     "plan",
+    "read_bytes_per_s",
     "require_released",
     "suggest",
 ]

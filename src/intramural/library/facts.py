@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated
 
 import msgspec
 
@@ -27,6 +26,7 @@ from intramural.library.gguf import (
     Value,
     refuse,
 )
+from intramural.library.shape import Positive, Shape, completed, weighing
 from intramural.library.template import Finding
 
 MAX_LAYERS = 512
@@ -112,24 +112,6 @@ _TOKENIZER_BOOLEANS = (
 )
 
 
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
-
-
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What memory depends on. Lengths count numbers, not bytes; `kv_heads` has one entry a layer."""
-
-    layers: Positive
-    heads: Natural
-    kv_heads: tuple[Natural, ...]
-    key_length: Natural
-    value_length: Natural
-    embedding_length: Positive
-    feed_forward_length: Natural
-    vocabulary_size: Positive
-    sliding_window_tokens: Positive | None = None
-
-
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What inspection found. `template` is the file's own chat template; `pooling` is set for embedding models.
 
@@ -189,7 +171,7 @@ def _facts_of(header: Header, whole: bool) -> ModelFacts:
     if whole:
         check_layers(header, header.tensors, layers)
     vocabulary_size = _check_vocabulary(keys)
-    shape = _shape(keys, layers, vocabulary_size)
+    shape = weighing(completed(_shape(keys, layers, vocabulary_size), header), header.tensors)
     for tensor in header.tensors:
         check_embeddings(tensor.name, tensor.dimensions, shape)
     return ModelFacts(

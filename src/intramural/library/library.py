@@ -101,6 +101,27 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
+    def release(self, name: str, reason: str, by: str) -> Manifest:
+        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
+
+        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        released = Release(by, self.releasable(name, reason), int(self._clock.now_s() * 1000))
+        manifest = structs.replace(self._shelf.get(name), released=released)
+        self._shelf.put(manifest)
+        return manifest
+
+    def releasable(self, name: str, reason: str) -> str:
+        """The reason on one line, if `release` would accept it. Raises as `release`; changes nothing."""
+        manifest, reason = self._shelf.get(name), " ".join(reason.split())
+        if not manifest.is_quarantined:
+            hint = "`intramural show` says what was found about it, and who released it."
+            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
+        if not 0 < len(reason) <= MAX_REASON:
+            message = f"A release needs a reason, of up to {MAX_REASON} characters."
+            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
+        return reason
+
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
         for digest in digests:
@@ -110,23 +131,6 @@ class Library:
     def disk_bytes(self) -> int:
         """What the library takes of the disk, unfinished pulls included."""
         return self._blobs.disk_bytes()
-
-    def release(self, name: str, reason: str, by: str) -> Manifest:
-        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
-
-        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
-        """
-        manifest, reason = self._shelf.get(name), " ".join(reason.split())
-        if not manifest.is_quarantined:
-            hint = "`intramural show` says what was found about it, and who released it."
-            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
-        if not 0 < len(reason) <= MAX_REASON:
-            message = f"A release needs a reason, of up to {MAX_REASON} characters."
-            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
-        released = Release(by, reason, int(self._clock.now_s() * 1000))
-        manifest = structs.replace(manifest, released=released)
-        self._shelf.put(manifest)
-        return manifest
 
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.

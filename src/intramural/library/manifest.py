@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from intramural.library.blobs import Blob
-from intramural.library.facts import Positive, Shape
+from intramural.library.shape import Positive, Shape
 from intramural.library.template import Finding
 
 #: `signed`: a publisher's signature was verified here. `attested`: the hub itself states the digest, at a fixed

@@ -24,6 +24,7 @@ from intramural.library.facts import (
 )
 from intramural.library.gguf import BOOL, FLOAT32, INT32, MAX_TENSORS, UINT32, Array, Flaw, Header, Malformed, refuse
 from intramural.library.manifest import Piece
+from intramural.library.shape import weighing
 
 MAX_SHARDS = 1000
 _PROJECTOR_KINDS = ("mmproj", "model", None)
@@ -76,6 +77,7 @@ def check_together(headers: Sequence[Header], pieces: Sequence[Piece]) -> ModelF
         parameters=sum(tensor.weights for tensor in tensors),
         quantisation=declared_quantisation(shards[0])
         or prevailing_type((tensor.type_name, tensor.size_bytes) for tensor in tensors),
+        shape=weighing(facts.shape, tensors),
         header_bytes=sum(header.header_bytes for header in shards),
     )
 

@@ -4,13 +4,15 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `conversations`, `sign_in`, `people`, `keys`, `records`.
+Read in this order: `gate`, `inference`, `models`, `pulls`, `catalogue`, `conversations`, `sign_in`, `people`, `keys`,
+`records`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
@@ -31,6 +33,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    catalogue: CatalogueDesk
     inference: Inference
     conversations: Conversations
     records: Records
@@ -38,4 +41,15 @@ class Services:
     ready: Callable[[], bool]
 
 
-__all__ = ["Conversations", "Inference", "KeyDesk", "Models", "PeopleDesk", "Pulls", "Records", "Services", "SignIn"]
+__all__ = [
+    "CatalogueDesk",
+    "Conversations",
+    "Inference",
+    "KeyDesk",
+    "Models",
+    "PeopleDesk",
+    "Pulls",
+    "Records",
+    "Services",
+    "SignIn",
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import IntramuralError, Refused, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
@@ -142,6 +142,18 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
+    async def release(self, actor: Actor, name: str, reason: str) -> None:
+        """Let a quarantined model be loaded from now on. Written down first: no release goes without its entry.
+
+        Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
+        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        codes = sorted({finding.code for finding in manifest.quarantine})
+        facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
+        await self._record(Event.MODEL_RELEASED, actor, name, facts)
+        await asyncio.to_thread(self._library.release, name, reason, actor.username)
+
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
         await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
@@ -188,7 +200,7 @@ class Models:
         if wanted:
             await self.load(SYSTEM, wanted)
 
-    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
+    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
@@ -196,8 +208,15 @@ def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
     return next((worker for worker in status.workers if worker.name == name), None)
 
 
-def _pooling(manifest: Manifest) -> Pooling:
+#: Architectures with which the engine ends at its first step when it is to make embeddings too: it reads its output as
+#: if it had the width of all streams together.
+_WITHOUT_EMBEDDINGS = frozenset({"deepseek4"})
+
+
+def _pooling(manifest: Manifest) -> Pooling | None:
     """How the model's vectors are made: what its file says, else the last token, which has seen the whole text."""
+    if manifest.architecture in _WITHOUT_EMBEDDINGS:
+        return None
     match manifest.pooling:
         case "mean" | "cls" as known:
             return known

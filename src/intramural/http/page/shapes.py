@@ -57,6 +57,10 @@ class PullIn(In):
     name: str | None = Field(default=None, max_length=200)
 
 
+class ReleaseIn(In):
+    reason: str = Field(min_length=1, max_length=500)
+
+
 class ChatIn(In):
     model: str = Name
     title: str | None = Field(default=None, max_length=200)
@@ -136,7 +140,7 @@ class WorkerOut(BaseModel):
 
 
 class PullOut(BaseModel):
-    """`state`: running, paused, shelved, refused, stopped or cancelled. Rate and time left while bytes are moving."""
+    """`state`: running, paused, shelved, quarantined, refused, stopped or cancelled. Rates while running."""
 
     id: str
     source: str
@@ -167,7 +171,21 @@ class ModelFileOut(BaseModel):
     size_bytes: int
 
 
+class FindingOut(BaseModel):
+    code: str
+    message: str
+    line: int | None
+
+
+class ReleaseOut(BaseModel):
+    by: str
+    reason: str
+    at_ms: int
+
+
 class ModelOut(BaseModel):
+    """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`."""
+
     name: str
     architecture: str
     parameters: int
@@ -182,6 +200,8 @@ class ModelOut(BaseModel):
     signer: str | None
     added_ms: int
     files: list[ModelFileOut]
+    quarantine: list[FindingOut] | None
+    released: ReleaseOut | None
     is_starter: bool
     state: str
     pinned: bool
