@@ -26,9 +26,12 @@ from intramural.chats import Chats
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
-from intramural.core.errors import Conflicting, IntramuralError
+from intramural.core.errors import Conflicting, IntramuralError, Misasked
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, confined, parse_source
+from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.imports import Imports
+from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
@@ -38,6 +41,7 @@ from intramural.services import (
     KeyDesk,
     Models,
     PeopleDesk,
+    Provenance,
     Pulls,
     Records,
     Services,
@@ -105,7 +109,17 @@ def _services(
     gate = Gate(audit)
     meter = Meter(db, clock)
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
-    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
+    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
+
+    outside = Outside.of(config.library, config.data_dir)
+
+    def parse(text: str) -> Source:
+        kind, _, path = text.partition(":")
+        if kind == "bundle" and path:
+            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
+        return parse_source(text, config.data_dir / "wheels", outside)
+
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -116,12 +130,13 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
+    own_catalogue = _own_catalogue(config)
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     catalogue = CatalogueDesk(
         gate,
         library,
         data_dir=config.data_dir,
-        own=Path(config.library.catalogue) if config.library.catalogue else None,
+        own=own_catalogue,
         own_key=Path(config.library.catalogue_key) if config.library.catalogue_key else None,
         memory_bytes=memory_bytes,
         budget_bytes=pool.budget_bytes,
@@ -136,8 +151,19 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
-        pulls=Pulls(gate, library, audit, db, clock, _sources(config)),
         catalogue=catalogue,
+        pulls=Pulls(gate, library, audit, db, clock, parse),
+        provenance=Provenance(
+            gate,
+            library,
+            models,
+            audit,
+            clock,
+            trust,
+            parse,
+            Imports(config.data_dir / "library" / "bundles.json"),
+            own_catalogue,
+        ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -155,10 +181,14 @@ def _services(
     )
 
 
-def _sources(config: Config) -> Callable[[str], Source]:
-    """Finds the source that a text names, with what the settings say of other machines."""
-    outside = Outside.of(config.library, config.data_dir)
-    return lambda text: parse_source(text, config.data_dir / "wheels", outside)
+def _own_catalogue(config: Config) -> Path:
+    """Where the institution's catalogue is, or would come to be with a bundle. Raises Misasked(`bad_setting`)."""
+    if not config.library.catalogue:
+        return config.data_dir / "catalogue.json"
+    path = Path(config.library.catalogue)
+    if not path.is_file():
+        raise Misasked("bad_setting", f"There is no catalogue at {path}.", "Correct library.catalogue.")
+    return path
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:

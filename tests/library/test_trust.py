@@ -13,7 +13,7 @@ from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked, Refused, Untrusted
 from intramural.library import Library, Manifest
 from intramural.library.library import close_all
-from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, parse_level, sign
+from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, locked, parse_level, sign
 from intramural.library.provenance.signatures import beside
 
 BODY = tiny_model(seed=1)
@@ -68,6 +68,7 @@ async def test_a_signature_by_somebody_trusted_makes_a_model_signed(house: House
     manifest, _ = await house.pull(LyingSource(BODY, signature=signature))
     assert (manifest.trust, (manifest.signer or "")[:11]) == ("signed", "key sha256:")
     assert house.library.signature("tiny") == signature
+    assert locked(manifest).signer == manifest.signer
     await house.load()
     house.library.remove("tiny")
     assert house.library.signature("tiny") is None
@@ -186,9 +187,11 @@ async def test_signing_here(house: House, tmp_path: Path) -> None:
     standing = await house.library.attach("tiny", signature)
     assert (standing.trust, standing.doubt and standing.doubt.code) == ("local", "signature_wrong_key")
     shutil.copy(pair.public, house.trust)
+    house.clock.at_s += 1
     assert (await house.library.attach("tiny", signature)).trust == "signed"
     house.ask("signed")
     await house.load()
+    assert locked(house.library.get("tiny")).signer is None  # its source does not have that signature
     with pytest.raises(Untrusted):
         await house.library.attach("tiny", signature[:-100])
     await house.load()

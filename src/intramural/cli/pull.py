@@ -53,4 +53,4 @@ def _ended(pull: dict[str, Any]) -> IntramuralError:
 
 def _absolute(source: str) -> str:
     kind, colon, path = source.partition(":")
-    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package") else source
+    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package", "bundle") else source

@@ -140,6 +140,16 @@ class LibraryConfig:
         "Path of the Ed25519 public key (PEM) that signs the institution's catalogue; the signature lies beside the "
         "catalogue, in `.sig`. Empty: the catalogue is used, and shown as unsigned.",
     )
+    required_trust: str = setting(
+        "local",
+        "Lowest level of trust a model must reach before it is fetched and whenever it is loaded: `local`, `pinned`, "
+        "`attested` or `signed`. See docs/trust.md.",
+    )
+    trust_dir: str = setting(
+        "",
+        "Folder with the keys, certificates and Sigstore roots that are believed (docs/trust.md). Empty: `trust/` in "
+        "the data directory. The operating system's authorities are never asked.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,11 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
+
+    @property
+    def trust_dir(self) -> Path:
+        """Where the trust anchors are."""
+        return Path(self.library.trust_dir) if self.library.trust_dir else self.data_dir / "trust"
 
 
 SECTIONS: Mapping[str, type] = {

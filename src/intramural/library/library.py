@@ -157,7 +157,7 @@ class Library:
         return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash every file, of a quarantined model as well. Raises Untrusted as `open_verified`."""
+        """Hash every file, whatever the model's level or quarantine. Raises Untrusted as `open_verified`."""
         close_all(await self._open_hashed(manifest))
 
     async def standing(self, manifest: Manifest) -> Standing:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Field(min_length=1, max_length=200)
+ModelName = Field(min_length=1, max_length=200)
+PathText = Field(min_length=1, max_length=4096)
 Text = Field(max_length=2_000_000)
 Password = Field(max_length=1024)
 Id = Field(min_length=1, max_length=64)

@@ -93,6 +93,7 @@ class Layout:
     index: bytes
     small: Mapping[str, bytes]
     blobs: tuple[Blob, ...]
+    left_out: tuple[Blob, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -133,7 +134,7 @@ def lay_out(
         members=tuple(members),
         lacks=tuple(blob for blob in wanted if blob in there),
     )
-    return Layout(_pretty(index), small, blobs)
+    return Layout(_pretty(index), small, blobs, index.lacks)
 
 
 def _bundled(manifest: Manifest) -> BundledModel:
