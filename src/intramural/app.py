@@ -28,7 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, Reach, Registries, RunConfined, Source, confined, parse_source
+from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, confined, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
@@ -113,13 +113,13 @@ def _services(
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
 
-    sources = _sources(config)
+    outside = Outside.of(config.library, config.data_dir)
 
     def parse(text: str) -> Source:
         kind, _, path = text.partition(":")
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
-        return sources(text)
+        return parse_source(text, config.data_dir / "wheels", outside)
 
     chats = Chats(db, clock)
     models = Models(
@@ -183,15 +183,6 @@ def _services(
     )
 
 
-def _sources(config: Config) -> Callable[[str], Source]:
-    """Finds the source that a text names, with what the settings say of registries."""
-    settings = config.library
-    registries = Registries(
-        credentials=Path(settings.registry_credentials or config.data_dir / "registries.json"),
-        hosts=settings.registry_hosts,
-        reach=Reach(ca_file=Path(settings.ca_file) if settings.ca_file else None),
-    )
-    return lambda text: parse_source(text, config.data_dir / "wheels", registries)
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:

@@ -111,8 +111,10 @@ async def _write(writer: asyncio.StreamWriter, request: Request, reply: Reply) -
         await writer.drain()
         return
     ends = [end for end in (reply.cut_after, reply.stall_after) if end is not None]
-    writer.write(reply.body[: min(ends, default=len(reply.body))])
-    await writer.drain()
+    body = memoryview(reply.body)[: min(ends, default=len(reply.body))]
+    for start in range(0, len(body), 1 << 18):
+        writer.write(body[start : start + (1 << 18)])
+        await writer.drain()
     while reply.endless:
         writer.write(bytes(1 << 16))
         await writer.drain()

@@ -26,7 +26,7 @@ from tests.fakes.web import Reply, Request, WebServer, certificate, file_reply, 
 from tests.library.shop import Shop
 
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
-from intramural.library import Manifest, parse_source
+from intramural.library import Manifest, Outside, parse_source
 from intramural.library.sources.challenge import Challenge, best, parse_challenges
 from intramural.library.sources.credentials import login_for
 from intramural.library.sources.reach import Limits, Reach
@@ -58,7 +58,7 @@ def registry() -> Registry:
 async def pull(shop: Shop, server: WebServer, what: str = "library/tiny:3b", **decided: Any) -> Manifest:
     decided = {"reach": Reach(limits=QUICK), **decided}
     kind = "oci" if server.url.startswith("https") else "oci+http"
-    source = parse_source(f"{kind}://{server.host}/{what}", Path("/nowhere"), Registries(**decided))
+    source = parse_source(f"{kind}://{server.host}/{what}", Path("/nowhere"), Outside(registries=Registries(**decided)))
     manifest, _ = await shop.pull(source)
     shop.check_invariant()
     return manifest

@@ -17,7 +17,7 @@ from tests.fakes.source import blob_of
 from tests.library.shop import Shop
 
 from intramural.core.errors import IntramuralError
-from intramural.library import Registries, parse_source
+from intramural.library import Outside, Registries, parse_source
 
 UNPACKED = Path(__file__).parents[2] / ".tools/registry/usr/bin/docker-registry"
 BINARY = shutil.which("docker-registry") or (str(UNPACKED) if UNPACKED.exists() else None)
@@ -94,7 +94,7 @@ async def test_a_model_from_a_real_registry(shop: Shop, host: str, credentials: 
         layer = await push.blob("application/octet-stream", BODY, "Tiny.Q4_0.gguf")
         model = await push.manifest("3b", OCI_MANIFEST, config=config, layers=[layer])
         await push.manifest("all", OCI_INDEX, manifests=[model])
-    registries = Registries(credentials=credentials)
+    outside = Outside(registries=Registries(credentials=credentials))
 
     with pytest.raises(IntramuralError) as needed:
         await shop.pull(parse_source(f"oci+http://{host}/team/tiny:3b", Path("/nowhere")))
@@ -107,7 +107,7 @@ async def test_a_model_from_a_real_registry(shop: Shop, host: str, credentials: 
         ("team/tiny:all", "by-index", "attested"),
         (f"team/tiny@{model['digest']}", "by-digest", "pinned"),
     ):
-        source = parse_source(f"oci+http://{host}/{what}", Path("/nowhere"), registries)
+        source = parse_source(f"oci+http://{host}/{what}", Path("/nowhere"), outside)
         manifest, _ = await shop.pull(source, name)
         assert (manifest.weights, manifest.trust, manifest.revision) == (blob_of(BODY), trust, model["digest"])
     shop.check_invariant()

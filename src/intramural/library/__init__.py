@@ -34,7 +34,18 @@ from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Relea
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
 from intramural.library.shape import Shape
-from intramural.library.sources import FileSource, Offer, PackageSource, Reach, Registries, Source, parse_source
+from intramural.library.sources import (
+    FileSource,
+    HubSource,
+    MirrorSource,
+    Offer,
+    Outside,
+    PackageSource,
+    Reach,
+    Registries,
+    Source,
+    parse_source,
+)
 from intramural.library.template import Finding
 
 __all__ = [
@@ -49,6 +60,7 @@ __all__ = [
     "FileSource",
     "Finding",
     "Fit",
+    "HubSource",
     "Inspect",
     "KnownPackage",
     "Kv",
@@ -58,9 +70,11 @@ __all__ = [
     "Machine",
     "Malformed",
     "Manifest",
+    "MirrorSource",
     "ModelFacts",
     "ModelFile",
     "Offer",
+    "Outside",
     "PackageSource",
     "Piece",
     "Plan",
