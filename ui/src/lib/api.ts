@@ -80,7 +80,16 @@ export class Api {
 
   /** Posts and hands back the open response, for streams. Raises ApiError unless the answer is a 2xx with a body. */
   async stream(path: string, body: unknown, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const response = await this.#fetch("POST", path, body, signal);
+    return this.#open("POST", path, body, signal);
+  }
+
+  /** The same for a stream that is only listened to. */
+  async listen(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    return this.#open("GET", path, undefined, signal);
+  }
+
+  async #open(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#fetch(method, path, body, signal);
     if (response.body === null) throw errorOf(response.status, null);
     return response.body;
   }
