@@ -144,6 +144,7 @@ function makeWorld(pace_ms) {
   const world = {
     pace_ms,
     token: randomBytes(12).toString("hex"),
+    /** @type {any[]} */
     people: [],
     sessions: [],
     keys: [],
@@ -154,7 +155,9 @@ function makeWorld(pace_ms) {
     logins: [],
     /** @type {number | null} requests before a [queue] message; a test moves it */
     ahead: null,
+    /** @type {ReturnType<typeof model>[]} */
     models: [],
+    /** @type {ReturnType<typeof library.newPull>[]} */
     pulls: [],
     /** What a pull does not show: its timer, who listens. */
     moves: new Map(),
@@ -876,7 +879,9 @@ function shelved(world, me, pull, held) {
     .catalogue(world)
     .entries.find((one) => one.variants.some((variant) => variant.source === pull.source));
   const quantisation = /(I?Q\d\w*|F16|MXFP4)\.gguf$/.exec(pull.source)?.[1] ?? "Q4_K_M";
-  const name = pull.name || (entry ? `${entry.id}:${quantisation.toLowerCase()}` : "local:model");
+  const name =
+    pull.name ||
+    (entry ? `${entry.id}:${quantisation.toLowerCase()}` : `${pull.source.split("/").at(-1).toLowerCase()}:model`);
   const made = model(name, {
     source: pull.source,
     size_bytes: pull.total_bytes,

@@ -83,6 +83,10 @@ export function offered(entry: Entry): Variant | undefined {
   );
 }
 
+/** How many bits a weight takes, as the name of a quantisation says it; 0 where it does not. */
+export const bits = (quantisation: string): number =>
+  Number(/^(?:I?Q|TQ|MXFP|NVFP|B?F)(\d+)/.exec(quantisation)?.[1] ?? 0);
+
 /** The variant on the shelf, where there is one. */
 export const installed = (entry: Entry): Variant | undefined =>
   entry.variants.find((variant) => variant.installed !== null);

@@ -22,7 +22,10 @@ export class Pulls {
   /** Called when one has ended well or has been held back: the shelf has changed. */
   onShelved: (pull: Pull) => void = () => {};
   /** What a pull is called; the catalogue knows better names than the sources have. */
-  called: (pull: Pull) => string = (pull) => pull.model ?? pull.name ?? shortly(pull.source);
+  called: (pull: Pull) => string = (pull) => pull.name ?? shortly(pull.source);
+
+  /** The person sees them anyway: what ends is said, not shown once more. */
+  seen = false;
 
   #asked = new Map<string, string>();
   #streams = new Map<string, AbortController>();
@@ -120,7 +123,9 @@ export class Pulls {
     if (before === undefined || isOver(before) || !isOver(pull)) return;
     if (pull.state === "shelved" || pull.state === "quarantined") this.onShelved(pull);
     const text = words.pulls.endings[pull.state]?.(this.called(pull));
-    if (text) notices.show(text);
+    if (!text) return;
+    if (this.seen) notices.say(text);
+    else notices.show(text);
   }
 
   /** Steps and quarters are said; every percent would be a nuisance. */

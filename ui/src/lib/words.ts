@@ -1,6 +1,7 @@
 /** Every text a person reads, in one place, so that another language is another copy of this file. */
 
 const plural = (count: number, one: string, many: string): string => `${number(count)} ${count === 1 ? one : many}`;
+const listed = (what: string[]): string => what.join(", ").replace(/, ([^,]*)$/, " and $1");
 const number = (count: number): string => count.toLocaleString("en");
 
 export const words = {
@@ -300,7 +301,7 @@ export const words = {
     machine: (budget: string, all: string) => `${budget} of ${all} memory for models`,
     cores: (count: number) => plural(count, "core", "cores"),
     noGraphics: "no graphics memory",
-    lead: "Open models that run in this house. Each is checked before it is used; nothing you write leaves.",
+    lead: "Open models that run in this house, each checked before it is used.",
     where: "Models",
     discover: "Discover",
     here: "On this machine",
@@ -322,14 +323,13 @@ export const words = {
     filtersCount: (count: number) => `Filters (${number(count)})`,
     filtersNone: "Filters",
     search: "Search models",
-    searchHint: "Name, publisher, what it is for",
     task: "What it is for",
     anyTask: "All",
     tasks: {
       chat: "Chat",
       code: "Code",
       vision: "Images",
-      embedding: "Search",
+      embedding: "Finding",
       rerank: "Ranking",
       speech: "Speech",
     } as Record<string, string>,
@@ -337,8 +337,8 @@ export const words = {
       chat: "Talks, explains, drafts and translates",
       code: "Writes and reads programs",
       vision: "Looks at pictures and documents",
-      embedding: "Finds texts by meaning (embeddings)",
-      rerank: "Puts found texts in order (reranking)",
+      embedding: "Finds texts by their meaning (embeddings)",
+      rerank: "Puts what was found in order (reranking)",
       speech: "Understands or speaks",
     } as Record<string, string>,
     fits: "Fits this machine",
@@ -374,36 +374,34 @@ export const words = {
       unservable: "Cannot run yet",
     } as Record<string, string>,
     unservable: "This version can keep it, but has no engine for it yet.",
-    speed: (rate: number) => `about ${number(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate))} tokens/s here`,
-    memoryNeeded: (need: string, have: string) => `needs ${need} of the ${have} for models`,
+    speed: (rate: number) => `about ${number(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate))} tokens/s`,
     suggestedFor: (tasks: string[]) => `Suggested for ${tasks.join(" and ").toLowerCase()}`,
     parametersOf: (all: string) => `${all} parameters`,
     activeOf: (active: string) => `${active} at work at once`,
     context: (tokens: string) => `${tokens} context`,
     by: (publisher: string) => `by ${publisher}`,
-    details: (name: string) => `${name}: details`,
     freeFor: "Free for schools, hospitals and business",
-    limitedFor: (what: string[]) => `Licence: ${what.join(", ")}`,
-    limits: {
-      conditions: (who: string) => `${who.toLowerCase()} with conditions`,
-      no: (who: string) => `not for ${who.toLowerCase()}`,
-    },
+    limitedFor: (barred: string[], bound: string[]) =>
+      [
+        barred.length > 0 ? `Not for ${listed(barred).toLowerCase()}` : "",
+        bound.length > 0 ? `${barred.length > 0 ? "conditions" : "Conditions"} for ${listed(bound).toLowerCase()}` : "",
+      ]
+        .filter(Boolean)
+        .join("; "),
 
-    get: (size: string) => `Get · ${size}`,
+    get: "Get",
+    getSize: (size: string) => `Get · ${size}`,
+    toFetch: (size: string) => `${size} to fetch`,
     getAnyway: (size: string) => `Get anyway · ${size}`,
-    getLabel: (name: string, size: string) => `Get ${name}, ${size}`,
     diskThere: (need: string, free: string) => `${need} to fetch; ${free} are free on the disk.`,
     diskShort: (need: string, free: string) => `Not enough disk: ${need} to fetch, and ${free} are free.`,
     asking: "Asking…",
     open: "Open chat",
-    openLabel: (name: string) => `Open a chat with ${name}`,
     ready: "On this machine",
-    showPull: "Show progress",
-    showPullLabel: (name: string) => `Show how far ${name} is`,
+    actOn: (act: string, name: string) => `${act}: ${name}`,
+    showPull: (percent: string, name: string) => `${percent}: ${name}. Show how far it is`,
     showWhy: "See why",
-    showWhyLabel: (name: string) => `See why ${name} was refused`,
     held: "Held back",
-    heldLabel: (name: string) => `See why ${name} is held back`,
 
     byName: "Get by name",
     byNameTitle: "Get a model by its name",
@@ -438,6 +436,7 @@ export const words = {
       graphics: (size: string) => `${size} graphics memory`,
       variants: "Versions",
       variantsHint: "More bits a weight: more exact, larger, slower.",
+      bits: (count: number) => `${number(count)} bits a weight`,
       pinned: "digest pinned",
       pinnedHint: "The catalogue says exactly which bytes must arrive.",
       unpinned: "digest not pinned",
@@ -597,7 +596,7 @@ export const words = {
     load: "Load",
     unload: "Unload",
     open: "Open chat",
-    openLabel: (name: string) => `Open a chat with ${name}`,
+    openLabel: (name: string) => `Open chat: ${name}`,
     pin: "Keep loaded",
     unpin: "Let it go when idle",
     verify: "Verify every byte",
