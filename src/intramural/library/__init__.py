@@ -5,9 +5,9 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
 a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
-`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
-this disk already.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
+`sources`, `flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk
+already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise

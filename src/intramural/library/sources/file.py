@@ -10,6 +10,7 @@ from intramural.core.errors import Misasked, Missing
 from intramural.library.blobs import digest_of
 from intramural.library.manifest import ModelFile
 from intramural.library.names import suggest_name
+from intramural.library.provenance.signatures import beside
 from intramural.library.sources.disk import open_beneath, open_regular, read_from, unreadable
 from intramural.library.sources.port import Offer
 from intramural.library.sources.sets import SUFFIX, FileSet, set_with, sets_of
@@ -47,10 +48,11 @@ class FileSource:
         return [found or alone]
 
     async def resolve(self) -> Sequence[Offer]:
-        """Hash the model's files. A folder with several models is not hashed: the error lists them.
+        """Hash the model's files, and take a signature beside them along. A folder with several models is not
+        hashed: the error lists them.
 
         Raises Missing(`file_not_readable`, `shard_missing`), Misasked(`source_ambiguous`, `folder_too_large`),
-        Untrusted(`link_refused`).
+        Untrusted(`link_refused`, `signature_too_long`).
         """
         try:
             sets = await in_thread(self.sets)
@@ -65,8 +67,8 @@ class FileSource:
         folder = self._path if self._path.is_dir() else self._path.parent
         self._paths = {name: folder / name for name in only.names}
         files = [await self._described(name, only) for name in only.names]
-        offer = Offer(tuple(files), suggest_name(only.stem), self._label, self._licence, "local")
-        return [offer]
+        name, signature = suggest_name(only.stem), await in_thread(beside, folder / only.names[0])
+        return [Offer(tuple(files), name, self._label, self._licence, "local", signature=signature)]
 
     async def _described(self, name: str, only: FileSet) -> ModelFile:
         descriptor = self._open(name)
