@@ -183,8 +183,6 @@ def _services(
     )
 
 
-
-
 def _pool_numbers(pool: Pool) -> PoolNumbers:
     status = pool.status()
     return PoolNumbers(
