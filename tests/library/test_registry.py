@@ -620,6 +620,13 @@ def test_names_that_lead_elsewhere(text: str) -> None:
     assert refused.value.code == "bad_source"
 
 
+@pytest.mark.parametrize("text", ["oci://h.example/a:b", "ollama:m", "oci+http://127.0.0.1:5000/a"])
+def test_with_the_network_off_nothing_is_asked(text: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_source(text, Path("/nowhere"), Outside(allowed=False))
+    assert refused.value.code == "network_off"
+
+
 async def test_unencrypted_registries_only_on_this_machine(shop: Shop) -> None:
     with pytest.raises(Misasked) as refused:
         await shop.pull(parse_source("oci+http://registry.example.org/a:b", Path("/nowhere")))
