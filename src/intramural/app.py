@@ -26,7 +26,7 @@ from intramural.chats import Chats
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
-from intramural.core.errors import Conflicting, IntramuralError
+from intramural.core.errors import Conflicting, IntramuralError, Misasked
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, RunConfined, Source, confined, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -129,8 +129,8 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
+    own_catalogue = _own_catalogue(config)
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
     catalogue = CatalogueDesk(
         gate,
@@ -151,6 +151,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        catalogue=catalogue,
         pulls=Pulls(gate, library, audit, db, clock, parse),
         provenance=Provenance(
             gate,
@@ -163,7 +164,6 @@ def _services(
             Imports(config.data_dir / "library" / "bundles.json"),
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
-        catalogue=catalogue,
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -179,6 +179,16 @@ def _services(
         ),
         ready=models.any_ready,
     )
+
+
+def _own_catalogue(config: Config) -> Path:
+    """Where the institution's catalogue is, or would come to be with a bundle. Raises Misasked(`bad_setting`)."""
+    if not config.library.catalogue:
+        return config.data_dir / "catalogue.json"
+    path = Path(config.library.catalogue)
+    if not path.is_file():
+        raise Misasked("bad_setting", f"There is no catalogue at {path}.", "Correct library.catalogue.")
+    return path
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:

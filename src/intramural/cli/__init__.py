@@ -5,7 +5,7 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `inspect`, `pull`, `provenance`, `serve`.
+Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `inspect`, `provenance`, `pull`, `serve`.
 """
 
 import sys
@@ -28,6 +28,6 @@ def main() -> None:
 
 
 #: Importing them is what adds their commands.
-COMMANDS = (catalogue, commands, inspect, pull, provenance)
+COMMANDS = (catalogue, commands, inspect, provenance, pull)
 
 __all__ = ["COMMANDS", "main"]

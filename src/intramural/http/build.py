@@ -55,7 +55,7 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, models, pulls, catalogue, provenance, chats, records):
+    for each in (account, people, models, pulls, provenance, catalogue, chats, records):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -4,7 +4,7 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `catalogue`, `provenance`, `conversations`, `sign_in`,
+Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `catalogue`, `conversations`, `sign_in`,
 `people`, `keys`, `records`.
 """
 
@@ -34,8 +34,8 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
-    provenance: Provenance
     catalogue: CatalogueDesk
+    provenance: Provenance
     inference: Inference
     conversations: Conversations
     records: Records
