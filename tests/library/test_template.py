@@ -95,6 +95,65 @@ HARMFUL: list[tuple[str, Danger, str]] = [
 ]  # fmt: skip
 
 
+WALK = "{% macro w(x) %}{% for k, v in x | dictsort %}{{ k }}:{{ w(v) }}{% endfor %}{% endmacro %}{{ w(tools) }}"
+#: Macros that call themselves, each with one step of the proof left out: (what, template).
+UNPROVED = [
+    ("outside a loop", "{% macro w(x) %}{% if x %}{{ w(x.y) }}{% endif %}{% endmacro %}{{ w(tools) }}"),
+    ("twice", WALK.replace("{{ w(v) }}", "{{ w(v) }}{{ w(v) }}")),
+    ("in two loops", WALK.replace("{% endmacro", "{% for k, v in x | dictsort %}{{ w(v) }}{% endfor %}{% endmacro")),
+    ("what it was given", WALK.replace("w(v)", "w(x)")),
+    ("what another loop has", WALK.replace("{{ w(v) }}", "{% for i in v %}{{ w(v) }}{% endfor %}")),
+    ("the whole in a loop within", WALK.replace("{{ w(v) }}", "{% for a, b in x | dictsort %}{{ w(b) }}{% endfor %}")),
+    ("letters of a text", WALK.replace("k, v in x | dictsort", "v in x")),
+    ("a letter", WALK.replace("w(v)", "w(v[0])")),
+    ("something added", WALK.replace("w(v)", "w(v ~ 'x')")),
+    ("something else where it is missing", WALK.replace("w(v)", "w(v.a | default(x))")),
+    ("set anew", WALK.replace("{{ k }}", "{% set v = x %}")),
+    ("its parameter set anew", WALK.replace("{% for", "{% set x = tools %}{% for")),
+    ("by another name", WALK.replace("{{ w(v) }}", "{% set m = w %}{{ w(v) }}")),
+    ("a loop over all tools", WALK.replace("x | dictsort", "tools.items()")),
+    ("in a condition", WALK.replace("{{ w(v) }}", "{% if w(v) %}x{% endif %}")),
+    ("a list in itself", "{% set t = [1] %}{% set u = t.append(t) %}" + WALK),
+    ("a namespace in itself", "{% set n = namespace() %}{% set n.a = n %}" + WALK),
+    ("two of that name", "{% macro w(x) %}{{ w(x) }}{% endmacro %}" + WALK),
+    ("by way of another", "{% macro v(x) %}{{ w(x) }}{% endmacro %}" + WALK.replace("w(v)", "v(v)")),
+    ("no parameter", "{% macro w() %}{% for t in tools %}{{ w() }}{% endfor %}{% endmacro %}{{ w() }}"),
+    ("all parameters at once", WALK.replace("w(v)", "w(*v)")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "template"), UNPROVED, ids=[what for what, _ in UNPROVED])
+def test_a_macro_that_may_not_come_to_an_end_is_quarantined(what: str, template: str) -> None:
+    findings = audit(template)
+    assert {"template_recursion", "template_call"} & {each.code for each in findings}
+    assert {each.severity for each in findings} == {"quarantined"}
+
+
+PROVED = [
+    ("a walk over what is nested", WALK),
+    ("by items()", WALK.replace("x | dictsort", "x.items()")),
+    ("a part of the part", WALK.replace("w(v)", "w(v['properties'].more)")),
+    ("either", WALK.replace("{{ w(v) }}", "{% if v.a %}{{ w(v.a) }}{% elif v.b %}{{ w(v.b) }}{% else %}x{% endif %}")),
+    ("a loop within", WALK.replace("{{ w(v) }}", "{% for a, b in v.items() %}{{ w(b) }}{% endfor %}")),
+    ("a list that is no text",
+     "{% macro w(x) %}{% if x is string %}{{ x }}{% else %}{% for i in x %}{{ w(i) }}{% endfor %}{% endif %}"
+     "{% endmacro %}{{ w(tools) }}"),
+    ("a list that is no text, said otherwise", WALK.replace(
+        "{{ w(v) }}", "{% if v is not string %}{% for i in v %}{{ w(i) }}{% endfor %}{% endif %}")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "template"), PROVED, ids=[what for what, _ in PROVED])
+def test_a_macro_that_walks_what_is_nested_is_sound(what: str, template: str) -> None:
+    assert audit(template) == ()
+
+
+def test_a_letter_shadowed_by_a_loop_is_a_text_again() -> None:
+    inner = "{% for x in x %}{% for y in x %}{{ w(y) }}{% endfor %}{% endfor %}"
+    template = "{% macro w(x) %}{% if x is not string %}" + inner + "{% endif %}{% endmacro %}{{ w(tools) }}"
+    assert "template_recursion" in {each.code for each in audit(template)}
+
+
 @pytest.mark.parametrize(("danger", "template"), [pytest.param(d, t, id=name) for name, d, t in HARMFUL])
 def test_harmful(danger: Danger, template: str) -> None:
     began = time.thread_time()

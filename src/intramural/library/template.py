@@ -15,7 +15,7 @@ tree is walked with a list, not with recursion.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -24,6 +24,8 @@ import msgspec
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, do, loopcontrols
 from jinja2.parser import Parser
+
+from intramural.library.descent import comes_to_an_end, looped, root_of
 
 
 class Danger(StrEnum):
@@ -81,7 +83,7 @@ MAX_DEPTH = 64
 #: `not not not …` and `a if b else c if d else …` recurse in the parser without a bracket.
 MAX_CHAIN = 32
 #: Steps of one rendering, taking every list of the conversation to have `LIST_ITEMS` items.
-MAX_COST = 100_000_000
+MAX_COST = 300_000_000
 LIST_ITEMS = 32
 MAX_CONSTANT_LOOP = 64
 #: No chat template counts this far; a range or a repetition could.
@@ -211,8 +213,11 @@ def _in_tree(tree: nodes.Template) -> Iterator[Finding]:
             return  # what follows recurses
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
     known = _Names.of(tree)
-    for node in tree.find_all(nodes.Node):
-        yield from _of_node(node, known)
+    if len(known.macros) < sum(1 for _ in tree.find_all(nodes.Macro)):
+        yield _finding(Danger.CALL, 1, "It defines a macro twice.")
+    for scope, its_nodes in _scopes(tree):
+        for node in its_nodes:
+            yield from _of_node(node, known, known.content[scope])
     if known.recursive:
         yield _finding(Danger.RECURSION, 1, f"The macro {known.recursive!r} calls itself.")
         return  # its cost has no bound
@@ -228,36 +233,84 @@ class _Names:
     """What the template's own names mean."""
 
     macros: dict[str, nodes.Macro]
-    content: frozenset[str]  # variables that hold what somebody wrote
+    content: dict[str, frozenset[str]]  # by macro, and `_TOP`: variables that hold what somebody wrote
     words: frozenset[str]  # variables that hold the template's own words
     long_texts: frozenset[str]  # variables that hold more than `MAX_LOOPED_TEXT` characters of the template's own
-    recursive: str | None
+    recursive: str | None  # a macro that calls itself, for which no end was proved
+    descending: frozenset[str]  # macros that call themselves and come to an end
 
     @staticmethod
     def of(tree: nodes.Template) -> "_Names":
         macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
-        assigned = list(_assignments(tree))
-        content: set[str] = set()
-        for _ in range(4):  # a copy of a copy of a copy of a copy
-            content |= {name for name, value in assigned if _touches_content(value, content)}
+        assigned = list(_assignments(tree.find_all(nodes.Node)))
         texts = {
-            (name, each.value) for name, value in assigned for each in _every(value) if isinstance(each, nodes.Const)
+            (name, each.value) for name, value in assigned for each in _said(value) if isinstance(each, nodes.Const)
         }
         words = frozenset(name for name, text in texts if _is_word(text))
         long = frozenset(name for name, text in texts if isinstance(text, str) and len(text) > MAX_LOOPED_TEXT)
-        return _Names(macros, frozenset(content), words, long, _find_recursion(macros))
+        descending = frozenset(
+            name
+            for name, macro in macros.items()
+            if _find_recursion({name: macro}) and _calls_itself_only(name, macros) and comes_to_an_end(macro, tree)
+        )
+        return _Names(macros, _content(tree, macros), words, long, _find_recursion(macros, descending), descending)
 
 
-def _assignments(tree: nodes.Node) -> Iterator[tuple[str, nodes.Node]]:
-    for assign in tree.find_all(nodes.Assign):
-        for name in _targets(assign.target):
-            yield name, assign.node
-    for loop in tree.find_all(nodes.For):
-        for name in _targets(loop.target):
-            yield name, loop.iter
-    for block in tree.find_all(nodes.AssignBlock):
-        for name in _targets(block.target):
-            yield name, nodes.Block(name, block.body, False, False, lineno=block.lineno)
+#: The scope outside all macros. No macro can have this name.
+_TOP = ""
+
+
+def _scopes(tree: nodes.Template) -> list[tuple[str, list[nodes.Node]]]:
+    """The nodes outside all macros, and those of each; a macro's name, arguments and defaults are its own."""
+    found: dict[str, list[nodes.Node]] = {_TOP: []}
+    stack: list[tuple[nodes.Node, str]] = [(tree, _TOP)]
+    while stack:
+        node, scope = stack.pop()
+        if isinstance(node, nodes.Macro):
+            scope = node.name
+        found.setdefault(scope, []).append(node)
+        stack.extend((child, scope) for child in reversed(list(node.iter_child_nodes())))
+    return list(found.items())
+
+
+def _content(tree: nodes.Template, macros: dict[str, nodes.Macro]) -> dict[str, frozenset[str]]:
+    """Which variables hold what somebody wrote: copies of it, and parameters that it is passed on as."""
+    scopes = _scopes(tree)
+    assigned = {scope: list(_assignments(its_nodes)) for scope, its_nodes in scopes}
+    own: dict[str, set[str]] = {_TOP: set()}
+    for macro in macros.values():
+        own[macro.name] = {arg.name for arg in macro.args} | {target for target, _ in assigned[macro.name]}
+    passed = [(scope, *each) for scope, its_nodes in scopes for each in _passed(its_nodes, macros)]
+    content: dict[str, set[str]] = {scope: set() for scope, _ in scopes}
+    for _ in range(6):  # a copy of a copy of a copy …
+        for scope, its_assignments in assigned.items():
+            seen = content[scope] | (content[_TOP] - own[scope])
+            content[scope] |= {name for name, value in its_assignments if _touches_content(value, seen)}
+        for scope, callee, parameter, value in passed:
+            if _touches_content(value, content[scope] | (content[_TOP] - own[scope])):
+                content[callee].add(parameter)
+    return {scope: frozenset(content[scope] | (content[_TOP] - own[scope])) for scope, _ in scopes}
+
+
+def _passed(its_nodes: Iterable[nodes.Node], macros: dict[str, nodes.Macro]) -> Iterator[tuple[str, str, nodes.Node]]:
+    """(macro, parameter, value) for every argument of every call of a macro."""
+    for call in its_nodes:
+        if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in macros:
+            parameters = [arg.name for arg in macros[call.node.name].args]
+            for parameter, value in zip(parameters, call.args, strict=False):
+                yield call.node.name, parameter, value
+            for keyword in call.kwargs:
+                yield call.node.name, keyword.key, keyword.value
+
+
+def _assignments(its_nodes: Iterable[nodes.Node]) -> Iterator[tuple[str, nodes.Node]]:
+    for each in its_nodes:
+        match each:
+            case nodes.Assign(target=target, node=value) | nodes.For(target=target, iter=value):
+                yield from ((name, value) for name in _targets(target))
+            case nodes.AssignBlock(target=target, body=body):
+                for name in _targets(target):
+                    yield name, nodes.Block(name, body, False, False, lineno=each.lineno)
 
 
 def _targets(target: nodes.Node) -> Iterator[str]:
@@ -293,6 +346,16 @@ def _every(node: nodes.Node) -> Iterator[nodes.Node]:
     yield from node.find_all(nodes.Node)
 
 
+def _said(node: nodes.Node) -> Iterator[nodes.Node]:
+    """As `_every`, without the names of fields."""
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        yield each
+        is_field = isinstance(each, nodes.Getattr | nodes.Getitem) and _field(each) is not None
+        stack.extend(list(each.iter_child_nodes())[:1] if is_field else each.iter_child_nodes())
+
+
 def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bool:
     """Whether a message's text is part of the expression (its type or presence alone do not count)."""
     stack = [node]
@@ -315,13 +378,13 @@ def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bo
     return False
 
 
-def _find_recursion(macros: dict[str, nodes.Macro]) -> str | None:
-    """A macro that reaches itself through calls (any mention of a macro's name counts as one)."""
+def _find_recursion(macros: dict[str, nodes.Macro], besides: frozenset[str] = frozenset()) -> str | None:
+    """A macro not in `besides` that reaches itself through calls (any mention of a macro's name counts as one)."""
     calls = {
         name: {each.name for each in macro.find_all(nodes.Name) if each.name in macros}
         for name, macro in macros.items()
     }
-    for start in macros:
+    for start in (name for name in macros if name not in besides):
         reached: set[str] = set()
         ahead = set(calls[start])
         while ahead:
@@ -332,7 +395,18 @@ def _find_recursion(macros: dict[str, nodes.Macro]) -> str | None:
     return None
 
 
-def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
+def _calls_itself_only(name: str, macros: dict[str, nodes.Macro]) -> bool:
+    """Whether no other macro leads `name` back to itself."""
+    rest = {each: macro for each, macro in macros.items() if each != name}
+    ahead = {each.name for each in macros[name].find_all(nodes.Name) if each.name in rest}
+    reached: set[str] = set()
+    while ahead:
+        reached |= ahead
+        ahead = {n.name for each in ahead for n in macros[each].find_all(nodes.Name) if n.name in macros} - reached
+    return name not in reached
+
+
+def _of_node(node: nodes.Node, known: _Names, content: frozenset[str]) -> Iterator[Finding]:
     """Findings that one node gives by itself."""
 
     def found(danger: Danger, message: str) -> Iterator[Finding]:
@@ -361,7 +435,7 @@ def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
             yield from found(Danger.COST, "It multiplies.")
         case nodes.Const(value=int(number)) if abs(number) > MAX_NUMBER:
             yield from found(Danger.COST, f"It uses the large number {str(number)[:20]}.")
-        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known):
+        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known, content):
             yield from found(Danger.CONTENT_BRANCH, "It adds words of its own when a message holds certain words.")
 
 
@@ -422,18 +496,18 @@ def _indents(node: nodes.Mul) -> bool:
     )
 
 
-def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names) -> bool:
+def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names, content: frozenset[str]) -> bool:
     """A branch whose test looks for words in somebody's text and which then says something of its own."""
     if isinstance(node, nodes.CondExpr):
         said: list[nodes.Node] = [each for each in (node.expr1, node.expr2) if each is not None]
-        return _looks_for_words(node.test, known) and any(_says(each) for each in said)
-    if not _looks_for_words(node.test, known):
+        return _looks_for_words(node.test, known, content) and any(_says(each) for each in said)
+    if not _looks_for_words(node.test, known, content):
         return False
     return any(_says(each) for each in (*node.body, *node.elif_, *node.else_))
 
 
-def _looks_for_words(test: nodes.Node, known: _Names) -> bool:
-    if not _touches_content(test, known.content):
+def _looks_for_words(test: nodes.Node, known: _Names, content: frozenset[str]) -> bool:
+    if not _touches_content(test, content):
         return False
     for each in _every(test):
         if isinstance(each, nodes.Const) and _is_word(each.value) and each.value not in _CONTENT:
@@ -464,29 +538,49 @@ def _says(node: nodes.Node) -> bool:
     return False
 
 
+def _rounds(node: nodes.For) -> int:
+    counts = any(isinstance(each, nodes.Call) and _reference(each.node) == "range" for each in _every(node.iter))
+    return max(1, MAX_NUMBER if counts else _loop_items(node.iter))
+
+
 class _Cost:
     """An upper bound of the steps of one rendering. Macros must not be recursive."""
 
     def __init__(self, known: _Names) -> None:
         self._macros = known.macros
+        self._descending = known.descending
         self._known: dict[str, int] = {}
 
     def of(self, node: nodes.Node) -> int:
         """Recursion is bounded: the tree's depth was checked, and so was that macros do not call themselves."""
         own = 1 + sum(self.of(child) for child in node.iter_child_nodes() if not isinstance(child, nodes.Macro))
         if isinstance(node, nodes.For):
-            counts = any(
-                isinstance(each, nodes.Call) and _reference(each.node) == "range" for each in _every(node.iter)
-            )
-            return own * max(1, MAX_NUMBER if counts else _loop_items(node.iter))
+            return own * _rounds(node)
         if isinstance(node, nodes.Name) and node.name in self._macros:
             return own + self._macro(node.name)
         return own
 
     def _macro(self, name: str) -> int:
-        if name not in self._known:
+        if name not in self._known and name in self._descending:
+            self._known[name] = 0  # a call of itself: it goes over each part of what it is given once
+            macro = self._macros[name]
+            self._known[name] = LIST_ITEMS * sum(self._once(each, {macro.args[0].name}) for each in macro.body)
+        elif name not in self._known:
             self._known[name] = sum(self.of(child) for child in self._macros[name].iter_child_nodes())
         return self._known[name]
+
+    def _once(self, node: nodes.Node, parts: Set[str]) -> int:
+        """As `of`, but a loop over one of `parts`, which nothing else goes over, counts as one round."""
+        if isinstance(node, nodes.For) and root_of(looped(node.iter)[0]) in parts:
+            taken = set(_targets(node.target))
+            return 1 + sum(self._once(child, taken) for child in node.iter_child_nodes())
+        children = [child for child in node.iter_child_nodes() if not isinstance(child, nodes.Macro)]
+        own = 1 + sum(self._once(child, parts) for child in children)
+        if isinstance(node, nodes.For):
+            return own * _rounds(node)
+        if isinstance(node, nodes.Name) and node.name in self._macros:
+            return own + self._macro(node.name)
+        return own
 
 
 def _growth(tree: nodes.Template) -> int:
@@ -496,7 +590,7 @@ def _growth(tree: nodes.Template) -> int:
     """
     assigned = [
         (name, [reference for each in _every(value) if (reference := _reference(each))])
-        for name, value in _assignments(tree)
+        for name, value in _assignments(tree.find_all(nodes.Node))
     ]
     copies: dict[str, int] = {}
     for _ in range(GROWTH_ROUNDS):

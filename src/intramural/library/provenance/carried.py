@@ -43,7 +43,7 @@ class CarriedCatalogue:
                 each.unlink(missing_ok=True)
 
     def put(self, bundle: Bundle) -> None:
-        """Take over the bundle's catalogue; it is in use from the next start on."""
+        """Take over the bundle's catalogue; it is in use at once."""
         if not self._wanted(bundle) or self.own is None:
             return
         unfinished = self._write(self.own, bundle)
