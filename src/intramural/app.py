@@ -132,6 +132,7 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
     catalogue = CatalogueDesk(
         gate,
@@ -180,8 +181,6 @@ def _services(
         ),
         ready=models.any_ready,
     )
-
-
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:
