@@ -34,6 +34,9 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 
+#: What the format calls a file that was signed by itself and not as part of a folder: its name is not bound.
+_ALONE = "."
+
 _GET_AGAIN = "Do not use this model. Get model and signature again from whoever made them."
 _DECIDE = "Ask whoever signed it, or decide to believe that signer and put the key or certificate into `trust/`."
 
@@ -124,7 +127,10 @@ def verify(
     """
     envelope = _parse(bundle)
     signer, payload = _signed_payload(envelope, anchors, now_s)
-    _compare(_resources(payload), [each for each in files if each.name not in ignored], ignored, whole=whole)
+    signed = _resources(payload)
+    if len(files) == 1 and [each.name for each in signed] == [_ALONE]:
+        signed = [NamedDigest(files[0].name, signed[0].digest)]
+    _compare(signed, [each for each in files if each.name not in ignored], ignored, whole=whole)
     return signer
 
 
@@ -379,7 +385,8 @@ def _resources(payload: bytes) -> list[NamedDigest]:
         message = f"The signature uses {how[1][:40]!r} over {how[0][:40]!r}; here it must be SHA-256 over whole files."
         raise Untrusted("signature_digests", message, "Ask for a signature made with the package's default settings.")
     listed = [NamedDigest(each.name, parse_digest(f"sha256:{each.digest}")) for each in predicate.resources]
-    _require_plain([each.name for each in listed])
+    if [each.name for each in listed] != [_ALONE]:
+        _require_plain([each.name for each in listed])
     root = hashlib.sha256(b"".join(_raw(each.digest) for each in listed)).hexdigest()
     ordered = sorted(listed, key=lambda each: PurePosixPath(each.name))
     if listed != ordered or [each.digest.sha256 for each in statement.subject] != [root]:
