@@ -10,13 +10,15 @@ import pytest
 from tests.fakes import hub as fake
 from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.hub import Hub, Repository
+from tests.fakes.pki import key_pair
 from tests.fakes.source import blob_of, flipped
 from tests.fakes.web import Reply, Request, certificate, serving
 from tests.library.shop import Shop, eventually
 
 from intramural.core.config import LibraryConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
-from intramural.library import HubSource, Manifest, Outside, parse_source
+from intramural.library import HubSource, Library, Manifest, Outside, parse_source
+from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, sign
 from intramural.library.sources.hub import HubReference
 from intramural.library.sources.reach import Limits, Reach
 
@@ -134,6 +136,21 @@ async def test_a_file_in_git_itself_is_checked_by_gits_digest(shop: Shop) -> Non
         hub.list_as = lambda said: said
         manifest, _ = await shop.pull(at(hub))
     assert manifest.weights == blob_of(body)
+
+
+@pytest.mark.parametrize("name", ["tiny-Q4_0.gguf.sig", "model.sig"])
+async def test_a_publishers_signature_beside_it_is_checked(shop: Shop, tmp_path: Path, name: str) -> None:
+    pair = key_pair(tmp_path, "publisher")
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    shop.library = Library(shop.root, shop.inspector, None, TrustPolicy("signed", trust))
+    signature = sign("tiny", [NamedDigest("tiny-Q4_0.gguf", blob_of(BODY).digest)], SigningKey(pair.private))
+    repository = Repository({"tiny-Q4_0.gguf": BODY, name: signature}, small=frozenset({name}))
+    async with fake.running({TINY: repository}) as hub:
+        assert (await refusal(shop, at(hub))).code == "trust_too_low"
+        pair.public.rename(trust / "publisher.pem")
+        manifest, _ = await shop.pull(at(hub))
+    assert manifest.trust == "signed"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A plain web server with a SHA256SUMS, honest and lying."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
+from tests.fakes.pki import key_pair
 from tests.fakes.source import blob_of, flipped
 from tests.fakes.web import Reply, Request, WebServer, certificate, file_reply, serving
 from tests.library.shop import Shop
 
 from intramural.core.config import LibraryConfig
 from intramural.core.errors import IntramuralError, Refused, Unavailable, Untrusted
-from intramural.library import MirrorSource, Outside, parse_source
+from intramural.library import Library, MirrorSource, Outside, parse_source
+from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, sign
 from intramural.library.sources.reach import Limits, Reach
 from intramural.library.sources.sums import parse_sums
 
@@ -28,14 +31,17 @@ APACHE = b"Apache License\nVersion 2.0, January 2004\n"
 
 @dataclass
 class Folder:
-    """The files under `/models/`. `sums` replaces the honest list; `change` what is answered for a model."""
+    """The files under `/models/`. `sums` replaces the honest list; `change` what is answered for a file."""
 
     files: dict[str, bytes] = field(default_factory=lambda: {"tiny-Q4_0.gguf": BODY})
     sums: bytes | None = None
     change: Callable[[Request, Reply], Reply] = lambda request, reply: reply
+    without: str | None = None
 
     def __call__(self, request: Request) -> Reply:
         path = request.path.removeprefix("/models/")
+        if path == self.without:
+            return Reply(404)
         if path == "SHA256SUMS":
             return file_reply(request, sums_of(self.files) if self.sums is None else self.sums)
         if path not in self.files:
@@ -67,8 +73,12 @@ async def test_a_file(shop: Shop) -> None:
     assert (manifest.name, manifest.trust, manifest.licence) == ("tiny:q4_0", "pinned", "unknown")
     assert manifest.revision == blob_of(sums_of(folder.files)).digest
     assert [(seen.method, seen.path) for seen in server.seen] == [
-        ("GET", "/models/SHA256SUMS"), ("HEAD", "/models/tiny-Q4_0.gguf"), ("GET", "/models/tiny-Q4_0.gguf"),
-    ]  # fmt: skip
+        ("GET", "/models/SHA256SUMS"),
+        ("HEAD", "/models/tiny-Q4_0.gguf"),
+        ("GET", "/models/tiny-Q4_0.gguf.sig"),
+        ("GET", "/models/model.sig"),
+        ("GET", "/models/tiny-Q4_0.gguf"),
+    ]
     shop.check_invariant()
 
 
@@ -130,7 +140,7 @@ async def test_without_a_list_nothing_is_fetched(shop: Shop) -> None:
     async with serving(lambda _: Reply(404)) as server:
         error = await refusal(shop, at(server))
     assert error.code == "sums_not_found" and "sha256sum" in error.hint
-    assert len(server.seen) == 1
+    assert [seen.path for seen in server.seen] == ["/models/SHA256SUMS", "/models/model.sig"]
 
 
 async def test_a_server_that_does_not_say_how_much_it_sends(shop: Shop) -> None:
@@ -161,6 +171,60 @@ def test_addresses_refused_before_anything_is_asked(url: str, code: str, tmp_pat
 @pytest.mark.parametrize("url", ["http://example.org/x.gguf", "https://u:p@example.org/x.gguf", "https:x.gguf"])
 async def test_addresses_that_are_none(shop: Shop, url: str) -> None:
     assert (await refusal(shop, MirrorSource(url))).code == "bad_url"
+
+
+# signatures ----------------------------------------------------------------------------------------------------------
+
+
+def signed(tmp_path: Path, files: dict[str, bytes]) -> tuple[bytes, Path]:
+    """A signature over `files`, and a folder with the key it was made with."""
+    pair = key_pair(tmp_path, "publisher")
+    (tmp_path / "trust").mkdir()
+    shutil.copy(pair.public, tmp_path / "trust")
+    named = sorted(NamedDigest(name, blob_of(body).digest) for name, body in files.items())
+    return sign("big", named, SigningKey(pair.private)), tmp_path / "trust"
+
+
+def ask_for_signatures(shop: Shop, trust: Path) -> None:
+    shop.library = Library(shop.root, shop.inspector, None, TrustPolicy("signed", trust))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_signature_over_the_whole_folder_is_a_list_as_well(shop: Shop, tmp_path: Path, listed: bool) -> None:
+    files = {**SHARDS, "mmproj-F16.gguf": PROJECTOR, "big-Q8_0.gguf": BODY}
+    signature, trust = signed(tmp_path, files)
+    folder = Folder({**files, "model.sig": signature, **({"SHA256SUMS": sums_of(files)} if listed else {})})
+    ask_for_signatures(shop, trust)
+    async with serving(
+        lambda request: folder(request) if listed or "SUMS" not in request.path else Reply(404)
+    ) as server:
+        manifest, _ = await shop.pull(at(server, next(iter(SHARDS))))
+    assert manifest.trust == "signed" and len(manifest.files) == 4
+    assert manifest.revision == blob_of(sums_of(folder.files) if listed else signature).digest
+    shop.check_invariant()
+
+
+async def test_a_signature_over_other_bytes_is_a_contradiction(shop: Shop, tmp_path: Path) -> None:
+    signature, trust = signed(tmp_path, {"tiny-Q4_0.gguf": flipped(BODY, 3)})
+    shop.library = Library(shop.root, shop.inspector, None, TrustPolicy("local", trust))
+    async with serving(Folder({"tiny-Q4_0.gguf": BODY, "tiny-Q4_0.gguf.sig": signature})) as server:
+        assert (await refusal(shop, at(server))).code == "signature_mismatch"
+
+
+@pytest.mark.parametrize("signature", [b"-----BEGIN PGP SIGNATURE-----", b"untrusted comment: minisign", b""])
+async def test_signatures_of_other_kinds_are_passed_over(shop: Shop, tmp_path: Path, signature: bytes) -> None:
+    async with serving(Folder({"tiny-Q4_0.gguf": BODY, "tiny-Q4_0.gguf.sig": signature})) as server:
+        manifest, _ = await shop.pull(at(server))
+        assert manifest.trust == "pinned"
+        shop.library.remove(manifest.name)
+        ask_for_signatures(shop, tmp_path)
+        assert (await refusal(shop, at(server))).code == "trust_too_low"
+
+
+@pytest.mark.parametrize("signature", [b"{", b"{}", b'{"mediaType": 1}'])
+async def test_what_is_no_list_and_no_signature(shop: Shop, signature: bytes) -> None:
+    async with serving(Folder({"model.sig": signature}, without="SHA256SUMS")) as server:
+        assert (await refusal(shop, at(server))).code in ("signature_unreadable", "signature_format")
 
 
 # lies ----------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ all. `model_signing` takes half a second to import, so it is imported where it i
 Format: https://github.com/ossf/model-signing-spec
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -132,6 +133,15 @@ def verify(
         signed = [NamedDigest(files[0].name, signed[0].digest)]
     _compare(signed, [each for each in files if each.name not in ignored], ignored, whole=whole)
     return signer
+
+
+def listed(bundle: bytes) -> list[NamedDigest]:
+    """The files that a signature lists. Whether it is good, and whose, is for `verify` to say. Raises Untrusted."""
+    payload = _parse(bundle).bundle.dsse_envelope.payload
+    try:
+        return _resources(base64.b64decode(payload, validate=True))
+    except ValueError as error:
+        raise Untrusted("signature_format", "This is not a signature of a model.", _GET_AGAIN) from error
 
 
 class _Signature(msgspec.Struct):

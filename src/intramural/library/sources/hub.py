@@ -17,10 +17,11 @@ from urllib.parse import quote
 from intramural.core.errors import Misasked, Untrusted
 from intramural.library.blobs import Blob
 from intramural.library.manifest import ModelFile
+from intramural.library.provenance.signing import MAX_SIGNATURE_BYTES
 from intramural.library.sources.port import Offer
 from intramural.library.sources.reach import Reach, only
 from intramural.library.sources.sets import plain_name
-from intramural.library.sources.tree import TreeSet, choose, models_in, nothing_in, require_servable
+from intramural.library.sources.tree import TreeSet, choose, is_signature, models_in, nothing_in, require_servable
 from intramural.library.threads import in_thread
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class HubSource:
     async def _offer(self, web: "Web", token: str | None, model: TreeSet, listing: "Listing") -> Offer:
         files = []
         for path, role in model.paths:
-            url = f"{self._hub}/{listing.repository}/resolve/{listing.commit}/{quote(path)}"
+            url = self._url(listing, path)
             listed = listing.files[path]
             digest = listed.digest or await self._digest(web, url, _secret(token), listed)
             files.append(ModelFile(plain_name(path), role, Blob(digest, listed.size_bytes)))
@@ -135,7 +136,21 @@ class HubSource:
             licence=listing.licence,
             trust="attested",
             revision=listing.commit,
+            signature=await self._signature(web, token, model, listing),
         )
+
+    async def _signature(self, web: "Web", token: str | None, model: TreeSet, listing: "Listing") -> bytes | None:
+        """The publisher's, if one lies beside the model; the library checks it."""
+        for path in model.signatures:
+            if path in listing.files:
+                url = self._url(listing, path)
+                answer = await web.ask(url, secret=_secret(token), max_bytes=MAX_SIGNATURE_BYTES)
+                if is_signature(answer.body):
+                    return answer.body
+        return None
+
+    def _url(self, listing: "Listing", path: str) -> str:
+        return f"{self._hub}/{listing.repository}/resolve/{listing.commit}/{quote(path)}"
 
     async def _digest(self, web: "Web", url: str, secret: str | None, listed: "Listed") -> str:
         """Our digest of a file that lies in git itself, whose own digest must agree."""

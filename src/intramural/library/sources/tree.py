@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.library.manifest import Role
 from intramural.library.names import suggest_name
+from intramural.library.provenance.signatures import NAME
 from intramural.library.sources.sets import SUFFIX, FileSet, is_projector, plain_name, sets_of
 
 #: Formats that run code when they are loaded (pickle and its wrappings): never fetched, whoever offers them.
@@ -28,6 +29,14 @@ class TreeSet:
         """Every file and what it is to the model, the weights first."""
         weights: tuple[tuple[str, Role], ...] = tuple((path, "weights") for path in self.weights)
         return weights if self.projector is None else (*weights, (self.projector, "projector"))
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """Where its signature may lie: `model.gguf.sig`, else `model.sig` beside it. Nowhere for files of several
+        folders, for a signature names files as they lie beside it, and a model here has no folders."""
+        folders = {path.rpartition("/")[0] for path, _ in self.paths}
+        beside = str(PurePosixPath(self.weights[0]).with_name(NAME))
+        return (f"{self.weights[0]}.sig", beside) if len(folders) == 1 else ()
 
     @property
     def name(self) -> str:
@@ -98,6 +107,11 @@ def nothing_in(paths: Iterable[str]) -> IntramuralError:
         if suffix in _PICKLES:
             return _pickle(path)
     return Missing("source_empty", "The source has no model.", "It has no GGUF file. Try another.", param="source")
+
+
+def is_signature(body: bytes) -> bool:
+    """Whether a `.sig` file may be one of ours to check: others (GnuPG's, minisign's) have that name too."""
+    return body.lstrip()[:1] == b"{"
 
 
 def _in_folder(files: FileSet, paths: dict[str, str]) -> TreeSet:
