@@ -14,7 +14,7 @@ from cyclopts import App
 from rich.console import Console
 
 from intramural.audit import Event
-from intramural.cli.commands import cli
+from intramural.cli.root import cli
 from intramural.core import errors as error_classes
 from intramural.core.config import SECTIONS
 from intramural.http.build import routes_document

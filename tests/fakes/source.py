@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from intramural.core.errors import Broken
-from intramural.library import Blob, ModelFile, Offer
+from intramural.library import Blob, ModelFile, Offer, Trust
 
 
 @dataclass
@@ -31,13 +31,17 @@ class LyingSource:
     flip: int | None = None
     #: Wait for this before each chunk.
     gate: Callable[[], "asyncio.Future[None]"] | None = None
+    #: The level it claims, and the signature file beside its weights.
+    trust: Trust = "local"
+    signature: bytes | None = None
     opened: list[int] = field(default_factory=list)
     closed: int = 0
 
     async def resolve(self) -> Sequence[Offer]:
         blob = self.announced or blob_of(self.body)
         files = (ModelFile("tiny.gguf", "weights", blob),)
-        return [Offer(files=files, name=self.name, source="fake:tiny", licence="MIT", trust="local")]
+        said = {"source": "fake:tiny", "licence": "MIT"}
+        return [Offer(files=files, name=self.name, trust=self.trust, signature=self.signature, **said)]
 
     async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         self.opened.append(offset)
@@ -57,6 +61,24 @@ class LyingSource:
                 await asyncio.sleep(0)
         finally:
             self.closed += 1
+
+
+@dataclass
+class FilesSource:
+    """An honest source of a model of several files: shards, and projectors among `bodies` named in `projectors`."""
+
+    bodies: Sequence[bytes]
+    projectors: Sequence[int] = ()
+
+    async def resolve(self) -> Sequence[Offer]:
+        files = tuple(
+            ModelFile(f"{number}.gguf", "projector" if number in self.projectors else "weights", blob_of(body))
+            for number, body in enumerate(self.bodies)
+        )
+        return [Offer(files=files, name="tiny", source="fake:tiny", licence="MIT", trust="local")]
+
+    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
+        yield self.bodies[offer.files.index(file)][offset:]
 
 
 def blob_of(body: bytes) -> Blob:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from intramural.library import WHOLE, Library, Manifest, ModelFacts, Piece, PullState, Source
@@ -17,11 +17,16 @@ class Inspector:
     def __init__(self) -> None:
         self.passed: set[str] = set()
 
-    async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts:
-        facts = examine(descriptor)
+    async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts | None:
+        facts = examine([descriptor], [piece])
         found = await digest_of(descriptor, size_bytes)
         assert found is not None
         self.passed.add(found.digest)
+        return facts
+
+    async def together(self, descriptors: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts:
+        facts = examine(descriptors, pieces)
+        assert facts is not None
         return facts
 
 

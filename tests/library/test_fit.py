@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intramural.core.errors import Misasked
-from intramural.library import STARTER, Manifest, Shape, need, plan, suggest
-from intramural.library.catalogue import WELL_KNOWN
+from intramural.library import STARTER, Manifest, Shape, need, plan
 from intramural.library.fit import COMFORTABLE_CONTEXT_TOKENS, CONTEXT_STEP_TOKENS, LEAST_CONTEXT_TOKENS
 
 GIB = 2**30
@@ -72,32 +71,3 @@ def test_too_large_says_what_would_fit() -> None:
     assert "billion parameters" in refused.value.hint
     with pytest.raises(Misasked, match="memory_budget_bytes"):
         plan(manifest(), 1000, 1, 2048)
-
-
-SUGGESTED = [
-    (1, None),
-    (2, "Qwen3 0.6B"),
-    (8, "Qwen3 4B"),
-    (16, "Qwen3 14B"),
-    (24, "Qwen3 14B"),
-    (64, "Qwen3 Coder 30B-A3B"),
-]
-
-
-@pytest.mark.parametrize(("memory_gib", "name"), SUGGESTED)
-def test_suggestions(memory_gib: int, name: str | None) -> None:
-    found = suggest(memory_gib * GIB)
-    assert (found and found.name) == name
-    if found:
-        assert f"{memory_gib} GiB" in found.why
-        assert found.model.memory_bytes < memory_gib * GIB
-
-
-def test_the_catalogue_is_whole() -> None:
-    assert len({model.name for model in WELL_KNOWN}) == len(WELL_KNOWN)
-    for model in WELL_KNOWN:
-        assert len(bytes.fromhex(model.sha256)) == 32
-        assert model.file.endswith(".gguf")
-        assert 0 < model.active_parameters <= model.parameters
-    sizes = [model.memory_bytes for model in WELL_KNOWN]
-    assert sizes == sorted(sizes, reverse=True)

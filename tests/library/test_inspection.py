@@ -24,9 +24,9 @@ async def inspect() -> Inspect:
     """As `app` wires it."""
     posture = await probe()
 
-    async def run(entry: str, files: Mapping[str, int]) -> Any:
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
         limits = Limits(memory_bytes=2 * 2**30, cpu_s=30)
-        launch = Launch("parser", entry, {}, files, limits=limits, without=missing_layers(posture.level))
+        launch = Launch("parser", entry, arg, files, limits=limits, without=missing_layers(posture.level))
         return await run_once(launch, TIMEOUT_S)
 
     return confined(run)
@@ -51,9 +51,9 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 async def test_the_confined_reader_says_what_the_reader_says(
     inspect: Inspect, starter: int, starter_file: Path, opened: Open
 ) -> None:
-    assert await inspect(starter, starter_file.stat().st_size) == examine(starter)
+    assert await inspect(starter, starter_file.stat().st_size) == examine([starter])
     tiny = opened(tiny_model())
-    assert await inspect(tiny, len(tiny_model())) == examine(tiny)
+    assert await inspect(tiny, len(tiny_model())) == examine([tiny])
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ async def test_a_whole_pull_through_the_confined_reader(inspect: Inspect, starte
 def answering(answer: Any) -> RunConfined:
     """A process that says `answer`, whatever it was given to read."""
 
-    async def run(entry: str, files: Mapping[str, int]) -> Any:
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
         return answer
 
     return run
 
 
-@pytest.mark.parametrize("answer", [None, {}, [], "x", {"architecture": 1}, 7])
+@pytest.mark.parametrize("answer", [None, {}, [], "x", {"facts": {"architecture": 1}}, {"refused": {}}, 7])
 async def test_a_reader_that_answers_nonsense_is_not_believed(shop: Shop, answer: Any) -> None:
     """The reader may have been taken over by what it read."""
     library = Library(shop.root, confined(answering(answer)))
@@ -105,9 +105,9 @@ async def test_a_reader_that_answers_nonsense_is_not_believed(shop: Shop, answer
 
 
 async def test_an_answer_with_absurd_numbers_is_not_believed(shop: Shop, opened: Open) -> None:
-    honest = msgspec.to_builtins(examine(opened(tiny_model())))
+    honest = msgspec.to_builtins(examine([opened(tiny_model())]))
     for field, lie in (("parameters", -1), ("trained_context_tokens", 0), ("shape", {**honest["shape"], "layers": 0})):
-        answer = {**honest, field: lie}
+        answer = {"facts": {**honest, field: lie}}
         with pytest.raises(Untrusted):
             await Library(shop.root, confined(answering(answer))).pull(LyingSource(tiny_model()), None, lambda _: None)
     assert shop.shelved() == []

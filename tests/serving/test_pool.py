@@ -45,6 +45,15 @@ async def test_a_model_is_loaded_on_demand_and_answers() -> None:
         assert stream.waited_ms > 0
 
 
+async def test_a_model_that_makes_no_embeddings_says_so_before_it_is_loaded() -> None:
+    spawner = PlainSpawner()
+    async with running(spawner) as pool:
+        with pytest.raises(Misasked, match="no embeddings") as caught:
+            await pool.embed(replace(model(), pooling=None), ["text"])
+        assert caught.value.code == "no_embeddings"
+        assert not spawner.processes
+
+
 async def test_many_requests_at_once_start_one_worker() -> None:
     spawner = PlainSpawner()
     async with running(spawner) as pool:
@@ -138,7 +147,7 @@ async def test_three_crashes_quarantine_a_model() -> None:
         assert [(await fails(pool, model())).code for _ in range(3)] == ["worker_died"] * 3
         await eventually(lambda: not pool.status().workers)
         error = await fails(pool, model())
-        assert error.code == "model_quarantined"
+        assert error.code == "model_keeps_crashing"
         assert isinstance(error, Unavailable)
         assert error.retry_after_s > 500
 

@@ -5,13 +5,14 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `client`, `commands`, `serve`.
+Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `inspect`, `provenance`, `pull`, `serve`.
 """
 
 import sys
 
-from intramural.cli.commands import cli
+from intramural.cli import catalogue, commands, inspect, provenance, pull
 from intramural.cli.render import Out
+from intramural.cli.root import cli
 from intramural.core.errors import IntramuralError
 
 
@@ -26,4 +27,7 @@ def main() -> None:
         sys.exit(130)
 
 
-__all__ = ["main"]
+#: Importing them is what adds their commands.
+COMMANDS = (catalogue, commands, inspect, provenance, pull)
+
+__all__ = ["COMMANDS", "main"]

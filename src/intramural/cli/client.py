@@ -1,6 +1,6 @@
 """Talking to a house through its private socket: the running one, else one opened for this command."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +23,12 @@ class Client:
         given = {k: str(v) for k, v in query.items() if v is not None}
         return await self._whole("GET", path, params=given)
 
+    async def text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """An answer as it is written."""
+        async with self._session.get(_url(path), params=list(query)) as response:
+            await _checked(response)
+            return await response.text("utf-8")
+
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return await self._whole("POST", path, json=body)
 
@@ -32,19 +38,9 @@ class Client:
     async def delete(self, path: str) -> None:
         await self._whole("DELETE", path)
 
-    async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The objects of an NDJSON answer; a line that holds an error is raised."""
-        async with self._session.post(_url(path), json=body) as response:
-            await _checked(response)
-            async for line in response.content:
-                value = msgspec.json.decode(line)
-                if "error" in value:
-                    raise _error(response.status, value["error"])
-                yield value
-
-    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The `data:` objects of an event stream, until `[DONE]`; an error object is raised."""
-        async with self._session.post(_url(path), json=body) as response:
+    async def events(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The `data:` objects of an event stream, until `[DONE]`; an error object is raised. GET without a body."""
+        async with self._session.request("GET" if body is None else "POST", _url(path), json=body) as response:
             await _checked(response)
             async for line in response.content:
                 if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":

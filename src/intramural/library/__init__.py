@@ -2,23 +2,40 @@
 
 Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
 template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
-Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
-path from text that was not parsed first.
+Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
+a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `facts`, `template`, `inspection`, `manifest`, `pull`, `sources`, `flight`,
-`library`, then `catalogue` and `fit`.
+Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
+`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
+this disk already.
 """
 
+from intramural.library.advice import Fit, Machine, advise
+from intramural.library.bandwidth import read_bytes_per_s
 from intramural.library.blobs import Blob
-from intramural.library.catalogue import STARTER, KnownPackage, Suggestion, suggest
-from intramural.library.facts import ModelFacts, Shape
-from intramural.library.fit import Plan, need, plan
-from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, confined
-from intramural.library.library import Library
-from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Role, Trust
+from intramural.library.catalogue import (
+    STARTER,
+    Catalogue,
+    Entry,
+    KnownPackage,
+    Licence,
+    Loaded,
+    Suggestion,
+    Variant,
+    load_catalogue,
+    suggest,
+)
+from intramural.library.facts import ModelFacts
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
+from intramural.library.gguf import Malformed
+from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
+from intramural.library.library import Library, require_released
+from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
-from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+from intramural.library.shape import Shape
+from intramural.library.sources import FileSource, Offer, PackageSource, Reach, Registries, Source, parse_source
+from intramural.library.template import Finding
 
 __all__ = [
     "ENTRY",
@@ -26,10 +43,20 @@ __all__ = [
     "TIMEOUT_S",
     "WHOLE",
     "Blob",
+    "Candidate",
+    "Catalogue",
+    "Entry",
     "FileSource",
+    "Finding",
+    "Fit",
     "Inspect",
     "KnownPackage",
+    "Kv",
     "Library",
+    "Licence",
+    "Loaded",
+    "Machine",
+    "Malformed",
     "Manifest",
     "ModelFacts",
     "ModelFile",
@@ -38,16 +65,26 @@ __all__ = [
     "Piece",
     "Plan",
     "PullState",
+    "Reach",
+    "Registries",
+    "Release",
     "Role",
+    "RunConfined",
     "Shape",
     "Source",
     "Step",
     "Suggestion",
     "Trust",
+    "Variant",
+    "Weighed",
+    "advise",
     "confined",
+    "load_catalogue",
     "need",
     "parse_name",
     "parse_source",
     "plan",
+    "read_bytes_per_s",
+    "require_released",
     "suggest",
 ]

@@ -107,10 +107,11 @@ class Blobs:
         return sorted(digest for digest in found if _DIGEST.fullmatch(digest))
 
     def remove(self, digest: str) -> int:
-        """Take the blob off the disk; returns the bytes freed (0 if it was not there)."""
+        """Take the blob off the disk; returns the bytes freed: 0 if it was not there, or has another name."""
         path = self.path(digest)
         try:
-            size_bytes = path.lstat().st_size
+            found = path.lstat()
+            size_bytes = found.st_size if found.st_nlink == 1 else 0
             path.unlink()
         except FileNotFoundError:
             return 0
@@ -122,12 +123,31 @@ class Blobs:
         if self.has(blob):
             return 0
         try:
-            return max(0, blob.size_bytes - self._part_path(blob).lstat().st_size)
+            return max(0, blob.size_bytes - self._part_path(blob.digest).lstat().st_size)
         except FileNotFoundError:
             return blob.size_bytes
 
-    def _part_path(self, blob: Blob) -> Path:
-        return self._incoming / f"{self.path(blob.digest).name}.part"
+    def link_path(self, blob: Blob) -> Path:
+        """A name for whoever holds the blob's part: where a link to a file elsewhere is made before it is shelved."""
+        return self._incoming / f"{self.path(blob.digest).name}.link"
+
+    def drop_part(self, digest: str) -> None:
+        """Delete what came of the blob, unless another process is fetching it."""
+        path = self._part_path(digest)
+        try:
+            descriptor = _open_locked(path)
+        except Conflicting:
+            return
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def disk_bytes(self) -> int:
+        """Bytes of disk under shelf and incoming, as allocated."""
+        folders = (self._shelved, self._incoming)
+        return sum(file.lstat().st_blocks * 512 for folder in folders for file in folder.iterdir())
+
+    def _part_path(self, digest: str) -> Path:
+        return self._incoming / f"{self.path(digest).name}.part"
 
     def require_room(self, size_bytes: int) -> None:
         """Raises Unavailable(`disk_full`) when the disk has not `size_bytes` and a little more."""
@@ -148,7 +168,7 @@ class Blobs:
 
     def part(self, blob: Blob) -> "Part":
         """The unfinished file for `blob`, locked. Raises Conflicting(`pull_in_progress`) if another process has it."""
-        return Part(self._part_path(blob), self.path(blob.digest), blob)
+        return Part(self._part_path(blob.digest), self.path(blob.digest), blob)
 
 
 class Part:
@@ -165,6 +185,14 @@ class Part:
         """Forget what was fetched."""
         os.ftruncate(self._descriptor, 0)
         self.size_bytes = 0
+
+    def fill(self, whole: Callable[[int], bool]) -> bool:
+        """Let `whole` fill the empty file behind a descriptor at once; False if it did not, and it is still empty."""
+        self.restart()
+        if not whole(self._descriptor):
+            return False
+        self.size_bytes = os.fstat(self._descriptor).st_size
+        return True
 
     def append(self, chunk: bytes) -> None:
         """Write at the end; the caller bounds the size. Raises Unavailable(`disk_full`)."""

@@ -1,28 +1,30 @@
 """How much memory a model's worker may come to need, from its header alone. Pure.
 
-    memory = weights + key/value cache + compute and output buffers + the process itself
+    memory = weights + key/value cache and states + compute and output buffers + the process itself
 
-- weights: the file, mapped; every page is touched.
-- cache: per layer and token, keys and values of every kv head in 16 bits. Layers with a sliding window are counted as
-  if they had none, so the plan for such a model is too high rather than too low.
+- weights: every file, mapped; every page is touched. A projector (for images) is one of the files.
+- cache: per layer and token, keys and values of every kv head, in 16 bits or quantised. A layer with a sliding window
+  caches the window and one batch; one with a recurrent state keeps that instead; compressed caches count as such.
 - compute: activations and attention mask of one batch of `BATCH_TOKENS` (with flash attention); output: a number per
   vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings.
 - process: interpreter, engine library, threads, and what every vocabulary entry costs beside its place in the file.
 
 The plan is the most it comes to: a worker that has never made embeddings stays below it by the output buffer.
-`tests/library/test_fit_measured.py` holds it against the real engine: within 5 % for the starter model at 2 048 and
-8 192 tokens with 1 and 4 slots. The engine's second prompt cache in RAM is not in the plan: serving switches it off.
+`bench/fit.py` and `tests/library/test_fit_measured.py` hold it against the real engine. The engine's second prompt
+cache in RAM is not in the plan: serving switches it off.
 """
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from intramural.core.errors import Misasked
-from intramural.library.facts import Shape
-from intramural.library.manifest import Manifest
+from intramural.library.shape import Shape
 
+#: How the numbers of the cache are stored; bytes of 32 of them.
+Kv = Literal["f16", "q8_0", "q4_0"]
+_BYTES_OF_32: dict[Kv, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 #: As `serving.engine` sets it.
 BATCH_TOKENS = 64
-CACHE_NUMBER_BYTES = 2
 #: Measured, confined as in production; the second with vocabularies of 1 000, 50 000 and 200 000 entries.
 PROCESS_BYTES = 70 << 20
 VOCABULARY_ENTRY_BYTES = 400
@@ -31,6 +33,40 @@ CONTEXT_STEP_TOKENS = 256
 #: Rather fewer slots than a context shorter than this.
 COMFORTABLE_CONTEXT_TOKENS = 4096
 LEAST_CONTEXT_TOKENS = 512
+#: DeepSeek V4: layers that compress 4 to 1 have an index of what they compressed, those of 128 to 1 read all of it.
+_INDEXED_RATIO = 4
+
+
+class Candidate(Protocol):
+    """What a plan needs to know of a model: a `Manifest`, a `Weighed`, or whatever else has these."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def quantisation(self) -> str: ...
+    @property
+    def trained_context_tokens(self) -> int: ...
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        ...
+
+    @property
+    def shape(self) -> Shape: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The plainest `Candidate`: a model that is not on the shelf."""
+
+    name: str
+    parameters: int
+    quantisation: str
+    trained_context_tokens: int
+    size_bytes: int
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,68 +80,102 @@ class Plan:
     kv_bytes: int
     compute_bytes: int
     process_bytes: int
+    kv: Kv = "f16"
 
 
-def plan(manifest: Manifest, budget_bytes: int, slots: int, context_tokens: int) -> Plan:
+def plan(model: Candidate, budget_bytes: int, slots: int, context_tokens: int, kv: Kv = "f16") -> Plan:
     """The largest plan within `budget_bytes` that has no more `slots` and `context_tokens` (a slot) than asked for.
 
     First the context is shortened, down to a comfortable length; then there are fewer slots; then the context gets
     shorter still. Raises Misasked(`model_too_large`), saying what would fit.
     """
-    asked = _rounded(min(context_tokens, manifest.trained_context_tokens))
+    asked = rounded(min(context_tokens, model.trained_context_tokens))
     comfortable = min(asked, COMFORTABLE_CONTEXT_TOKENS)
     for fewer in range(slots, 0, -1):
         least = comfortable if fewer > 1 else min(asked, LEAST_CONTEXT_TOKENS)
-        found = _longest(manifest, budget_bytes, fewer, least, asked)
+        found = _longest(model, budget_bytes, fewer, least, asked, kv)
         if found is not None:
             return found
-    smallest = need(manifest, 1, min(asked, LEAST_CONTEXT_TOKENS))
-    raise _too_large(manifest, smallest, budget_bytes)
+    smallest = need(model, 1, min(asked, LEAST_CONTEXT_TOKENS), kv)
+    raise _too_large(model, smallest, budget_bytes)
 
 
-def need(manifest: Manifest, slots: int, context_tokens: int) -> Plan:
-    """What the worker of `manifest` would need for exactly that."""
-    shape = manifest.shape
-    kv_bytes = slots * context_tokens * _cache_bytes_per_token(shape)
-    activations = 2 * shape.feed_forward_length + 8 * shape.embedding_length
-    output = shape.vocabulary_size + shape.embedding_length
-    compute_bytes = BATCH_TOKENS * (4 * (activations + output) + 2 * context_tokens)
+def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> Plan:
+    """What the worker of `model` would need for exactly that."""
+    shape = model.shape
+    kv_bytes = slots * (cache_bytes(shape, context_tokens, kv) + shape.state_bytes)
+    compute = compute_bytes(shape, context_tokens)
     process_bytes = PROCESS_BYTES + shape.vocabulary_size * VOCABULARY_ENTRY_BYTES
-    weights_bytes = manifest.size_bytes
-    total = weights_bytes + kv_bytes + compute_bytes + process_bytes
-    return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute_bytes, process_bytes)
+    total = model.size_bytes + kv_bytes + compute + process_bytes
+    return Plan(context_tokens, slots, total, model.size_bytes, kv_bytes, compute, process_bytes, kv)
 
 
-def _cache_bytes_per_token(shape: Shape) -> int:
-    return sum(shape.kv_heads) * (shape.key_length + shape.value_length) * CACHE_NUMBER_BYTES
+def compute_bytes(shape: Shape, context_tokens: int) -> int:
+    """Activations, mask and output of one batch."""
+    wide = shape.feed_forward_length * max(shape.experts_used, 1)
+    activations = 2 * wide + 8 * shape.embedding_length
+    output = shape.vocabulary_size + shape.embedding_length
+    return BATCH_TOKENS * (4 * (activations + output) + 2 * context_tokens)
 
 
-def _longest(manifest: Manifest, budget_bytes: int, slots: int, least: int, most: int) -> Plan | None:
-    """The plan with the longest context from `least` to `most` that is within budget. Memory is linear in context."""
-    largest = need(manifest, slots, most)
-    if largest.memory_bytes <= budget_bytes:
-        return largest
-    per_token = slots * _cache_bytes_per_token(manifest.shape) + 2 * BATCH_TOKENS
-    room = budget_bytes - need(manifest, slots, 0).memory_bytes
-    context_tokens = room // per_token // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS
-    return need(manifest, slots, context_tokens) if context_tokens >= least else None
+def cache_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
+    """The cache of one slot, all layers."""
+    return sum(layer_cache_bytes(shape, layer, context_tokens, kv) for layer in range(shape.layers))
 
 
-def _rounded(context_tokens: int) -> int:
+def layer_cache_bytes(shape: Shape, layer: int, context_tokens: int, kv: Kv = "f16") -> int:
+    """The cache of one slot and one layer (counted from 0)."""
+    heads = shape.kv_heads[layer]
+    if not heads:
+        return 0
+    tokens, width = context_tokens, shape.key_length + shape.value_length
+    if shape.sliding_window_tokens and shape.sliding and shape.sliding[layer]:
+        tokens = min(context_tokens, rounded(shape.sliding_window_tokens + BATCH_TOKENS))
+        width = (shape.sliding_key_length or shape.key_length) + (shape.sliding_value_length or shape.value_length)
+    numbers = tokens * heads * width + _compressed_numbers(shape, layer, context_tokens)
+    return numbers * _BYTES_OF_32[kv] // 32
+
+
+def rounded(context_tokens: int) -> int:
+    """A context length as the engine rounds it."""
     return max(CONTEXT_STEP_TOKENS, -(-context_tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS)
 
 
-def _too_large(manifest: Manifest, smallest: Plan, budget_bytes: int) -> Misasked:
+def _compressed_numbers(shape: Shape, layer: int, context_tokens: int) -> int:
+    """Of the long cache beside the window: keys only, and keys of the index where the layer picks what it reads."""
+    ratio = shape.compression[layer] if layer < len(shape.compression) else 0
+    if not ratio:
+        return 0
+    index = shape.index_key_length if ratio == _INDEXED_RATIO else 0
+    return rounded(context_tokens // ratio) * (shape.key_length + index)
+
+
+def _longest(model: Candidate, budget_bytes: int, slots: int, least: int, most: int, kv: Kv) -> Plan | None:
+    """The plan with the longest context from `least` to `most` that is within budget. Memory grows with context."""
+    largest = need(model, slots, most, kv)
+    if largest.memory_bytes <= budget_bytes:
+        return largest
+    if need(model, slots, least, kv).memory_bytes > budget_bytes:
+        return None
+    low, high = least // CONTEXT_STEP_TOKENS, most // CONTEXT_STEP_TOKENS
+    while high - low > 1:
+        middle = (low + high) // 2
+        within = need(model, slots, middle * CONTEXT_STEP_TOKENS, kv).memory_bytes <= budget_bytes
+        low, high = (middle, high) if within else (low, middle)
+    return need(model, slots, low * CONTEXT_STEP_TOKENS, kv)
+
+
+def _too_large(model: Candidate, smallest: Plan, budget_bytes: int) -> Misasked:
     needs, has = smallest.memory_bytes / 1e9, budget_bytes / 1e9
     rest_bytes = budget_bytes - (smallest.memory_bytes - smallest.weights_bytes)
-    bits = smallest.weights_bytes * 8 / manifest.parameters
+    bits = smallest.weights_bytes * 8 / model.parameters
     if rest_bytes > 0:
         billions = rest_bytes * 8 / bits / 1e9
         hint = (
             f"Within the budget, weights of up to {rest_bytes / 1e9:.1f} GB would fit: at this quantisation "
-            f"({manifest.quantisation}) a model of about {billions:.1f} billion parameters."
+            f"({model.quantisation}) a model of about {billions:.1f} billion parameters."
         )
     else:
         hint = "Give models more memory (serving.memory_budget_bytes) or unload others."
-    message = f"{manifest.name} needs at least {needs:.1f} GB; {has:.1f} GB may be used for models."
+    message = f"{model.name} needs at least {needs:.1f} GB; {has:.1f} GB may be used for models."
     return Misasked("model_too_large", message, hint, param="model")

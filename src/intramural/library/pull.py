@@ -65,11 +65,15 @@ class IllegalMove(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PullState:
-    """A pull, seen from outside. `code`, `message` and `hint` say why it was refused or stopped."""
+    """A pull, seen from outside. `code`, `message` and `hint` say why it was refused or stopped.
+
+    `digests`: of the files it is about, once they are known.
+    """
 
     step: Step = Step.RESOLVING
     done_bytes: int = 0
     total_bytes: int | None = None
+    digests: tuple[str, ...] = ()
     code: str | None = None
     message: str | None = None
     hint: str | None = None

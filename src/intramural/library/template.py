@@ -2,7 +2,12 @@
 
 A chat template is a program that came with the weights. The engine will run it on every conversation, so it may only
 do what chat templates need: walk over the messages and tools, test roles, and write their text between markers. What
-is refused, and why, is in `Danger`. A template with any finding is not served.
+it may not do is in `Danger`; each finding is of one of two severities:
+
+- *refused*: no chat template needs it, and it reaches out of the template or past the auditor itself (the way to the
+  interpreter, other templates, what cannot be parsed). Nobody can release such a file.
+- *quarantined*: some honest templates do it, and so do hostile ones (a macro that calls itself, a branch on a person's
+  words). The file is kept but not served until an administrator releases it with a reason.
 
 The parser recurses with the nesting of its input, so nesting is bounded from the token stream before it runs, and the
 tree is walked with a list, not with recursion.
@@ -13,12 +18,12 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Literal
 
+import msgspec
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, do, loopcontrols
 from jinja2.parser import Parser
-
-from intramural.core.errors import Untrusted
 
 
 class Danger(StrEnum):
@@ -42,16 +47,36 @@ class Danger(StrEnum):
     CONTENT_BRANCH = "template_content_branch"  # says something of its own when a person's text has some word in it
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One reason to refuse, with the template's line (from 1)."""
+Severity = Literal["refused", "quarantined"]
 
-    danger: Danger
-    line: int
-    message: str
+#: What an administrator may release. All else is refused whatever anyone says.
+RELEASABLE = frozenset({
+    Danger.CHARACTERS, Danger.ADDRESS, Danger.FILTER, Danger.TEST, Danger.CALL, Danger.METHOD, Danger.LOOP,
+    Danger.RECURSION, Danger.COST, Danger.GROWTH, Danger.CONTENT_BRANCH,
+})  # fmt: skip
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One reason not to serve a template: `code` is a `Danger`, `line` counts from 1, `field` is the key it is in."""
+
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,64}\Z")]
+    line: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+    message: Annotated[str, msgspec.Meta(max_length=200)]
+    severity: Severity
+    field: Annotated[str, msgspec.Meta(max_length=256)] = "tokenizer.chat_template"
+
+
+def _finding(danger: Danger, line: int, message: str, *, refused: bool = False) -> Finding:
+    releasable = danger in RELEASABLE and not refused
+    return Finding(danger.value, line, message[:MAX_MESSAGE], "quarantined" if releasable else "refused")
 
 
 MAX_TEMPLATE_BYTES = 64 << 10
+#: In one file: the one that is used, and those for tools, retrieval and the like.
+MAX_TEMPLATES = 16
+MAX_MESSAGE = 200
+#: Of one template: more of them say nothing more.
+MAX_FINDINGS = 50
 MAX_DEPTH = 64
 #: `not not not …` and `a if b else c if d else …` recurse in the parser without a bracket.
 MAX_CHAIN = 32
@@ -109,43 +134,44 @@ class _Generation(Extension):
 _ENVIRONMENT = Environment(extensions=[loopcontrols, do, _Generation], autoescape=False)  # noqa: S701 - never renders
 
 
-def require_harmless(template: str) -> None:
-    """Raises Untrusted, with the first finding's danger as its code, for a template that must not be served."""
-    for finding in audit(template):
-        hint = "Ask its publisher for a plain chat template, or use another model."
-        raise Untrusted(finding.danger.value, f"Chat template, line {finding.line}: {finding.message}", hint)
+def audit(template: str, field: str = "tokenizer.chat_template") -> tuple[Finding, ...]:
+    """The reasons not to serve `template`, the key `field` of its file; empty when it is sound.
+
+    In the order found, those that nobody may allow first; at most `MAX_FINDINGS`.
+    """
+    found = sorted(_found(template), key=lambda each: each.severity == "quarantined")[:MAX_FINDINGS]
+    return tuple(msgspec.structs.replace(each, field=field) for each in found)
 
 
-def audit(template: str) -> tuple[Finding, ...]:
-    """Every reason to refuse `template`, in the order found; empty when it is harmless."""
+def _found(template: str) -> tuple[Finding, ...]:
     before = tuple(_before_parsing(template))
-    if before:
+    if any(each.severity == "refused" for each in before):
         return before
     try:
         tree = Parser(_ENVIRONMENT, template).parse()
     except TemplateSyntaxError as error:
-        return (Finding(Danger.SYNTAX, error.lineno, f"{error.message}."),)
+        return (*before, _finding(Danger.SYNTAX, error.lineno, f"{error.message}."))
     except (RecursionError, ValueError, OverflowError) as error:  # too deep, or a number of thousands of digits
-        return (Finding(Danger.SYNTAX, 1, f"It cannot be parsed ({type(error).__name__})."),)
-    return tuple(_in_tree(tree))
+        return (*before, _finding(Danger.SYNTAX, 1, f"It cannot be parsed ({type(error).__name__})."))
+    return (*before, *_in_tree(tree))
 
 
 def _before_parsing(template: str) -> Iterator[Finding]:
     if len(template.encode("utf-8", "surrogatepass")) > MAX_TEMPLATE_BYTES:
-        yield Finding(Danger.SIZE, 1, f"It is longer than {MAX_TEMPLATE_BYTES} bytes.")
+        yield _finding(Danger.SIZE, 1, f"It is longer than {MAX_TEMPLATE_BYTES} bytes.")
         return
     for number, line in enumerate(template.split("\n"), 1):
         hidden = [c for c in line if unicodedata.category(c) in _HIDDEN and c not in _PLAIN_CONTROL]
         if hidden:
-            yield Finding(Danger.CHARACTERS, number, f"It has the invisible character U+{ord(hidden[0]):04X}.")
+            yield _finding(Danger.CHARACTERS, number, f"It has the invisible character U+{ord(hidden[0]):04X}.")
     try:
         tokens = list(_ENVIRONMENT.lex(template))
     except TemplateSyntaxError as error:
-        yield Finding(Danger.SYNTAX, error.lineno, f"{error.message}.")
+        yield _finding(Danger.SYNTAX, error.lineno, f"{error.message}.")
         return
     too_deep = _too_deep(tokens)
     if too_deep:
-        yield Finding(Danger.DEPTH, too_deep, f"It is nested more than {MAX_DEPTH} deep.")
+        yield _finding(Danger.DEPTH, too_deep, f"It is nested more than {MAX_DEPTH} deep.")
 
 
 _OPENING_BLOCKS = frozenset({"if", "for", "macro", "call", "filter", "block", "with", "autoescape", "generation"})
@@ -181,20 +207,20 @@ def _in_tree(tree: nodes.Template) -> Iterator[Finding]:
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
-            yield Finding(Danger.DEPTH, node.lineno, f"It is nested more than {MAX_DEPTH} deep.")
+            yield _finding(Danger.DEPTH, node.lineno, f"It is nested more than {MAX_DEPTH} deep.")
             return  # what follows recurses
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
     known = _Names.of(tree)
     for node in tree.find_all(nodes.Node):
         yield from _of_node(node, known)
     if known.recursive:
-        yield Finding(Danger.RECURSION, 1, f"The macro {known.recursive!r} calls itself.")
+        yield _finding(Danger.RECURSION, 1, f"The macro {known.recursive!r} calls itself.")
         return  # its cost has no bound
     cost = _Cost(known).of(tree)
     if cost > MAX_COST:
-        yield Finding(Danger.COST, 1, f"One answer could take {cost} steps to render.")
+        yield _finding(Danger.COST, 1, f"One answer could take {cost} steps to render.")
     if _growth(tree) > MAX_GROWTH:
-        yield Finding(Danger.GROWTH, 1, "A text in it grows out of proportion to the conversation.")
+        yield _finding(Danger.GROWTH, 1, "A text in it grows out of proportion to the conversation.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +336,7 @@ def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
     """Findings that one node gives by itself."""
 
     def found(danger: Danger, message: str) -> Iterator[Finding]:
-        yield Finding(danger, node.lineno, message)
+        yield _finding(danger, node.lineno, message)
 
     match node:
         case nodes.Import() | nodes.FromImport() | nodes.Include() | nodes.Extends():
@@ -341,11 +367,11 @@ def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
 
 def _of_text(node: nodes.Node, text: str) -> Iterator[Finding]:
     if _ADDRESS.search(text):
-        yield Finding(Danger.ADDRESS, node.lineno, "It contains a network address.")
+        yield _finding(Danger.ADDRESS, node.lineno, "It contains a network address.")
     if re.search(r"__\w+__", text) or (isinstance(node, nodes.Const) and text.startswith("__")):
-        yield Finding(Danger.UNDERSCORES, node.lineno, "It spells the name of an interpreter's inner part.")
+        yield _finding(Danger.UNDERSCORES, node.lineno, "It spells the name of an interpreter's inner part.")
     if any(unicodedata.category(c) in _HIDDEN and c not in _PLAIN_CONTROL for c in text):
-        yield Finding(Danger.CHARACTERS, node.lineno, "It has an invisible character, written as an escape.")
+        yield _finding(Danger.CHARACTERS, node.lineno, "It has an invisible character, written as an escape.")
 
 
 def _maps_attr(node: nodes.Filter) -> bool:
@@ -361,23 +387,23 @@ def _of_call(node: nodes.Call, known: _Names) -> Iterator[Finding]:
     called = node.node
     if isinstance(called, nodes.Name):
         if called.name not in _FUNCTIONS and called.name not in known.macros:
-            yield Finding(Danger.CALL, node.lineno, f"It calls {called.name!r}.")
+            yield _finding(Danger.CALL, node.lineno, f"It calls {called.name!r}.")
     elif isinstance(called, nodes.Getattr):
         if called.attr not in _METHODS:
-            yield Finding(Danger.METHOD, node.lineno, f"It calls the method {called.attr!r}.")
+            yield _finding(Danger.METHOD, node.lineno, f"It calls the method {called.attr!r}.")
     else:
-        yield Finding(Danger.CALL, node.lineno, "It calls something that has no name.")
+        yield _finding(Danger.CALL, node.lineno, "It calls something that has no name.", refused=True)
 
 
 def _of_loop(node: nodes.For, known: _Names) -> Iterator[Finding]:
     if node.recursive:
-        yield Finding(Danger.RECURSION, node.lineno, "It has a loop that calls itself.")
+        yield _finding(Danger.RECURSION, node.lineno, "It has a loop that calls itself.")
     for each in _every(node.iter):
         long = isinstance(each, nodes.Const) and isinstance(each.value, str) and len(each.value) > MAX_LOOPED_TEXT
         if long or (isinstance(each, nodes.Name) and each.name in known.long_texts):
-            yield Finding(Danger.LOOP, node.lineno, "It loops over a text of its own.")
+            yield _finding(Danger.LOOP, node.lineno, "It loops over a text of its own.")
     if _loop_items(node.iter) > MAX_CONSTANT_LOOP:
-        yield Finding(Danger.LOOP, node.lineno, f"It loops more than {MAX_CONSTANT_LOOP} times over nothing.")
+        yield _finding(Danger.LOOP, node.lineno, f"It loops more than {MAX_CONSTANT_LOOP} times over nothing.")
 
 
 def _loop_items(iterated: nodes.Node) -> int:

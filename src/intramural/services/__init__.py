@@ -4,18 +4,22 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `conversations`, `sign_in`, `people`, `keys`, `records`.
+Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `catalogue`, `conversations`, `sign_in`,
+`people`, `keys`, `records`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.provenance import Provenance
+from intramural.services.pulls import Pulls
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
 
@@ -29,6 +33,9 @@ class Services:
     people: PeopleDesk
     keys: KeyDesk
     models: Models
+    pulls: Pulls
+    catalogue: CatalogueDesk
+    provenance: Provenance
     inference: Inference
     conversations: Conversations
     records: Records
@@ -36,4 +43,16 @@ class Services:
     ready: Callable[[], bool]
 
 
-__all__ = ["Conversations", "Inference", "KeyDesk", "Models", "PeopleDesk", "Records", "Services", "SignIn"]
+__all__ = [
+    "CatalogueDesk",
+    "Conversations",
+    "Inference",
+    "KeyDesk",
+    "Models",
+    "PeopleDesk",
+    "Provenance",
+    "Pulls",
+    "Records",
+    "Services",
+    "SignIn",
+]

@@ -1,18 +1,16 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Untrusted
-from intramural.library import STARTER, Library, Manifest, PullState, parse_source, plan
+from intramural.core.errors import IntramuralError, Refused, Untrusted
+from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -30,7 +28,7 @@ class ModelView:
 
 
 class Models:
-    """Listing, loading, pinning, pulling and removing."""
+    """Listing, loading, pinning and removing. Getting them is `pulls`."""
 
     def __init__(
         self,
@@ -40,7 +38,6 @@ class Models:
         audit: AuditLog,
         db: Database,
         *,
-        wheels: Path,
         slots: int,
         context_tokens: int,
     ) -> None:
@@ -49,7 +46,6 @@ class Models:
         self._pool = pool
         self._audit = audit
         self._db = db
-        self._wheels = wheels
         self._slots = slots
         self._context_tokens = context_tokens
 
@@ -74,16 +70,19 @@ class Models:
     async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
-        except Untrusted as error:
-            await self._audit.record(
-                Event.MODEL_LOAD_REFUSED,
-                actor,
-                target=f"model:{manifest.name}",
-                outcome="refused",
-                facts={"weights": manifest.digest, "code": error.code},
-            )
+        except (Untrusted, Refused) as error:
+            await self._record_refusal(manifest, actor, error)
             raise
         return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
+
+    async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
+        await self._audit.record(
+            Event.MODEL_LOAD_REFUSED,
+            actor,
+            target=f"model:{manifest.name}",
+            outcome="refused",
+            facts={"weights": manifest.digest, "code": error.code},
+        )
 
     # what people see ------------------------------------------------------------------------------------------
 
@@ -136,8 +135,24 @@ class Models:
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        for file in await self._open_files(self._library.get(name), actor):
-            os.close(file.descriptor)
+        manifest = self._library.get(name)
+        try:
+            await self._library.verify(manifest)
+        except Untrusted as error:
+            await self._record_refusal(manifest, actor, error)
+            raise
+
+    async def release(self, actor: Actor, name: str, reason: str) -> None:
+        """Let a quarantined model be loaded from now on. Written down first: no release goes without its entry.
+
+        Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
+        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        codes = sorted({finding.code for finding in manifest.quarantine})
+        facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
+        await self._record(Event.MODEL_RELEASED, actor, name, facts)
+        await asyncio.to_thread(self._library.release, name, reason, actor.username)
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
@@ -158,39 +173,6 @@ class Models:
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
-
-    async def pull(
-        self, actor: Actor, source_text: str, name: str | None
-    ) -> AsyncGenerator[PullState | Manifest, None]:
-        """Get a model: progress, then its manifest. Closing the generator cancels; what arrived is kept."""
-        await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{source_text}")
-        source = parse_source(source_text, self._wheels)
-        await self._audit.record(Event.MODEL_REQUESTED, actor, target=f"source:{source_text}")
-        progress: asyncio.Queue[PullState | None] = asyncio.Queue()
-        work = asyncio.ensure_future(self._library.pull(source, name, progress.put_nowait))
-        work.add_done_callback(lambda _: progress.put_nowait(None))
-        try:
-            while (state := await progress.get()) is not None:
-                yield state
-            manifest = await work
-        except IntramuralError as error:
-            await self._audit.record(
-                Event.MODEL_REQUESTED,
-                actor,
-                target=f"source:{source_text}",
-                outcome="failed",
-                facts={"code": error.code},
-            )
-            raise
-        finally:
-            work.cancel()
-        await self._record(
-            Event.MODEL_SHELVED,
-            actor,
-            manifest.name,
-            {"weights": manifest.digest, "source": manifest.source, "trust": manifest.trust},
-        )
-        yield manifest
 
     def names(self) -> list[str]:
         """What is on the shelf."""
@@ -218,7 +200,7 @@ class Models:
         if wanted:
             await self.load(SYSTEM, wanted)
 
-    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
+    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
@@ -226,8 +208,15 @@ def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
     return next((worker for worker in status.workers if worker.name == name), None)
 
 
-def _pooling(manifest: Manifest) -> Pooling:
+#: Architectures with which the engine ends at its first step when it is to make embeddings too: it reads its output as
+#: if it had the width of all streams together.
+_WITHOUT_EMBEDDINGS = frozenset({"deepseek4"})
+
+
+def _pooling(manifest: Manifest) -> Pooling | None:
     """How the model's vectors are made: what its file says, else the last token, which has seen the whole text."""
+    if manifest.architecture in _WITHOUT_EMBEDDINGS:
+        return None
     match manifest.pooling:
         case "mean" | "cls" as known:
             return known

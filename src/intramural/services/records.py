@@ -1,11 +1,13 @@
 """Looking at what happened: the log, the meter, the machine."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from intramural.access import Action, People
 from intramural.audit import AuditLog, Entry, Event, Verdict
 from intramural.core.actor import Actor
-from intramural.library import Suggestion, suggest
+from intramural.library import Suggestion
 from intramural.metering import By, Meter, Metrics, Sum
 from intramural.sandbox import Posture
 from intramural.services.gate import Gate
@@ -35,13 +37,15 @@ class Records:
         cores: int,
         memory_bytes: int,
         posture: Posture,
+        suggestion: Callable[[], Suggestion | None],
     ) -> None:
         self._gate = gate
         self._audit = audit
         self._meter = meter
         self._metrics = metrics
         self._people = people
-        self._machine = MachineView(cores, memory_bytes, posture, suggest(memory_bytes))
+        self._machine = MachineView(cores, memory_bytes, posture, None)
+        self._suggestion = suggestion
 
     async def entries(
         self, actor: Actor, *, before: int | None, limit: int, event: str | None, actor_id: str | None
@@ -81,4 +85,4 @@ class Records:
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)
-        return self._machine
+        return replace(self._machine, suggestion=await asyncio.to_thread(self._suggestion))

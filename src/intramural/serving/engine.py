@@ -27,8 +27,8 @@ def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
     `arg`: socket, weights, projector (paths, the last may be None; `fds` keeps open what they lead to), context_tokens
-    (per slot), slots, threads, template (text or None), pooling, observe (offer `/slots`, for tests). Never returns;
-    SIGTERM ends the process.
+    (per slot), slots, threads, template (text or None), pooling (None: no embeddings), observe (offer `/slots`, for
+    tests). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -50,8 +50,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params, observe=bool(arg.get("observe")))
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
-    params.embedding = True
-    params.pooling_type = _POOLING[arg["pooling"]]
+    if arg["pooling"] is not None:
+        params.embedding = True
+        params.pooling_type = _POOLING[arg["pooling"]]
     params.use_jinja = True
     if arg.get("template"):
         params.chat_template = arg["template"]

@@ -41,7 +41,8 @@ class ModelToServe:
     """A model with everything a worker needs.
 
     `open_files` returns descriptors whose content was verified through those very descriptors; whoever starts the
-    worker closes them. `template` is the approved chat template's text (None: the one inside the weights).
+    worker closes them. `template` is the approved chat template's text (None: the one inside the weights). With
+    `pooling` None the engine is started without embeddings.
     """
 
     name: str
@@ -49,4 +50,4 @@ class ModelToServe:
     open_files: Callable[[], Awaitable[Sequence[OpenFile]]]
     plan: Plan
     template: str | None = None
-    pooling: Pooling = "last"
+    pooling: Pooling | None = "last"

@@ -13,7 +13,7 @@ import msgspec
 from intramural.core.chat import ChatRequest, Embeddings
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
-from intramural.core.errors import Broken, IntramuralError
+from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads
 from intramural.serving.answer import Stream
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage
@@ -178,7 +178,14 @@ class Pool:
         return Stream(self, model, request, on_wait, self._clock)
 
     async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch."""
+        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch.
+
+        Raises Misasked(`no_embeddings`) for a model that cannot make any, and what a lease raises.
+        """
+        if model.pooling is None:
+            raise Misasked(
+                "no_embeddings", f"{model.name} makes no embeddings.", "Ask a model made for them.", param="model"
+            )
         vectors: list[tuple[float, ...]] = []
         prompt_tokens = 0
         async with self.lease(model) as lease:

@@ -165,3 +165,21 @@ model_settings = Table(
     Column("name", String, primary_key=True),
     Column("pinned", Boolean, nullable=False),
 )
+
+# library --------------------------------------------------------------------------------------------------------------
+
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("name", String),  # asked for; NULL: the one the source suggests
+    Column("model", String),  # shelved as
+    Column("requested_by", String, nullable=False),  # user name
+    Column("state", String, nullable=False),  # running | paused | shelved | quarantined | refused | stopped | cancelled
+    Column("code", String),  # of the error that refused or stopped it
+    Column("message", Text),
+    Column("hint", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+)

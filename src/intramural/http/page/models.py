@@ -1,19 +1,12 @@
 """Models and the machine."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Path, Request
-from starlette.responses import StreamingResponse
 
 from intramural import __version__
-from intramural.core.errors import IntramuralError
 from intramural.http.doors import Doors
-from intramural.http.errors import page_body
 from intramural.http.page import shapes
-from intramural.library import Manifest, PullState
 from intramural.services.models import ModelView
 
 Name = Annotated[str, Path(max_length=200)]
@@ -35,14 +28,6 @@ def router(doors: Doors) -> APIRouter:
             planned_bytes=status.planned_bytes,
             queued=status.queued,
         )
-
-    @api.post("/models/pull")
-    async def pull(given: shapes.PullIn, request: Request) -> StreamingResponse:
-        """Get a model. Answers with one JSON object a line: progress, then the model; or the error."""
-        caller = await doors.identify(request)
-        lines = _pull_lines(models.pull(caller.actor, given.source, given.name))
-        first = await anext(lines)  # policy and spelling are answered with a proper status
-        return StreamingResponse(_after(first, lines), media_type="application/x-ndjson")
 
     @api.post("/models/{name:path}/load")
     async def load(name: Name, request: Request) -> shapes.ModelOut:
@@ -77,6 +62,13 @@ def router(doors: Doors) -> APIRouter:
         """Hash every byte of a model's weights and compare with its manifest."""
         caller = await doors.identify(request)
         await models.verify(caller.actor, name)
+        return _view(await models.view(caller.actor, name))
+
+    @api.post("/models/{name:path}/release")
+    async def release(name: Name, given: shapes.ReleaseIn, request: Request) -> shapes.ModelOut:
+        """Let a quarantined model be loaded, for a reason that is written down."""
+        caller = await doors.identify(request)
+        await models.release(caller.actor, name, given.reason)
         return _view(await models.view(caller.actor, name))
 
     @api.delete("/models/{name:path}", status_code=204)
@@ -125,6 +117,18 @@ def _view(view: ModelView) -> shapes.ModelOut:
         source=manifest.source,
         trust=manifest.trust,
         digest=manifest.digest,
+        revision=manifest.revision,
+        signer=manifest.signer,
+        added_ms=manifest.added_ms,
+        files=[
+            shapes.ModelFileOut(name=f.name, role=f.role, digest=f.blob.digest, size_bytes=f.blob.size_bytes)
+            for f in manifest.files
+        ],
+        quarantine=[shapes.FindingOut(code=f.code, message=f.message, line=f.line) for f in manifest.quarantine]
+        or None,
+        released=None
+        if manifest.released is None
+        else shapes.ReleaseOut(by=manifest.released.by, reason=manifest.released.reason, at_ms=manifest.released.at_ms),
         is_starter=view.is_starter,
         state=worker.state if worker else "stopped",
         pinned=view.pinned,
@@ -141,34 +145,3 @@ def _view(view: ModelView) -> shapes.ModelOut:
             layers=list(worker.layers),
         ),
     )
-
-
-async def _pull_lines(states: AsyncGenerator[PullState | Manifest, None]) -> AsyncGenerator[bytes, None]:
-    begun = False
-    try:
-        async with aclosing(states):
-            async for state in states:
-                begun = True
-                yield msgspec.json.encode(_pull_line(state)) + b"\n"
-    except IntramuralError as error:
-        if not begun:
-            raise
-        yield msgspec.json.encode({"state": "refused", "message": error.message, **page_body(error)}) + b"\n"
-
-
-def _pull_line(state: PullState | Manifest) -> dict[str, Any]:
-    if isinstance(state, Manifest):
-        return {
-            "state": "shelved",
-            "done_bytes": state.size_bytes,
-            "total_bytes": state.size_bytes,
-            "model": state.name,
-        }
-    return {"state": state.step.value, "done_bytes": state.done_bytes, "total_bytes": state.total_bytes or 0}
-
-
-async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(rest):
-        yield first
-        async for line in rest:
-            yield line

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Field(min_length=1, max_length=200)
+ModelName = Field(min_length=1, max_length=200)
+PathText = Field(min_length=1, max_length=4096)
 Text = Field(max_length=2_000_000)
 Password = Field(max_length=1024)
 Id = Field(min_length=1, max_length=64)
@@ -55,6 +57,10 @@ class PersonChange(In):
 class PullIn(In):
     source: str = Field(min_length=1, max_length=4096)
     name: str | None = Field(default=None, max_length=200)
+
+
+class ReleaseIn(In):
+    reason: str = Field(min_length=1, max_length=500)
 
 
 class ChatIn(In):
@@ -135,7 +141,53 @@ class WorkerOut(BaseModel):
     layers: list[str]
 
 
+class PullOut(BaseModel):
+    """`state`: running, paused, shelved, quarantined, refused, stopped or cancelled. Rates while running."""
+
+    id: str
+    source: str
+    name: str | None
+    model: str | None
+    state: str
+    step: str
+    done_bytes: int
+    total_bytes: int | None
+    bytes_per_s: float | None
+    left_s: float | None
+    code: str | None
+    message: str | None
+    hint: str | None
+    requested_by: str
+    created_ms: int
+    ended_ms: int | None
+
+
+class Pulls(BaseModel):
+    pulls: list[PullOut]
+
+
+class ModelFileOut(BaseModel):
+    name: str
+    role: str
+    digest: str
+    size_bytes: int
+
+
+class FindingOut(BaseModel):
+    code: str
+    message: str
+    line: int | None
+
+
+class ReleaseOut(BaseModel):
+    by: str
+    reason: str
+    at_ms: int
+
+
 class ModelOut(BaseModel):
+    """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`."""
+
     name: str
     architecture: str
     parameters: int
@@ -146,6 +198,12 @@ class ModelOut(BaseModel):
     source: str
     trust: str
     digest: str
+    revision: str | None
+    signer: str | None
+    added_ms: int
+    files: list[ModelFileOut]
+    quarantine: list[FindingOut] | None
+    released: ReleaseOut | None
     is_starter: bool
     state: str
     pinned: bool

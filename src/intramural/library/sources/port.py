@@ -1,7 +1,7 @@
 """What every source of models is. A source only claims; the library checks."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -12,7 +12,8 @@ class Offer(msgspec.Struct, frozen=True):
     """One model a source has: exact files, where from, on what terms, and a name to keep it under.
 
     The first file is the weights, or their first shard. `revision` says exactly what of the source was resolved: a
-    commit, a manifest's digest.
+    commit, a manifest's digest. `signature` is the publisher's signature file, as it lies beside the weights: the
+    library checks it, and only that makes a model `signed`.
     """
 
     files: tuple[ModelFile, ...]
@@ -21,6 +22,7 @@ class Offer(msgspec.Struct, frozen=True):
     licence: str
     trust: Trust
     revision: str | None = None
+    signature: bytes | None = None
 
 
 class Source(Protocol):
@@ -34,5 +36,17 @@ class Source(Protocol):
         """The bytes of `file` from `offset` on, in chunks of some hundred KB. The library closes the generator.
 
         May raise IntramuralError; then what came is kept, and a later pull begins where this one stopped.
+        """
+        ...
+
+
+@runtime_checkable
+class OnThisDisk(Protocol):
+    """What a source may be besides: one whose files lie on a disk of this machine, to be linked instead of copied."""
+
+    def open_local(self, file: ModelFile) -> int:
+        """A descriptor that reads the offered file, for the caller to close. It is verified like bytes that were sent.
+
+        Raises Missing when it cannot be read, Untrusted when it should not be.
         """
         ...

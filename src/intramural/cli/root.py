@@ -1,0 +1,58 @@
+"""What every command shares: the program, its common options, and how it reaches the house."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import uvloop
+from cyclopts import App, Parameter
+
+from intramural import __version__
+from intramural.cli.render import Out
+from intramural.core import config as settings
+
+if TYPE_CHECKING:
+    from intramural.cli.client import Client
+
+PAGE = "/intramural/v1"
+
+cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
+user = App(name="user", help="People who may sign in.")
+key = App(name="key", help="Keys for programs.")
+audit = App(name="audit", help="The log that an outsider can verify.")
+for _each in (user, key, audit):
+    cli.command(_each)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None
+    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print bare values only.")] = False
+
+    @property
+    def out(self) -> Out:
+        return Out("json" if self.json else "quiet" if self.quiet else "rich")
+
+    @property
+    def config(self) -> settings.Config:
+        return settings.load(data_dir=self.data_dir)
+
+    def ask(self, act: Callable[["Client"], Awaitable[None]]) -> None:
+        """Run `act` with a client of the house."""
+
+        # Imported here: the service itself, which must start quickly, has no use for an HTTP client.
+        from intramural.cli.client import connected
+
+        async def go() -> None:
+            async with connected(self.config) as client:
+                await act(client)
+
+        uvloop.run(go())
+
+
+DEFAULT = Common()
