@@ -122,7 +122,8 @@ export function matches(entry: Entry, filter: Filter): boolean {
     .every((word) => where.includes(word));
 }
 
-const SLOW_TOKENS_PER_S = 4; // below this one reads faster than it writes
+/** Below this one reads faster than it writes. */
+export const SLOW_TOKENS_PER_S = 4;
 const SUGGESTED: readonly Task[] = ["chat", "code", "vision"];
 
 /** The model to begin with for each kind of work: the most capable that fits comfortably and is not too slow. */

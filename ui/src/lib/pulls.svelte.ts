@@ -27,6 +27,7 @@ export class Pulls {
   /** The person sees them anyway: what ends is said, not shown once more. */
   seen = false;
 
+  #met = new Set<string>();
   #asked = new Map<string, string>();
   #streams = new Map<string, AbortController>();
   #said = new Map<string, string>();
@@ -42,6 +43,13 @@ export class Pulls {
   of(source: string): Pull | undefined {
     const id = this.#asked.get(source);
     return this.items.find((pull) => pull.id === id || pull.source === source);
+  }
+
+  /** What a person wants to see: not what had come to its good end, or was given up, before this page was opened. */
+  get shown(): readonly Pull[] {
+    return this.items.filter(
+      (pull) => (pull.state !== "shelved" && pull.state !== "cancelled") || this.#met.has(pull.id),
+    );
   }
 
   get underWay(): readonly Pull[] {
@@ -64,7 +72,10 @@ export class Pulls {
       this.items = pulls.map((pull) => standing(pull, before.get(pull.id)));
       this.error = null;
       this.forbidden = false;
-      for (const pull of this.items) this.#ended(before.get(pull.id), pull);
+      for (const pull of this.items) {
+        if (!isOver(pull)) this.#met.add(pull.id);
+        this.#ended(before.get(pull.id), pull);
+      }
     } catch (thrown) {
       if (turn !== this.#turn) return;
       const error = asApiError(thrown);
@@ -106,6 +117,7 @@ export class Pulls {
     this.error = null;
     this.forbidden = false;
     this.#asked.clear();
+    this.#met.clear();
     this.#said.clear();
   }
 
@@ -114,6 +126,7 @@ export class Pulls {
     this.#turn++; // a list that was asked for before is older than this
     const before = this.items.find((other) => other.id === given.id);
     const pull = standing(given, before);
+    this.#met.add(pull.id);
     this.items = before ? this.items.map((other) => (other.id === pull.id ? pull : other)) : [pull, ...this.items];
     shelf.fetching = this.progress;
     this.#ended(before, pull);

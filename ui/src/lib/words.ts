@@ -375,6 +375,7 @@ export const words = {
     } as Record<string, string>,
     unservable: "This version can keep it, but has no engine for it yet.",
     speed: (rate: number) => `about ${number(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate))} tokens/s`,
+    slow: "slow",
     suggestedFor: (tasks: string[]) => `Suggested for ${tasks.join(" and ").toLowerCase()}`,
     parametersOf: (all: string) => `${all} parameters`,
     activeOf: (active: string) => `${active} at work at once`,
