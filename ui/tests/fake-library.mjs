@@ -176,8 +176,18 @@ export function catalogue(world) {
         return {
           id: `${id}-${quantisation.toLowerCase()}`,
           quantisation,
+          format: "gguf",
           size_bytes: Math.round(size),
+          size_known: id !== "bloom-7b1",
           source,
+          files: [
+            {
+              name: source.split("/").at(-1),
+              role: "weights",
+              sha256: quantisation === "Q5_K_M" ? null : createHash("sha256").update(source).digest("hex"),
+              size_bytes: Math.round(size),
+            },
+          ],
           pinned: quantisation !== "Q5_K_M",
           servable: tasks[0] !== "speech",
           installed: world.models.find((one) => one.source === source || one.catalogued === source)?.name ?? null,
@@ -209,7 +219,7 @@ export const FINDINGS = [
   { code: "template_loop_unbounded", message: "A loop has no bound that can be seen.", line: 31 },
 ];
 
-const FINAL = new Set(["shelved", "quarantined", "refused", "stopped", "cancelled"]);
+const ENDED = new Set(["shelved", "quarantined", "refused", "stopped", "cancelled"]);
 const STEPS = ["resolving", "fetching", "verifying", "inspecting", "shelving"];
 const TICKS = 40; // of fetching
 const RATE = 26_000_000;
@@ -250,13 +260,14 @@ export function told(world, pull) {
   const listeners = world.moves.get(pull.id)?.listeners ?? new Set();
   for (const response of listeners) {
     response.write(`data: ${JSON.stringify(pull)}\n\n`);
-    if (FINAL.has(pull.state)) response.end();
+    if (pull.state !== "running") response.end();
   }
-  if (FINAL.has(pull.state)) listeners.clear();
+  if (pull.state !== "running") listeners.clear();
 }
 
 function ended(world, pull, state, why = {}) {
-  Object.assign(pull, { state, bytes_per_s: null, left_s: null, ended_ms: Date.now(), ...why });
+  const step = { shelved: "shelved", quarantined: "shelved", refused: "refused" }[state] ?? "stopped";
+  Object.assign(pull, { state, step, bytes_per_s: null, left_s: null, ended_ms: Date.now(), ...why });
   told(world, pull);
 }
 
@@ -312,7 +323,7 @@ function step(world, pull, move, shelve) {
 }
 
 export function pause(world, pull) {
-  Object.assign(pull, { state: "paused", bytes_per_s: null, left_s: null });
+  Object.assign(pull, { state: "paused", step: "stopped", bytes_per_s: null, left_s: null });
   told(world, pull);
 }
 
@@ -322,9 +333,9 @@ export function cancel(world, pull) {
 }
 
 export function resume(world, pull, shelve) {
-  Object.assign(pull, { state: "running", code: null, message: null, hint: null, ended_ms: null });
+  Object.assign(pull, { state: "running", step: "resolving", code: null, message: null, hint: null, ended_ms: null });
   told(world, pull);
   run(world, pull, shelve);
 }
 
-export const isFinal = (pull) => FINAL.has(pull.state);
+export const hasEnded = (pull) => ENDED.has(pull.state);

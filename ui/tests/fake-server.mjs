@@ -69,6 +69,7 @@ PERMISSIONS.administrator = [
   "models.pin",
   "models.remove",
   "models.pull",
+  "models.release",
 ];
 
 const SHOW = [
@@ -685,9 +686,15 @@ const ROOMS = {
     }
     if (act === "release") {
       if (!one.quarantine || one.released)
-        return fail(response, 409, "not_quarantined", `${name} is not held back.`, "There is nothing to release.");
+        return fail(
+          response,
+          409,
+          "model_not_quarantined",
+          `${name} is not held back.`,
+          "There is nothing to release.",
+        );
       if (!String(body.reason ?? "").trim())
-        return fail(response, 400, "reason_missing", "A release needs a reason.", "Say why it is harmless.");
+        return fail(response, 400, "release_without_reason", "A release needs a reason.", "Say why it is harmless.");
       one.released = { by: me.username, reason: body.reason, at_ms: now() };
       note(world, me, "model.released", `model:${name}`, "allowed", { reason: body.reason });
       return json(response, 200, one);
@@ -726,7 +733,7 @@ const ROOMS = {
         return fail(
           response,
           400,
-          "invalid_source",
+          "bad_source",
           "This is no source.",
           "Begin with hf:, ollama:, oci:, https: or file:.",
         );
@@ -738,7 +745,10 @@ const ROOMS = {
           "Models may not be fetched from there.",
           "The institution's policy names the hosts that are allowed.",
         );
-      const same = world.pulls.find((pull) => pull.source === source && !library.isFinal(pull));
+      const same = world.pulls.find(
+        (pull) => pull.source === source && ["running", "paused", "stopped"].includes(pull.state),
+      );
+      if (same && same.state !== "running") library.resume(world, same, shelve);
       if (same) return json(response, 200, same);
       const pull = library.newPull(world, { source, name: body.name, by: me.username });
       note(world, me, "model.requested", `source:${source}`);
@@ -750,14 +760,14 @@ const ROOMS = {
     if (parts[2] === "events") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
       response.write(`data: ${JSON.stringify(pull)}\n\n`);
-      if (library.isFinal(pull)) return response.end();
+      if (pull.state !== "running") return response.end();
       const { listeners } = world.moves.get(pull.id);
       listeners.add(response);
       response.on("close", () => listeners.delete(response));
       return;
     }
     if (request.method === "DELETE") {
-      if (!library.isFinal(pull)) return fail(response, 409, "pull_under_way", "It has not ended.", "Cancel it first.");
+      if (!library.hasEnded(pull)) return fail(response, 409, "pull_running", "It has not ended.", "Cancel it first.");
       world.pulls = world.pulls.filter((one) => one !== pull);
       return empty(response);
     }

@@ -122,7 +122,8 @@ export function matches(entry: Entry, filter: Filter): boolean {
     .every((word) => where.includes(word));
 }
 
-const SLOW_TOKENS_PER_S = 4; // below this one reads faster than it writes
+/** Below this one reads faster than it writes. */
+export const SLOW_TOKENS_PER_S = 4;
 const SUGGESTED: readonly Task[] = ["chat", "code", "vision"];
 
 /** The model to begin with for each kind of work: the most capable that fits comfortably and is not too slow. */
@@ -186,9 +187,22 @@ export const share = (pull: Pull): number | null =>
 
 export const STEPS = ["resolving", "fetching", "verifying", "inspecting", "shelving"] as const;
 
-/** Where a step stands among STEPS; a finished pull is past the last. */
-export const stepAt = (pull: Pull): number => {
-  if (pull.state === "shelved") return STEPS.length;
-  const at = (STEPS as readonly string[]).indexOf(pull.step);
-  return at < 0 ? 0 : at;
-};
+const isStep = (step: string): boolean => (STEPS as readonly string[]).includes(step);
+
+/**
+ * A pull with the step it stands at. Once it does not run the server says no more than how it ended: then it is the step
+ * that was seen last, or what the bytes tell.
+ */
+export function standing(pull: Pull, before: Pull | undefined): Pull {
+  if (isStep(pull.step) || pull.state === "shelved" || pull.state === "quarantined") return pull;
+  if (before && isStep(before.step)) return { ...pull, step: before.step };
+  if (pull.state === "refused" || pull.state === "cancelled") return pull;
+  if (pull.total_bytes === null) return { ...pull, step: "resolving" };
+  return { ...pull, step: pull.done_bytes < pull.total_bytes ? "fetching" : "verifying" };
+}
+
+/** Where a step stands among STEPS; -1 where nobody knows. A finished pull is past the last. */
+export const stepAt = (pull: Pull): number =>
+  pull.state === "shelved" || pull.state === "quarantined"
+    ? STEPS.length
+    : (STEPS as readonly string[]).indexOf(pull.step);

@@ -2,7 +2,7 @@
 
 import { type Api, type ApiError, api, asApiError, isAbort, segment } from "./api";
 import { bytes } from "./format";
-import { isOver, share } from "./market";
+import { isOver, share, standing } from "./market";
 import { notices } from "./notices.svelte";
 import { shelf } from "./shelf.svelte";
 import { frames, parsedOrNull } from "./sse";
@@ -27,6 +27,7 @@ export class Pulls {
   /** The person sees them anyway: what ends is said, not shown once more. */
   seen = false;
 
+  #met = new Set<string>();
   #asked = new Map<string, string>();
   #streams = new Map<string, AbortController>();
   #said = new Map<string, string>();
@@ -44,13 +45,20 @@ export class Pulls {
     return this.items.find((pull) => pull.id === id || pull.source === source);
   }
 
+  /** What a person wants to see: not what had come to its good end, or was given up, before this page was opened. */
+  get shown(): readonly Pull[] {
+    return this.items.filter(
+      (pull) => (pull.state !== "shelved" && pull.state !== "cancelled") || this.#met.has(pull.id),
+    );
+  }
+
   get underWay(): readonly Pull[] {
     return this.items.filter((pull) => !isOver(pull));
   }
 
   /** Of all that is being fetched: the part that has come, or null while nothing is. */
   get progress(): number | null {
-    const running = this.items.filter((pull) => pull.state === "running" && (pull.total_bytes ?? 0) > 0);
+    const running = this.items.filter((pull) => pull.state === "running" && pull.step === "fetching");
     const total = running.reduce((sum, pull) => sum + (pull.total_bytes ?? 0), 0);
     return total === 0 ? null : running.reduce((sum, pull) => sum + pull.done_bytes, 0) / total;
   }
@@ -61,10 +69,13 @@ export class Pulls {
       const { pulls } = await this.api.get<{ pulls: Pull[] }>("/pulls");
       if (turn !== this.#turn) return;
       const before = new Map(this.items.map((pull) => [pull.id, pull]));
-      this.items = pulls;
+      this.items = pulls.map((pull) => standing(pull, before.get(pull.id)));
       this.error = null;
       this.forbidden = false;
-      for (const pull of pulls) this.#ended(before.get(pull.id), pull);
+      for (const pull of this.items) {
+        if (!isOver(pull)) this.#met.add(pull.id);
+        this.#ended(before.get(pull.id), pull);
+      }
     } catch (thrown) {
       if (turn !== this.#turn) return;
       const error = asApiError(thrown);
@@ -106,13 +117,16 @@ export class Pulls {
     this.error = null;
     this.forbidden = false;
     this.#asked.clear();
+    this.#met.clear();
     this.#said.clear();
   }
 
   /** Takes up what the server says of one. */
-  #put(pull: Pull): void {
+  #put(given: Pull): void {
     this.#turn++; // a list that was asked for before is older than this
-    const before = this.items.find((other) => other.id === pull.id);
+    const before = this.items.find((other) => other.id === given.id);
+    const pull = standing(given, before);
+    this.#met.add(pull.id);
     this.items = before ? this.items.map((other) => (other.id === pull.id ? pull : other)) : [pull, ...this.items];
     shelf.fetching = this.progress;
     this.#ended(before, pull);
@@ -169,8 +183,10 @@ export class Pulls {
       const body = await this.api.listen(`/pulls/${segment(id)}/events`, stop.signal);
       for await (const frame of frames(body)) {
         if (stop.signal.aborted) return;
-        const pull = frame.kind === "event" ? parsedOrNull<Pull>(frame.data) : null;
-        if (pull !== null) this.#put(pull);
+        if (frame.kind !== "event") continue;
+        const pull = frame.event === "message" ? parsedOrNull<Pull>(frame.data) : null;
+        if (pull === null) return; // an error: the next look at the list says how it stands
+        this.#put(pull);
       }
     } catch (thrown) {
       // A lost stream is no lost pull: the next look at the list says how it stands.

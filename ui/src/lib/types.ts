@@ -148,8 +148,12 @@ export interface Fit {
 export interface Variant {
   id: string;
   quantisation: string;
+  format: string;
   size_bytes: number;
+  /** Else the size is an estimate. */
+  size_known: boolean;
   source: string;
+  files: { name: string; role: string; sha256: string | null; size_bytes: number | null }[];
   /** The catalogue says which digest must arrive. */
   pinned: boolean;
   /** This version can run it, not only keep it. */

@@ -14,6 +14,7 @@ import {
   origin,
   queryOf,
   share,
+  standing,
   stepAt,
   suggestions,
   talks,
@@ -25,6 +26,9 @@ const variant = (given: Partial<Variant> & { verdict?: FitVerdict; rate?: number
   quantisation: "Q4_K_M",
   size_bytes: 5e9,
   source: "hf:a/b",
+  format: "gguf",
+  size_known: true,
+  files: [],
   pinned: true,
   servable: true,
   installed: null,
@@ -181,8 +185,18 @@ describe("small things", () => {
     expect(share(pull({ done_bytes: 5, total_bytes: 10 }))).toBe(0.5);
     expect(share(pull({ done_bytes: 12, total_bytes: 10 }))).toBe(1);
     expect(stepAt(pull({ step: "inspecting" }))).toBe(3);
-    expect(stepAt(pull({ step: "something new" }))).toBe(0);
+    expect(stepAt(pull({ step: "something new" }))).toBe(-1);
     expect(stepAt(pull({ state: "shelved", step: "shelved" }))).toBe(5);
+  });
+
+  it("knows where a pull stands that the server only says has ended", () => {
+    const seen = pull({ step: "inspecting" });
+    expect(standing(pull({ state: "refused", step: "refused" }), seen).step).toBe("inspecting");
+    expect(standing(pull({ state: "refused", step: "refused" }), undefined).step).toBe("refused");
+    const part = { state: "paused", step: "stopped", done_bytes: 5, total_bytes: 10 } as const;
+    expect(standing(pull(part), undefined).step).toBe("fetching");
+    expect(standing(pull({ ...part, done_bytes: 10 }), undefined).step).toBe("verifying");
+    expect(standing(pull({ ...part, total_bytes: null }), undefined).step).toBe("resolving");
   });
 
   it("holds back until somebody releases", () => {

@@ -170,6 +170,19 @@ describe("pulls", () => {
     expect(pulls.items).toEqual([]);
   });
 
+  it("shows nothing of what was done before the page was opened, but what went wrong", async () => {
+    const { api } = server([
+      pull("a", { state: "shelved" }),
+      pull("b", { state: "refused" }),
+      pull("c", { state: "paused" }),
+    ]);
+    const pulls = opened(api, 60_000);
+    await pulls.refresh();
+    expect(pulls.shown.map((one) => one.id)).toEqual(["b", "c"]);
+    await pulls.act("c", "cancel");
+    expect(pulls.shown.map((one) => one.id)).toEqual(["b", "c"]);
+  });
+
   it("says steps and quarters, not every percent", async () => {
     const { api, streams } = server([pull("a", { step: "resolving", total_bytes: null })]);
     const pulls = opened(api);
