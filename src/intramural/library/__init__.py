@@ -6,7 +6,7 @@ Never: executes, imports or renders anything it fetched; opens a network connect
 path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
-`sources`, `flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`.
+`sources`, `flight`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -35,6 +35,7 @@ from intramural.library.pull import PullState, Step
 from intramural.library.shape import Shape
 from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
 from intramural.library.template import Finding
+from intramural.library.verdict import Verdict, judge
 
 __all__ = [
     "ENTRY",
@@ -73,9 +74,11 @@ __all__ = [
     "Suggestion",
     "Trust",
     "Variant",
+    "Verdict",
     "Weighed",
     "advise",
     "confined",
+    "judge",
     "load_catalogue",
     "need",
     "parse_name",
