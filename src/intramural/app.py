@@ -26,10 +26,11 @@ from intramural.chats import Chats
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
-from intramural.core.errors import Conflicting, IntramuralError, Misasked
+from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, RunConfined, Source, Verdict, confined, judge, parse_source
+from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
@@ -112,11 +113,13 @@ def _services(
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
 
+    outside = Outside.of(config.library, config.data_dir)
+
     def parse(text: str) -> Source:
         kind, _, path = text.partition(":")
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
-        return parse_source(text, config.data_dir / "wheels")
+        return parse_source(text, config.data_dir / "wheels", outside)
 
     chats = Chats(db, clock)
     models = Models(
@@ -128,14 +131,15 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
-    own_catalogue = _own_catalogue(config)
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
+    catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
     catalogue = CatalogueDesk(
         gate,
         library,
         data_dir=config.data_dir,
         own=own_catalogue,
-        own_key=Path(config.library.catalogue_key) if config.library.catalogue_key else None,
+        own_key=catalogue_key,
         memory_bytes=memory_bytes,
         budget_bytes=pool.budget_bytes,
         cores=cores,
@@ -160,7 +164,7 @@ def _services(
             trust,
             parse,
             Imports(config.data_dir / "library" / "bundles.json"),
-            own_catalogue,
+            CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
@@ -177,16 +181,6 @@ def _services(
         ),
         ready=models.any_ready,
     )
-
-
-def _own_catalogue(config: Config) -> Path:
-    """Where the institution's catalogue is, or would come to be with a bundle. Raises Misasked(`bad_setting`)."""
-    if not config.library.catalogue:
-        return config.data_dir / "catalogue.json"
-    path = Path(config.library.catalogue)
-    if not path.is_file():
-        raise Misasked("bad_setting", f"There is no catalogue at {path}.", "Correct library.catalogue.")
-    return path
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:

@@ -157,7 +157,7 @@ async def test_what_is_no_regular_file_all_looks_the_same(shop: Shop, tmp_path: 
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("text", ["", "model", "file:", "package:", "https://example.org/x.gguf", ":x", "FILE:/x"])
+@pytest.mark.parametrize("text", ["", "model", "file:", "package:", ":x", "FILE:/x"])
 def test_not_a_source(text: str, tmp_path: Path) -> None:
     with pytest.raises(Misasked) as refused:
         parse_source(text, tmp_path)

@@ -21,7 +21,10 @@ from intramural.core.clock import SystemClock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.library import Library, Source
+from intramural.library.catalogue import load_catalogue
+from intramural.library.catalogue.signed import BUILT_IN, BUILT_IN_KEY
 from intramural.library.provenance import SigningKey, TrustPolicy, read_lock
+from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.services.gate import Gate
 from intramural.services.models import Models
@@ -64,7 +67,7 @@ class Desk:
             self.policy,
             self.parse,
             Imports(self.root / "bundles.json"),
-            self.root / "catalogue.json",
+            CarriedCatalogue(self.root / "catalogue.json", BUILT_IN_KEY),
         )
         return self
 
@@ -251,13 +254,14 @@ async def test_over_the_gap(desk: Desk, site: Desk, tmp_path: Path) -> None:
     shutil.copy(pair.public, site.trust)
     for name, body in (("one", BODY), ("two", OTHER)):
         await desk.stock(name, body)
-    (desk.root / "catalogue.json").write_text('{"models": []}')
+    shutil.copy(BUILT_IN, desk.root / "catalogue.json")
+    shutil.copy(f"{BUILT_IN}.sig", desk.root / "catalogue.json.sig")
     exported = await desk.export(tmp_path / "out.bundle", ["one"], pair)
     assert (exported.models, exported.left_out_bytes, exported.signed) == (("one",), 0, True)
     imported = await site.import_(tmp_path / "out.bundle")
     assert [m.name for m in imported.manifests] == ["one"]
     assert (imported.signer or "").startswith("key sha256:")
-    assert (site.root / "catalogue.json").read_text() == '{"models": []}'
+    assert load_catalogue(site.root / "catalogue.json", BUILT_IN_KEY).signed_by
     (tmp_path / "models.lock").write_text(await site.service.lock(CONSOLE))
     exported = await desk.export(tmp_path / "delta", ["one", "two"], pair, have=[tmp_path / "models.lock"])
     assert exported.left_out_bytes == len(BODY)
@@ -266,6 +270,23 @@ async def test_over_the_gap(desk: Desk, site: Desk, tmp_path: Path) -> None:
     events = await site.events()
     assert events.count(("bundle.imported", "allowed")) == 2 and ("model.shelved", "allowed") in events
     assert ("bundle.exported", "allowed") in await desk.events()
+
+
+@pytest.mark.parametrize("signature", ["none", "of another"])
+async def test_a_catalogue_that_this_machine_would_not_use(
+    desk: Desk, site: Desk, tmp_path: Path, signature: str
+) -> None:
+    pair = key_pair(tmp_path, "desk")
+    shutil.copy(pair.public, site.trust)
+    await desk.stock()
+    shutil.copy(BUILT_IN, desk.root / "catalogue.json")
+    if signature == "of another":
+        (desk.root / "catalogue.json.sig").write_text("AAAA")
+    await desk.export(tmp_path / "out", ["tiny"], pair)
+    with pytest.raises(Untrusted) as refused:
+        await site.import_(tmp_path / "out")
+    assert refused.value.code in ("catalogue_unsigned", "catalogue_signature_wrong")
+    assert site.shop.library.list() == [] and not list(site.root.glob("catalogue*"))
 
 
 async def test_a_refused_bundle_is_written_down(desk: Desk, site: Desk, tmp_path: Path) -> None:

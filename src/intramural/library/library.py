@@ -30,7 +30,7 @@ from intramural.library.provenance.lock import LockedModel, require_locked
 from intramural.library.provenance.signatures import Signatures
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
-from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.port import Offer, OnThisDisk, Source
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
@@ -317,7 +317,8 @@ class Library:
     async def _ride_all(self, source: Source, offers: Sequence[Offer], progress: "_Progress") -> Sequence[ModelFacts]:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         blobs = [file.blob for offer in offers for file in offer.files]
-        self._blobs.require_room(sum(self._blobs.missing_bytes(blob) for blob in set(blobs)))
+        if not isinstance(source, OnThisDisk):  # what can be linked needs no room
+            self._blobs.require_room(sum(self._blobs.missing_bytes(blob) for blob in set(blobs)))
         digests = tuple(blob.digest for blob in blobs)
         done_bytes, total_bytes = 0, sum(blob.size_bytes for blob in blobs)
         facts: list[ModelFacts] = []

@@ -68,7 +68,7 @@ class CatalogueView:
 
 class CatalogueDesk:
     """Reads the catalogue when it has changed; what fits is worked out for each look, for it depends on settings and
-    machine. `own` is where the institution's catalogue is, if it has one.
+    machine.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class CatalogueDesk:
         library: Library,
         *,
         data_dir: Path,
-        own: Path,
+        own: Path | None,
         own_key: Path | None,
         memory_bytes: int,
         budget_bytes: int,
@@ -117,10 +117,9 @@ class CatalogueDesk:
 
     def loaded(self) -> Loaded:
         """The catalogue in use. Blocks while it is read the first time."""
-        version = self._own.stat().st_mtime_ns if self._own.exists() else None
+        version = self._own.stat().st_mtime_ns if self._own and self._own.exists() else None
         if self._loaded is None or self._version != version:
-            own = self._own if version or self._own_key else None
-            self._loaded, self._version = load_catalogue(own, self._own_key), version
+            self._loaded, self._version = load_catalogue(self._own, self._own_key), version
         return self._loaded
 
     def machine(self) -> Machine:

@@ -5,7 +5,7 @@ Paths of keys and bundles are this machine's, so they are taken from whoever sit
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.library import Library, Manifest, PullState, Source
 from intramural.library.provenance.anchors import read_anchors
 from intramural.library.provenance.bundle import Bundle, Layout, blobs_known, lay_out, write_bundle
+from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.library.provenance.levels import Standing, TrustPolicy
 from intramural.library.provenance.lock import Change, LockedModel, Step, compare, locked, read_lock, write_lock
@@ -86,7 +87,7 @@ class Imported:
 
 
 class Provenance:
-    """Acts about where models come from. `parse` makes a source of its text; `catalogue` is the institution's own."""
+    """Acts about where models come from. `parse` makes a source of its text; `catalogue` travels in bundles."""
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class Provenance:
         trust: TrustPolicy,
         parse: Callable[[str], Source],
         imports: Imports,
-        catalogue: Path,
+        catalogue: CarriedCatalogue,
     ) -> None:
         self._gate = gate
         self._library = library
@@ -294,9 +295,7 @@ class Provenance:
         now_s = self._clock.now_s()
         known = {blob for path in have for blob in await asyncio.to_thread(blobs_known, path)}
         extras = {"licences.json": _licences(manifests), "sbom.cdx.json": await self._bill(manifests, now_s)}
-        for name, file in _catalogue_files(self._catalogue).items():
-            if file.is_file():
-                extras[name] = file.read_bytes()
+        extras |= await asyncio.to_thread(self._catalogue.members)
         models = [(manifest, self._library.signature(manifest.name)) for manifest in manifests]
         return lay_out(models, extras, known, made_ms=int(now_s * 1000))
 
@@ -310,7 +309,12 @@ class Provenance:
         """
         await self._gate.require(actor, Action.MODELS_PULL, target=f"bundle:{path.name}")
         _require_here(actor)
-        accept: Callable[[Bundle], None] = (lambda _: None) if older else self._imports.require_newer
+
+        def accept(bundle: Bundle) -> None:
+            self._catalogue.check(bundle)
+            if not older:
+                self._imports.require_newer(bundle)
+
         source = self._bundle_source(path, accept)
         target = f"bundle:{path.name}"
         done: Imported | None = None
@@ -337,10 +341,7 @@ class Provenance:
         manifests = await self._library.pull_all(source, tell, replace=replace)
         assert source.bundle is not None
         await asyncio.to_thread(self._imports.note, source.bundle)
-        if source.bundle.signer is not None:
-            for name, file in _catalogue_files(self._catalogue).items():
-                if name in source.bundle.extras:
-                    await asyncio.to_thread(_put, file, source.bundle.extras[name])
+        await asyncio.to_thread(self._catalogue.put, source.bundle)
         return Imported(tuple(manifests), source.bundle.signer)
 
     async def _record_import(self, actor: Actor, target: str, done: Imported) -> None:
@@ -399,17 +400,6 @@ def _facts(manifest: Manifest) -> dict[str, Fact]:
 def _licences(manifests: Sequence[Manifest]) -> bytes:
     listed = [{"model": each.name, "licence": each.licence, "source": each.source} for each in manifests]
     return msgspec.json.format(msgspec.json.encode(listed), indent=1) + b"\n"
-
-
-def _catalogue_files(catalogue: Path) -> Mapping[str, Path]:
-    """By their names in a bundle; the signature first, for it is looked for as soon as the catalogue is a new one."""
-    return {"catalogue.json.sig": catalogue.with_name(catalogue.name + ".sig"), "catalogue.json": catalogue}
-
-
-def _put(file: Path, content: bytes) -> None:
-    unfinished = file.with_name(file.name + ".new")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
 
 
 def _told(tell: Callable[[Written], None], total_bytes: int) -> Callable[[int], None]:
