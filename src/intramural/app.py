@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, confined, parse_source
+from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
@@ -204,6 +204,11 @@ def _inspector(posture: Posture) -> RunConfined:
         return await run_once(launch, TIMEOUT_S)
 
     return run
+
+
+async def inspected(paths: Sequence[Path]) -> list[Verdict]:
+    """A verdict on each model among `paths`, without opening a house. Raises as `library.judge`."""
+    return await judge(confined(_inspector(await probe())), paths)
 
 
 async def _record_start(audit: AuditLog, posture: Posture) -> None:

@@ -6,8 +6,8 @@ Never: executes, imports or renders anything it fetched; contacts a host that th
 a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
-`sources`, `flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk
-already, `provenance` for who published what.
+`sources`, `flight`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
+this disk already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -47,6 +47,7 @@ from intramural.library.sources import (
     parse_source,
 )
 from intramural.library.template import Finding
+from intramural.library.verdict import Verdict, judge
 
 __all__ = [
     "ENTRY",
@@ -90,9 +91,11 @@ __all__ = [
     "Suggestion",
     "Trust",
     "Variant",
+    "Verdict",
     "Weighed",
     "advise",
     "confined",
+    "judge",
     "load_catalogue",
     "need",
     "parse_name",
