@@ -93,7 +93,7 @@ async def test_a_model_by_digest_is_pinned(shop: Shop, registry: Registry) -> No
     digest = digest_of(registry.manifests["3b"][1])
     async with open_registry(registry) as server:
         manifest = await pull(shop, server, f"library/tiny:3b@{digest}")
-    assert (manifest.trust, manifest.revision, manifest.name) == ("pinned", digest, "tiny:3b")
+    assert (manifest.trust, manifest.revision, manifest.name) == ("attested", digest, "tiny:3b")
     assert paths(server)[0].endswith(digest)
 
 
@@ -516,7 +516,7 @@ async def test_an_index_of_several_models_lists_them(shop: Shop, registry: Regis
         assert several.code == "source_ambiguous"
         manifest = await pull(shop, server, f"library/tiny@{listed[1]['digest']}")
     assert listed[1]["digest"] in several.hint
-    assert manifest.trust == "pinned"
+    assert manifest.trust == "attested"
 
 
 async def test_manifests_that_are_not_what_was_asked_for(shop: Shop, registry: Registry) -> None:

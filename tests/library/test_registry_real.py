@@ -105,7 +105,7 @@ async def test_a_model_from_a_real_registry(shop: Shop, host: str, credentials: 
     for what, name, trust in (
         ("team/tiny:3b", None, "attested"),
         ("team/tiny:all", "by-index", "attested"),
-        (f"team/tiny@{model['digest']}", "by-digest", "pinned"),
+        (f"team/tiny@{model['digest']}", "by-digest", "attested"),
     ):
         source = parse_source(f"oci+http://{host}/{what}", Path("/nowhere"), outside)
         manifest, _ = await shop.pull(source, name)

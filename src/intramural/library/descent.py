@@ -27,13 +27,14 @@ class _Unproved(Exception):
     """Some step of the proof does not hold."""
 
 
-def comes_to_an_end(macro: nodes.Macro, tree: nodes.Template) -> bool:
-    """Whether `macro`, which calls itself and no other macro that calls it, is bounded by what it is given."""
-    if not macro.args or not _only_trees(tree):
+def comes_to_an_end(macro: nodes.Macro) -> bool:
+    """Whether `macro`, which calls itself and no other macro that calls it, is bounded by what it is given.
+
+    In a template of which `has_only_trees` holds, and where no other macro has its name.
+    """
+    if not macro.args:
         return False
     parameter = macro.args[0].name
-    if any(each is not macro and each.name == macro.name for each in tree.find_all(nodes.Macro)):
-        return False
     relied_on = {parameter, *(name for loop in macro.find_all(nodes.For) for name in _names(loop.target))}
     assigned = {name for each in macro.find_all(nodes.Assign) for name in _names(each.target)}
     assigned |= {name for each in macro.find_all(nodes.AssignBlock) for name in _names(each.target)}
@@ -159,7 +160,7 @@ def _no_texts(test: nodes.Node) -> tuple[list[nodes.Node], list[nodes.Node]]:
     return [], []
 
 
-def _only_trees(tree: nodes.Template) -> bool:
+def has_only_trees(tree: nodes.Template) -> bool:
     """No list, mapping or namespace can come to contain itself."""
     if any(each.attr in _CHANGING_METHODS for each in tree.find_all(nodes.Getattr)):
         return False

@@ -25,7 +25,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, do, loopcontrols
 from jinja2.parser import Parser
 
-from intramural.library.descent import comes_to_an_end, looped, root_of
+from intramural.library.descent import comes_to_an_end, has_only_trees, looped, root_of
 
 
 class Danger(StrEnum):
@@ -68,14 +68,15 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: Annotated[str, msgspec.Meta(max_length=256)] = "tokenizer.chat_template"
 
 
-def _finding(danger: Danger, line: int, message: str, *, refused: bool = False) -> Finding:
-    releasable = danger in RELEASABLE and not refused
-    return Finding(danger.value, line, message[:MAX_MESSAGE], "quarantined" if releasable else "refused")
+def _finding(danger: Danger, line: int, message: str) -> Finding:
+    return Finding(danger.value, line, message[:MAX_MESSAGE], "quarantined" if danger in RELEASABLE else "refused")
 
 
 MAX_TEMPLATE_BYTES = 64 << 10
 #: In one file: the one that is used, and those for tools, retrieval and the like.
 MAX_TEMPLATES = 16
+#: Each is followed wherever it leads.
+MAX_MACROS = 64
 MAX_MESSAGE = 200
 #: Of one template: more of them say nothing more.
 MAX_FINDINGS = 50
@@ -118,6 +119,10 @@ _METHODS = frozenset({
 })  # fmt: skip
 #: The parts of a message which hold what somebody wrote.
 _CONTENT = frozenset({"content", "text", "reasoning_content", "reasoning", "thinking", "arguments"})
+#: The fields by which templates tell the parts of a message from each other.
+_PART_FIELDS = frozenset({
+    "audio", "audio_url", "file", "image", "image_url", "input_audio", "input_image", "text", "video", "video_url",
+})  # fmt: skip
 #: Fields that say what something is, whoever wrote it.
 _KINDS = frozenset({"type", "role"})
 
@@ -212,12 +217,15 @@ def _in_tree(tree: nodes.Template) -> Iterator[Finding]:
             yield _finding(Danger.DEPTH, node.lineno, f"It is nested more than {MAX_DEPTH} deep.")
             return  # what follows recurses
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
+    if sum(1 for _ in tree.find_all(nodes.Macro)) > MAX_MACROS:
+        yield _finding(Danger.SIZE, 1, f"It has more than {MAX_MACROS} macros.")
+        return
     known = _Names.of(tree)
     if len(known.macros) < sum(1 for _ in tree.find_all(nodes.Macro)):
         yield _finding(Danger.CALL, 1, "It defines a macro twice.")
     for scope, its_nodes in _scopes(tree):
         for node in its_nodes:
-            yield from _of_node(node, known, known.content[scope])
+            yield from _of_node(node, known, scope)
     if known.recursive:
         yield _finding(Danger.RECURSION, 1, f"The macro {known.recursive!r} calls itself.")
         return  # its cost has no bound
@@ -234,6 +242,7 @@ class _Names:
 
     macros: dict[str, nodes.Macro]
     content: dict[str, frozenset[str]]  # by macro, and `_TOP`: variables that hold what somebody wrote
+    parts: dict[str, frozenset[str]]  # likewise: variables that hold one part of a message, as an image or a text
     words: frozenset[str]  # variables that hold the template's own words
     long_texts: frozenset[str]  # variables that hold more than `MAX_LOOPED_TEXT` characters of the template's own
     recursive: str | None  # a macro that calls itself, for which no end was proved
@@ -248,12 +257,15 @@ class _Names:
         }
         words = frozenset(name for name, text in texts if _is_word(text))
         long = frozenset(name for name, text in texts if isinstance(text, str) and len(text) > MAX_LOOPED_TEXT)
-        descending = frozenset(
-            name
-            for name, macro in macros.items()
-            if _find_recursion({name: macro}) and _calls_itself_only(name, macros) and comes_to_an_end(macro, tree)
+        calls = _calls(macros)
+        unique = len(macros) == sum(1 for _ in tree.find_all(nodes.Macro))
+        alone = [name for name in macros if name in calls[name] and _calls_itself_only(name, calls)]
+        proved = bool(alone) and unique and has_only_trees(tree)
+        descending = frozenset(name for name in alone if proved and comes_to_an_end(macros[name]))
+        content = _content(tree, macros)
+        return _Names(
+            macros, content, _parts(tree, macros, content), words, long, _find_recursion(calls, descending), descending
         )
-        return _Names(macros, _content(tree, macros), words, long, _find_recursion(macros, descending), descending)
 
 
 #: The scope outside all macros. No macro can have this name.
@@ -290,6 +302,39 @@ def _content(tree: nodes.Template, macros: dict[str, nodes.Macro]) -> dict[str, 
             if _touches_content(value, content[scope] | (content[_TOP] - own[scope])):
                 content[callee].add(parameter)
     return {scope: frozenset(content[scope] | (content[_TOP] - own[scope])) for scope, _ in scopes}
+
+
+def _parts(
+    tree: nodes.Template, macros: dict[str, nodes.Macro], content: dict[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """Variables that are only ever one item of what somebody wrote as it came: of a list a part, of a text a letter."""
+    scopes = _scopes(tree)
+    made: set[tuple[str, str]] = set()  # (scope, variable): not as it came, so perhaps a list of a text's words
+    for scope, its_nodes in scopes:
+        made |= {(scope, name) for name, value in _assignments(its_nodes) if _root(value) is None}
+        made |= {(callee, name) for callee, name, value in _passed(its_nodes, macros) if _root(value) is None}
+    found: dict[str, frozenset[str]] = {}
+    for scope, its_nodes in scopes:
+        items: set[str] = set()
+        own = {arg.name for each in its_nodes if isinstance(each, nodes.Macro) for arg in each.args}
+        others = set(own)
+        for each in its_nodes:
+            if isinstance(each, nodes.For | nodes.Assign | nodes.AssignBlock):
+                is_item = isinstance(each, nodes.For) and _touches_content(each.iter, content[scope])
+                root = _root(each.iter) if isinstance(each, nodes.For) else None
+                as_it_came = (
+                    is_item and root is not None and not {(scope, root), (scope if root in own else _TOP, root)} & made
+                )
+                (items if as_it_came else others).update(_targets(each.target))
+        found[scope] = frozenset(items - others)
+    return found
+
+
+def _root(node: nodes.Node) -> str | None:
+    """The variable that `node` takes something out of, with nothing done to it."""
+    while isinstance(node, nodes.Getattr | nodes.Getitem):
+        node = node.node
+    return node.name if isinstance(node, nodes.Name) else None
 
 
 def _passed(its_nodes: Iterable[nodes.Node], macros: dict[str, nodes.Macro]) -> Iterator[tuple[str, str, nodes.Node]]:
@@ -378,35 +423,34 @@ def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bo
     return False
 
 
-def _find_recursion(macros: dict[str, nodes.Macro], besides: frozenset[str] = frozenset()) -> str | None:
-    """A macro not in `besides` that reaches itself through calls (any mention of a macro's name counts as one)."""
-    calls = {
+def _calls(macros: dict[str, nodes.Macro]) -> dict[str, set[str]]:
+    """Which macros each macro mentions: any mention of a macro's name counts as a call."""
+    return {
         name: {each.name for each in macro.find_all(nodes.Name) if each.name in macros}
         for name, macro in macros.items()
     }
-    for start in (name for name in macros if name not in besides):
-        reached: set[str] = set()
-        ahead = set(calls[start])
-        while ahead:
-            reached |= ahead
-            ahead = set().union(*(calls[name] for name in ahead)) - reached
-        if start in reached:
-            return start
-    return None
 
 
-def _calls_itself_only(name: str, macros: dict[str, nodes.Macro]) -> bool:
+def _find_recursion(calls: dict[str, set[str]], besides: frozenset[str]) -> str | None:
+    """A macro not in `besides` that reaches itself through calls."""
+    return next((name for name in calls if name not in besides and name in _reached(calls[name], calls)), None)
+
+
+def _calls_itself_only(name: str, calls: dict[str, set[str]]) -> bool:
     """Whether no other macro leads `name` back to itself."""
-    rest = {each: macro for each, macro in macros.items() if each != name}
-    ahead = {each.name for each in macros[name].find_all(nodes.Name) if each.name in rest}
+    return name not in _reached(calls[name] - {name}, calls)
+
+
+def _reached(begin: Set[str], calls: dict[str, set[str]]) -> set[str]:
     reached: set[str] = set()
+    ahead = set(begin)
     while ahead:
         reached |= ahead
-        ahead = {n.name for each in ahead for n in macros[each].find_all(nodes.Name) if n.name in macros} - reached
-    return name not in reached
+        ahead = set().union(*(calls[name] for name in ahead)) - reached
+    return reached
 
 
-def _of_node(node: nodes.Node, known: _Names, content: frozenset[str]) -> Iterator[Finding]:
+def _of_node(node: nodes.Node, known: _Names, scope: str) -> Iterator[Finding]:
     """Findings that one node gives by itself."""
 
     def found(danger: Danger, message: str) -> Iterator[Finding]:
@@ -435,7 +479,7 @@ def _of_node(node: nodes.Node, known: _Names, content: frozenset[str]) -> Iterat
             yield from found(Danger.COST, "It multiplies.")
         case nodes.Const(value=int(number)) if abs(number) > MAX_NUMBER:
             yield from found(Danger.COST, f"It uses the large number {str(number)[:20]}.")
-        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known, content):
+        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known, scope):
             yield from found(Danger.CONTENT_BRANCH, "It adds words of its own when a message holds certain words.")
 
 
@@ -466,7 +510,7 @@ def _of_call(node: nodes.Call, known: _Names) -> Iterator[Finding]:
         if called.attr not in _METHODS:
             yield _finding(Danger.METHOD, node.lineno, f"It calls the method {called.attr!r}.")
     else:
-        yield _finding(Danger.CALL, node.lineno, "It calls something that has no name.", refused=True)
+        yield _finding(Danger.CALL, node.lineno, "It calls something that has no name.")
 
 
 def _of_loop(node: nodes.For, known: _Names) -> Iterator[Finding]:
@@ -496,18 +540,23 @@ def _indents(node: nodes.Mul) -> bool:
     )
 
 
-def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names, content: frozenset[str]) -> bool:
+def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names, scope: str) -> bool:
     """A branch whose test looks for words in somebody's text and which then says something of its own."""
     if isinstance(node, nodes.CondExpr):
         said: list[nodes.Node] = [each for each in (node.expr1, node.expr2) if each is not None]
-        return _looks_for_words(node.test, known, content) and any(_says(each) for each in said)
-    if not _looks_for_words(node.test, known, content):
+        return _looks_for_words(node.test, known, scope) and any(_says(each) for each in said)
+    if not _looks_for_words(node.test, known, scope):
         return False
     return any(_says(each) for each in (*node.body, *node.elif_, *node.else_))
 
 
-def _looks_for_words(test: nodes.Node, known: _Names, content: frozenset[str]) -> bool:
-    if not _touches_content(test, content):
+def _looks_for_words(test: nodes.Node, known: _Names, scope: str) -> bool:
+    """Whether some one condition in `test` is about a person's text and about words."""
+    if isinstance(test, nodes.And | nodes.Or):
+        return any(_looks_for_words(each, known, scope) for each in (test.left, test.right))
+    if isinstance(test, nodes.Not):
+        return _looks_for_words(test.node, known, scope)
+    if not _touches_content(test, known.content[scope]) or _asks_for_kind(test, known.parts[scope]):
         return False
     for each in _every(test):
         if isinstance(each, nodes.Const) and _is_word(each.value) and each.value not in _CONTENT:
@@ -517,6 +566,18 @@ def _looks_for_words(test: nodes.Node, known: _Names, content: frozenset[str]) -
         if isinstance(each, nodes.Name) and each.name in known.words:
             return True
     return False
+
+
+def _asks_for_kind(test: nodes.Node, parts: frozenset[str]) -> bool:
+    """`'image' in part`: whether a part of a message has that field."""
+    return (
+        isinstance(test, nodes.Compare)
+        and isinstance(test.expr, nodes.Const)
+        and test.expr.value in _PART_FIELDS
+        and [each.op for each in test.ops] in (["in"], ["notin"])
+        and isinstance(test.ops[0].expr, nodes.Name)
+        and test.ops[0].expr.name in parts
+    )
 
 
 def _is_word(value: object) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Refused, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Refused, Unavailable, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -119,10 +119,15 @@ class Models:
     # what administrators do -----------------------------------------------------------------------------------
 
     async def load(self, actor: Actor, name: str) -> None:
-        """Start the model's worker and wait until it is ready."""
+        """Start the model's worker and wait until it is ready. Raises Conflicting if somebody unloads it meanwhile."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         manifest = self._library.get(name)
-        await self._pool.load(self.to_serve(manifest, actor))
+        try:
+            await self._pool.load(self.to_serve(manifest, actor))
+        except Unavailable as error:
+            if error.code != "model_unloaded":
+                raise
+            raise Conflicting(error.code, error.message, error.hint) from None  # two wanted two things: no outage
         await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
 
     async def unload(self, actor: Actor, name: str) -> None:

@@ -96,7 +96,7 @@ class RegistrySource:
                 name=reference.suggestion,
                 source=f"{self._kind}:{reference.text}",
                 licence=await self._licence(found) if found.licence is None else found.licence,
-                trust="attested" if reference.digest is None else "pinned",
+                trust="attested",
                 revision=digest,
             )
         ]
