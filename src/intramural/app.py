@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,11 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, RunConfined, confined, parse_source
+from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
+from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
+from intramural.library.provenance.carried import CarriedCatalogue
+from intramural.library.provenance.imports import Imports
+from intramural.library.sources.bundle import BundleSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
@@ -38,6 +42,7 @@ from intramural.services import (
     KeyDesk,
     Models,
     PeopleDesk,
+    Provenance,
     Pulls,
     Records,
     Services,
@@ -105,7 +110,17 @@ def _services(
     gate = Gate(audit)
     meter = Meter(db, clock)
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
-    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock)
+    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
+    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
+
+    outside = Outside.of(config.library, config.data_dir)
+
+    def parse(text: str) -> Source:
+        kind, _, path = text.partition(":")
+        if kind == "bundle" and path:
+            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
+        return parse_source(text, config.data_dir / "wheels", outside)
+
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -117,12 +132,14 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
+    catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
     catalogue = CatalogueDesk(
         gate,
         library,
         data_dir=config.data_dir,
-        own=Path(config.library.catalogue) if config.library.catalogue else None,
-        own_key=Path(config.library.catalogue_key) if config.library.catalogue_key else None,
+        own=own_catalogue,
+        own_key=catalogue_key,
         memory_bytes=memory_bytes,
         budget_bytes=pool.budget_bytes,
         cores=cores,
@@ -136,8 +153,19 @@ def _services(
         people=PeopleDesk(gate, access.people, audit),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
-        pulls=Pulls(gate, library, audit, db, clock, lambda text: parse_source(text, config.data_dir / "wheels")),
         catalogue=catalogue,
+        pulls=Pulls(gate, library, audit, db, clock, parse),
+        provenance=Provenance(
+            gate,
+            library,
+            models,
+            audit,
+            clock,
+            trust,
+            parse,
+            Imports(config.data_dir / "library" / "bundles.json"),
+            CarriedCatalogue(own_catalogue, catalogue_key),
+        ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         records=Records(
@@ -176,6 +204,11 @@ def _inspector(posture: Posture) -> RunConfined:
         return await run_once(launch, TIMEOUT_S)
 
     return run
+
+
+async def inspected(paths: Sequence[Path]) -> list[Verdict]:
+    """A verdict on each model among `paths`, without opening a house. Raises as `library.judge`."""
+    return await judge(confined(_inspector(await probe())), paths)
 
 
 async def _record_start(audit: AuditLog, posture: Posture) -> None:

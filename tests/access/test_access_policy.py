@@ -30,6 +30,10 @@ models.unload       | A   | A   | a
 models.pin          | A   | A   | a
 models.remove       | A   | A   | a
 models.pull         | A   | A   | a
+models.sign         | A   | A   | a
+models.export       | A   | A   | a
+bill.read           | AU  | AU  | a
+models.release      | A   | A   | a
 machine.read        | AUM | AUM | a
 chats.read          | AUM |     | c
 chats.create        | AUM |     | c

@@ -148,6 +148,44 @@ def default_tensors(layers: int = 2, vocabulary: int = 4) -> list[TensorRecord]:
     return [TensorRecord("token_embd.weight", (8, vocabulary)), *blocks, TensorRecord("output_norm.weight", (8,))]
 
 
+def tiny_set(count: int, tensors: list[TensorRecord] | None = None) -> list[GgufFile]:
+    """The tiny model in `count` files: the first has the keys and no tensors, the last all tensors that are left."""
+    every = default_tensors() if tensors is None else tensors
+    files = []
+    for number in range(count):
+        mine = [] if number == 0 else every[number - 1 :] if number == count - 1 else every[number - 1 : number]
+        split = [
+            Key("split.no", U16, number),
+            Key("split.count", U16, count),
+            Key("split.tensors.count", I32, len(every)),
+        ]
+        files.append(GgufFile(keys=[*(default_keys() if number == 0 else []), *split], tensors=mine))
+    return files
+
+
+def tiny_projector() -> GgufFile:
+    """A projector with one layer."""
+    keys = [
+        Key("general.architecture", STRING, "clip"),
+        Key("general.type", STRING, "mmproj"),
+        Key("clip.has_vision_encoder", BOOL, True),
+        Key("clip.projector_type", STRING, "gemma3"),
+        Key("clip.vision.image_size", U32, 8),
+        Key("clip.vision.patch_size", U32, 4),
+        Key("clip.vision.embedding_length", U32, 8),
+        Key("clip.vision.feed_forward_length", U32, 16),
+        Key("clip.vision.projection_dim", U32, 8),
+        Key("clip.vision.block_count", U32, 1),
+        Key("clip.vision.attention.head_count", U32, 2),
+        Key("clip.vision.attention.layer_norm_epsilon", F32, 1e-6),
+        Key("clip.vision.image_mean", ARRAY, [0.5, 0.5, 0.5], item=F32),
+        Key("clip.vision.image_std", ARRAY, [0.5, 0.5, 0.5], item=F32),
+    ]
+    return GgufFile(
+        keys=keys, tensors=[TensorRecord("v.blk.0.attn_q.weight", (8, 8)), TensorRecord("mm.0.weight", (8, 8))]
+    )
+
+
 def tiny_model(seed: int = 0, extra_bytes: int = 0) -> bytes:
     """A well-formed file whose weights depend on `seed`; `extra_bytes` (a multiple of 32) makes it longer."""
     file = GgufFile()

@@ -63,6 +63,24 @@ class LyingSource:
             self.closed += 1
 
 
+@dataclass
+class FilesSource:
+    """An honest source of a model of several files: shards, and projectors among `bodies` named in `projectors`."""
+
+    bodies: Sequence[bytes]
+    projectors: Sequence[int] = ()
+
+    async def resolve(self) -> Sequence[Offer]:
+        files = tuple(
+            ModelFile(f"{number}.gguf", "projector" if number in self.projectors else "weights", blob_of(body))
+            for number, body in enumerate(self.bodies)
+        )
+        return [Offer(files=files, name="tiny", source="fake:tiny", licence="MIT", trust="local")]
+
+    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
+        yield self.bodies[offer.files.index(file)][offset:]
+
+
 def blob_of(body: bytes) -> Blob:
     return Blob(f"sha256:{hashlib.sha256(body).hexdigest()}", len(body))
 

@@ -118,6 +118,18 @@ def test_we_accept_the_reference_implementations(tmp_path: Path, desk: Desk) -> 
     assert verify(signature.read_bytes(), FILES, desk.anchors, now_s=NOW_S).kind == "key"
 
 
+def test_a_file_that_was_signed_by_itself(tmp_path: Path, desk: Desk) -> None:
+    """The format gives it no name; then the digest alone says which file it is."""
+    body, signature = tmp_path / "tiny.gguf", tmp_path / "tiny.gguf.sig"
+    body.write_bytes(b"alone")
+    model_signing.signing.Config().use_elliptic_key_signer(private_key=desk.pair.private).sign(body, signature)
+    raw = signature.read_bytes()
+    assert verify(raw, named({"any.gguf": b"alone"}), desk.anchors, now_s=NOW_S).kind == "key"
+    assert refusal(raw, named({"tiny.gguf": b"other"}), desk.anchors) == "signature_mismatch"
+    assert refusal(raw, named({"tiny.gguf": b"alone", "more.gguf": b"more"}), desk.anchors) == "signature_extra_file"
+    assert refusal(raw, [], desk.anchors) == "signature_missing_file"
+
+
 def test_fewer_files_than_were_signed_only_where_policy_says_so(desk: Desk) -> None:
     bundle = desk.sign()
     assert refusal(bundle, FILES[:1], desk.anchors) == "signature_missing_file"

@@ -12,7 +12,7 @@ from tests.fakes.source import blob_of
 from tests.library.shop import Shop
 
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, Untrusted
-from intramural.library import STARTER, FileSource, PackageSource, parse_source
+from intramural.library import STARTER, FileSource, PackageSource, load_catalogue, parse_source
 
 BODY = tiny_model(extra_bytes=4096)
 
@@ -157,8 +157,16 @@ async def test_what_is_no_regular_file_all_looks_the_same(shop: Shop, tmp_path: 
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("text", ["", "model", "file:", "package:", "https://example.org/x.gguf", ":x", "FILE:/x"])
+@pytest.mark.parametrize("text", ["", "model", "file:", "package:", ":x", "FILE:/x"])
 def test_not_a_source(text: str, tmp_path: Path) -> None:
     with pytest.raises(Misasked) as refused:
         parse_source(text, tmp_path)
     assert refused.value.code == "bad_source"
+
+
+def test_every_model_of_the_catalogue_is_to_be_had_somewhere(tmp_path: Path) -> None:
+    loaded = load_catalogue(None, None)
+    sources = {variant.source for entry in loaded.catalogue.entries for variant in entry.variants}
+    assert len(sources) > 50
+    for text in sources:
+        parse_source(text, tmp_path)

@@ -11,9 +11,9 @@ from tests.library.shop import Shop
 
 from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked, Refused, Untrusted
-from intramural.library import Library, Manifest
+from intramural.library import FileSource, Library, Manifest
 from intramural.library.library import close_all
-from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, parse_level, sign
+from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, locked, parse_level, sign
 from intramural.library.provenance.signatures import beside
 
 BODY = tiny_model(seed=1)
@@ -68,6 +68,7 @@ async def test_a_signature_by_somebody_trusted_makes_a_model_signed(house: House
     manifest, _ = await house.pull(LyingSource(BODY, signature=signature))
     assert (manifest.trust, (manifest.signer or "")[:11]) == ("signed", "key sha256:")
     assert house.library.signature("tiny") == signature
+    assert locked(manifest).signer == manifest.signer
     await house.load()
     house.library.remove("tiny")
     assert house.library.signature("tiny") is None
@@ -186,9 +187,11 @@ async def test_signing_here(house: House, tmp_path: Path) -> None:
     standing = await house.library.attach("tiny", signature)
     assert (standing.trust, standing.doubt and standing.doubt.code) == ("local", "signature_wrong_key")
     shutil.copy(pair.public, house.trust)
+    house.clock.at_s += 1
     assert (await house.library.attach("tiny", signature)).trust == "signed"
     house.ask("signed")
     await house.load()
+    assert locked(house.library.get("tiny")).signer is None  # its source does not have that signature
     with pytest.raises(Untrusted):
         await house.library.attach("tiny", signature[:-100])
     await house.load()
@@ -214,6 +217,22 @@ def test_signatures_beside_files(tmp_path: Path) -> None:
     (tmp_path / "model.sig").write_bytes(bytes((4 << 20) + 1))
     with pytest.raises(Untrusted):
         beside(weights)
+
+
+async def test_a_file_with_its_signature_beside_it(house: House, tmp_path: Path) -> None:
+    signature, public = signed(tmp_path)
+    shutil.copy(public, house.trust)
+    weights = tmp_path / "tiny.gguf"
+    weights.write_bytes(BODY)
+    (tmp_path / "model.sig").write_bytes(signature)
+    house.ask("signed")
+    manifest, _ = await house.pull(FileSource(weights))
+    assert manifest.trust == "signed"
+    house.library.remove("tiny")
+    weights.write_bytes(tiny_model(seed=2))
+    with pytest.raises(Untrusted) as refused:
+        await house.pull(FileSource(weights))
+    assert refused.value.code == "signature_mismatch"
 
 
 async def test_damaged_manifest_of_a_signed_model_is_not_believed(house: House) -> None:

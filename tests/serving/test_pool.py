@@ -147,7 +147,7 @@ async def test_three_crashes_quarantine_a_model() -> None:
         assert [(await fails(pool, model())).code for _ in range(3)] == ["worker_died"] * 3
         await eventually(lambda: not pool.status().workers)
         error = await fails(pool, model())
-        assert error.code == "model_quarantined"
+        assert error.code == "model_keeps_crashing"
         assert isinstance(error, Unavailable)
         assert error.retry_after_s > 500
 

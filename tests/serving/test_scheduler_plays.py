@@ -255,8 +255,8 @@ def test_three_crashes_in_ten_minutes_quarantine_the_weights(play: Play) -> None
     assert play.gone(2) == ["fail b worker_died", "start 3 small"]
     play.arrives("e", SMALL)
     play.ready(3)
-    assert play.gone(3) == ["fail c worker_died", "refuse d model_quarantined", "refuse e model_quarantined"]
-    assert play.arrives("f", SMALL) == ["refuse f model_quarantined"]
+    assert play.gone(3) == ["fail c worker_died", "refuse d model_keeps_crashing", "refuse e model_keeps_crashing"]
+    assert play.arrives("f", SMALL) == ["refuse f model_keeps_crashing"]
     assert play.last[0].error.retry_after_s == 600  # type: ignore[union-attr]
     assert play.arrives("g", BIG)[0].startswith("start"), "other weights are not concerned"
     play.leaves("g")

@@ -5,7 +5,8 @@
  *
  * Knobs are words in the message: [queue] waits in line first, [fail] breaks in mid-answer, [cut] drops the connection,
  * [busy] refuses once with 503, [slow] writes slowly, [long] writes much, [show] answers with everything markdown can
- * hold, [attack] answers with hostile markup, [length] ends at the length limit, [think] reasons first.
+ * hold, [attack] answers with hostile markup, [length] ends at the length limit, [think] reasons first. The model library
+ * has knobs of its own: see fake-library.mjs.
  */
 
 import { createHash, randomBytes } from "node:crypto";
@@ -14,6 +15,7 @@ import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ATTACKS } from "./attacks.mjs";
+import * as library from "./fake-library.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "../../src/intramural/web/dist");
 const CSP =
@@ -67,6 +69,7 @@ PERMISSIONS.administrator = [
   "models.pin",
   "models.remove",
   "models.pull",
+  "models.release",
 ];
 
 const SHOW = [
@@ -108,6 +111,7 @@ const PLAIN = [
   "If you tell me more about your situation, I can be more exact.",
 ];
 
+const digestOf = (text) => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 const id = (prefix) => `${prefix}_${randomBytes(13).toString("hex")}`;
 const now = () => Date.now();
 
@@ -130,6 +134,7 @@ export async function fake({ port = 0, pace_ms = 12, seed = false } = {}) {
     world,
     close: () =>
       new Promise((done) => {
+        for (const { timer } of world.moves.values()) clearTimeout(timer);
         server.closeAllConnections();
         server.close(done);
       }),
@@ -140,6 +145,7 @@ function makeWorld(pace_ms) {
   const world = {
     pace_ms,
     token: randomBytes(12).toString("hex"),
+    /** @type {any[]} */
     people: [],
     sessions: [],
     keys: [],
@@ -150,7 +156,16 @@ function makeWorld(pace_ms) {
     logins: [],
     /** @type {number | null} requests before a [queue] message; a test moves it */
     ahead: null,
+    /** @type {ReturnType<typeof model>[]} */
     models: [],
+    /** @type {ReturnType<typeof library.newPull>[]} */
+    pulls: [],
+    /** What a pull does not show: its timer, who listens. */
+    moves: new Map(),
+    /** @type {number | null} how far pulls may get; a test moves it */
+    gate: null,
+    /** Whether members see the catalogue. */
+    open: true,
   };
   world.models.push(
     model("smollm2:135m-instruct-q4_1", {
@@ -187,12 +202,20 @@ function model(name, given) {
     licence: "apache-2.0",
     source: "",
     trust: "local",
-    digest: `sha256:${createHash("sha256").update(name).digest("hex")}`,
+    digest: digestOf(name),
     is_starter: false,
     pinned: false,
     worker: null,
+    revision: null,
+    signer: null,
+    quarantine: null,
+    released: null,
+    added_ms: now() - 3 * 86_400_000,
     ...given,
   };
+  made.files = given.files ?? [
+    { name: `${name.replace(/[:/]/g, "-")}.gguf`, role: "weights", digest: made.digest, size_bytes: made.size_bytes },
+  ];
   return setState(made, state);
 }
 
@@ -215,6 +238,34 @@ function setState(made, state) {
 }
 
 function furnish(world) {
+  world.models.push(
+    model("gemma-3:4b-it-q4_0", {
+      architecture: "gemma3",
+      parameters: 4_300_079_472,
+      quantisation: "Q4_0",
+      size_bytes: 4_010_000_000,
+      trained_context_tokens: 131_072,
+      licence: "gemma",
+      source: "hf:Google/Gemma-3-4B-GGUF/Gemma-3-4B-Q4_0.gguf",
+      trust: "signed",
+      revision: "d0976223747697cb51e056d85c532013931fe52e",
+      signer: "Google model release 2025",
+      files: [
+        { name: "gemma-3-4b-it-q4_0.gguf", role: "weights", digest: digestOf("g4"), size_bytes: 3_155_000_000 },
+        { name: "mmproj-f16.gguf", role: "projector", digest: digestOf("g4p"), size_bytes: 855_000_000 },
+      ],
+    }),
+    model("merged-7b:q4", {
+      parameters: 7_241_732_096,
+      quantisation: "Q4_K_M",
+      size_bytes: 4_368_439_584,
+      trained_context_tokens: 32_768,
+      source: "hf:somebody/merged-7b-GGUF",
+      trust: "attested",
+      revision: "8c1ff2b9b2a1c6c0a5c5a6a2d2e5d1c3a4b5c6d7",
+      quarantine: library.FINDINGS,
+    }),
+  );
   const ada = person(world, "ada", "administrator", "correct horse battery");
   person(world, "grace", "auditor", "correct horse battery");
   const linus = person(world, "linus", "member", "correct horse battery");
@@ -617,24 +668,6 @@ const ROOMS = {
       });
     }
     if (!may("models.load")) return refused(response);
-    if (parts[1] === "pull") {
-      response.writeHead(200, { "Content-Type": "application/x-ndjson" });
-      for (const state of ["resolving", "fetching", "verifying", "inspecting", "shelving"])
-        for (let step = 1; step <= 4; step++) {
-          response.write(`${JSON.stringify({ state, done_bytes: step * 25_000_000, total_bytes: 100_000_000 })}\n`);
-          await pause(world.pace_ms * 3);
-        }
-      if (body.source.includes("missing"))
-        return response.end(
-          `${JSON.stringify({ state: "refused", error: { code: "source_not_found", message: "There is no such file.", hint: "Check the path." } })}\n`,
-        );
-      const made = model(body.name || "local:model", { source: body.source, size_bytes: 100_000_000, parameters: 2e8 });
-      world.models.push(made);
-      note(world, me, "model.shelved", `model:${made.name}`);
-      return response.end(
-        `${JSON.stringify({ state: "shelved", done_bytes: 100_000_000, total_bytes: 100_000_000, model: made })}\n`,
-      );
-    }
     const act = request.method === "DELETE" ? null : parts.at(-1);
     const name = parts.slice(1, act ? -1 : undefined).join("/");
     const one = world.models.find((other) => other.name === name);
@@ -651,11 +684,98 @@ const ROOMS = {
       note(world, me, "model.removed", `model:${name}`);
       return empty(response);
     }
+    if (act === "release") {
+      if (!one.quarantine || one.released)
+        return fail(
+          response,
+          409,
+          "model_not_quarantined",
+          `${name} is not held back.`,
+          "There is nothing to release.",
+        );
+      if (!String(body.reason ?? "").trim())
+        return fail(response, 400, "release_without_reason", "A release needs a reason.", "Say why it is harmless.");
+      one.released = { by: me.username, reason: body.reason, at_ms: now() };
+      note(world, me, "model.released", `model:${name}`, "allowed", { reason: body.reason });
+      return json(response, 200, one);
+    }
+    if (act === "verify") {
+      await pause(world.pace_ms * 25);
+      if (name.includes("rotten"))
+        return fail(
+          response,
+          503,
+          "model_digest_mismatch",
+          `The bytes of ${name} are not the ones that were checked in.`,
+          "Remove it and get it again; look at the disk.",
+        );
+      return json(response, 200, one);
+    }
+    if (act === "load" && one.quarantine && !one.released)
+      return fail(response, 409, "model_quarantined", `${name} is held back.`, "An administrator can release it.");
     if (act === "load") await pause(world.pace_ms * 20);
     if (act === "load" || act === "unload") setState(one, act === "load" ? "ready" : "stopped");
     else one.pinned = act === "pin";
     note(world, me, { load: "model.loaded", unload: "model.unloaded" }[act] ?? "model.pinned", `model:${name}`);
     return json(response, 200, one);
+  },
+
+  catalogue: ({ world, response, may }) =>
+    world.open || may("models.pull") ? json(response, 200, library.catalogue(world)) : refused(response),
+
+  pulls({ world, request, response, parts, body, me, may }) {
+    if (!may("models.pull")) return refused(response);
+    const shelve = (pull, held) => shelved(world, me, pull, held);
+    if (parts.length === 1 && request.method === "GET") return json(response, 200, { pulls: world.pulls });
+    if (parts.length === 1) {
+      const source = String(body.source ?? "").trim();
+      if (!/^[a-z]+:.+/.test(source))
+        return fail(
+          response,
+          400,
+          "bad_source",
+          "This is no source.",
+          "Begin with hf:, ollama:, oci:, https: or file:.",
+        );
+      if (source.includes("elsewhere"))
+        return fail(
+          response,
+          403,
+          "source_not_allowed",
+          "Models may not be fetched from there.",
+          "The institution's policy names the hosts that are allowed.",
+        );
+      const same = world.pulls.find(
+        (pull) => pull.source === source && ["running", "paused", "stopped"].includes(pull.state),
+      );
+      if (same && same.state !== "running") library.resume(world, same, shelve);
+      if (same) return json(response, 200, same);
+      const pull = library.newPull(world, { source, name: body.name, by: me.username });
+      note(world, me, "model.requested", `source:${source}`);
+      library.run(world, pull, shelve);
+      return json(response, 201, pull);
+    }
+    const pull = world.pulls.find((one) => one.id === parts[1]);
+    if (!pull) return missing(response, "pull");
+    if (parts[2] === "events") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+      response.write(`data: ${JSON.stringify(pull)}\n\n`);
+      if (pull.state !== "running") return response.end();
+      const { listeners } = world.moves.get(pull.id);
+      listeners.add(response);
+      response.on("close", () => listeners.delete(response));
+      return;
+    }
+    if (request.method === "DELETE") {
+      if (!library.hasEnded(pull)) return fail(response, 409, "pull_running", "It has not ended.", "Cancel it first.");
+      world.pulls = world.pulls.filter((one) => one !== pull);
+      return empty(response);
+    }
+    if (parts[2] === "pause" && pull.state === "running") library.pause(world, pull);
+    else if (parts[2] === "resume" && ["paused", "stopped"].includes(pull.state)) library.resume(world, pull, shelve);
+    else if (parts[2] === "cancel" && !["shelved", "quarantined"].includes(pull.state)) library.cancel(world, pull);
+    else return fail(response, 409, "pull_state", `It is ${pull.state}: that cannot be done now.`, "Look again.");
+    return json(response, 200, pull);
   },
 
   machine: ({ response }) =>
@@ -762,6 +882,32 @@ const ROOMS = {
     return json(response, 200, { rows: [...rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1)) });
   },
 };
+
+/** Puts what a pull brought on the shelf; returns its name. */
+function shelved(world, me, pull, held) {
+  const entry = library
+    .catalogue(world)
+    .entries.find((one) => one.variants.some((variant) => variant.source === pull.source));
+  const quantisation = /(I?Q\d\w*|F16|MXFP4)\.gguf$/.exec(pull.source)?.[1] ?? "Q4_K_M";
+  const name =
+    pull.name ||
+    (entry ? `${entry.id}:${quantisation.toLowerCase()}` : `${pull.source.split("/").at(-1).toLowerCase()}:model`);
+  const made = model(name, {
+    source: pull.source,
+    size_bytes: pull.total_bytes,
+    parameters: entry?.parameters ?? 2e8,
+    quantisation,
+    trained_context_tokens: entry?.context_tokens ?? 8192,
+    licence: entry?.licence.id ?? "",
+    trust: pull.source.startsWith("hf:") ? "attested" : "local",
+    revision: pull.source.startsWith("hf:") ? digestOf(pull.source).slice(7, 47) : null,
+    quarantine: held ? library.FINDINGS : null,
+    added_ms: now(),
+  });
+  world.models.push(made);
+  note(world, me, "model.shelved", `model:${name}`);
+  return name;
+}
 
 function snippet(text, query) {
   const at = text.toLowerCase().indexOf(query);

@@ -56,12 +56,39 @@ for (const [kind, options] of Object.entries(KINDS)) {
     await shot("leaving");
     await page.keyboard.press("Escape");
   }
-  for (const room of ["account", "keys", "usage", "people", "models", "audit", "machine"]) {
+  for (const room of ["account", "keys", "usage", "people", "audit", "machine"]) {
     await page.goto(`${server.url}/#/settings/${room}`);
     await page.locator("h1").first().waitFor();
     await page.waitForTimeout(350);
     await shot(room);
   }
+  server.world.gate = 0.43;
+  await page.goto(`${server.url}/#/models`);
+  await page.getByRole("button", { name: /^Get: Llama 3.1 8B/ }).click();
+  await page.getByRole("button", { name: /^43%/ }).waitFor();
+  await page.mouse.move(0, 0);
+  await page.locator(".market .scroller").evaluate((node) => node.scrollTo(0, 0));
+  await shot("market");
+  await page.getByRole("button", { name: "Get by name" }).click();
+  await page.getByLabel("Where it is").fill("hf:somebody/evil-GGUF");
+  await shot("by-name");
+  server.world.gate = 1;
+  await page.getByRole("dialog").getByRole("button", { name: "Get", exact: true }).click();
+  await page.getByText("tensor_past_end").waitFor();
+  await shot("tray");
+  await page.getByTestId("tray").getByRole("button", { expanded: true }).click();
+  await page.goto(`${server.url}/#/models/entry/llama-3.1-405b`);
+  await page.getByRole("dialog").waitFor();
+  await page.waitForTimeout(200);
+  await shot("sheet");
+  await page.goto(`${server.url}/#/models/here`);
+  await page.locator(".held").first().waitFor();
+  await page.locator(".held").first().scrollIntoViewIfNeeded();
+  await shot("here");
+  await page.getByRole("button", { name: "Release…" }).click();
+  await shot("release");
+  server.world.pulls.length = 0;
+  server.world.models = server.world.models.filter((one) => !one.name.startsWith("llama"));
   await page.goto(`${server.url}/#/settings/keys`);
   await page.getByRole("button", { name: "Create a key" }).click();
   await page.getByLabel("Name").fill("library search");

@@ -35,6 +35,10 @@ class Action(StrEnum):
     MODELS_PIN = "models.pin"
     MODELS_REMOVE = "models.remove"
     MODELS_PULL = "models.pull"
+    MODELS_SIGN = "models.sign"
+    MODELS_EXPORT = "models.export"
+    BILL_READ = "bill.read"
+    MODELS_RELEASE = "models.release"
     MACHINE_READ = "machine.read"
     CHATS_READ = "chats.read"
     CHATS_CREATE = "chats.create"
@@ -117,6 +121,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.MODELS_PIN: _shared(ADMIN, _ADMIN_API),
     Action.MODELS_REMOVE: _shared(ADMIN, _ADMIN_API),
     Action.MODELS_PULL: _shared(ADMIN, _ADMIN_API),
+    Action.MODELS_SIGN: _shared(ADMIN, _ADMIN_API),
+    Action.MODELS_EXPORT: _shared(ADMIN, _ADMIN_API),
+    Action.BILL_READ: _shared(OVERSEERS, _ADMIN_API),  # it tells which versions of which packages run here
+    Action.MODELS_RELEASE: _shared(ADMIN, _ADMIN_API),
     Action.MACHINE_READ: _shared(EVERYONE, _ADMIN_API),
     Action.CHATS_READ: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CREATE: _owned(EVERYONE, NOBODY, _CHATS),

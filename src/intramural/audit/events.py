@@ -32,9 +32,19 @@ class Event(StrEnum):
 
     MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."
     MODEL_SHELVED = "model.shelved", "A model passed verification and inspection and is in the library."
+    MODEL_QUARANTINED = (
+        "model.quarantined",
+        "A model is in the library but is not loaded: inspection found something to decide about.",
+    )
+    MODEL_RELEASED = "model.released", "An administrator let a quarantined model be loaded; the facts hold the reason."
     MODEL_REFUSED = "model.refused", "A model did not pass a check on its way into the library; nothing of it was kept."
     MODEL_PULL_STOPPED = "model.pull_stopped", "A pull ended early for a reason outside; what came is kept."
     MODEL_PULL_CHANGED = "model.pull_changed", "A pull was paused, resumed or cancelled."
+    MODEL_SIGNED = "model.signed", "A model in the library was signed with the institution's own key."
+    MODEL_VERIFIED = "model.verified", "A model's bytes and signature were checked again; the facts hold the verdict."
+    BUNDLE_EXPORTED = "bundle.exported", "Models were written into a bundle, for a machine without network."
+    BUNDLE_IMPORTED = "bundle.imported", "A bundle was checked; it was taken in whole, or refused and changed nothing."
+    LIBRARY_SYNCED = "library.synced", "The library was compared with a models.lock and made to match it."
     MODEL_REMOVED = "model.removed", "A model was removed from the library."
     MODEL_LOAD_REFUSED = "model.load_refused", "A model was not loaded: its bytes failed a check, or policy forbids it."
     MODEL_LOADED = "model.loaded", "A worker began serving a model."

@@ -1,6 +1,6 @@
 """Talking to a house through its private socket: the running one, else one opened for this command."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,12 @@ class Client:
     async def get(self, path: str, **query: Any) -> Any:
         given = {k: str(v) for k, v in query.items() if v is not None}
         return await self._whole("GET", path, params=given)
+
+    async def text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """An answer as it is written."""
+        async with self._session.get(_url(path), params=list(query)) as response:
+            await _checked(response)
+            return await response.text("utf-8")
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return await self._whole("POST", path, json=body)

@@ -114,21 +114,6 @@ def remove_model(model: str, *, common: Common = DEFAULT) -> None:
     common.ask(act)
 
 
-@cli.command
-def verify(*models: str, common: Common = DEFAULT) -> None:
-    """Hash the weights of MODELS (default: all) and compare them with their manifests."""
-
-    async def act(client: "Client") -> None:
-        names = models or [m["name"] for m in (await client.get(f"{PAGE}/models"))["models"]]
-        rows = []
-        for each in names:
-            found = await client.post(f"{PAGE}/models/{each}/verify")
-            rows.append({"name": each, "digest": found["digest"], "verdict": "matches"})
-        common.out.table(rows, {"name": "NAME", "verdict": "VERDICT", "digest": "DIGEST"})
-
-    common.ask(act)
-
-
 # asking ---------------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,9 @@ def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> N
             with suppress(IntramuralError):  # it may have ended in this moment
                 await client.post(f"{PAGE}/pulls/{begun['id']}/pause")
             raise
-        if last["state"] != "shelved":
+        if last["state"] == "quarantined":
+            common.out.warn(last["message"], last["hint"])
+        elif last["state"] != "shelved":
             raise _ended(last)
         common.out.record({"model": last["model"], "size": size(last["total_bytes"] or 0)}, main="model")
 
@@ -51,4 +53,4 @@ def _ended(pull: dict[str, Any]) -> IntramuralError:
 
 def _absolute(source: str) -> str:
     kind, colon, path = source.partition(":")
-    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package") else source
+    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package", "bundle") else source

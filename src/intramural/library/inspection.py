@@ -8,13 +8,14 @@ import codecs
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from intramural.core.errors import Untrusted
 from intramural.library.facts import ModelFacts, templates_of
-from intramural.library.gguf import Header, Malformed, read_header
+from intramural.library.gguf import Header, Malformed, ReadAt, read_header
 from intramural.library.manifest import WHOLE, Piece
 from intramural.library.parts import check_alone, check_together
 from intramural.library.template import MAX_TEMPLATES, Danger, Finding, audit
@@ -74,18 +75,22 @@ def inspect(arg: Mapping[str, Any], fds: Mapping[str, int]) -> Any:
 
 def examine(descriptors: Sequence[int], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
     """Read one file alone, or all files of a model. Raises Malformed with a named reason."""
-    headers = [_header(descriptor, piece) for descriptor, piece in zip(descriptors, pieces, strict=True)]
+    return examine_bytes([(partial(_read_at, each), os.fstat(each).st_size) for each in descriptors], pieces)
+
+
+def examine_bytes(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
+    """As `examine`, for files given as a way to read them and their size in bytes."""
+    headers = [
+        read_header(read_at, size_bytes, may_be_empty=piece.role == "weights" and piece.number == 1 < piece.count)
+        for (read_at, size_bytes), piece in zip(files, pieces, strict=True)
+    ]
     found = [check_alone(header, piece) for header, piece in zip(headers, pieces, strict=True)]
     facts = found[0] if len(headers) == 1 else check_together(headers, pieces)
     return None if facts is None else msgspec.structs.replace(facts, findings=_findings(headers[0]))
 
 
-def _header(descriptor: int, piece: Piece) -> Header:
-    def read_at(offset: int, size: int) -> bytes:
-        return os.pread(descriptor, size, offset)
-
-    first_of_several = piece.role == "weights" and piece.number == 1 < piece.count
-    return read_header(read_at, os.fstat(descriptor).st_size, may_be_empty=first_of_several)
+def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+    return os.pread(descriptor, size, offset)
 
 
 def _findings(header: Header) -> tuple[Finding, ...]:

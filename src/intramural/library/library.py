@@ -30,7 +30,7 @@ from intramural.library.provenance.lock import LockedModel, require_locked
 from intramural.library.provenance.signatures import Signatures
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
-from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.port import Offer, OnThisDisk, Source
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
@@ -101,6 +101,27 @@ class Library:
             unused = [digest for digest in self._blobs.digests() if digest not in referred and not self._held[digest]]
             return sum(self._blobs.remove(digest) for digest in unused)
 
+    def release(self, name: str, reason: str, by: str) -> Manifest:
+        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
+
+        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        released = Release(by, self.releasable(name, reason), int(self._clock.now_s() * 1000))
+        manifest = structs.replace(self._shelf.get(name), released=released)
+        self._shelf.put(manifest)
+        return manifest
+
+    def releasable(self, name: str, reason: str) -> str:
+        """The reason on one line, if `release` would accept it. Raises as `release`; changes nothing."""
+        manifest, reason = self._shelf.get(name), " ".join(reason.split())
+        if not manifest.is_quarantined:
+            hint = "`intramural show` says what was found about it, and who released it."
+            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
+        if not 0 < len(reason) <= MAX_REASON:
+            message = f"A release needs a reason, of up to {MAX_REASON} characters."
+            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
+        return reason
+
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
         for digest in digests:
@@ -110,23 +131,6 @@ class Library:
     def disk_bytes(self) -> int:
         """What the library takes of the disk, unfinished pulls included."""
         return self._blobs.disk_bytes()
-
-    def release(self, name: str, reason: str, by: str) -> Manifest:
-        """Let a quarantined model be loaded from now on, because `by` says so for `reason`; its manifest keeps both.
-
-        Raises Missing(`model_not_found`), Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
-        """
-        manifest, reason = self._shelf.get(name), " ".join(reason.split())
-        if not manifest.is_quarantined:
-            hint = "`intramural show` says what was found about it, and who released it."
-            raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
-        if not 0 < len(reason) <= MAX_REASON:
-            message = f"A release needs a reason, of up to {MAX_REASON} characters."
-            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
-        released = Release(by, reason, int(self._clock.now_s() * 1000))
-        manifest = structs.replace(manifest, released=released)
-        self._shelf.put(manifest)
-        return manifest
 
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
@@ -153,7 +157,7 @@ class Library:
         return opened
 
     async def verify(self, manifest: Manifest) -> None:
-        """Hash every file, of a quarantined model as well. Raises Untrusted as `open_verified`."""
+        """Hash every file, whatever the model's level or quarantine. Raises Untrusted as `open_verified`."""
         close_all(await self._open_hashed(manifest))
 
     async def standing(self, manifest: Manifest) -> Standing:
@@ -313,7 +317,8 @@ class Library:
     async def _ride_all(self, source: Source, offers: Sequence[Offer], progress: "_Progress") -> Sequence[ModelFacts]:
         """One file after another: what an earlier one is refused for need not be fetched of the others."""
         blobs = [file.blob for offer in offers for file in offer.files]
-        self._blobs.require_room(sum(self._blobs.missing_bytes(blob) for blob in set(blobs)))
+        if not isinstance(source, OnThisDisk):  # what can be linked needs no room
+            self._blobs.require_room(sum(self._blobs.missing_bytes(blob) for blob in set(blobs)))
         digests = tuple(blob.digest for blob in blobs)
         done_bytes, total_bytes = 0, sum(blob.size_bytes for blob in blobs)
         facts: list[ModelFacts] = []

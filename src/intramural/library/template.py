@@ -15,7 +15,7 @@ tree is walked with a list, not with recursion.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -24,6 +24,8 @@ import msgspec
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, do, loopcontrols
 from jinja2.parser import Parser
+
+from intramural.library.descent import comes_to_an_end, has_only_trees, looped, root_of
 
 
 class Danger(StrEnum):
@@ -66,14 +68,15 @@ class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: Annotated[str, msgspec.Meta(max_length=256)] = "tokenizer.chat_template"
 
 
-def _finding(danger: Danger, line: int, message: str, *, refused: bool = False) -> Finding:
-    releasable = danger in RELEASABLE and not refused
-    return Finding(danger.value, line, message[:MAX_MESSAGE], "quarantined" if releasable else "refused")
+def _finding(danger: Danger, line: int, message: str) -> Finding:
+    return Finding(danger.value, line, message[:MAX_MESSAGE], "quarantined" if danger in RELEASABLE else "refused")
 
 
 MAX_TEMPLATE_BYTES = 64 << 10
 #: In one file: the one that is used, and those for tools, retrieval and the like.
 MAX_TEMPLATES = 16
+#: Each is followed wherever it leads.
+MAX_MACROS = 64
 MAX_MESSAGE = 200
 #: Of one template: more of them say nothing more.
 MAX_FINDINGS = 50
@@ -81,7 +84,7 @@ MAX_DEPTH = 64
 #: `not not not …` and `a if b else c if d else …` recurse in the parser without a bracket.
 MAX_CHAIN = 32
 #: Steps of one rendering, taking every list of the conversation to have `LIST_ITEMS` items.
-MAX_COST = 100_000_000
+MAX_COST = 300_000_000
 LIST_ITEMS = 32
 MAX_CONSTANT_LOOP = 64
 #: No chat template counts this far; a range or a repetition could.
@@ -116,6 +119,10 @@ _METHODS = frozenset({
 })  # fmt: skip
 #: The parts of a message which hold what somebody wrote.
 _CONTENT = frozenset({"content", "text", "reasoning_content", "reasoning", "thinking", "arguments"})
+#: The fields by which templates tell the parts of a message from each other.
+_PART_FIELDS = frozenset({
+    "audio", "audio_url", "file", "image", "image_url", "input_audio", "input_image", "text", "video", "video_url",
+})  # fmt: skip
 #: Fields that say what something is, whoever wrote it.
 _KINDS = frozenset({"type", "role"})
 
@@ -210,9 +217,15 @@ def _in_tree(tree: nodes.Template) -> Iterator[Finding]:
             yield _finding(Danger.DEPTH, node.lineno, f"It is nested more than {MAX_DEPTH} deep.")
             return  # what follows recurses
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
+    if sum(1 for _ in tree.find_all(nodes.Macro)) > MAX_MACROS:
+        yield _finding(Danger.SIZE, 1, f"It has more than {MAX_MACROS} macros.")
+        return
     known = _Names.of(tree)
-    for node in tree.find_all(nodes.Node):
-        yield from _of_node(node, known)
+    if len(known.macros) < sum(1 for _ in tree.find_all(nodes.Macro)):
+        yield _finding(Danger.CALL, 1, "It defines a macro twice.")
+    for scope, its_nodes in _scopes(tree):
+        for node in its_nodes:
+            yield from _of_node(node, known, scope)
     if known.recursive:
         yield _finding(Danger.RECURSION, 1, f"The macro {known.recursive!r} calls itself.")
         return  # its cost has no bound
@@ -228,36 +241,121 @@ class _Names:
     """What the template's own names mean."""
 
     macros: dict[str, nodes.Macro]
-    content: frozenset[str]  # variables that hold what somebody wrote
+    content: dict[str, frozenset[str]]  # by macro, and `_TOP`: variables that hold what somebody wrote
+    parts: dict[str, frozenset[str]]  # likewise: variables that hold one part of a message, as an image or a text
     words: frozenset[str]  # variables that hold the template's own words
     long_texts: frozenset[str]  # variables that hold more than `MAX_LOOPED_TEXT` characters of the template's own
-    recursive: str | None
+    recursive: str | None  # a macro that calls itself, for which no end was proved
+    descending: frozenset[str]  # macros that call themselves and come to an end
 
     @staticmethod
     def of(tree: nodes.Template) -> "_Names":
         macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
-        assigned = list(_assignments(tree))
-        content: set[str] = set()
-        for _ in range(4):  # a copy of a copy of a copy of a copy
-            content |= {name for name, value in assigned if _touches_content(value, content)}
+        assigned = list(_assignments(tree.find_all(nodes.Node)))
         texts = {
-            (name, each.value) for name, value in assigned for each in _every(value) if isinstance(each, nodes.Const)
+            (name, each.value) for name, value in assigned for each in _said(value) if isinstance(each, nodes.Const)
         }
         words = frozenset(name for name, text in texts if _is_word(text))
         long = frozenset(name for name, text in texts if isinstance(text, str) and len(text) > MAX_LOOPED_TEXT)
-        return _Names(macros, frozenset(content), words, long, _find_recursion(macros))
+        calls = _calls(macros)
+        unique = len(macros) == sum(1 for _ in tree.find_all(nodes.Macro))
+        alone = [name for name in macros if name in calls[name] and _calls_itself_only(name, calls)]
+        proved = bool(alone) and unique and has_only_trees(tree)
+        descending = frozenset(name for name in alone if proved and comes_to_an_end(macros[name]))
+        content = _content(tree, macros)
+        return _Names(
+            macros, content, _parts(tree, macros, content), words, long, _find_recursion(calls, descending), descending
+        )
 
 
-def _assignments(tree: nodes.Node) -> Iterator[tuple[str, nodes.Node]]:
-    for assign in tree.find_all(nodes.Assign):
-        for name in _targets(assign.target):
-            yield name, assign.node
-    for loop in tree.find_all(nodes.For):
-        for name in _targets(loop.target):
-            yield name, loop.iter
-    for block in tree.find_all(nodes.AssignBlock):
-        for name in _targets(block.target):
-            yield name, nodes.Block(name, block.body, False, False, lineno=block.lineno)
+#: The scope outside all macros. No macro can have this name.
+_TOP = ""
+
+
+def _scopes(tree: nodes.Template) -> list[tuple[str, list[nodes.Node]]]:
+    """The nodes outside all macros, and those of each; a macro's name, arguments and defaults are its own."""
+    found: dict[str, list[nodes.Node]] = {_TOP: []}
+    stack: list[tuple[nodes.Node, str]] = [(tree, _TOP)]
+    while stack:
+        node, scope = stack.pop()
+        if isinstance(node, nodes.Macro):
+            scope = node.name
+        found.setdefault(scope, []).append(node)
+        stack.extend((child, scope) for child in reversed(list(node.iter_child_nodes())))
+    return list(found.items())
+
+
+def _content(tree: nodes.Template, macros: dict[str, nodes.Macro]) -> dict[str, frozenset[str]]:
+    """Which variables hold what somebody wrote: copies of it, and parameters that it is passed on as."""
+    scopes = _scopes(tree)
+    assigned = {scope: list(_assignments(its_nodes)) for scope, its_nodes in scopes}
+    own: dict[str, set[str]] = {_TOP: set()}
+    for macro in macros.values():
+        own[macro.name] = {arg.name for arg in macro.args} | {target for target, _ in assigned[macro.name]}
+    passed = [(scope, *each) for scope, its_nodes in scopes for each in _passed(its_nodes, macros)]
+    content: dict[str, set[str]] = {scope: set() for scope, _ in scopes}
+    for _ in range(6):  # a copy of a copy of a copy …
+        for scope, its_assignments in assigned.items():
+            seen = content[scope] | (content[_TOP] - own[scope])
+            content[scope] |= {name for name, value in its_assignments if _touches_content(value, seen)}
+        for scope, callee, parameter, value in passed:
+            if _touches_content(value, content[scope] | (content[_TOP] - own[scope])):
+                content[callee].add(parameter)
+    return {scope: frozenset(content[scope] | (content[_TOP] - own[scope])) for scope, _ in scopes}
+
+
+def _parts(
+    tree: nodes.Template, macros: dict[str, nodes.Macro], content: dict[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """Variables that are only ever one item of what somebody wrote as it came: of a list a part, of a text a letter."""
+    scopes = _scopes(tree)
+    made: set[tuple[str, str]] = set()  # (scope, variable): not as it came, so perhaps a list of a text's words
+    for scope, its_nodes in scopes:
+        made |= {(scope, name) for name, value in _assignments(its_nodes) if _root(value) is None}
+        made |= {(callee, name) for callee, name, value in _passed(its_nodes, macros) if _root(value) is None}
+    found: dict[str, frozenset[str]] = {}
+    for scope, its_nodes in scopes:
+        items: set[str] = set()
+        own = {arg.name for each in its_nodes if isinstance(each, nodes.Macro) for arg in each.args}
+        others = set(own)
+        for each in its_nodes:
+            if isinstance(each, nodes.For | nodes.Assign | nodes.AssignBlock):
+                is_item = isinstance(each, nodes.For) and _touches_content(each.iter, content[scope])
+                root = _root(each.iter) if isinstance(each, nodes.For) else None
+                as_it_came = (
+                    is_item and root is not None and not {(scope, root), (scope if root in own else _TOP, root)} & made
+                )
+                (items if as_it_came else others).update(_targets(each.target))
+        found[scope] = frozenset(items - others)
+    return found
+
+
+def _root(node: nodes.Node) -> str | None:
+    """The variable that `node` takes something out of, with nothing done to it."""
+    while isinstance(node, nodes.Getattr | nodes.Getitem):
+        node = node.node
+    return node.name if isinstance(node, nodes.Name) else None
+
+
+def _passed(its_nodes: Iterable[nodes.Node], macros: dict[str, nodes.Macro]) -> Iterator[tuple[str, str, nodes.Node]]:
+    """(macro, parameter, value) for every argument of every call of a macro."""
+    for call in its_nodes:
+        if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in macros:
+            parameters = [arg.name for arg in macros[call.node.name].args]
+            for parameter, value in zip(parameters, call.args, strict=False):
+                yield call.node.name, parameter, value
+            for keyword in call.kwargs:
+                yield call.node.name, keyword.key, keyword.value
+
+
+def _assignments(its_nodes: Iterable[nodes.Node]) -> Iterator[tuple[str, nodes.Node]]:
+    for each in its_nodes:
+        match each:
+            case nodes.Assign(target=target, node=value) | nodes.For(target=target, iter=value):
+                yield from ((name, value) for name in _targets(target))
+            case nodes.AssignBlock(target=target, body=body):
+                for name in _targets(target):
+                    yield name, nodes.Block(name, body, False, False, lineno=each.lineno)
 
 
 def _targets(target: nodes.Node) -> Iterator[str]:
@@ -293,6 +391,16 @@ def _every(node: nodes.Node) -> Iterator[nodes.Node]:
     yield from node.find_all(nodes.Node)
 
 
+def _said(node: nodes.Node) -> Iterator[nodes.Node]:
+    """As `_every`, without the names of fields."""
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        yield each
+        is_field = isinstance(each, nodes.Getattr | nodes.Getitem) and _field(each) is not None
+        stack.extend(list(each.iter_child_nodes())[:1] if is_field else each.iter_child_nodes())
+
+
 def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bool:
     """Whether a message's text is part of the expression (its type or presence alone do not count)."""
     stack = [node]
@@ -315,24 +423,34 @@ def _touches_content(node: nodes.Node, content: set[str] | frozenset[str]) -> bo
     return False
 
 
-def _find_recursion(macros: dict[str, nodes.Macro]) -> str | None:
-    """A macro that reaches itself through calls (any mention of a macro's name counts as one)."""
-    calls = {
+def _calls(macros: dict[str, nodes.Macro]) -> dict[str, set[str]]:
+    """Which macros each macro mentions: any mention of a macro's name counts as a call."""
+    return {
         name: {each.name for each in macro.find_all(nodes.Name) if each.name in macros}
         for name, macro in macros.items()
     }
-    for start in macros:
-        reached: set[str] = set()
-        ahead = set(calls[start])
-        while ahead:
-            reached |= ahead
-            ahead = set().union(*(calls[name] for name in ahead)) - reached
-        if start in reached:
-            return start
-    return None
 
 
-def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
+def _find_recursion(calls: dict[str, set[str]], besides: frozenset[str]) -> str | None:
+    """A macro not in `besides` that reaches itself through calls."""
+    return next((name for name in calls if name not in besides and name in _reached(calls[name], calls)), None)
+
+
+def _calls_itself_only(name: str, calls: dict[str, set[str]]) -> bool:
+    """Whether no other macro leads `name` back to itself."""
+    return name not in _reached(calls[name] - {name}, calls)
+
+
+def _reached(begin: Set[str], calls: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    ahead = set(begin)
+    while ahead:
+        reached |= ahead
+        ahead = set().union(*(calls[name] for name in ahead)) - reached
+    return reached
+
+
+def _of_node(node: nodes.Node, known: _Names, scope: str) -> Iterator[Finding]:
     """Findings that one node gives by itself."""
 
     def found(danger: Danger, message: str) -> Iterator[Finding]:
@@ -361,7 +479,7 @@ def _of_node(node: nodes.Node, known: _Names) -> Iterator[Finding]:
             yield from found(Danger.COST, "It multiplies.")
         case nodes.Const(value=int(number)) if abs(number) > MAX_NUMBER:
             yield from found(Danger.COST, f"It uses the large number {str(number)[:20]}.")
-        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known):
+        case nodes.If() | nodes.CondExpr() if _speaks_on_content(node, known, scope):
             yield from found(Danger.CONTENT_BRANCH, "It adds words of its own when a message holds certain words.")
 
 
@@ -392,7 +510,7 @@ def _of_call(node: nodes.Call, known: _Names) -> Iterator[Finding]:
         if called.attr not in _METHODS:
             yield _finding(Danger.METHOD, node.lineno, f"It calls the method {called.attr!r}.")
     else:
-        yield _finding(Danger.CALL, node.lineno, "It calls something that has no name.", refused=True)
+        yield _finding(Danger.CALL, node.lineno, "It calls something that has no name.")
 
 
 def _of_loop(node: nodes.For, known: _Names) -> Iterator[Finding]:
@@ -422,18 +540,23 @@ def _indents(node: nodes.Mul) -> bool:
     )
 
 
-def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names) -> bool:
+def _speaks_on_content(node: nodes.If | nodes.CondExpr, known: _Names, scope: str) -> bool:
     """A branch whose test looks for words in somebody's text and which then says something of its own."""
     if isinstance(node, nodes.CondExpr):
         said: list[nodes.Node] = [each for each in (node.expr1, node.expr2) if each is not None]
-        return _looks_for_words(node.test, known) and any(_says(each) for each in said)
-    if not _looks_for_words(node.test, known):
+        return _looks_for_words(node.test, known, scope) and any(_says(each) for each in said)
+    if not _looks_for_words(node.test, known, scope):
         return False
     return any(_says(each) for each in (*node.body, *node.elif_, *node.else_))
 
 
-def _looks_for_words(test: nodes.Node, known: _Names) -> bool:
-    if not _touches_content(test, known.content):
+def _looks_for_words(test: nodes.Node, known: _Names, scope: str) -> bool:
+    """Whether some one condition in `test` is about a person's text and about words."""
+    if isinstance(test, nodes.And | nodes.Or):
+        return any(_looks_for_words(each, known, scope) for each in (test.left, test.right))
+    if isinstance(test, nodes.Not):
+        return _looks_for_words(test.node, known, scope)
+    if not _touches_content(test, known.content[scope]) or _asks_for_kind(test, known.parts[scope]):
         return False
     for each in _every(test):
         if isinstance(each, nodes.Const) and _is_word(each.value) and each.value not in _CONTENT:
@@ -443,6 +566,18 @@ def _looks_for_words(test: nodes.Node, known: _Names) -> bool:
         if isinstance(each, nodes.Name) and each.name in known.words:
             return True
     return False
+
+
+def _asks_for_kind(test: nodes.Node, parts: frozenset[str]) -> bool:
+    """`'image' in part`: whether a part of a message has that field."""
+    return (
+        isinstance(test, nodes.Compare)
+        and isinstance(test.expr, nodes.Const)
+        and test.expr.value in _PART_FIELDS
+        and [each.op for each in test.ops] in (["in"], ["notin"])
+        and isinstance(test.ops[0].expr, nodes.Name)
+        and test.ops[0].expr.name in parts
+    )
 
 
 def _is_word(value: object) -> bool:
@@ -464,29 +599,49 @@ def _says(node: nodes.Node) -> bool:
     return False
 
 
+def _rounds(node: nodes.For) -> int:
+    counts = any(isinstance(each, nodes.Call) and _reference(each.node) == "range" for each in _every(node.iter))
+    return max(1, MAX_NUMBER if counts else _loop_items(node.iter))
+
+
 class _Cost:
     """An upper bound of the steps of one rendering. Macros must not be recursive."""
 
     def __init__(self, known: _Names) -> None:
         self._macros = known.macros
+        self._descending = known.descending
         self._known: dict[str, int] = {}
 
     def of(self, node: nodes.Node) -> int:
         """Recursion is bounded: the tree's depth was checked, and so was that macros do not call themselves."""
         own = 1 + sum(self.of(child) for child in node.iter_child_nodes() if not isinstance(child, nodes.Macro))
         if isinstance(node, nodes.For):
-            counts = any(
-                isinstance(each, nodes.Call) and _reference(each.node) == "range" for each in _every(node.iter)
-            )
-            return own * max(1, MAX_NUMBER if counts else _loop_items(node.iter))
+            return own * _rounds(node)
         if isinstance(node, nodes.Name) and node.name in self._macros:
             return own + self._macro(node.name)
         return own
 
     def _macro(self, name: str) -> int:
-        if name not in self._known:
+        if name not in self._known and name in self._descending:
+            self._known[name] = 0  # a call of itself: it goes over each part of what it is given once
+            macro = self._macros[name]
+            self._known[name] = LIST_ITEMS * sum(self._once(each, {macro.args[0].name}) for each in macro.body)
+        elif name not in self._known:
             self._known[name] = sum(self.of(child) for child in self._macros[name].iter_child_nodes())
         return self._known[name]
+
+    def _once(self, node: nodes.Node, parts: Set[str]) -> int:
+        """As `of`, but a loop over one of `parts`, which nothing else goes over, counts as one round."""
+        if isinstance(node, nodes.For) and root_of(looped(node.iter)[0]) in parts:
+            taken = set(_targets(node.target))
+            return 1 + sum(self._once(child, taken) for child in node.iter_child_nodes())
+        children = [child for child in node.iter_child_nodes() if not isinstance(child, nodes.Macro)]
+        own = 1 + sum(self._once(child, parts) for child in children)
+        if isinstance(node, nodes.For):
+            return own * _rounds(node)
+        if isinstance(node, nodes.Name) and node.name in self._macros:
+            return own + self._macro(node.name)
+        return own
 
 
 def _growth(tree: nodes.Template) -> int:
@@ -496,7 +651,7 @@ def _growth(tree: nodes.Template) -> int:
     """
     assigned = [
         (name, [reference for each in _every(value) if (reference := _reference(each))])
-        for name, value in _assignments(tree)
+        for name, value in _assignments(tree.find_all(nodes.Node))
     ]
     copies: dict[str, int] = {}
     for _ in range(GROWTH_ROUNDS):

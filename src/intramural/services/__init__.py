@@ -4,8 +4,8 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `catalogue`, `conversations`, `sign_in`, `people`, `keys`,
-`records`.
+Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `catalogue`, `conversations`, `sign_in`,
+`people`, `keys`, `records`.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
@@ -34,6 +35,7 @@ class Services:
     models: Models
     pulls: Pulls
     catalogue: CatalogueDesk
+    provenance: Provenance
     inference: Inference
     conversations: Conversations
     records: Records
@@ -48,6 +50,7 @@ __all__ = [
     "KeyDesk",
     "Models",
     "PeopleDesk",
+    "Provenance",
     "Pulls",
     "Records",
     "Services",

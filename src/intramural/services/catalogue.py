@@ -67,7 +67,9 @@ class CatalogueView:
 
 
 class CatalogueDesk:
-    """Reads the catalogue once; what fits is worked out for each look, for it depends on settings and machine."""
+    """Reads the catalogue when it has changed; what fits is worked out for each look, for it depends on settings and
+    machine.
+    """
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class CatalogueDesk:
         self._memory_bytes, self._budget_bytes, self._cores = memory_bytes, budget_bytes, cores
         self._slots, self._context_tokens = slots, context_tokens
         self._loaded: Loaded | None = None
+        self._version: int | None = None
 
     async def view(self, actor: Actor) -> CatalogueView:
         """The whole catalogue. Raises as `load_catalogue` does: one whose signature is wrong is not shown at all."""
@@ -114,8 +117,9 @@ class CatalogueDesk:
 
     def loaded(self) -> Loaded:
         """The catalogue in use. Blocks while it is read the first time."""
-        if self._loaded is None:
-            self._loaded = load_catalogue(self._own, self._own_key)
+        version = self._own.stat().st_mtime_ns if self._own and self._own.exists() else None
+        if self._loaded is None or self._version != version:
+            self._loaded, self._version = load_catalogue(self._own, self._own_key), version
         return self._loaded
 
     def machine(self) -> Machine:

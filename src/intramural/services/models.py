@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 
 from intramural.access import Action, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Refused, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Refused, Unavailable, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -119,10 +119,15 @@ class Models:
     # what administrators do -----------------------------------------------------------------------------------
 
     async def load(self, actor: Actor, name: str) -> None:
-        """Start the model's worker and wait until it is ready."""
+        """Start the model's worker and wait until it is ready. Raises Conflicting if somebody unloads it meanwhile."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         manifest = self._library.get(name)
-        await self._pool.load(self.to_serve(manifest, actor))
+        try:
+            await self._pool.load(self.to_serve(manifest, actor))
+        except Unavailable as error:
+            if error.code != "model_unloaded":
+                raise
+            raise Conflicting(error.code, error.message, error.hint) from None  # two wanted two things: no outage
         await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
 
     async def unload(self, actor: Actor, name: str) -> None:
@@ -141,6 +146,18 @@ class Models:
         except Untrusted as error:
             await self._record_refusal(manifest, actor, error)
             raise
+
+    async def release(self, actor: Actor, name: str, reason: str) -> None:
+        """Let a quarantined model be loaded from now on. Written down first: no release goes without its entry.
+
+        Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
+        """
+        await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
+        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        codes = sorted({finding.code for finding in manifest.quarantine})
+        facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
+        await self._record(Event.MODEL_RELEASED, actor, name, facts)
+        await asyncio.to_thread(self._library.release, name, reason, actor.username)
 
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
@@ -188,7 +205,7 @@ class Models:
         if wanted:
             await self.load(SYSTEM, wanted)
 
-    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, str]) -> None:
+    async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 

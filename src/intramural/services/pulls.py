@@ -18,7 +18,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.core.ids import new_id
-from intramural.library import Library, Manifest, PullState, Source, Step
+from intramural.library import Library, Malformed, Manifest, PullState, Source, Step, require_released
 from intramural.services.gate import Gate
 from intramural.storage import Database
 from intramural.storage.schema import pulls as table
@@ -26,11 +26,12 @@ from intramural.storage.schema import pulls as table
 log = logging.getLogger(__name__)
 
 #: `stopped`: something outside failed (a network, a full disk) and going on may work. `refused`: a check failed.
-#: `quarantined`: on the shelf, but not to be loaded before an administrator releases it.
+#: `quarantined`: it is on the shelf, but inspection found something that an administrator has to decide about.
 State = Literal["running", "paused", "shelved", "quarantined", "refused", "stopped", "cancelled"]
 #: States from which a pull can be taken up again.
 _RESUMABLE = ("paused", "stopped")
-_ENDED = ("shelved", "quarantined", "refused", "stopped", "cancelled")
+_SHELVED = ("shelved", "quarantined")
+_ENDED = (*_SHELVED, "refused", "stopped", "cancelled")
 _OUTCOMES: Mapping[State, Outcome] = {
     "shelved": "allowed",
     "quarantined": "allowed",
@@ -209,7 +210,7 @@ class Pulls:
         if task is not None:
             await asyncio.wait([task])
         view = self._view(self._pulls[view.id])
-        if view.state not in ("shelved", "quarantined"):
+        if view.state not in _SHELVED:
             raise self._pulls[view.id].error or Conflicting("pull_ended", f"The pull is {view.state}.")
         return view
 
@@ -279,16 +280,23 @@ class Pulls:
             "source": manifest.source,
             "revision": manifest.revision,
             "trust": manifest.trust,
-            "findings": [finding.code for finding in manifest.quarantine],
             "steps": pull.steps,
         }
-        state: State = "quarantined" if manifest.is_quarantined else "shelved"
-        await self._end(pull, state, Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
+        try:
+            require_released(manifest)
+        except Refused as error:
+            pull.error = error
+            facts["findings"] = sorted({finding.code for finding in manifest.quarantine})
+            await self._end(pull, "quarantined", Event.MODEL_QUARANTINED, f"model:{manifest.name}", facts)
+        else:
+            await self._end(pull, "shelved", Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
 
     async def _failed(self, pull: _Pull, error: IntramuralError) -> None:
         pull.error = error
         refused = isinstance(error, Untrusted | Refused | Misasked)
         facts: dict[str, Fact] = {"pull": pull.id, "code": error.code, "steps": pull.steps}
+        if isinstance(error, Malformed):
+            facts |= {"field": error.field, "offset": error.offset}
         event = Event.MODEL_REFUSED if refused else Event.MODEL_PULL_STOPPED
         await self._end(pull, "refused" if refused else "stopped", event, f"source:{pull.source}", facts)
 
@@ -350,7 +358,7 @@ class Pulls:
             name=pull.name,
             model=pull.model,
             state=pull.state,
-            step=Step.SHELVED if pull.state in ("shelved", "quarantined") else progress.step,
+            step=Step.SHELVED if pull.state in _SHELVED else progress.step,
             done_bytes=progress.done_bytes,
             total_bytes=progress.total_bytes,
             bytes_per_s=rate,

@@ -556,7 +556,7 @@ class _Turn:
 
     def _quarantined(self, demand: Demand, until_s: float) -> Unavailable:
         return Unavailable(
-            "model_quarantined",
+            "model_keeps_crashing",
             f"{demand.name} crashed {self._rules.crash_limit} times within {self._rules.crash_window_s:g} s.",
             "Ask an administrator to look at the worker's log.",
             retry_after_s=max(_RETRY_MIN_S, until_s - self._now_s),

@@ -176,7 +176,7 @@ pulls = Table(
     Column("name", String),  # asked for; NULL: the one the source suggests
     Column("model", String),  # shelved as
     Column("requested_by", String, nullable=False),  # user name
-    Column("state", String, nullable=False),  # running | paused | shelved | refused | stopped | cancelled
+    Column("state", String, nullable=False),  # running | paused | shelved | quarantined | refused | stopped | cancelled
     Column("code", String),  # of the error that refused or stopped it
     Column("message", Text),
     Column("hint", Text),

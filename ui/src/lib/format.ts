@@ -21,6 +21,25 @@ export function parameters(count: number): string {
   return count.toLocaleString("en");
 }
 
+/** A number of tokens as it is known by: 131,072 is “128k”. */
+export function tokens(size: number): string {
+  const step = size % 1024 === 0 ? 1024 : 1000;
+  if (size >= step * step) return `${Math.round(size / step / step)}M`;
+  return size >= step ? `${Math.round(size / step)}k` : size.toLocaleString("en");
+}
+
+/** A month such as `2025-04`, as people write it; anything else as it is. */
+export function month(text: string): string {
+  const at = /^\d{4}-\d{2}$/.test(text) ? Date.parse(`${text}-15T12:00:00`) : Number.NaN;
+  return Number.isNaN(at) ? text : new Date(at).toLocaleDateString("en", { month: "short", year: "numeric" });
+}
+
+/** A day such as `2026-11-01`, as people write it; anything else as it is. */
+export function date(text: string): string {
+  const at = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(`${text}T12:00:00`) : Number.NaN;
+  return Number.isNaN(at) ? text : day(at);
+}
+
 export const count = (value: number): string => value.toLocaleString("en");
 
 export function day(ms: number): string {

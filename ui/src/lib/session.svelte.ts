@@ -15,12 +15,19 @@ class Session {
   error = $state.raw<ApiError | null>(null);
   version = $state("");
 
+  #leaving: (() => void)[] = [];
+
   constructor(private readonly api: Api) {
     api.onSignedOut = () => {
       if (this.phase !== "in") return;
       this.#leave();
       this.error = new ApiError(401, "signed_out", words.errors.signedOut, words.errors.signedOutHint);
     };
+  }
+
+  /** What is loaded later and keeps something of a person forgets it here. */
+  onLeave(forget: () => void): void {
+    this.#leaving.push(forget);
   }
 
   can(permission: string): boolean {
@@ -85,6 +92,7 @@ class Session {
     chats.forget();
     shelf.forget();
     forgetConversations();
+    for (const forget of this.#leaving) forget();
   }
 }
 

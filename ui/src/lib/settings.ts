@@ -9,6 +9,8 @@ export interface Room {
   icon: IconName;
   permission: string;
   group: "own" | "admin";
+  /** Where it is, when it is no room of the settings. */
+  href?: string;
 }
 
 export const ROOMS: readonly Room[] = [
@@ -16,7 +18,14 @@ export const ROOMS: readonly Room[] = [
   { name: "keys", label: words.nav.keys, icon: "key", permission: "keys.read", group: "own" },
   { name: "usage", label: words.nav.usage, icon: "chart", permission: "usage.read", group: "own" },
   { name: "people", label: words.nav.people, icon: "people", permission: "people.read", group: "admin" },
-  { name: "models", label: words.nav.models, icon: "box", permission: "models.read", group: "admin" },
+  {
+    name: "models",
+    label: words.nav.models,
+    icon: "box",
+    permission: "models.read",
+    group: "admin",
+    href: "#/models/here",
+  },
   { name: "audit", label: words.nav.audit, icon: "shield", permission: "audit.read", group: "admin" },
   { name: "machine", label: words.nav.machine, icon: "cpu", permission: "machine.read", group: "admin" },
 ];

@@ -1,6 +1,7 @@
 /** The models on the shelf, as the pickers and the administration see them. */
 
 import { type ApiError, api, asApiError, segment } from "./api";
+import { isHeld } from "./held";
 import type { Machine, Model, ModelList } from "./types";
 
 const CHOSEN = "intramural.model";
@@ -14,6 +15,8 @@ class Shelf {
   machine = $state.raw<Machine | null>(null);
   loaded = $state(false);
   error = $state.raw<ApiError | null>(null);
+  /** How far what is being fetched has come, 0 to 1; null while nothing is. The marketplace tells. */
+  fetching = $state<number | null>(null);
   /** The model new chats begin with. */
   preferred = $state(read(localStorage, CHOSEN));
   starterDismissed = $state(read(sessionStorage, STARTER) === "yes");
@@ -38,14 +41,20 @@ class Shelf {
     this.machine = await api.get<Machine>("/machine").catch(() => null);
   }
 
+  /** What may be used: without what is held back. */
+  get usable(): Model[] {
+    return this.models.filter((model) => !isHeld(model));
+  }
+
   find(name: string): Model | undefined {
     return this.models.find((model) => model.name === name);
   }
 
   /** What a new chat uses: the last chosen one, else one that is loaded, else any. */
   get initial(): string {
-    if (this.preferred !== "" && this.find(this.preferred)) return this.preferred;
-    return (this.models.find((model) => model.state === "ready") ?? this.models[0])?.name ?? "";
+    const models = this.usable;
+    if (models.some((model) => model.name === this.preferred)) return this.preferred;
+    return (models.find((model) => model.state === "ready") ?? models[0])?.name ?? "";
   }
 
   choose(name: string): void {
@@ -71,9 +80,25 @@ class Shelf {
     await this.refresh();
   }
 
+  /** Hashes every byte of a model on the server. Raises ApiError when one differs. */
+  async verify(name: string): Promise<void> {
+    try {
+      await api.post(`/models/${segment(name)}/verify`);
+    } finally {
+      await this.refresh();
+    }
+  }
+
+  /** Lets a model that is held back be used; the reason is written down. */
+  async release(name: string, reason: string): Promise<void> {
+    await api.post(`/models/${segment(name)}/release`, { reason });
+    await this.refresh();
+  }
+
   forget(): void {
     this.models = [];
     this.machine = null;
+    this.fetching = null;
     this.loaded = false;
     this.error = null;
   }

@@ -78,28 +78,6 @@ export async function* frames(body: ReadableStream<Uint8Array>): AsyncGenerator<
   }
 }
 
-/** Reads a response body as JSON lines (NDJSON). A line that is no JSON is passed over. */
-export async function* jsonLines<T>(body: ReadableStream<Uint8Array>): AsyncGenerator<T> {
-  const decoder = new TextDecoder();
-  const reader = body.getReader();
-  let rest = "";
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      rest += decoder.decode(value ?? new Uint8Array(), { stream: !done });
-      const lines = rest.split("\n");
-      rest = done ? "" : (lines.pop() ?? "");
-      for (const line of lines) {
-        const parsed = parsedOrNull<T>(line);
-        if (parsed !== null) yield parsed;
-      }
-      if (done) return;
-    }
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
-
 /** The value of a JSON text, or null where it is none. */
 export function parsedOrNull<T>(text: string): T | null {
   try {

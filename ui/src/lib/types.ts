@@ -77,6 +77,27 @@ export interface Model {
   state: ModelState;
   pinned: boolean;
   worker: Worker | null;
+  files: ModelFile[];
+  /** What exactly was resolved: a commit, a manifest's digest. */
+  revision: string | null;
+  signer: string | null;
+  /** What the inspection found suspicious; with it the model is held back until somebody releases it. */
+  quarantine: Finding[] | null;
+  released: { by: string; reason: string; at_ms: number } | null;
+  added_ms: number;
+}
+
+export interface ModelFile {
+  name: string;
+  role: string;
+  digest: string;
+  size_bytes: number;
+}
+
+export interface Finding {
+  code: string;
+  message: string;
+  line: number | null;
 }
 
 export interface ModelList {
@@ -86,15 +107,87 @@ export interface ModelList {
   queued: number;
 }
 
-export interface PullLine {
+export type PullPhase = "running" | "paused" | "shelved" | "quarantined" | "refused" | "stopped" | "cancelled";
+
+/** A model on its way here. `step` says what is being done, `state` whether anything is. */
+export interface Pull {
   id: string;
-  state: string;
+  source: string;
+  name: string | null;
+  /** The model it became, once it is on the shelf. */
+  model: string | null;
+  state: PullPhase;
   step: string;
   done_bytes: number;
   total_bytes: number | null;
+  bytes_per_s: number | null;
+  left_s: number | null;
   code: string | null;
   message: string | null;
-  model: string | null;
+  hint: string | null;
+  requested_by: string;
+  created_ms: number;
+  ended_ms: number | null;
+}
+
+export type Task = "chat" | "code" | "vision" | "embedding" | "rerank" | "speech";
+export const TASKS: readonly Task[] = ["chat", "code", "vision", "embedding", "rerank", "speech"];
+export type Allowance = "yes" | "conditions" | "no";
+export type Use = "schools" | "hospitals" | "business";
+export const USES: readonly Use[] = ["schools", "hospitals", "business"];
+export type FitVerdict = "comfortable" | "tight" | "no";
+
+export interface Fit {
+  verdict: FitVerdict;
+  because: string;
+  memory_bytes: number;
+  context_tokens: number;
+  tokens_per_s: number | null;
+}
+
+export interface Variant {
+  id: string;
+  quantisation: string;
+  format: string;
+  size_bytes: number;
+  /** Else the size is an estimate. */
+  size_known: boolean;
+  source: string;
+  files: { name: string; role: string; sha256: string | null; size_bytes: number | null }[];
+  /** The catalogue says which digest must arrive. */
+  pinned: boolean;
+  /** This version can run it, not only keep it. */
+  servable: boolean;
+  /** The name under which it is on the shelf. */
+  installed: string | null;
+  fit: Fit;
+}
+
+export interface Entry {
+  id: string;
+  name: string;
+  publisher: string;
+  family: string;
+  summary: string;
+  tasks: Task[];
+  modalities: string[];
+  parameters: number;
+  active_parameters: number;
+  context_tokens: number;
+  /** A month, such as `2025-04`. */
+  released: string | null;
+  licence: { id: string; words: string } & Record<Use, Allowance>;
+  variants: Variant[];
+}
+
+export interface Catalogue {
+  /** A day, such as `2026-11-01`. */
+  dated: string;
+  source: string;
+  signed_by: string | null;
+  entries: Entry[];
+  machine: { memory_bytes: number; budget_bytes: number; vram_bytes: number; cores: number };
+  disk: { total_bytes: number; free_bytes: number; library_bytes: number };
 }
 
 export interface Machine {

@@ -7,7 +7,16 @@ import { fake } from "../fake-server.mjs";
 import { PHONE, Watched } from "./harness";
 
 const PASSWORD = "correct horse battery";
-const ROOMS = ["account", "keys", "usage", "people", "models", "audit", "machine"];
+const ROOMS = [
+  "settings/account",
+  "settings/keys",
+  "settings/usage",
+  "settings/people",
+  "settings/audit",
+  "settings/machine",
+  "models",
+  "models/here",
+];
 
 let browser: Browser;
 let server: Awaited<ReturnType<typeof fake>>;
@@ -387,7 +396,7 @@ describe.each([
     await me.page.getByText("nothing here is stored").waitFor();
     await me.accessible(`temporary chat, ${kind}`);
     for (const room of ROOMS) {
-      await me.go(`/settings/${room}`);
+      await me.go(`/${room}`);
       await me.page.getByRole("heading", { level: 1 }).waitFor();
       await me.page.waitForLoadState("networkidle");
       for (const details of await me.page.locator("main details").all())

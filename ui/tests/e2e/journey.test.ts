@@ -7,7 +7,16 @@ import { PHONE, Watched } from "./harness";
 
 const baseUrl = inject("baseUrl");
 const PASSWORD = "three lighthouses in a row";
-const ROOMS = ["account", "keys", "usage", "people", "models", "audit", "machine"];
+const ROOMS = [
+  "settings/account",
+  "settings/keys",
+  "settings/usage",
+  "settings/people",
+  "settings/audit",
+  "settings/machine",
+  "models",
+  "models/here",
+];
 
 let browser: Browser;
 let ada: Watched;
@@ -245,6 +254,7 @@ describe("administration", () => {
 
   it("shows a model's walls and digest, pins it, unloads and loads it", async () => {
     await ada.go("/settings/models");
+    await expect.poll(() => ada.page.url()).toContain("#/models/here");
     const card = ada.page.locator(".models > li").first();
     await card.getByText("Ready").waitFor();
     await card.getByText("Walls around it").waitFor();
@@ -254,12 +264,12 @@ describe("administration", () => {
     const name = await card.locator("h2").first().innerText();
     await ada.page.getByRole("button", { name: `Options for ${name}` }).click();
     await ada.page.getByRole("menuitem", { name: "Keep loaded" }).click();
-    await card.getByText("pinned").first().waitFor();
+    await card.getByText("kept loaded").first().waitFor();
     await ada.page.getByRole("button", { name: `Options for ${name}` }).click();
     await ada.page.getByRole("menuitem", { name: "Let it go when idle" }).click();
     await card.getByRole("button", { name: "Unload" }).click();
     await card.getByText("Not loaded").waitFor();
-    await card.getByRole("button", { name: "Load" }).click();
+    await card.getByRole("button", { name: "Load", exact: true }).click();
     await card.getByText("Ready").waitFor({ timeout: 110_000 });
   });
 
@@ -303,7 +313,7 @@ describe("looks", () => {
       ),
     ).toContain("dark");
     for (const room of ROOMS) {
-      await ada.go(`/settings/${room}`);
+      await ada.go(`/${room}`);
       await ada.page.getByRole("heading", { level: 1 }).waitFor();
       await ada.page.waitForLoadState("networkidle");
       await ada.accessible(`${room}, dark`);
@@ -322,7 +332,7 @@ describe("looks", () => {
     await phone.signIn("ada", PASSWORD);
     await phone.accessible("new chat, phone");
     for (const room of ROOMS) {
-      await phone.go(`/settings/${room}`);
+      await phone.go(`/${room}`);
       await phone.page.getByRole("heading", { level: 1 }).waitFor();
       await phone.page.waitForLoadState("networkidle");
       await phone.accessible(`${room}, phone`);

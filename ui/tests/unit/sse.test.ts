@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Frame, frames, jsonLines, SseParser } from "../../src/lib/sse";
+import { type Frame, frames, SseParser } from "../../src/lib/sse";
 
 const encoder = new TextEncoder();
 
@@ -94,11 +94,5 @@ describe("reading a body", () => {
     });
     for await (const _frame of frames(body)) break;
     expect(cancelled).toBe(true);
-  });
-
-  it("reads JSON lines, also a last one without its end", async () => {
-    const found: unknown[] = [];
-    for await (const line of jsonLines(bodyOf(['{"a":1}\n{"a"', ':2}\n\nnot json\n{"a":3}']))) found.push(line);
-    expect(found).toEqual([{ a: 1 }, { a: 2 }, { a: 3 }]);
   });
 });

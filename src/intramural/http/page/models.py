@@ -64,6 +64,13 @@ def router(doors: Doors) -> APIRouter:
         await models.verify(caller.actor, name)
         return _view(await models.view(caller.actor, name))
 
+    @api.post("/models/{name:path}/release")
+    async def release(name: Name, given: shapes.ReleaseIn, request: Request) -> shapes.ModelOut:
+        """Let a quarantined model be loaded, for a reason that is written down."""
+        caller = await doors.identify(request)
+        await models.release(caller.actor, name, given.reason)
+        return _view(await models.view(caller.actor, name))
+
     @api.delete("/models/{name:path}", status_code=204)
     async def remove(name: Name, request: Request) -> None:
         """Stop a model and take it off the shelf."""
@@ -117,6 +124,11 @@ def _view(view: ModelView) -> shapes.ModelOut:
             shapes.ModelFileOut(name=f.name, role=f.role, digest=f.blob.digest, size_bytes=f.blob.size_bytes)
             for f in manifest.files
         ],
+        quarantine=[shapes.FindingOut(code=f.code, message=f.message, line=f.line) for f in manifest.quarantine]
+        or None,
+        released=None
+        if manifest.released is None
+        else shapes.ReleaseOut(by=manifest.released.by, reason=manifest.released.reason, at_ms=manifest.released.at_ms),
         is_starter=view.is_starter,
         state=worker.state if worker else "stopped",
         pinned=view.pinned,

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Field(min_length=1, max_length=200)
+ModelName = Field(min_length=1, max_length=200)
+PathText = Field(min_length=1, max_length=4096)
 Text = Field(max_length=2_000_000)
 Password = Field(max_length=1024)
 Id = Field(min_length=1, max_length=64)
@@ -55,6 +57,10 @@ class PersonChange(In):
 class PullIn(In):
     source: str = Field(min_length=1, max_length=4096)
     name: str | None = Field(default=None, max_length=200)
+
+
+class ReleaseIn(In):
+    reason: str = Field(min_length=1, max_length=500)
 
 
 class ChatIn(In):
@@ -136,7 +142,7 @@ class WorkerOut(BaseModel):
 
 
 class PullOut(BaseModel):
-    """`state`: running, paused, shelved, refused, stopped or cancelled. Rate and time left while bytes are moving."""
+    """`state`: running, paused, shelved, quarantined, refused, stopped or cancelled. Rates while running."""
 
     id: str
     source: str
@@ -167,7 +173,21 @@ class ModelFileOut(BaseModel):
     size_bytes: int
 
 
+class FindingOut(BaseModel):
+    code: str
+    message: str
+    line: int | None
+
+
+class ReleaseOut(BaseModel):
+    by: str
+    reason: str
+    at_ms: int
+
+
 class ModelOut(BaseModel):
+    """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`."""
+
     name: str
     architecture: str
     parameters: int
@@ -182,6 +202,8 @@ class ModelOut(BaseModel):
     signer: str | None
     added_ms: int
     files: list[ModelFileOut]
+    quarantine: list[FindingOut] | None
+    released: ReleaseOut | None
     is_starter: bool
     state: str
     pinned: bool

@@ -4,7 +4,7 @@
     bundle.sig                over all of it, in the OpenSSF format; `model_signing` checks an unpacked bundle as well
     models/0001.json          what is known of a model: its files, where from, on what terms
     models/0001.sig           the model's own signature, if its publisher or this institution signed it
-    licences.json  sbom.cdx.json  catalogue.json
+    licences.json  sbom.cdx.json  catalogue.json  catalogue.json.sig
     blobs/sha256/<hex>        the weights, by digest
 
 Whoever reads a bundle first decides by `bundle.sig` whether to believe the index, then believes nothing that is not in
@@ -47,7 +47,7 @@ from intramural.library.threads import in_thread
 MAX_SMALL_BYTES = 64 << 20
 _COPY_BYTES = 4 * CHUNK_BYTES
 _PATH = re.compile(
-    r"(?P<model>models/[0-9]{4})\.(?:json|sig)|catalogue\.json|catalogue\.sig|licences\.json|sbom\.cdx\.json"
+    r"(?P<model>models/[0-9]{4})\.(?:json|sig)|catalogue\.json(?:\.sig)?|licences\.json|sbom\.cdx\.json"
     r"|blobs/sha256/(?P<blob>[0-9a-f]{64})"
 )
 
@@ -93,6 +93,7 @@ class Layout:
     index: bytes
     small: Mapping[str, bytes]
     blobs: tuple[Blob, ...]
+    left_out: tuple[Blob, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -133,7 +134,7 @@ def lay_out(
         members=tuple(members),
         lacks=tuple(blob for blob in wanted if blob in there),
     )
-    return Layout(_pretty(index), small, blobs)
+    return Layout(_pretty(index), small, blobs, index.lacks)
 
 
 def _bundled(manifest: Manifest) -> BundledModel:

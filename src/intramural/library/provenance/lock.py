@@ -114,10 +114,13 @@ def _quoted(text: str) -> str:
 
 
 def locked(manifest: Manifest) -> LockedModel:
-    """What a lock says of a model that is here."""
+    """What a lock says of a model that is here. A signature that was made here later is not at the model's source, so
+    a lock cannot ask for it.
+    """
+    signer = manifest.signer if manifest.signed_ms == manifest.added_ms else None
     files = tuple(LockedFile(f.name, f.role, f.blob.digest, f.blob.size_bytes) for f in manifest.files)
     return LockedModel(
-        name=manifest.name, source=manifest.source, revision=manifest.revision, signer=manifest.signer, files=files
+        name=manifest.name, source=manifest.source, revision=manifest.revision, signer=signer, files=files
     )
 
 

@@ -12,6 +12,7 @@ all. `model_signing` takes half a second to import, so it is imported where it i
 Format: https://github.com/ossf/model-signing-spec
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
+
+#: What the format calls a file that was signed by itself and not as part of a folder: its name is not bound.
+_ALONE = "."
 
 _GET_AGAIN = "Do not use this model. Get model and signature again from whoever made them."
 _DECIDE = "Ask whoever signed it, or decide to believe that signer and put the key or certificate into `trust/`."
@@ -124,8 +128,20 @@ def verify(
     """
     envelope = _parse(bundle)
     signer, payload = _signed_payload(envelope, anchors, now_s)
-    _compare(_resources(payload), [each for each in files if each.name not in ignored], ignored, whole=whole)
+    signed = _resources(payload)
+    if len(files) == 1 and [each.name for each in signed] == [_ALONE]:
+        signed = [NamedDigest(files[0].name, signed[0].digest)]
+    _compare(signed, [each for each in files if each.name not in ignored], ignored, whole=whole)
     return signer
+
+
+def listed(bundle: bytes) -> list[NamedDigest]:
+    """The files that a signature lists. Whether it is good, and whose, is for `verify` to say. Raises Untrusted."""
+    payload = _parse(bundle).bundle.dsse_envelope.payload
+    try:
+        return _resources(base64.b64decode(payload, validate=True))
+    except ValueError as error:
+        raise Untrusted("signature_format", "This is not a signature of a model.", _GET_AGAIN) from error
 
 
 class _Signature(msgspec.Struct):
@@ -379,7 +395,8 @@ def _resources(payload: bytes) -> list[NamedDigest]:
         message = f"The signature uses {how[1][:40]!r} over {how[0][:40]!r}; here it must be SHA-256 over whole files."
         raise Untrusted("signature_digests", message, "Ask for a signature made with the package's default settings.")
     listed = [NamedDigest(each.name, parse_digest(f"sha256:{each.digest}")) for each in predicate.resources]
-    _require_plain([each.name for each in listed])
+    if [each.name for each in listed] != [_ALONE]:
+        _require_plain([each.name for each in listed])
     root = hashlib.sha256(b"".join(_raw(each.digest) for each in listed)).hexdigest()
     ordered = sorted(listed, key=lambda each: PurePosixPath(each.name))
     if listed != ordered or [each.digest.sha256 for each in statement.subject] != [root]:

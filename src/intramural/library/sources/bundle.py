@@ -13,13 +13,22 @@ from intramural.library.threads import in_thread
 
 
 class BundleSource:
-    """The models in one bundle. `missing` says which of some blobs this machine lacks, for deltas."""
+    """The models in one bundle. `missing` says which of some blobs this machine lacks, for deltas; `accept` may raise
+    once the index is believed and before anything is taken from it.
+    """
 
     def __init__(
-        self, path: Path, anchors: Anchors, missing: Callable[[Iterable[Blob]], Sequence[Blob]], *, now_s: float
+        self,
+        path: Path,
+        anchors: Anchors,
+        missing: Callable[[Iterable[Blob]], Sequence[Blob]],
+        *,
+        now_s: float,
+        accept: Callable[[Bundle], None] = lambda _: None,
     ) -> None:
         self._path = path
         self._anchors = anchors
+        self._accept = accept
         self._missing = missing
         self._now_s = now_s
         self.bundle: Bundle | None = None
@@ -28,6 +37,7 @@ class BundleSource:
         """Everything but the blobs' bytes is checked here. Raises Untrusted, Missing(`bundle_not_readable`,
         `bundle_delta`)."""
         bundle = await in_thread(read_bundle, self._path, self._anchors, now_s=self._now_s)
+        self._accept(bundle)
         self.bundle = bundle
         absent = self._missing(bundle.index.lacks)
         if absent:

@@ -1,63 +1,121 @@
-"""A GGUF file on this machine. Its digest is computed here, so it says only what was imported, not who made it."""
+"""GGUF files on this machine: one, a split set, or a folder. Their digests are computed here, so they say only what was
+imported, not who made it.
+"""
 
 import os
-import stat
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from intramural.core.errors import Missing
-from intramural.library.blobs import CHUNK_BYTES, digest_of
+from intramural.core.errors import Misasked, Missing
+from intramural.library.blobs import digest_of
 from intramural.library.manifest import ModelFile
 from intramural.library.names import suggest_name
+from intramural.library.provenance.signatures import beside
+from intramural.library.sources.disk import open_beneath, open_regular, read_from, unreadable
 from intramural.library.sources.port import Offer
+from intramural.library.sources.sets import SUFFIX, FileSet, set_with, sets_of
 from intramural.library.threads import in_thread
+
+#: Entries of a folder that are looked at; a folder of models has a few.
+MAX_ENTRIES = 10_000
+_NO_LIMIT = 2**63 - 1
 
 
 class FileSource:
-    """One regular file. One message for every reason it cannot be read, so that nothing is told about other files."""
+    """A model at `path`: a file, with the other shards and the projector that belong to it, or a folder with one model.
 
-    def __init__(self, path: Path, licence: str = "unknown") -> None:
-        self._path = path
+    `label` is what the manifest will say it came from; `root` a folder above `path`, if only that was named by
+    somebody. One message for every reason why something cannot be read, so that nothing is told about other files.
+    """
+
+    def __init__(self, path: Path, licence: str = "unknown", label: str = "", root: Path | None = None) -> None:
+        self._path, self._root = path, root
         self._licence = licence
+        self._label = label or f"file:{path.name}"
+        self._paths: dict[str, Path] = {}
+
+    def sets(self) -> list[FileSet]:
+        """The models there, by name, without reading them. Raises Missing(`file_not_readable`)."""
+        if self._path.is_dir():
+            return sets_of(_names_in(self._path))
+        alone = FileSet(self._path.stem, (self._path.name,))
+        if self._path.suffix.lower() != SUFFIX:
+            return [alone]
+        try:
+            found = set_with(self._path.name, sets_of(_names_in(self._path.parent)))
+        except Missing:  # its folder may be passed through, but not listed
+            found = None
+        return [found or alone]
 
     async def resolve(self) -> Sequence[Offer]:
-        """Hash the file. Raises Missing(`file_not_readable`)."""
-        descriptor = self._open()
+        """Hash the model's files, and take a signature beside them along. A folder with several models is not
+        hashed: the error lists them.
+
+        Raises Missing(`file_not_readable`, `shard_missing`), Misasked(`source_ambiguous`, `folder_too_large`),
+        Untrusted(`link_refused`, `signature_too_long`).
+        """
         try:
-            blob = await digest_of(descriptor, limit_bytes=2**63 - 1)
+            sets = await in_thread(self.sets)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise unreadable() from error
+        if not sets:
+            raise unreadable()
+        if len(sets) > 1:
+            raise _several(sets)
+        only = sets[0]
+        only.require_complete()
+        folder = self._path if self._path.is_dir() else self._path.parent
+        self._paths = {name: folder / name for name in only.names}
+        files = [await self._described(name, only) for name in only.names]
+        name, signature = suggest_name(only.stem), await in_thread(beside, folder / only.names[0])
+        return [Offer(tuple(files), name, self._label, self._licence, "local", signature=signature)]
+
+    async def _described(self, name: str, only: FileSet) -> ModelFile:
+        descriptor = self._open(name)
+        try:
+            blob = await digest_of(descriptor, _NO_LIMIT)
         except OSError as error:
-            raise self._unreadable() from error
+            raise unreadable() from error
         finally:
             os.close(descriptor)
         if blob is None:
-            raise self._unreadable()
-        name, source = suggest_name(self._path.stem), f"file:{self._path.name}"
-        files = (ModelFile(self._path.name, "weights", blob),)
-        return [Offer(files=files, name=name, source=source, licence=self._licence, trust="local")]
+            raise unreadable()
+        return ModelFile(name, "projector" if name == only.projector else "weights", blob)
 
-    async def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
+    def open_local(self, file: ModelFile) -> int:
+        """The offered file, for a link instead of a copy. Raises Missing(`file_not_readable`)."""
+        return self._open(file.name)
+
+    def open(self, offer: Offer, file: ModelFile, offset: int) -> AsyncGenerator[bytes, None]:
         """The file's bytes from `offset` on. Raises Missing(`file_not_readable`)."""
-        descriptor = self._open()
-        try:
-            while chunk := await in_thread(os.pread, descriptor, CHUNK_BYTES, offset):
-                offset += len(chunk)
-                yield chunk
-        except OSError as error:
-            raise self._unreadable() from error
-        finally:
-            os.close(descriptor)
+        return read_from(lambda: self._open(file.name), offset)
 
-    def _open(self) -> int:
-        try:
-            # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise self._unreadable() from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise self._unreadable()
-        return descriptor
+    def _open(self, name: str) -> int:
+        path = self._paths[name]
+        if path == self._path and self._root is None:
+            return open_regular(path)  # somebody named this very file
+        root = self._root or path.parent
+        return open_beneath(root, *path.relative_to(root).parts)
 
-    def _unreadable(self) -> Missing:
-        hint = "Give the path of a GGUF file that this service may read."
-        return Missing("file_not_readable", "There is no readable regular file at that path.", hint, param="source")
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the regular files in `folder` that end in `.gguf`. Raises Missing(`file_not_readable`)."""
+    found: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for count, entry in enumerate(entries):
+                if count >= MAX_ENTRIES:
+                    hint = "Name the model's file itself, or put the models into a folder of their own."
+                    raise Misasked("folder_too_large", f"{folder} has too many files.", hint, param="source")
+                if entry.name.lower().endswith(SUFFIX) and entry.is_file():
+                    found.append(entry.name)
+    except OSError as error:
+        raise unreadable() from error
+    return found
+
+
+def _several(sets: Sequence[FileSet]) -> Misasked:
+    shown = ", ".join(each.weights[0] for each in sets[:20])
+    more = f" and {len(sets) - 20} more" if len(sets) > 20 else ""
+    hint = f"Name the file of one of them: {shown}{more}."
+    return Misasked("source_ambiguous", f"The folder has {len(sets)} models.", hint, param="source")

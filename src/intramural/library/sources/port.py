@@ -1,7 +1,7 @@
 """What every source of models is. A source only claims; the library checks."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,5 +36,17 @@ class Source(Protocol):
         """The bytes of `file` from `offset` on, in chunks of some hundred KB. The library closes the generator.
 
         May raise IntramuralError; then what came is kept, and a later pull begins where this one stopped.
+        """
+        ...
+
+
+@runtime_checkable
+class OnThisDisk(Protocol):
+    """What a source may be besides: one whose files lie on a disk of this machine, to be linked instead of copied."""
+
+    def open_local(self, file: ModelFile) -> int:
+        """A descriptor that reads the offered file, for the caller to close. It is verified like bytes that were sent.
+
+        Raises Missing when it cannot be read, Untrusted when it should not be.
         """
         ...

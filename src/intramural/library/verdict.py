@@ -1,0 +1,167 @@
+"""What inspection says of files that lie somewhere on this machine, without shelving anything."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from intramural.core.errors import IntramuralError, Misasked, Missing, Untrusted
+from intramural.library.facts import ModelFacts
+from intramural.library.gguf import Malformed
+from intramural.library.inspection import Inspect
+from intramural.library.manifest import WHOLE, Piece
+from intramural.library.sources.sets import SUFFIX, FileSet, is_projector, set_with, sets_of
+from intramural.library.template import Finding
+
+#: In a folder, files of these endings are looked at too: somebody may take them for weights.
+_TAKEN_FOR_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".onnx", ".h5", ".llamafile")
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one model: `code`, `message`, `field` and `offset` (in bytes) say why it is refused.
+
+    `findings` are what an administrator has to decide about; what it is (`architecture` …) is there unless refused.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    verdict: Literal["sound", "refused", "quarantined"]
+    code: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    field: str | None = None
+    offset: int | None = None
+    findings: tuple[Finding, ...] = ()
+    architecture: str | None = None
+    parameters: int | None = None
+    quantisation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Files of one model, in order."""
+
+    folder: Path
+    files: FileSet
+    pieces: tuple[Piece, ...]
+
+
+async def judge(inspect: Inspect, paths: Sequence[Path]) -> list[Verdict]:
+    """A verdict on each model among `paths`: files, sets of which one file is named, and folders.
+
+    Raises Missing(`file_not_readable`), Misasked(`nothing_to_inspect`).
+    """
+    groups = [group for path in paths for group in _groups(path)]
+    if not groups:
+        hint = "Name a GGUF file, or a folder with some."
+        raise Misasked("nothing_to_inspect", "There is nothing to inspect.", hint, param="file")
+    return [await _judged(inspect, group) for group in dict.fromkeys(groups)]
+
+
+def _groups(path: Path) -> Iterator[_Group]:
+    if not path.is_dir():
+        yield _named(path)
+        return
+    for folder, _, names in sorted(os.walk(path)):
+        sets = sets_of(names)
+        with_owner = {name for each in sets for name in each.names}
+        alone = [name for name in sorted(names) if name not in with_owner and _is_worth_a_look(name)]
+        for files in (*sets, *(FileSet(name, (name,)) for name in alone)):
+            yield _Group(Path(folder), files, _pieces(files))
+
+
+def _named(path: Path) -> _Group:
+    """The model that the file at `path` is, or is one shard of."""
+    try:
+        beside = [each.name for each in path.parent.iterdir()]
+    except OSError as error:
+        raise _unreadable() from error
+    shards = set_with(path.name, sets_of(beside))
+    files = (
+        FileSet(path.name, (path.name,))
+        if shards is None
+        else FileSet(shards.stem, shards.weights, None, shards.missing)
+    )
+    return _Group(path.parent, files, _pieces(files))
+
+
+def _is_worth_a_look(name: str) -> bool:
+    return name.lower().endswith((SUFFIX, *_TAKEN_FOR_WEIGHTS))
+
+
+def _pieces(files: FileSet) -> tuple[Piece, ...]:
+    count = len(files.weights) + len(files.missing)
+    if count == 1:
+        first = Piece("projector") if is_projector(files.weights[0]) else WHOLE
+        return (first,) if files.projector is None else (first, Piece("projector"))
+    numbers = [number for number in range(1, count + 1) if number not in files.missing]
+    shards = tuple(Piece("weights", number, count) for number in numbers)
+    return shards if files.projector is None else (*shards, Piece("projector"))
+
+
+async def _judged(inspect: Inspect, group: _Group) -> Verdict:
+    name, names = group.files.stem, group.files.names
+    opened: list[int] = []
+    try:
+        opened.extend(_opened(group.folder / each) for each in names)
+        group.files.require_complete()
+        facts = await _facts(inspect, opened, group.pieces)
+    except (Untrusted, Missing) as error:
+        if error.code == "file_not_readable":
+            raise
+        return _refused(name, names, error)
+    finally:
+        for each in opened:
+            os.close(each)
+    if facts is None:
+        return Verdict(name=name, files=names, verdict="sound", architecture="clip")
+    return Verdict(
+        name=name,
+        files=names,
+        verdict="quarantined" if facts.findings else "sound",
+        findings=facts.findings,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        quantisation=facts.quantisation,
+    )
+
+
+async def _facts(inspect: Inspect, opened: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts | None:
+    if len(opened) > 1:
+        return await inspect.together(opened, pieces)
+    return await inspect(opened[0], os.fstat(opened[0]).st_size, pieces[0])
+
+
+def _refused(name: str, names: tuple[str, ...], error: IntramuralError) -> Verdict:
+    where = (error.field, error.offset) if isinstance(error, Malformed) else (None, None)
+    return Verdict(
+        name=name,
+        files=names,
+        verdict="refused",
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        field=where[0],
+        offset=where[1],
+    )
+
+
+def _opened(path: Path) -> int:
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unreadable() from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _unreadable()
+    return descriptor
+
+
+def _unreadable() -> Missing:
+    hint = "Give the path of a file that you may read."
+    return Missing("file_not_readable", "There is no readable regular file at that path.", hint, param="file")

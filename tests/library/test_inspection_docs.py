@@ -1,0 +1,20 @@
+"""`docs/inspection.md` names every code, and none that does not exist."""
+
+import re
+from pathlib import Path
+
+from intramural.library.gguf import Flaw
+from intramural.library.template import RELEASABLE, Danger
+
+PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
+
+
+def test_every_code_is_explained() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    codes = [code for row in rows for code in re.findall(r"`((?:gguf|template)_[a-z0-9_]+)`", row.split(" | ")[0])]
+    assert sorted(codes) == sorted([*(flaw.value for flaw in Flaw), *(danger.value for danger in Danger)])
+
+
+def test_what_can_be_released_is_under_quarantined() -> None:
+    quarantined = PAGE.split("Quarantined, because")[1].split("## ")[0]
+    assert set(re.findall(r"`(template_[a-z_]+)`", quarantined)) == {danger.value for danger in RELEASABLE}
