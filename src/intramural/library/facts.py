@@ -171,7 +171,8 @@ def _facts_of(header: Header, whole: bool) -> ModelFacts:
     if whole:
         check_layers(header, header.tensors, layers)
     vocabulary_size = _check_vocabulary(keys)
-    shape = weighing(completed(_shape(keys, layers, vocabulary_size), header), header.tensors)
+    shape = completed(_shape(keys, layers, vocabulary_size), header)
+    shape = weighing(shape, architecture, header.tensors)
     for tensor in header.tensors:
         check_embeddings(tensor.name, tensor.dimensions, shape)
     return ModelFacts(

@@ -2,12 +2,13 @@
 
     memory = weights + key/value cache and states + compute and output buffers + the process itself
 
-- weights: every file, mapped; every page is touched. A projector (for images) is one of the files.
+- weights: every file, read into memory. A projector (for images) is one of the files.
 - cache: per layer and token, keys and values of every kv head, in 16 bits or quantised. A layer with a sliding window
-  caches the window and one batch; one with a recurrent state keeps that instead; compressed caches count as such.
+  caches the window and one batch; one with a recurrent state keeps that instead; compressed caches count as such. Of
+  windows and states there is a copy for each slot, to go on from in the next turn.
 - compute: activations and attention mask of one batch of `BATCH_TOKENS` (with flash attention); output: a number per
   vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings.
-- process: interpreter, engine library, threads, and what every vocabulary entry costs beside its place in the file.
+- process: interpreter, engine library, threads, and what tokenizer and layers cost beside their place in the file.
 
 The plan is the most it comes to: a worker that has never made embeddings stays below it by the output buffer.
 `bench/fit.py` and `tests/library/test_fit_measured.py` hold it against the real engine. The engine's second prompt
@@ -25,9 +26,13 @@ Kv = Literal["f16", "q8_0", "q4_0"]
 _BYTES_OF_32: dict[Kv, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 #: As `serving.engine` sets it.
 BATCH_TOKENS = 64
-#: Measured, confined as in production; the second with vocabularies of 1 000, 50 000 and 200 000 entries.
-PROCESS_BYTES = 70 << 20
-VOCABULARY_ENTRY_BYTES = 400
+CHECKPOINTS = 1
+#: Measured, confined as in production: with vocabularies of 288 to 128 000 entries without rules for merging, with the
+#: starter's 49 152 that have them, and with 2 to 30 layers.
+PROCESS_BYTES = 44 << 20
+VOCABULARY_ENTRY_BYTES = 340
+MERGE_BYTES = 270
+LAYER_BYTES = 200_000
 #: Engines round a slot's context up to this.
 CONTEXT_STEP_TOKENS = 256
 #: Rather fewer slots than a context shorter than this.
@@ -104,10 +109,24 @@ def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> P
     """What the worker of `model` would need for exactly that."""
     shape = model.shape
     kv_bytes = slots * (cache_bytes(shape, context_tokens, kv) + shape.state_bytes)
+    kv_bytes += slots * CHECKPOINTS * checkpoint_bytes(shape, context_tokens, kv)
     compute = compute_bytes(shape, context_tokens)
-    process_bytes = PROCESS_BYTES + shape.vocabulary_size * VOCABULARY_ENTRY_BYTES
-    total = model.size_bytes + kv_bytes + compute + process_bytes
-    return Plan(context_tokens, slots, total, model.size_bytes, kv_bytes, compute, process_bytes, kv)
+    process_bytes = PROCESS_BYTES + shape.layers * LAYER_BYTES
+    process_bytes += shape.vocabulary_size * VOCABULARY_ENTRY_BYTES + shape.merges * MERGE_BYTES
+    weights_bytes = model.size_bytes + shape.copied_bytes
+    total = weights_bytes + kv_bytes + compute + process_bytes
+    return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute, process_bytes, kv)
+
+
+def checkpoint_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
+    """A copy of what cannot be wound back: states, and what is in the windows."""
+    window = min(shape.sliding_window_tokens or 0, context_tokens)
+    if not window or not shape.sliding:
+        return shape.state_bytes
+    slides = [layer for layer in range(shape.layers) if shape.sliding[layer] and shape.kv_heads[layer]]
+    width = (shape.sliding_key_length or shape.key_length) + (shape.sliding_value_length or shape.value_length)
+    numbers = window * width * sum(shape.kv_heads[layer] for layer in slides)
+    return shape.state_bytes + numbers * _BYTES_OF_32[kv] // 32
 
 
 def compute_bytes(shape: Shape, context_tokens: int) -> int:

@@ -77,7 +77,7 @@ def check_together(headers: Sequence[Header], pieces: Sequence[Piece]) -> ModelF
         parameters=sum(tensor.weights for tensor in tensors),
         quantisation=declared_quantisation(shards[0])
         or prevailing_type((tensor.type_name, tensor.size_bytes) for tensor in tensors),
-        shape=weighing(facts.shape, tensors),
+        shape=weighing(facts.shape, facts.architecture, tensors),
         header_bytes=sum(header.header_bytes for header in shards),
     )
 

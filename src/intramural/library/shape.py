@@ -4,7 +4,7 @@ Which layers have a window, and which keep a state instead of a cache, is partly
 engine's code for the architecture; the latter is repeated here (source: the engine's loaders, one per architecture).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -26,6 +26,9 @@ _LLAMA4_CHUNK_TOKENS = 8192
 _STATE_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
 #: The cache holds one compressed vector a token, from which keys and values are made.
 _KEYS_ONLY = frozenset({"deepseek2", "deepseek4", "glm-dsa", "mistral4"})
+#: Types whose matrices the engine lays out anew for the processor.
+_LAID_OUT_ANEW = frozenset({"Q4_0", "Q4_K", "Q2_K", "IQ4_NL"})
+COPIED_TABLE = frozenset({"gemma4"})
 _EXPERTS = ("_exps.weight", "_exps.bias", "_exps.scale")
 
 
@@ -35,9 +38,9 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `kv_heads` is 0 for a layer without a cache of its own. A layer in `sliding` caches `sliding_window_tokens` only,
     with heads of `sliding_key_length` and `sliding_value_length` (0: as the others). `value_length` is 0 where only
     keys are cached. `state_bytes` is what layers without a cache keep for each slot. `compression` is, for each layer,
-    how many tokens one entry of its long cache stands for (0: none beside the window). `expert_bytes` are the weights
-    of all experts together, `input_bytes` those of the table of token embeddings, of which a token needs one row; both
-    are 0 where unknown.
+    how many tokens one entry of its long cache stands for (0: none beside the window). `merges` are the tokenizer's
+    rules, if it has such. `expert_bytes` are the weights of all experts together, `input_bytes` those of the table of
+    token embeddings, of which a token needs one row, and `copied_bytes` what the engine keeps twice; 0 where unknown.
     """
 
     layers: Positive
@@ -55,10 +58,12 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compression: tuple[Natural, ...] = ()
     index_key_length: Natural = 0
     state_bytes: Natural = 0
+    merges: Natural = 0
     experts: Natural = 0
     experts_used: Natural = 0
     expert_bytes: Natural = 0
     input_bytes: Natural = 0
+    copied_bytes: Natural = 0
 
 
 class _Under:
@@ -89,6 +94,7 @@ def completed(shape: Shape, header: Header) -> Shape:
     sliding = _sliding(under, shape)
     window = shape.sliding_window_tokens or (_LLAMA4_CHUNK_TOKENS if under.architecture == "llama4" else None)
     state_layers = _state_layers(under, shape.layers)
+    merges = header.keys.get("tokenizer.ggml.merges")
     return msgspec.structs.replace(
         shape,
         kv_heads=_cached(under, shape, state_layers),
@@ -100,18 +106,28 @@ def completed(shape: Shape, header: Header) -> Shape:
         compression=under.per_layer("attention.compress_ratios", shape.layers),
         index_key_length=under("attention.indexer.key_length"),
         state_bytes=sum(state_layers) * _state_bytes(under),
+        merges=merges.count if isinstance(merges, Array) else 0,
         experts=under("expert_count"),
         experts_used=under("expert_used_count"),
     )
 
 
-def weighing(shape: Shape, tensors: Iterable[Tensor]) -> Shape:
-    """`shape` with what the weights of experts and of the token embeddings take; `tensors` are those of every file."""
-    sizes = {each.name: each.size_bytes for each in tensors}
+def weighing(shape: Shape, architecture: str, tensors: Iterable[Tensor]) -> Shape:
+    """`shape` with what experts and token embeddings take; `tensors` are those of every file.
+
+    Where the table of token embeddings is the output's matrix too, it is in memory twice if it serves the two in
+    different layouts, and with some architectures in any case (measured).
+    """
+    by_name = {each.name: each for each in tensors}
+    sizes = {name: each.size_bytes for name, each in by_name.items()}
+    table = by_name.get("token_embd.weight")
+    tied = table is not None and "output.weight" not in by_name
+    copied = table is not None and tied and (table.type_name in _LAID_OUT_ANEW or architecture in COPIED_TABLE)
     return msgspec.structs.replace(
         shape,
         expert_bytes=sum(size for name, size in sizes.items() if name.endswith(_EXPERTS)),
-        input_bytes=_input_bytes(sizes),
+        input_bytes=sizes.get("per_layer_token_embd.weight", 0) + (0 if tied else sizes.get("token_embd.weight", 0)),
+        copied_bytes=table.size_bytes if table is not None and copied else 0,
     )
 
 
@@ -154,9 +170,3 @@ def _state_bytes(under: _Under) -> int:
     inner, state, groups = under("ssm.inner_size"), under("ssm.state_size"), under("ssm.group_count")
     convolution = max(under("ssm.conv_kernel") - 1, 0) * (inner + 2 * groups * state)
     return 4 * (convolution + inner * state)
-
-
-def _input_bytes(sizes: Mapping[str, int]) -> int:
-    """The table of token embeddings, unless it is the output's matrix too, which is read for every token."""
-    found = sizes.get("per_layer_token_embd.weight", 0)
-    return found + (sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0)

@@ -13,6 +13,8 @@ import xllamacpp
 #: Tokens of a prompt computed in one go. Only between such steps does the engine notice a client that left, and let
 #: the other slots write their next token: with 512 both can take seconds. 64 costs a tenth of the prompt speed.
 BATCH_TOKENS = 64
+#: Copies of a slot's windows and states that the engine may keep.
+CHECKPOINTS = 1
 #: HTTP threads besides one per slot: health, tokenising, and answers whose client left but which are not yet stopped.
 _SPARE_HTTP_THREADS = 4
 
@@ -47,6 +49,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
         params.mmproj.path = arg["projector"]
     params.hostnames = [arg["socket"]]
     params.offline = True
+    # Read, not mapped: some quantisations are laid out anew for this processor, and mapped weights would then be in
+    # memory twice. It also means that what was verified cannot change under a running worker.
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params, observe=bool(arg.get("observe")))
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
@@ -82,6 +87,9 @@ def _size(params: Any, *, context_tokens: int, slots: int, threads: int) -> None
     params.n_threads_http = slots + _SPARE_HTTP_THREADS
     # A second cache of finished prompts beside the slots' own would be memory nobody planned.
     params.cache_ram_mib = 0
+    # Windows and recurrent states cannot be wound back, so the engine keeps copies to go on from. The last one is what
+    # the next turn of a conversation needs; each is as large as the windows and states themselves.
+    params.n_ctx_checkpoints = CHECKPOINTS
 
 
 def _fall_silent() -> None:

@@ -16,7 +16,7 @@ from intramural.serving.worker import WorkerProcess
 
 _ENTRY = "intramural.serving.engine:serve"
 _SOCKET = "worker.sock"
-#: Above the plan, before the kernel refuses an engine more memory of its own (its weights are mapped, and not counted).
+#: Above the plan, before the kernel refuses an engine more memory of its own (its weights are memory of its own too).
 _DATA_HEADROOM_BYTES = 2**30
 _SPARE_FILES, _SPARE_THREADS = 64, 48
 

@@ -12,7 +12,7 @@ import msgspec
 from intramural.core.errors import Untrusted
 from intramural.library.fit import Weighed
 from intramural.library.manifest import Role
-from intramural.library.shape import Natural, Positive, Shape
+from intramural.library.shape import COPIED_TABLE, Natural, Positive, Shape
 
 Task = Literal["chat", "code", "vision", "embedding", "rerank", "speech"]
 Modality = Literal["text", "image", "audio"]
@@ -174,12 +174,18 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             sliding_value_length=window.value_length if window else 0,
             compression=_compression(outline),
             index_key_length=outline.index_key_length,
+            merges=outline.vocabulary_size,
             state_bytes=outline.state.bytes * caches.count(False) if outline.state else 0,
             experts=outline.experts,
             experts_used=outline.experts_used,
             expert_bytes=self._expert_bytes(outline, size_bytes),
+            copied_bytes=self._copied_bytes(outline, size_bytes),
             input_bytes=0 if outline.experts else int(size_bytes * (1 - self.active_parameters / self.parameters)),
         )
+
+    def _copied_bytes(self, outline: Outline, size_bytes: int) -> int:
+        table = outline.vocabulary_size * outline.embedding_length
+        return size_bytes * table // self.parameters if self.architecture in COPIED_TABLE else 0
 
     def _expert_bytes(self, outline: Outline, size_bytes: int) -> int:
         """What is not needed for a token is the experts not used: so much of the file is experts."""
