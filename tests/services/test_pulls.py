@@ -201,6 +201,7 @@ async def test_a_paused_pull_stays_paused_over_a_restart(tmp_path: Path) -> None
     source, _ = held()
     async with opened(tmp_path, {"fake:tiny": source}) as desk:
         view, _ = await desk.pulls.begin(SYSTEM, "fake:tiny", None)
+        await until_bytes(desk, 512)
         await desk.pulls.pause(SYSTEM, view.id)
     async with opened(tmp_path, {"fake:tiny": source}) as desk:
         await desk.pulls.go_on()
