@@ -175,7 +175,7 @@ async def test_licences(card: Any, licence: str) -> None:
 @pytest.mark.parametrize(
     ("files", "code"),
     [
-        ({"model.safetensors": b"x", "pytorch_model.bin": b"x"}, "safetensors_not_served"),
+        ({"model.safetensors": b"x", "pytorch_model.bin": b"x"}, "snapshot_config_missing"),
         ({"pytorch_model.bin": b"x", "config.json": b"{}"}, "pickle_refused"),
         ({"README.md": b"x"}, "source_empty"),
         ({"mmproj-F16.gguf": BODY}, "source_empty"),

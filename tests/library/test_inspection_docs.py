@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from intramural.library.gguf import Flaw
+from intramural.library.safetensors import SafetensorsFlaw
+from intramural.library.snapshot import SnapshotFlaw
 from intramural.library.template import RELEASABLE, Danger
 
 PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
@@ -11,8 +13,10 @@ PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
 
 def test_every_code_is_explained() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    codes = [code for row in rows for code in re.findall(r"`((?:gguf|template)_[a-z0-9_]+)`", row.split(" | ")[0])]
-    assert sorted(codes) == sorted([*(flaw.value for flaw in Flaw), *(danger.value for danger in Danger)])
+    ours = r"`((?:gguf|template|safetensors|snapshot)_[a-z0-9_]+)`"
+    codes = [code for row in rows for code in re.findall(ours, row.split(" | ")[0])]
+    known = [each.value for kind in (Flaw, SafetensorsFlaw, SnapshotFlaw, Danger) for each in kind]
+    assert sorted(codes) == sorted(known)
 
 
 def test_what_can_be_released_is_under_quarantined() -> None:

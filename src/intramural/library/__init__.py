@@ -5,9 +5,9 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
 a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `inspection`, `pull`,
-`sources`, `flight`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on
-this disk already, `provenance` for who published what.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `strictjson`,
+`safetensors`, `snapshot`, `inspection`, `pull`, `sources`, `flight`, `library`, `verdict`, then `shape`, `fit`,
+`advice` and `catalogue`; `linking` for what lies on this disk already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -29,7 +29,7 @@ from intramural.library.facts import ModelFacts
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
-from intramural.library.library import Library, require_released
+from intramural.library.library import Library, require_engine, require_released
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
@@ -102,6 +102,7 @@ __all__ = [
     "parse_source",
     "plan",
     "read_bytes_per_s",
+    "require_engine",
     "require_released",
     "suggest",
 ]

@@ -15,9 +15,10 @@ import msgspec
 
 from intramural.core.errors import Untrusted
 from intramural.library.facts import ModelFacts, templates_of
-from intramural.library.gguf import Header, Malformed, ReadAt, read_header
+from intramural.library.gguf import Malformed, ReadAt, read_header
 from intramural.library.manifest import WHOLE, Piece
 from intramural.library.parts import check_alone, check_together
+from intramural.library.snapshot import examine_snapshot
 from intramural.library.template import MAX_TEMPLATES, Danger, Finding, audit
 
 for _name in ("ascii", "unicode-escape", "utf-8"):
@@ -38,7 +39,7 @@ class Inspect(Protocol):
     """Says what files are. Raises Malformed, or another Untrusted where the reader itself was got the better of."""
 
     async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts | None:
-        """One file, which claims to be `piece` of a model. None for a further shard, and for a projector."""
+        """One file, which claims to be `piece` of a model. None for a further shard, a projector, and safetensors."""
         ...
 
     async def together(self, descriptors: Sequence[int], pieces: Sequence[Piece]) -> ModelFacts:
@@ -80,32 +81,45 @@ def examine(descriptors: Sequence[int], pieces: Sequence[Piece] = (WHOLE,)) -> M
 
 def examine_bytes(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
     """As `examine`, for files given as a way to read them and their size in bytes."""
+    if any(piece.kind != "gguf" for piece in pieces):
+        return _examine_snapshot(files, pieces)
     headers = [
         read_header(read_at, size_bytes, may_be_empty=piece.role == "weights" and piece.number == 1 < piece.count)
         for (read_at, size_bytes), piece in zip(files, pieces, strict=True)
     ]
     found = [check_alone(header, piece) for header, piece in zip(headers, pieces, strict=True)]
     facts = found[0] if len(headers) == 1 else check_together(headers, pieces)
-    return None if facts is None else msgspec.structs.replace(facts, findings=_findings(headers[0]))
+    if facts is None:
+        return None
+    templates = {name: (text, headers[0].places[name]) for name, text in templates_of(headers[0]).items()}
+    return msgspec.structs.replace(facts, findings=_findings(templates))
+
+
+def _examine_snapshot(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece]) -> ModelFacts | None:
+    facts, templates = examine_snapshot(files, pieces)
+    found = _findings(templates)
+    return None if facts is None else msgspec.structs.replace(facts, findings=found)
 
 
 def _read_at(descriptor: int, offset: int, size: int) -> bytes:
     return os.pread(descriptor, size, offset)
 
 
-def _findings(header: Header) -> tuple[Finding, ...]:
-    """What an administrator has to decide about the chat templates. Raises Malformed for what nobody may allow."""
-    templates = templates_of(header)
+def _findings(templates: Mapping[str, tuple[str, int]]) -> tuple[Finding, ...]:
+    """What an administrator has to decide about the chat templates: for each name its text, and the byte where it is.
+
+    Raises Malformed for what nobody may allow.
+    """
     if len(templates) > MAX_TEMPLATES:
         name = list(templates)[MAX_TEMPLATES]
         message = f"There are {len(templates)} chat templates; {MAX_TEMPLATES} is the limit."
-        raise Malformed(Danger.SIZE.value, message, name, header.places[name])
-    found = [each for name, template in templates.items() for each in audit(template, name)]
+        raise Malformed(Danger.SIZE.value, message, name, templates[name][1])
+    found = [each for name, (text, _) in templates.items() for each in audit(text, name)]
     for each in found:
         if each.severity == "refused":
             hint = "Ask its publisher for a plain chat template, or use another model."
             message = f"Chat template, line {each.line}: {each.message}"
-            raise Malformed(each.code, message, each.field, header.places[each.field], hint)
+            raise Malformed(each.code, message, each.field, templates[each.field][1], hint)
     return tuple(found)
 
 
@@ -120,7 +134,7 @@ class _Confined:
 
     async def __call__(self, descriptor: int, size_bytes: int, piece: Piece = WHOLE) -> ModelFacts | None:
         facts = await self._ask([descriptor], [piece])
-        if facts is None and piece.role == "weights" and piece.number == 1:
+        if facts is None and piece.kind == "gguf" and piece.role == "weights" and piece.number == 1:
             raise _senseless("it says nothing")
         return facts
 

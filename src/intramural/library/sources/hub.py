@@ -1,5 +1,7 @@
 """Hugging Face, or a server that speaks as it does: `hf:owner/repository[/file.gguf][:quantisation][@revision]`.
 
+A repository without GGUF, or `:safetensors`, means its safetensors snapshot (`snapshots`).
+
 A branch or tag is resolved to a commit first, and every byte is fetched at that commit. The digests are the hub's own,
 of its large-file store; the few files small enough to lie in git are fetched at once, compared with git's digest, and
 given ours.
@@ -14,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from intramural.core.errors import Misasked, Untrusted
+from intramural.core.errors import Misasked, Missing, Untrusted
 from intramural.library.blobs import Blob
 from intramural.library.manifest import ModelFile
 from intramural.library.provenance.signing import MAX_SIGNATURE_BYTES
 from intramural.library.sources.port import Offer
 from intramural.library.sources.reach import Reach, only
 from intramural.library.sources.sets import plain_name
+from intramural.library.sources.snapshots import TAG, Snapshot, require_small, snapshot_in
 from intramural.library.sources.tree import TreeSet, choose, is_signature, models_in, nothing_in, require_servable
 from intramural.library.threads import in_thread
 
@@ -107,16 +110,14 @@ class HubSource:
         """What the repository has at one commit, or what of it was named.
 
         Raises Missing(`source_not_found`, `source_empty`, `shard_missing`), Refused(`source_denied`,
-        `safetensors_not_served`, `pickle_refused`), Misasked(`bad_token_file`), Untrusted(`bad_file_name`,
-        `git_digest_mismatch`) and what `hub_api.list_repository` and `Web` raise.
+        `pickle_refused`), Misasked(`bad_token_file`), Untrusted(`bad_file_name`, `git_digest_mismatch`), as
+        `snapshot_in` and `require_small`, and what `hub_api.list_repository` and `Web` raise.
         """
         web, token = await self._web(), await in_thread(self._token)
         api = await in_thread(importlib.import_module, "intramural.library.sources.hub_api")
         wanted = self._reference
         listing: Listing = await api.list_repository(web, self._hub, wanted.repository, wanted.revision, token)
-        chosen = choose(models_in(listing.files), wanted.path, wanted.tag)
-        if not chosen:
-            raise nothing_in(listing.files)
+        chosen = _chosen(listing, wanted)
         self._commit = listing.commit
         return [await self._offer(web, token, each, listing) for each in chosen]
 
@@ -139,25 +140,30 @@ class HubSource:
                 message = f"The hub's list and its store disagree about {answer.url}: {here} and {there[:80]}."
                 raise Untrusted("hub_disagrees", message, "Pull again later; if it stays so, tell the publisher.")
 
-    async def _offer(self, web: "Web", token: str | None, model: TreeSet, listing: "Listing") -> Offer:
+    async def _offer(self, web: "Web", token: str | None, model: TreeSet | Snapshot, listing: "Listing") -> Offer:
         files = []
         for path, role in model.paths:
             url = self._url(listing, path)
             listed = listing.files[path]
+            if role == "support":
+                require_small(path, listed.size_bytes)
             digest = listed.digest or await self._digest(web, url, _secret(token), listed)
             files.append(ModelFile(plain_name(path), role, Blob(digest, listed.size_bytes)))
             self._urls[digest] = url
+        which = f":{TAG}" if isinstance(model, Snapshot) else f"/{model.weights[0]}"
         return Offer(
             files=tuple(files),
             name=model.name,
-            source=f"hf:{listing.repository}/{model.weights[0]}@{listing.commit}",
+            source=f"hf:{listing.repository}{which}@{listing.commit}",
             licence=listing.licence,
             trust="attested",
             revision=listing.commit,
             signature=await self._signature(web, token, model, listing),
         )
 
-    async def _signature(self, web: "Web", token: str | None, model: TreeSet, listing: "Listing") -> bytes | None:
+    async def _signature(
+        self, web: "Web", token: str | None, model: TreeSet | Snapshot, listing: "Listing"
+    ) -> bytes | None:
         """The publisher's, if one lies beside the model; the library checks it."""
         for path in model.signatures:
             if path in listing.files:
@@ -195,6 +201,23 @@ class HubSource:
         if not token or not token.isprintable() or " " in token:
             raise _bad_token(self._token_file)
         return token
+
+
+def _chosen(listing: "Listing", wanted: HubReference) -> Sequence[TreeSet | Snapshot]:
+    """What of the repository is meant. Raises as `resolve`."""
+    models = models_in(listing.files)
+    asked = (wanted.tag or "").lower() == TAG
+    if asked or (not models and wanted.path is None and wanted.tag is None):
+        snapshot = snapshot_in(listing.files, listing.repository.partition("/")[2])
+        if snapshot is not None:
+            return [snapshot]
+        if asked and models:
+            message = f"{listing.repository} has no safetensors weights."
+            raise Missing("source_not_found", message, "Leave the tag away, or name a quantisation.", param="source")
+    chosen = choose(models, wanted.path, None if asked else wanted.tag)
+    if not chosen:
+        raise nothing_in(listing.files)
+    return chosen
 
 
 def _secret(token: str | None) -> str | None:

@@ -125,5 +125,5 @@ def _pickle(path: str) -> Refused:
 
 
 def _unserved(path: str) -> Refused:
-    hint = "Nothing was fetched. Look for a conversion of the same model to GGUF."
+    hint = "Nothing was fetched. Of a hub name the whole: hf:owner/repository:safetensors. To run it here, get GGUF."
     return Refused("safetensors_not_served", f"{path[:80]!r} is safetensors; the library serves GGUF only.", hint)
