@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from tests.fakes.gguf_file import GgufFile, Key, tiny_model
-from tests.fakes.source import LyingSource
+from tests.fakes.safetensors_file import TEMPLATE, raw_file, tiny_snapshot
+from tests.fakes.source import LyingSource, blob_of
 from tests.library.shop import Shop
 
 from intramural.core.errors import Untrusted
-from intramural.library import TIMEOUT_S, Inspect, Library, PackageSource, confined
+from intramural.library import TIMEOUT_S, Inspect, Library, ModelFile, PackageSource, Piece, confined
 from intramural.library.inspection import RunConfined, examine
+from intramural.library.manifest import pieces
 from intramural.sandbox import Launch, Limits, missing_layers, probe, run_once
 
 Open = Callable[[bytes], int]
@@ -74,6 +76,24 @@ async def test_refusals_come_back_by_name(inspect: Inspect, opened: Open, file: 
         await inspect(opened(raw), len(raw))
     assert refused.value.code == code
     assert refused.value.hint
+
+
+async def test_a_snapshot_through_the_confined_reader(inspect: Inspect, opened: Open) -> None:
+    files = tiny_snapshot()
+    listed = tuple(
+        ModelFile(name, "weights" if name.endswith(".safetensors") else "support", blob_of(body))
+        for name, body in files.items()
+    )
+    descriptors = [opened(body) for body in files.values()]
+    facts = await inspect.together(descriptors, pieces(listed))
+    assert facts == examine(descriptors, pieces(listed))
+    assert (facts.architecture, facts.template) == ("llama", TEMPLATE)
+    for descriptor, file, piece in zip(descriptors, listed, pieces(listed), strict=True):
+        assert await inspect(descriptor, file.blob.size_bytes, piece) is None
+    hostile = raw_file(b'{"\\ud800": 1}')
+    with pytest.raises(Untrusted) as refused:
+        await inspect(opened(hostile), len(hostile), Piece(kind="safetensors"))
+    assert refused.value.code == "safetensors_tensor_name"
 
 
 async def test_a_whole_pull_through_the_confined_reader(inspect: Inspect, starter_wheel: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tests.fakes.safetensors_file import file_of, raw_file, tensor, tiny_weights
 
 from intramural.library import Malformed
 from intramural.library.safetensors import MAX_HEADER_BYTES, MAX_TENSORS, Contents, SafetensorsFlaw, read_contents
+from intramural.library.strictjson import MAX_VALUES
 
 
 def read(raw: bytes) -> Contents:
@@ -63,6 +64,7 @@ HOSTILE: list[tuple[SafetensorsFlaw, bytes, str | None, int]] = [
     (F.HEADER_JSON, raw_file(b'{"a": NaN}'), "a", 14),
     (F.HEADER_JSON, raw_file(b'{"a": ' + b"1" * 5000 + b"}"), "a", 14),
     (F.HEADER_JSON, raw_file(b'{"a": ' + b"[" * 100_000 + b"}"), "a", 14),
+    (F.HEADER_JSON, raw_file(b'{"a": [' + b"[]," * MAX_VALUES + b"[]]}"), "header", 8),
     (F.HEADER_JSON, raw_file(b"{} {}"), "header", 10),
     (F.HEADER_JSON, raw_file(b"{}\n\0"), "header", 10),
     (F.DUPLICATE, raw_file(b'{"a": 1, "a": 1}'), "a", 17),

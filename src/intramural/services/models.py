@@ -71,6 +71,14 @@ class Models:
             pooling=_pooling(manifest),
         )
 
+    async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
+        """As `to_serve`; that there is no engine for it is recorded."""
+        try:
+            return self.to_serve(manifest, actor)
+        except Refused as error:
+            await self._record_refusal(manifest, actor, error)
+            raise
+
     async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
@@ -127,8 +135,9 @@ class Models:
         """Start the model's worker and wait until it is ready. Raises Conflicting if somebody unloads it meanwhile."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         manifest = self._library.get(name)
+        served = await self._servable(manifest, actor)
         try:
-            await self._pool.load(self.to_serve(manifest, actor))
+            await self._pool.load(served)
         except Unavailable as error:
             if error.code != "model_unloaded":
                 raise
