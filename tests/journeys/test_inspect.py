@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.gguf_file import GgufFile, Key, tiny_projector, tiny_set
+from tests.fakes.safetensors_file import tiny_snapshot, tiny_weights
 from tests.library.test_quarantine import SUSPICIOUS
 
 SOUND = GgufFile().build()
@@ -103,3 +104,22 @@ def test_what_is_no_file_is_an_error_of_its_own(tmp_path: Path, make: Callable[[
     assert "file_not_readable" in done.stderr
     (tmp_path / "empty").mkdir()
     assert "nothing_to_inspect" in inspect(tmp_path / "empty").stderr
+
+
+def test_a_safetensors_snapshot_and_one_that_lacks_its_config(tmp_path: Path) -> None:
+    for name, body in tiny_snapshot().items():
+        (tmp_path / name).write_bytes(body)
+    for asked in (tmp_path, tmp_path / "model.safetensors"):
+        status, said = verdicts(asked)
+        assert (status, [each["architecture"] for each in said["models"]]) == (0, ["llama"])
+        assert len(said["models"][0]["files"]) == len(tiny_snapshot())
+    (tmp_path / "consolidated.safetensors").write_bytes(tiny_weights("c"))
+    (tmp_path / "other.safetensors").write_bytes(b"\x80\x04" + bytes(99))
+    status, said = verdicts(tmp_path)
+    assert (status, [(each["name"], each["code"]) for each in said["models"][1:]]) == (
+        3,
+        [("consolidated.safetensors", None), ("other.safetensors", "safetensors_header_length")],
+    )
+    (tmp_path / "config.json").unlink()
+    status, said = verdicts(tmp_path)
+    assert (status, [each["code"] for each in said["models"]]) == (3, ["snapshot_config_missing"])

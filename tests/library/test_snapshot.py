@@ -14,7 +14,7 @@ from tests.fakes.web import Reply
 from tests.library.shop import Shop
 
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
-from intramural.library import HubSource, Malformed, Manifest, ModelFacts, ModelFile
+from intramural.library import FileSource, HubSource, Malformed, Manifest, ModelFacts, ModelFile, Source
 from intramural.library.inspection import examine_bytes
 from intramural.library.manifest import Role, pieces
 from intramural.library.provenance import read_anchors
@@ -184,12 +184,17 @@ def at(hub: Hub, text: str = REPOSITORY) -> HubSource:
     return HubSource(HubReference.parse(text), hub.url, None, [hub.store.host], Reach())
 
 
-async def refusal(shop: Shop, source: HubSource) -> IntramuralError:
+async def refused_of(shop: Shop, source: Source) -> IntramuralError:
     with pytest.raises(IntramuralError) as error:
         await shop.pull(source)
     shop.check_invariant()
-    assert shop.library.list() == []
     return error.value
+
+
+async def refusal(shop: Shop, source: Source) -> IntramuralError:
+    error = await refused_of(shop, source)
+    assert shop.library.list() == []
+    return error
 
 
 async def pulled(shop: Shop, files: Mapping[str, bytes], text: str = REPOSITORY) -> tuple[Manifest, Hub]:
@@ -292,6 +297,19 @@ async def test_through_a_bundle(shop: Shop, tmp_path: Path) -> None:
     (arrived,) = await other.library.pull_all(source, lambda _: None)
     other.check_invariant()
     assert (arrived.files, arrived.digest, arrived.format) == (manifest.files, manifest.digest, "safetensors")
+
+
+async def test_from_a_folder_of_this_machine(shop: Shop, tmp_path: Path) -> None:
+    folder = tmp_path / "Tiny 1B"
+    folder.mkdir()
+    for name, body in {**tiny_shards(), "modeling_tiny.py": b"import os", "old.bin": b"x"}.items():
+        (folder / name).write_bytes(body)
+    manifest, _ = await shop.pull(FileSource(folder))
+    assert (manifest.name, manifest.format, manifest.trust) == ("tiny-1b:safetensors", "safetensors", "local")
+    assert {file.name for file in manifest.files} == set(tiny_shards())
+    shop.check_invariant()
+    (folder / "config.json").unlink()
+    assert (await refused_of(shop, FileSource(folder))).code == "snapshot_config_missing"
 
 
 # names ----------------------------------------------------------------------------------------------------------------

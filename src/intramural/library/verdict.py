@@ -9,16 +9,20 @@ from typing import Literal
 
 import msgspec
 
-from intramural.core.errors import IntramuralError, Misasked, Missing, Untrusted
+from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.library.facts import ModelFacts
 from intramural.library.gguf import Malformed
 from intramural.library.inspection import Inspect
-from intramural.library.manifest import WHOLE, Piece
+from intramural.library.manifest import SAFETENSORS, WHOLE, Piece, kind_of
 from intramural.library.sources.sets import SUFFIX, FileSet, is_projector, set_with, sets_of
+from intramural.library.sources.snapshots import snapshot_in
 from intramural.library.template import Finding
 
 #: In a folder, files of these endings are looked at too: somebody may take them for weights.
 _TAKEN_FOR_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".onnx", ".h5", ".llamafile")
+
+#: What a file is that says nothing of the kind by itself.
+_SILENT = {"projector": "clip"}
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +47,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Files of one model, in order."""
+    """Files of one model, in order. `problem`: why they cannot be one, if names tell."""
 
     folder: Path
     files: FileSet
     pieces: tuple[Piece, ...]
+    problem: IntramuralError | None = None
 
 
 async def judge(inspect: Inspect, paths: Sequence[Path]) -> list[Verdict]:
@@ -68,7 +73,10 @@ def _groups(path: Path) -> Iterator[_Group]:
         return
     for folder, _, names in sorted(os.walk(path)):
         sets = sets_of(names)
-        with_owner = {name for each in sets for name in each.names}
+        snapshot = _snapshot(Path(folder), names)
+        if snapshot is not None:
+            yield snapshot
+        with_owner = {name for each in sets for name in each.names} | set(snapshot.files.names if snapshot else ())
         alone = [name for name in sorted(names) if name not in with_owner and _is_worth_a_look(name)]
         for files in (*sets, *(FileSet(name, (name,)) for name in alone)):
             yield _Group(Path(folder), files, _pieces(files))
@@ -80,6 +88,9 @@ def _named(path: Path) -> _Group:
         beside = [each.name for each in path.parent.iterdir()]
     except OSError as error:
         raise _unreadable() from error
+    snapshot = _snapshot(path.parent, beside) if path.name.endswith(SAFETENSORS) else None
+    if snapshot is not None and path.name in snapshot.files.names:
+        return snapshot
     shards = set_with(path.name, sets_of(beside))
     files = (
         FileSet(path.name, (path.name,))
@@ -89,12 +100,28 @@ def _named(path: Path) -> _Group:
     return _Group(path.parent, files, _pieces(files))
 
 
+def _snapshot(folder: Path, names: Sequence[str]) -> _Group | None:
+    """The safetensors snapshot in a folder: the files that a pull of it would take."""
+    try:
+        found = snapshot_in(names, folder.resolve().name)
+    except (Misasked, Refused, Untrusted) as error:
+        weights = tuple(sorted(name for name in names if name.endswith(SAFETENSORS)))
+        return _Group(folder, FileSet(folder.name, weights), (), error)
+    if found is None:
+        return None
+    paths = found.paths
+    kinds = tuple(Piece(role, kind=kind_of(name, role)) for name, role in paths)
+    return _Group(folder, FileSet(found.name, tuple(name for name, _ in paths)), kinds)
+
+
 def _is_worth_a_look(name: str) -> bool:
     return name.lower().endswith((SUFFIX, *_TAKEN_FOR_WEIGHTS))
 
 
 def _pieces(files: FileSet) -> tuple[Piece, ...]:
     count = len(files.weights) + len(files.missing)
+    if files.stem.endswith(SAFETENSORS):
+        return (Piece(kind="safetensors"),)  # beside a snapshot, and no part of it
     if count == 1:
         first = Piece("projector") if is_projector(files.weights[0]) else WHOLE
         return (first,) if files.projector is None else (first, Piece("projector"))
@@ -106,6 +133,8 @@ def _pieces(files: FileSet) -> tuple[Piece, ...]:
 async def _judged(inspect: Inspect, group: _Group) -> Verdict:
     name, names = group.files.stem, group.files.names
     opened: list[int] = []
+    if group.problem is not None:
+        return _refused(name, names, group.problem)
     try:
         opened.extend(_opened(group.folder / each) for each in names)
         group.files.require_complete()
@@ -118,7 +147,7 @@ async def _judged(inspect: Inspect, group: _Group) -> Verdict:
         for each in opened:
             os.close(each)
     if facts is None:
-        return Verdict(name=name, files=names, verdict="sound", architecture="clip")
+        return Verdict(name=name, files=names, verdict="sound", architecture=_SILENT.get(group.pieces[0].role))
     return Verdict(
         name=name,
         files=names,

@@ -1,5 +1,5 @@
-"""GGUF files on this machine: one, a split set, or a folder. Their digests are computed here, so they say only what was
-imported, not who made it.
+"""GGUF files on this machine: one, a split set, or a folder; or a folder with a safetensors snapshot. Their digests are
+computed here, so they say only what was imported, not who made it.
 """
 
 import os
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from intramural.core.errors import Misasked, Missing
 from intramural.library.blobs import digest_of
-from intramural.library.manifest import ModelFile
+from intramural.library.manifest import INDEX, SAFETENSORS, SUPPORT, ModelFile, Role
 from intramural.library.names import suggest_name
 from intramural.library.provenance.signatures import beside
 from intramural.library.sources.disk import open_beneath, open_regular, read_from, unreadable
 from intramural.library.sources.port import Offer
 from intramural.library.sources.sets import SUFFIX, FileSet, set_with, sets_of
+from intramural.library.sources.snapshots import snapshot_in
 from intramural.library.threads import in_thread
 
 #: Entries of a folder that are looked at; a folder of models has a few.
@@ -59,18 +60,31 @@ class FileSource:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unreadable() from error
         if not sets:
-            raise unreadable()
+            return [await self._snapshot()]
         if len(sets) > 1:
             raise _several(sets)
         only = sets[0]
         only.require_complete()
         folder = self._path if self._path.is_dir() else self._path.parent
         self._paths = {name: folder / name for name in only.names}
-        files = [await self._described(name, only) for name in only.names]
+        files = [await self._described(name, "weights") for name in only.weights]
+        if only.projector is not None:
+            files.append(await self._described(only.projector, "projector"))
         name, signature = suggest_name(only.stem), await in_thread(beside, folder / only.names[0])
         return [Offer(tuple(files), name, self._label, self._licence, "local", signature=signature)]
 
-    async def _described(self, name: str, only: FileSet) -> ModelFile:
+    async def _snapshot(self) -> Offer:
+        """The safetensors of a folder without GGUF. Raises as `resolve` and `snapshot_in`."""
+        names = await in_thread(_names_in, self._path, (SAFETENSORS, INDEX, *SUPPORT))
+        found = snapshot_in(names, self._path.name)
+        if found is None:
+            raise unreadable()
+        self._paths = {name: self._path / name for name, _ in found.paths}
+        files = [await self._described(name, role) for name, role in found.paths]
+        signature = await in_thread(beside, self._path / found.weights[0])
+        return Offer(tuple(files), found.name, self._label, self._licence, "local", signature=signature)
+
+    async def _described(self, name: str, role: Role) -> ModelFile:
         descriptor = self._open(name)
         try:
             blob = await digest_of(descriptor, _NO_LIMIT)
@@ -80,7 +94,7 @@ class FileSource:
             os.close(descriptor)
         if blob is None:
             raise unreadable()
-        return ModelFile(name, "projector" if name == only.projector else "weights", blob)
+        return ModelFile(name, role, blob)
 
     def open_local(self, file: ModelFile) -> int:
         """The offered file, for a link instead of a copy. Raises Missing(`file_not_readable`)."""
@@ -98,8 +112,8 @@ class FileSource:
         return open_beneath(root, *path.relative_to(root).parts)
 
 
-def _names_in(folder: Path) -> list[str]:
-    """Names of the regular files in `folder` that end in `.gguf`. Raises Missing(`file_not_readable`)."""
+def _names_in(folder: Path, endings: tuple[str, ...] = (SUFFIX,)) -> list[str]:
+    """Names of the regular files in `folder` that end in one of `endings`. Raises Missing(`file_not_readable`)."""
     found: list[str] = []
     try:
         with os.scandir(folder) as entries:
@@ -107,7 +121,7 @@ def _names_in(folder: Path) -> list[str]:
                 if count >= MAX_ENTRIES:
                     hint = "Name the model's file itself, or put the models into a folder of their own."
                     raise Misasked("folder_too_large", f"{folder} has too many files.", hint, param="source")
-                if entry.name.lower().endswith(SUFFIX) and entry.is_file():
+                if entry.name.lower().endswith(endings) and entry.is_file():
                     found.append(entry.name)
     except OSError as error:
         raise unreadable() from error
