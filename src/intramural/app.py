@@ -33,6 +33,7 @@ from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.library.sources.bundle import BundleSource
+from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
@@ -112,15 +113,6 @@ def _services(
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
-
-    outside = Outside.of(config.library, config.data_dir)
-
-    def parse(text: str) -> Source:
-        kind, _, path = text.partition(":")
-        if kind == "bundle" and path:
-            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
-        return parse_source(text, config.data_dir / "wheels", outside)
-
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -146,6 +138,7 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
+    parse = _source_parser(config, library, catalogue, clock)
     inference = Inference(gate, models, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
@@ -181,6 +174,21 @@ def _services(
         ),
         ready=models.any_ready,
     )
+
+
+def _source_parser(config: Config, library: Library, catalogue: CatalogueDesk, clock: Clock) -> Callable[[str], Source]:
+    """What a text names: a model of the catalogue (held to its digests), a bundle, or any other source."""
+    outside = Outside.of(config.library, config.data_dir)
+
+    def parse(text: str) -> Source:
+        kind, _, path = text.partition(":")
+        if kind == "bundle" and path:
+            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
+        variant = catalogue.loaded().catalogue.variant(text)
+        source = parse_source(variant.source if variant else text, config.data_dir / "wheels", outside)
+        return PinnedSource(source, variant) if variant else source
+
+    return parse
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:

@@ -32,7 +32,7 @@ class Reply:
     """What to answer. `length`: what Content-Length says, None for none at all (the end of the connection is the end).
 
     `cut_after`: close after so many bytes of body. `endless`: zeros for ever after the body. `stall_after`: after so
-    many bytes say nothing more, and stay.
+    many bytes say nothing more, and stay. `drip_s`: a byte at a time, and so long between two.
     """
 
     status: int = 200
@@ -42,6 +42,7 @@ class Reply:
     cut_after: int | None = None
     endless: bool = False
     stall_after: int | None = None
+    drip_s: float | None = None
 
 
 Respond = Callable[[Request], Reply]
@@ -112,9 +113,12 @@ async def _write(writer: asyncio.StreamWriter, request: Request, reply: Reply) -
         return
     ends = [end for end in (reply.cut_after, reply.stall_after) if end is not None]
     body = memoryview(reply.body)[: min(ends, default=len(reply.body))]
-    for start in range(0, len(body), 1 << 18):
-        writer.write(body[start : start + (1 << 18)])
+    piece = 1 << 18 if reply.drip_s is None else 1
+    for start in range(0, len(body), piece):
+        writer.write(body[start : start + piece])
         await writer.drain()
+        if reply.drip_s is not None:
+            await asyncio.sleep(reply.drip_s)
     while reply.endless:
         writer.write(bytes(1 << 16))
         await writer.drain()

@@ -219,6 +219,30 @@ def test_what_names_nothing_on_a_hub(text: str) -> None:
     assert refused.value.code == "bad_source"
 
 
+@pytest.mark.parametrize(
+    ("page", "parsed"),
+    [
+        ("a/b", HubReference("a/b")),
+        ("a/b/", HubReference("a/b")),
+        ("a/b/tree/main", HubReference("a/b", revision="main")),
+        ("a/b/blob/main/c/d%20e.gguf", HubReference("a/b", path="c/d e.gguf", revision="main")),
+        ("a/b/resolve/refs%2Fpr%2F1/x.gguf?download=true", HubReference("a/b", path="x.gguf", revision="refs/pr/1")),
+    ],
+)
+def test_addresses_copied_from_a_browser(page: str, parsed: HubReference) -> None:
+    assert HubReference.of_address(f"https://huggingface.co/{page}", "https://huggingface.co/") == parsed
+    assert HubReference.of_address(f"https://example.org/{page}", "https://huggingface.co") is None
+
+
+@pytest.mark.parametrize(
+    ("page", "code"), [("a/b/blob/main/x.bin", "pickle_refused"), ("a/b/tree/main/Q4", "bad_source")]
+)
+def test_addresses_of_what_is_no_model(page: str, code: str, tmp_path: Path) -> None:
+    with pytest.raises(IntramuralError) as refused:
+        parse_source(f"https://huggingface.co/{page}", tmp_path)
+    assert refused.value.code == code
+
+
 @pytest.mark.parametrize("text", ["acme/none", f"{TINY}@v9", f"{TINY}:q8_0", f"{TINY}/other.gguf", "a--b/c"])
 async def test_what_is_not_there(shop: Shop, text: str) -> None:
     async with fake.running(one()) as hub:

@@ -176,6 +176,13 @@ async def test_silence_is_given_up_on() -> None:
     assert server.ranges() == [None, "bytes=10-", "bytes=20-", "bytes=30-"]
 
 
+async def test_next_to_nothing_is_given_up_on_as_well() -> None:
+    async with serving(lambda _: Reply(200, {}, BODY, drip_s=0.01)) as server:
+        with pytest.raises(Unavailable) as stalled:
+            await whole(web(server), f"{server.url}/a")
+    assert stalled.value.code == "source_stalled"
+
+
 async def test_small_answers_are_small() -> None:
     async with serving(lambda _: Reply(200, {}, b"[", endless=True)) as server:
         with pytest.raises(Untrusted) as refused:

@@ -120,7 +120,7 @@ async def test_a_refusal_says_why_and_is_written_down(desk: Desk) -> None:
         await desk.pulls.get(SYSTEM, "fake:tiny")
     assert refused.value.code == "digest_mismatch"
     view = (await desk.pulls.list(SYSTEM))[0]
-    assert (view.state, view.code) == ("refused", "digest_mismatch")
+    assert (view.state, view.step, view.code) == ("refused", "verifying", "digest_mismatch")
     assert view.message
     assert await desk.events() == [("model.requested", "allowed"), ("model.refused", "refused")]
 
@@ -193,6 +193,7 @@ async def test_the_end_of_the_service_interrupts_and_its_start_goes_on(tmp_path:
         assert views[-1].state == "shelved"
         assert source.opened[1] > 0
     async with opened(tmp_path, {}) as desk:
+        assert (await desk.pulls.list(SYSTEM))[0].step == "shelved"
         assert [(each.id, each.state) for each in await desk.pulls.list(SYSTEM)] == [(view.id, "shelved")]
 
 
@@ -200,10 +201,14 @@ async def test_a_paused_pull_stays_paused_over_a_restart(tmp_path: Path) -> None
     source, _ = held()
     async with opened(tmp_path, {"fake:tiny": source}) as desk:
         view, _ = await desk.pulls.begin(SYSTEM, "fake:tiny", None)
+        await until_bytes(desk, 512)
         await desk.pulls.pause(SYSTEM, view.id)
     async with opened(tmp_path, {"fake:tiny": source}) as desk:
         await desk.pulls.go_on()
         assert (await desk.pulls.list(SYSTEM))[0].state == "paused"
+        assert desk.shop.incoming()
+        await desk.pulls.cancel(SYSTEM, view.id)
+        assert desk.shop.incoming() == []
 
 
 async def test_a_watcher_sees_the_bytes_come(desk: Desk) -> None:

@@ -22,7 +22,7 @@ def search(
 ) -> None:
     """Search the catalogue for models with all WORDS in their name, family, publisher, licence or description.
 
-    Get one with `intramural pull SOURCE`; --quiet prints the sources only.
+    Get one with `intramural pull ID`; --quiet prints these only.
 
     Parameters
     ----------
@@ -40,18 +40,14 @@ def search(
         signed = catalogue["signed_by"] or "unsigned"
         common.out.note(f"Catalogue of {catalogue['dated']} ({catalogue['source']}, {signed}).")
         columns = {
-            "source": "SOURCE",
-            "name": "NAME",
+            "id": "ID",
             "good_at": "GOOD AT",
-            "quantisation": "QUANT",
             "size": "SIZE",
             "fits": "FITS",
-            "tokens_per_s": "TOKENS/S",
+            "tokens_per_s": "TOK/S",
             "licence": "LICENCE",
             "here": "HERE",
         }
-        if common.out.mode == "rich":  # the source last: it is long, and for copying
-            columns["source"] = columns.pop("source")
         common.out.table(rows, columns)
 
     common.ask(act)

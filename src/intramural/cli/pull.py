@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @cli.command
 def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> None:
-    """Get a model: `hf:OWNER/REPO`, `ollama:NAME`, `https://…`, `file:PATH`, `package:NAME`. See docs/sources.md.
+    """Get a model: one that `intramural search` lists, `hf:OWNER/REPO`, `ollama:NAME`, `https://…`, `file:PATH`, …
+
+    docs/sources.md has every source.
 
     Everything is verified and inspected before it is shelved. Ctrl-C pauses it; the same command goes on.
     """

@@ -223,6 +223,8 @@ class Pulls:
         for row in reversed(rows):
             pull = _Pull(row.id, row.source, row.name, row.requested_by, row.created_ms, SYSTEM)
             pull.state, pull.model, pull.ended_ms = row.state, row.model, row.ended_ms
+            if row.step:
+                pull.progress = PullState(Step(row.step), digests=tuple(row.digests.split()))
             pull.error = None if row.code is None else IntramuralError(row.code, row.message, row.hint)
             if pull.state == "running":
                 pull.state = "stopped"
@@ -262,6 +264,8 @@ class Pulls:
             await self._shelved(pull, manifest)
 
     def _progressed(self, pull: _Pull, state: PullState) -> None:
+        if state.step in (Step.REFUSED, Step.STOPPED):
+            return  # the pull's own state says so; its step stays the one that it got to
         if state.step != pull.progress.step or not pull.steps:
             pull.samples.clear()
             pull.steps.append(state.step.value)
@@ -332,6 +336,8 @@ class Pulls:
             .where(table.c.id == pull.id)
             .values(
                 state=state,
+                step=pull.progress.step,
+                digests=" ".join(pull.progress.digests),
                 model=pull.model,
                 ended_ms=pull.ended_ms,
                 code=error.code if error else None,

@@ -177,6 +177,8 @@ pulls = Table(
     Column("model", String),  # shelved as
     Column("requested_by", String, nullable=False),  # user name
     Column("state", String, nullable=False),  # running | paused | shelved | quarantined | refused | stopped | cancelled
+    Column("step", String),  # where it ended
+    Column("digests", Text),  # of what may lie half fetched, with blanks between
     Column("code", String),  # of the error that refused or stopped it
     Column("message", Text),
     Column("hint", Text),

@@ -213,6 +213,12 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return (entry, found[0]) if found else None
         return None
 
+    def variant(self, text: str) -> Variant | None:
+        """The variant that `text` names, as `find` reads it or by its source; None for what is not in the catalogue."""
+        if found := self.find(text):
+            return found[1]
+        return next((each for entry in self.entries for each in entry.variants if each.source == text), None)
+
 
 def parse(data: bytes) -> Catalogue:
     """Read and check the file. Raises Untrusted(`catalogue_malformed`)."""

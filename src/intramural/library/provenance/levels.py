@@ -29,7 +29,11 @@ MEANINGS: dict[Trust, str] = {
 class Check(Enum):
     """Every check between a source and a worker, in the order in which they are made: (number, when, what)."""
 
-    RESOLVED = (1, "pull", "The source names exact files: each with its SHA-256 and its length, at a fixed revision.")
+    RESOLVED = (
+        1,
+        "pull",
+        "The source names exact files, each with SHA-256 and length: those of the catalogue, if it knows them.",
+    )
     SIGNATURE = (2, "pull", "A signature beside the files lists these names and digests, and its signer is known here.")
     LOCKED = (3, "pull", "Source, revision, digests and signer are what `models.lock` says, where a lock is followed.")
     LEVEL = (4, "pull", "The level of trust is at least `library.required_trust`.")

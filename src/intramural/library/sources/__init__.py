@@ -61,9 +61,9 @@ def _on_network(kind: str, rest: str, outside: Outside) -> Source | None:
     """`http` and `oci+http` are for this machine only: `web` sees to that."""
     match kind:
         case "hf":
-            outside.require()
-            reference = HubReference.parse(rest)
-            return HubSource(reference, outside.hub, outside.hub_token_file, outside.redirect_hosts, outside.reach)
+            return _on_hub(HubReference.parse(rest), outside)
+        case "https" | "http" if page := HubReference.of_address(f"{kind}:{rest}", outside.hub):
+            return _on_hub(page, outside)
         case "https" | "http" if rest.startswith("//"):
             outside.require()
             return MirrorSource(f"{kind}:{rest}", outside.redirect_hosts, outside.reach)
@@ -77,3 +77,8 @@ def _on_network(kind: str, rest: str, outside: Outside) -> Source | None:
             outside.require()
             return RegistrySource(kind, parse_ollama(rest), outside.registries)
     return None
+
+
+def _on_hub(reference: HubReference, outside: Outside) -> Source:
+    outside.require()
+    return HubSource(reference, outside.hub, outside.hub_token_file, outside.redirect_hosts, outside.reach)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from intramural.core.errors import Misasked, Untrusted
 from intramural.library.blobs import Blob
@@ -37,6 +37,11 @@ _NAME = re.compile(
     r"(?:@(?P<revision>[\w][\w./-]{0,199}))?",
     re.ASCII,
 )
+_PAGE = re.compile(
+    r"(?P<repository>[^/]+/[^/]+?)/?(?:/(?:tree|blob|resolve|raw)/(?P<revision>[^/]+)(?:/(?P<path>.+))?)?/?"
+)
+#: A file so small that it may lie in git itself: the hub keeps larger ones in its store.
+_MAX_IN_GIT_BYTES = 16 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_TOKEN_BYTES = 4096
 
@@ -60,6 +65,19 @@ class HubReference:
         if match["path"] is not None:
             require_servable(match["path"])
         return cls(**match.groupdict())
+
+    @classmethod
+    def of_address(cls, url: str, hub: str) -> "HubReference | None":
+        """From the address of a page or file of `hub`, as copied from a browser; None for any other address.
+
+        Raises as `parse`.
+        """
+        head = f"{hub.rstrip('/')}/"
+        match = _PAGE.fullmatch(url.partition("?")[0].removeprefix(head)) if url.startswith(head) else None
+        if match is None:
+            return None
+        text = match["repository"] + (f"/{unquote(match['path'])}" if match["path"] else "")
+        return cls.parse(text + (f"@{unquote(match['revision'])}" if match["revision"] else ""))
 
 
 class HubSource:
@@ -154,7 +172,7 @@ class HubSource:
 
     async def _digest(self, web: "Web", url: str, secret: str | None, listed: "Listed") -> str:
         """Our digest of a file that lies in git itself, whose own digest must agree."""
-        answer = await web.ask(url, secret=secret)
+        answer = await web.ask(url, secret=secret, max_bytes=min(listed.size_bytes, _MAX_IN_GIT_BYTES))
         git_sha1 = hashlib.sha1(b"blob %d\0" % len(answer.body) + answer.body, usedforsecurity=False).hexdigest()
         if len(answer.body) != listed.size_bytes or git_sha1 != listed.git_sha1:
             message = f"What the hub sent for {listed.path[:80]!r} is not what its commit says."
