@@ -33,7 +33,9 @@ class Out:
         else:
             table = Table(box=None, header_style="bold", pad_edge=False)
             for heading in columns.values():
-                table.add_column(heading)
+                table.add_column(
+                    heading, no_wrap=not table.columns
+                )  # the first is what is copied into the next command
             for row in rows:
                 table.add_row(*(Text(_plain(row.get(field))) for field in columns))
             self._console.print(table)

