@@ -33,7 +33,8 @@ def test_no_server_error(fuzzed: Service, tmp_path: Path, who: str) -> None:
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", str(document)),
         *("--url", fuzzed.address, "--checks", "not_a_server_error", "--phases", "coverage,fuzzing"),
-        *("--max-time", str(BUDGET_S), "--max-examples", "15", "--workers", "2", "--request-timeout", "60"),
+        *("--max-time", str(BUDGET_S), "--max-examples", "15", "--workers", "1", "--request-timeout", "60"),
+        # one worker: Python 3.11's parser counts its depth across threads, and the tool parses its own sources
         *("--suppress-health-check", "all", "--warnings", "off", "--seed", "1", "--no-shrink"),
         # what would end the session that the other requests ride on
         *("--exclude-path", "/intramural/v1/logout", "--exclude-path", "/intramural/v1/me/password"),
