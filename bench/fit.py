@@ -1,8 +1,8 @@
 """Planned against used: real confined workers of many architectures, quantisations and contexts.
 
 Random weights, made here with the ggml project's writer, large enough that a wrong part would show; besides them the
-starter's real weights. Used is what the kernel says the worker holds (resident), once every slot has read a prompt
-longer than the window and, where the model makes them, an embedding was made; the engine clears its whole cache at
+starter's real weights. Used is what the kernel says the worker holds (resident), once an embedding was made, where
+the model makes them, and every slot has read a prompt longer than the window; the engine clears its whole cache at
 start, so that all of it is resident. The cache is also held against what the engine itself reports, in a second process
 that only loads (its copies of windows and states come later, and are only in the plan).
 """
@@ -117,12 +117,12 @@ async def measured(case: Case, folder: Path) -> Result:
     length = min(case.context_tokens - 64, max(200, window + 128))
     prompt = [300 + (7 * n) % (vocabulary - 600) for n in range(length)]
     async with worker(folder / "run", file, plan, pooling) as started:
-        for slot in range(case.slots):
-            await generate(started, prompt=[1000 + slot, *prompt], slot=slot, tokens=4)
-        if pooling:
+        if pooling:  # first, for it takes a slot, whose copies of windows are then given up
             body = json.dumps({"input": prompt[:200]}).encode()
             status, _ = await started.ask_whole("POST", "/v1/embeddings", body, stall_s=60.0)
             assert status == 200
+        for slot in range(case.slots):
+            await generate(started, prompt=[1000 + slot, *prompt], slot=slot, tokens=4)
         used_bytes = started.rss_bytes()
     reported = report(file, case, pooling)
     file.unlink()

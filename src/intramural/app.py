@@ -39,6 +39,7 @@ from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_l
 from intramural.services import (
     CatalogueDesk,
     Conversations,
+    FitDesk,
     Inference,
     KeyDesk,
     Models,
@@ -112,7 +113,8 @@ def _services(
     meter = Meter(db, clock)
     metrics = Metrics(__version__, lambda: _pool_numbers(pool))
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
-    library = Library(config.data_dir / "library", confined(_inspector(posture)), clock, trust)
+    inspect = confined(_inspector(posture))
+    library = Library(config.data_dir / "library", inspect, clock, trust)
     chats = Chats(db, clock)
     models = Models(
         gate,
@@ -147,6 +149,16 @@ def _services(
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
+        fit=FitDesk(
+            gate,
+            library,
+            catalogue,
+            audit,
+            inspect,
+            parse,
+            folder=config.data_dir / "library",
+            context_tokens=config.serving.context_tokens,
+        ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
         provenance=Provenance(
             gate,

@@ -13,6 +13,7 @@ from intramural.library import STARTER, Entry, advise, load_catalogue, need, sug
 from intramural.library.advice import Machine
 from intramural.library.catalogue.entries import parse
 from intramural.library.catalogue.signed import BUILT_IN, signature
+from intramural.library.fit import Weighed
 
 GIB = 2**30
 BUILT = load_catalogue()
@@ -166,7 +167,7 @@ def test_of_a_mixture_only_the_active_part_counts_for_speed() -> None:
     ("memory_gib", "parameters"), [(1, (0, 0.6e9)), (8, (1e9, 9e9)), (16, (8e9, 20e9)), (64, (24e9, 90e9))]
 )
 def test_suggestions(memory_gib: int, parameters: tuple[float, float]) -> None:
-    found = suggest(BUILT.catalogue, memory_gib * GIB)
+    found = suggest(BUILT.catalogue, memory_gib * GIB, lambda _: None)
     assert found is not None
     assert parameters[0] <= found.entry.parameters <= parameters[1]
     assert f"{memory_gib} GiB" in found.why
@@ -174,7 +175,19 @@ def test_suggestions(memory_gib: int, parameters: tuple[float, float]) -> None:
 
 
 def test_nothing_is_suggested_where_nothing_fits() -> None:
-    assert suggest(BUILT.catalogue, GIB // 8) is None
+    assert suggest(BUILT.catalogue, GIB // 8, lambda _: None) is None
+
+
+def test_what_is_suggested_is_quick_on_this_machine() -> None:
+    def speed(model: Weighed) -> float:
+        return 20e9 / model.size_bytes
+
+    found = suggest(BUILT.catalogue, 32 * GIB, speed)
+    assert found is not None
+    assert 1e9 < found.entry.parameters < 9e9
+    slow = suggest(BUILT.catalogue, 32 * GIB, lambda model: speed(model) / 1000)
+    assert slow is not None
+    assert slow.entry.parameters < 1e9
 
 
 # signatures -----------------------------------------------------------------------------------------------------------

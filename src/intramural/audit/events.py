@@ -31,6 +31,7 @@ class Event(StrEnum):
     KEY_REVOKED = "key.revoked", "An API key was revoked."
 
     MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."
+    MODEL_MEASURED = "model.measured", "The beginning of a model was fetched, to say whether it fits; nothing is kept."
     MODEL_SHELVED = "model.shelved", "A model passed verification and inspection and is in the library."
     MODEL_QUARANTINED = (
         "model.quarantined",

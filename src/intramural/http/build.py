@@ -17,7 +17,7 @@ from intramural.http import health, openai_document
 from intramural.http.doors import Doors
 from intramural.http.errors import response_for
 from intramural.http.openai import routes as openai_routes
-from intramural.http.page import account, catalogue, chats, models, people, provenance, pulls, records, shapes
+from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -55,7 +55,7 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, models, pulls, provenance, catalogue, chats, records):
+    for each in (account, people, models, pulls, provenance, catalogue, fit, chats, records):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -28,6 +28,7 @@ from intramural.library.catalogue import (
 from intramural.library.facts import ModelFacts
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
 from intramural.library.gguf import Malformed
+from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
 from intramural.library.library import Library, require_engine, require_released
 from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
@@ -105,4 +106,5 @@ __all__ = [
     "require_engine",
     "require_released",
     "suggest",
+    "weighed",
 ]

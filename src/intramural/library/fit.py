@@ -26,7 +26,6 @@ Kv = Literal["f16", "q8_0", "q4_0"]
 _BYTES_OF_32: dict[Kv, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 #: As `serving.engine` sets it.
 BATCH_TOKENS = 64
-CHECKPOINTS = 1
 #: Measured, confined as in production: with vocabularies of 288 to 128 000 entries without rules for merging, with the
 #: starter's 49 152 that have them, and with 2 to 30 layers.
 PROCESS_BYTES = 44 << 20
@@ -38,6 +37,7 @@ CONTEXT_STEP_TOKENS = 256
 #: Rather fewer slots than a context shorter than this.
 COMFORTABLE_CONTEXT_TOKENS = 4096
 LEAST_CONTEXT_TOKENS = 512
+_GIVEN_BACK_BYTES = 32 << 20
 #: DeepSeek V4: layers that compress 4 to 1 have an index of what they compressed, those of 128 to 1 read all of it.
 _INDEXED_RATIO = 4
 
@@ -109,7 +109,7 @@ def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> P
     """What the worker of `model` would need for exactly that."""
     shape = model.shape
     kv_bytes = slots * (cache_bytes(shape, context_tokens, kv) + shape.state_bytes)
-    kv_bytes += slots * CHECKPOINTS * checkpoint_bytes(shape, context_tokens, kv)
+    kv_bytes += _copies_bytes(slots, checkpoint_bytes(shape, context_tokens, kv))
     compute = compute_bytes(shape, context_tokens)
     process_bytes = PROCESS_BYTES + shape.layers * LAYER_BYTES
     process_bytes += shape.vocabulary_size * VOCABULARY_ENTRY_BYTES + shape.merges * MERGE_BYTES
@@ -153,6 +153,13 @@ def layer_cache_bytes(shape: Shape, layer: int, context_tokens: int, kv: Kv = "f
         width = (shape.sliding_key_length or shape.key_length) + (shape.sliding_value_length or shape.value_length)
     numbers = tokens * heads * width + _compressed_numbers(shape, layer, context_tokens)
     return numbers * _BYTES_OF_32[kv] // 32
+
+
+def _copies_bytes(slots: int, each_bytes: int) -> int:
+    """One a slot. Of several small ones, the allocator keeps half as many again that were given up (measured with 2 to
+    4 slots); from 32 MiB on each is given back to the system at once."""
+    kept = (slots + 1) // 2 if slots > 1 and each_bytes < _GIVEN_BACK_BYTES else 0
+    return (slots + kept) * each_bytes
 
 
 def rounded(context_tokens: int) -> int:

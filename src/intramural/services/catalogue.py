@@ -132,8 +132,13 @@ class CatalogueDesk:
 
     def suggestion(self) -> Suggestion | None:
         """A model this machine could well run; None where none fits, or the catalogue cannot be used."""
+        machine = self.machine()
         try:
-            return suggest(self.loaded().catalogue, self._memory_bytes)
+            return suggest(
+                self.loaded().catalogue,
+                self._memory_bytes,
+                lambda model: advise(model, machine, context_tokens=self._context_tokens).tokens_per_s,
+            )
         except IntramuralError:
             return None  # `view` says what is wrong with it
 
