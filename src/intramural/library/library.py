@@ -425,10 +425,10 @@ def _only(offers: Sequence[Offer]) -> Offer:
     return offers[0]
 
 
-def require_engine(manifest: Manifest) -> None:
+def require_engine(model: Manifest | Offer) -> None:
     """Raises Refused(`no_engine_for_format`) for a model that is kept here and cannot be loaded."""
-    if manifest.format != "gguf":
-        message = f"{manifest.name} is in the format {manifest.format}, which no engine here serves."
+    if (format_ := format_of(model.files)) != "gguf":
+        message = f"{model.name} is in the format {format_}, which no engine here serves."
         raise Refused("no_engine_for_format", message, "Get a GGUF variant of it: `intramural search` lists some.")
 
 

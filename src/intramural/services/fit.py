@@ -9,7 +9,7 @@ from intramural.access import Action
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor
 from intramural.core.errors import IntramuralError, Misasked
-from intramural.library import Candidate, Fit, Inspect, Kv, Library, Source, advise, weighed
+from intramural.library import Candidate, Fit, Inspect, Kv, Library, Source, advise, require_engine, weighed
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.gate import Gate
 
@@ -104,6 +104,7 @@ class FitDesk:
                 names = ", ".join(offer.files[0].name for offer in offers[:8])
                 message = f"{text[:200]!r} offers {len(offers)} models."
                 raise Misasked("several_models", message, f"Name one of: {names}.", param="model")
+            require_engine(offers[0])
             found = await weighed(source, offers[0], self._inspect, self._folder)
         except IntramuralError as error:
             facts = {"code": error.code}
