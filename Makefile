@@ -18,7 +18,7 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 
 test: .venv/.dev .cache/wheels/.starter $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
 	cd ui && ../scripts/with-node npm run --silent test
-	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contract
 	.venv/bin/ruff check .
