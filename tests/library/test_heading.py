@@ -1,11 +1,12 @@
 """A model is weighed by the beginnings of its files; the rest is never asked for."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from tests.fakes.source import LyingSource, blob_of
+from tests.fakes.web import Reply, Request, file_reply, serving
 from tests.families.families import mixtral, qwen35
 from tests.families.tiny import Size, write
 from tests.library.shop import Inspector
@@ -13,6 +14,7 @@ from tests.library.shop import Inspector
 from intramural.core.errors import IntramuralError, Unavailable
 from intramural.library import Blob, Malformed, ModelFile, Offer, weighed
 from intramural.library.inspection import examine
+from intramural.library.sources.mirror import MirrorSource
 
 
 class Reader(Inspector):
@@ -66,6 +68,25 @@ async def test_only_the_beginning_is_fetched(tmp_path: Path) -> None:
     assert (found.shape.experts, found.shape.experts_used) == (4, 2)
     assert 0 < found.shape.expert_bytes < len(body)
     assert found.shape.vocabulary_size == 20_000
+
+
+async def test_over_http_nothing_behind_the_beginning_is_needed(tmp_path: Path) -> None:
+    """The server never sends more than 4 MiB of the 20: who waited for the rest would wait for ever."""
+    body = tiny(tmp_path, width=256, vocabulary=20_000)
+    sums = f"{blob_of(body).digest.removeprefix('sha256:')}  tiny.gguf\n".encode()
+
+    def respond(request: Request) -> Reply:
+        if request.path.endswith("SHA256SUMS"):
+            return file_reply(request, sums)
+        if request.path.endswith("tiny.gguf"):
+            return replace(file_reply(request, body), stall_after=4 << 20)
+        return Reply(404)
+
+    async with serving(respond) as server:
+        source = MirrorSource(f"{server.url}/models/tiny.gguf")
+        (offer,) = await source.resolve()
+        found = await weighed(source, offer, Reader(), tmp_path)
+    assert (found.size_bytes, found.shape.vocabulary_size) == (len(body), 20_000)
 
 
 async def test_a_projector_counts_and_is_not_read(tmp_path: Path) -> None:
