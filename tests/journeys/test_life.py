@@ -285,9 +285,12 @@ def test_two_hundred_kills_lose_nothing_that_was_acknowledged(fresh: Service) ->
     for round_ in range(kills):
         fresh.start()
         threads = [threading.Thread(target=_ask_until_dead, args=(fresh.address, secret, seen)) for _ in range(3)]
+        before = len(seen)
         for thread in threads:
             thread.start()
-        time.sleep(0.6 + (round_ * 37 % 100) / 100)
+        if round_ % 5:  # every fifth falls while the model is being loaded
+            eventually(lambda before=before: len(seen) > before, timeout_s=60)
+        time.sleep((round_ * 37 % 100) / 200)
         fresh.stop(signal.SIGKILL)
         for thread in threads:
             thread.join()
