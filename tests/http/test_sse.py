@@ -6,7 +6,7 @@ from typing import Any
 
 from intramural.core.errors import Unavailable
 from intramural.http import sse
-from intramural.http.errors import openai_body, openai_response
+from intramural.http.wire import OPENAI
 
 
 class Client:
@@ -33,13 +33,7 @@ class Client:
 
 
 def stream(frames: AsyncGenerator[bytes, None], waits: sse.Waits | None = None) -> sse.EventStream:
-    return sse.EventStream(
-        frames,
-        waits or sse.Waits(),
-        end=b"data: [DONE]\n\n",
-        error_frame=lambda error: sse.frame(openai_body(error)),
-        error_response=openai_response,
-    )
+    return sse.EventStream(frames, waits or sse.Waits(), OPENAI)
 
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}

@@ -1,8 +1,9 @@
 """The one internal form of a generation request and of what comes back. Every dialect is an adapter on it.
 
 A request holds either `messages` (a conversation, rendered by the model's approved template) or `prompt` (raw text or
-token ids). What comes back is a stream of `ChatEvent`: for every choice index any number of `Delta`, `Reasoning` and
-`ToolCallDelta`, then one `Finished`; one `Usage` in all, last. An error in mid-stream is raised, not yielded.
+token ids; with `suffix`, the text between the two is asked for). What comes back is a stream of `ChatEvent`: for every
+choice index any number of `Delta`, `Reasoning` and `ToolCallDelta`, then one `Finished`; one `Usage` in all, last. An
+error in mid-stream is raised, not yielded.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ MessageRole = Literal["system", "user", "assistant", "tool"]
 ToolChoiceKind = Literal["none", "auto", "required", "named"]
 FormatKind = Literal["text", "json_object", "json_schema"]
 FinishReason = Literal["stop", "length", "tool_calls"]
+ThinkingKind = Literal["default", "on", "off"]
+Effort = Literal["low", "medium", "high"]
 
 #: A JSON schema (draft 2020-12 subset that the engine's grammar compiler knows), already parsed.
 JsonSchema = Mapping[str, Any]
@@ -28,14 +31,32 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a message. Exactly one of `data` (the encoded file's bytes), `file_id` and `url` is set.
+
+    The last two are how a client may name one; whoever answers replaces them by the bytes, or refuses.
+    """
+
+    data: bytes = b""
+    file_id: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation. `content` is all of its text.
+
+    `parts` is set where it holds images: texts and images in their order. `reasoning` is what an assistant thought
+    before it said `content`, handed back by the client.
+    """
 
     role: MessageRole
     content: str
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    parts: tuple[str | Image, ...] = ()
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +92,12 @@ class Sampling:
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
+    typical_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    #: Multiplies down what was said within the last `repeat_last_n` tokens (0: off, -1: the whole context).
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     max_tokens: int | None = None
@@ -82,8 +107,25 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """Whether a model that can think aloud shall. `default`: as its template does when nothing is said.
+
+    `effort` is for templates that know degrees; `budget_tokens` ends the thinking after so many tokens.
+    """
+
+    kind: ThinkingKind = "default"
+    effort: Effort | None = None
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One generation. Exactly one of `messages` and `prompt` is set. `choices` is how many answers are wanted."""
+    """One generation. Exactly one of `messages` and `prompt` is set. `choices` is how many answers are wanted.
+
+    With `deterministic` the same request gives the same bytes again: it is computed alone, without earlier prompts'
+    cache; it needs a seed. `labels` are the client's own words about the request (user, metadata …): they reach the
+    log and nothing else. An assistant's message at the end of `messages` is continued.
+    """
 
     id: str
     model: str
@@ -95,6 +137,10 @@ class ChatRequest:
     parallel_tool_calls: bool = True
     response_format: ResponseFormat = ResponseFormat()
     choices: int = 1
+    suffix: str | None = None
+    thinking: Thinking = Thinking()
+    deterministic: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +183,26 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Choice `index` is complete."""
+    """Choice `index` is complete. `stop` is the stop string that ended it, if one did."""
 
     index: int
     reason: FinishReason
+    stop: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts from the engine itself. `cached_tokens` of the prompt needed no computing. Times in milliseconds."""
+    """Counts from the engine itself. `cached_tokens` of the prompt needed no computing. Times in milliseconds.
+
+    `reasoning_tokens` of the completion were thinking.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     prompt_ms: float = 0.0
     completion_ms: float = 0.0
+    reasoning_tokens: int = 0
 
 
 ChatEvent = Delta | Reasoning | ToolCallDelta | Finished | Usage
@@ -162,4 +213,12 @@ class Embeddings:
     """One vector per input (same order), and the engine's count of prompt tokens."""
 
     vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How well each document (same order) answers a query, higher is better, and the count of prompt tokens."""
+
+    scores: tuple[float, ...]
     prompt_tokens: int

@@ -13,28 +13,32 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, openai_document
+from intramural.http import health, operations
 from intramural.http.doors import Doors
-from intramural.http.errors import response_for
-from intramural.http.openai import routes as openai_routes
+from intramural.http.openai import chat, completions, embeddings
+from intramural.http.openai import models as openai_models
+from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
+from intramural.http.wire import wire_of_scope
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
+#: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
+_MODULES = (health, openai_models, chat, completions, embeddings)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
     """The whole ASGI application. `page` serves everything that no route claims."""
     doors = Doors(services, config, clock)
     app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
-    app.router.routes.extend(health.routes(doors))
-    app.router.routes.extend(openai_routes.routes(doors))
+    listed = _operations(doors)
+    app.router.routes.extend(operations.routes(listed))
     app.include_router(_page_router(doors))
     app.add_exception_handler(IntramuralError, _on_intramural_error)
     app.add_exception_handler(RequestValidationError, _on_bad_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 
@@ -42,8 +46,9 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp)
 def routes_document() -> dict[str, Any]:
     """The OpenAPI document of every route, without a running house: for the reference pages."""
     app = FastAPI(title="intramural", version=__version__)
-    app.include_router(_page_router(_Nowhere()))
-    return _document(app)
+    nowhere: Any = _Nowhere()
+    app.include_router(_page_router(nowhere))
+    return _document(app, _operations(nowhere))
 
 
 class _Nowhere:
@@ -66,38 +71,48 @@ def _page_router(doors: Any) -> APIRouter:
     return api
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    return openai_document.extend(FastAPI.openapi(app))
+def _operations(doors: Doors) -> list[Operation]:
+    return [each for module in _MODULES for each in module.operations(doors)]
+
+
+def _document(app: FastAPI, listed: list[Operation]) -> dict[str, Any]:
+    document = FastAPI.openapi(app)
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "intramural_session"},
+    }
+    operations.describe(document, listed)
+    return document
 
 
 async def _on_intramural_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, IntramuralError)
-    return response_for(request.url.path, error)
+    return wire_of_scope(request.scope).response(error)
 
 
 async def _on_bad_shape(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return response_for(
-        request.url.path, Misasked("bad_parameter", f"{where}: {first['msg']}.", "Mend it.", param=where)
+    return wire_of_scope(request.scope).response(
+        Misasked("bad_parameter", f"{where}: {first['msg']}.", "Mend it.", param=where)
     )
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path, wire = request.url.path, wire_of_scope(request.scope)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        response = response_for(
-            path, Misasked("method_not_allowed", f"{path} does not take {request.method}.", f"It takes {allowed}.")
+        response = wire.response(
+            Misasked("method_not_allowed", f"{path} does not take {request.method}.", f"It takes {allowed}.")
         )
         response.status_code = 405
         response.headers["Allow"] = allowed
         return response
     if error.status_code == 404:
-        return response_for(path, Missing("no_such_route", f"There is no {path}.", "See the API reference."))
-    return response_for(path, Misasked("bad_request", str(error.detail), "Mend the request."))
+        return wire.response(Missing("no_such_route", f"There is no {path}.", "See the API reference."))
+    return wire.response(Misasked("bad_request", str(error.detail), "Mend the request."))
 
 
 def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
@@ -111,7 +126,7 @@ class _Else:
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/intramural/")):
+        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
             raise HTTPException(404)
         await self._page(scope, receive, send)
 
@@ -132,7 +147,7 @@ class HostGuard:
                     "This service does not answer under that host name.",
                     "Use its own name, or add the name to `server.allowed_hosts`.",
                 )
-                await response_for(scope["path"], error)(scope, receive, send)
+                await wire_of_scope(scope).response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
+from intramural.core.ids import new_id
 from intramural.http import bodies, identity
 from intramural.services import Services
 
@@ -25,3 +26,11 @@ class Doors:
     async def body(self, request: Request) -> bytes:
         """The whole request body within `server.max_body_bytes`."""
         return await bodies.read_body(request, self.config.max_body_bytes)
+
+    def new_id(self) -> str:
+        """A fresh request identifier."""
+        return new_id("req", self.clock)
+
+    def now_s(self) -> int:
+        """Seconds since the epoch, as answers state their time of making."""
+        return int(self.clock.now_s())

@@ -1,9 +1,7 @@
-"""Errors as HTTP: the only place that knows status numbers."""
+"""Errors as HTTP: the only place that knows status numbers, and every dialect's words for them."""
 
 from collections.abc import Mapping
 from typing import Any
-
-from starlette.responses import JSONResponse, Response
 
 from intramural.core.errors import (
     Broken,
@@ -18,6 +16,19 @@ from intramural.core.errors import (
     Unavailable,
     Untrusted,
 )
+
+#: Anthropic's words for a status; what is in neither table is an `api_error`.
+_ANTHROPIC: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 
 #: First match wins: subclasses stand before their parents.
 _STATUS: tuple[tuple[type[IntramuralError], int, str], ...] = (
@@ -46,6 +57,25 @@ def openai_body(error: IntramuralError) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": error.param, "code": error.code, "hint": error.hint}}
 
 
+def anthropic_status(error: IntramuralError) -> int:
+    """As `status_of`; a service that is overloaded is 529 there."""
+    return 529 if isinstance(error, Unavailable) else status_of(error)
+
+
+def anthropic_body(error: IntramuralError) -> dict[str, Any]:
+    """Anthropic's error shape; `code`, `param` and `hint` are extra fields."""
+    kind = _ANTHROPIC.get(anthropic_status(error), "api_error")
+    message = f"{error.message} {error.hint}".strip()
+    detail = {"type": kind, "message": message, "code": error.code, "param": error.param, "hint": error.hint}
+    return {"type": "error", "error": detail, "request_id": None}
+
+
+def ollama_body(error: IntramuralError) -> dict[str, Any]:
+    """Ollama's error shape: one text; `code`, `param` and `hint` are extra fields."""
+    text = f"{error.message} {error.hint}".strip()
+    return {"error": text, "code": error.code, "param": error.param, "hint": error.hint}
+
+
 def page_body(error: IntramuralError) -> dict[str, Any]:
     """The page's error shape."""
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}}
@@ -58,16 +88,3 @@ def headers_of(error: IntramuralError) -> Mapping[str, str]:
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
     return {}
-
-
-def openai_response(error: IntramuralError) -> Response:
-    return JSONResponse(openai_body(error), status_of(error), headers_of(error))
-
-
-def page_response(error: IntramuralError) -> Response:
-    return JSONResponse(page_body(error), status_of(error), headers_of(error))
-
-
-def response_for(path: str, error: IntramuralError) -> Response:
-    """The error in the dialect that `path` belongs to."""
-    return openai_response(error) if path.startswith("/v1/") else page_response(error)

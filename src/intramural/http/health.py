@@ -2,13 +2,13 @@
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from intramural.http.doors import Doors
+from intramural.http.operations import Operation
 from intramural.metering import Metrics
 
 
-def routes(doors: Doors) -> list[Route]:
+def operations(doors: Doors) -> list[Operation]:
     """The three routes."""
 
     async def healthz(_request: Request) -> Response:
@@ -24,7 +24,7 @@ def routes(doors: Doors) -> list[Route]:
         return Response(body, media_type=Metrics.content_type)
 
     return [
-        Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", readyz, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
+        Operation("GET", "/healthz", "Whether the process runs.", healthz, public=True),
+        Operation("GET", "/readyz", "Whether it can answer.", readyz, public=True),
+        Operation("GET", "/metrics", "Prometheus metrics.", metrics, media_type="text/plain"),
     ]

@@ -1,4 +1,7 @@
-"""Who is at the door: a key in `Authorization`, or a session cookie with its CSRF token for anything that changes."""
+"""Who is at the door: a key in `Authorization` or `x-api-key`, or a session cookie.
+
+A session's request that changes something needs its CSRF token too.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -52,6 +55,8 @@ async def identify(request: Request, identity: Identify, *, https: bool) -> Call
         if scheme.lower() != "bearer":
             raise Unauthenticated("bad_credentials", "Only bearer keys are understood.", "Send `Bearer im-…`.")
         return Caller(await identity.by_key(secret.strip()))
+    if api_key := request.headers.get("x-api-key", ""):  # how Anthropic's clients send it
+        return Caller(await identity.by_key(api_key.strip()))
     token = request.cookies.get(cookie_name(https=https))
     if not token:
         raise Unauthenticated(

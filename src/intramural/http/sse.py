@@ -1,34 +1,27 @@
-"""Streaming answers: server-sent events, and noticing that the client left.
+"""Streaming answers: frames in a dialect's own form, and noticing that the client left.
 
-Frames: `data: …` (a JSON object), `event: …` before it where a dialect names its events, `: waiting N` comments while
-the request is queued, and whatever `end` the dialect closes with. An error before the first frame becomes an ordinary
-HTTP error; after it, a frame of its own.
+Frames: `data: …` (a JSON object) with `event: …` before it where a dialect names its events, or lines of JSON; notes of
+the place in the queue while the request waits; and whatever the dialect ends with. An error before the first frame
+becomes an ordinary HTTP error; after it, a frame of its own.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from intramural.core.errors import IntramuralError
+from intramural.http.wire import Wire
 
 T = TypeVar("T")
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # a proxy in front must not hold tokens back
 ]
-
-
-def frame(value: Any, event: str | None = None) -> bytes:
-    """One `data:` frame holding `value` as JSON."""
-    head = b"" if event is None else b"event: " + event.encode() + b"\n"
-    return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 class Waits:
@@ -46,25 +39,21 @@ class Waits:
 class EventStream(Response):
     """An ASGI response that sends frames as they come and cancels their making when the client leaves.
 
-    `frames` yields ready bytes and is closed on every ending. `error_frame` writes an error that comes too late for a
-    status, `error_response` one that comes in time.
+    `frames` yields ready bytes and is closed on every ending. `wire` words what all streams of a dialect share: errors
+    (a status before the first frame, a frame after it), waiting, the end.
     """
 
     def __init__(
         self,
         frames: AsyncGenerator[bytes, None],
         waits: Waits,
+        wire: Wire,
         *,
-        end: bytes,
-        error_frame: Callable[[IntramuralError], bytes],
-        error_response: Callable[[IntramuralError], Response],
         headers: dict[str, str] | None = None,
     ) -> None:
         self._frames = frames
         self._waits = waits
-        self._end = end
-        self._error_frame = error_frame
-        self._error_response = error_response
+        self._wire = wire
         self._extra = [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
         self.background = None
         self.status_code = 200
@@ -74,24 +63,25 @@ class EventStream(Response):
 
     async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
+        head = [(b"content-type", self._wire.media_type), *_HEADERS, *self._extra]
 
         async def put(body: bytes, *, more: bool = True) -> None:
             nonlocal started
             if not started:
                 started = True
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS + self._extra})
+                await send({"type": "http.response.start", "status": 200, "headers": head})
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
             async for each in self._with_waits():
                 await put(each)
-            await put(self._end, more=False)
+            await put(self._wire.end, more=False)
         except IntramuralError as error:
             if not started:
-                await self._error_response(error)(scope, receive, send)
+                await self._wire.response(error)(scope, receive, send)
                 return
-            await put(self._error_frame(error))
-            await put(self._end, more=False)
+            await put(self._wire.frame_error(error))
+            await put(self._wire.end, more=False)
         finally:
             await self._frames.aclose()
 
@@ -102,7 +92,8 @@ class EventStream(Response):
         try:
             while await self._waits.changed.wait() and not first.done():
                 self._waits.changed.clear()
-                yield f": waiting {self._waits.position}\n\n".encode()
+                if note := self._wire.waiting(self._waits.position):
+                    yield note
             with suppress(StopAsyncIteration):
                 yield first.result()
         finally:

@@ -13,8 +13,8 @@ from intramural.core.errors import Conflicting, Unavailable
 from intramural.storage import Connection, Database
 from intramural.storage.schema import usage
 
-Dialect = Literal["openai", "page", "cli"]
-Operation = Literal["chat", "completion", "embedding"]
+Dialect = Literal["openai", "anthropic", "ollama", "mcp", "page", "cli"]
+Operation = Literal["chat", "completion", "embedding", "rerank"]
 Outcome = Literal["finished", "cancelled", "failed"]
 By = Literal["day", "person", "model"]
 

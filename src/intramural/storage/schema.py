@@ -116,7 +116,7 @@ usage = Table(
     Column("model", String, nullable=False, index=True),
     Column("weights_digest", String, nullable=False),
     Column("dialect", String, nullable=False),
-    Column("operation", String, nullable=False),  # chat | completion | embedding
+    Column("operation", String, nullable=False),  # see metering.Operation
     Column("outcome", String, nullable=False),  # finished | cancelled | failed
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),

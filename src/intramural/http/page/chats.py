@@ -7,12 +7,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from intramural.chats import Chat, StoredMessage
 from intramural.core.chat import Sampling
-from intramural.core.errors import IntramuralError
 from intramural.http import sse
 from intramural.http.doors import Doors
-from intramural.http.errors import page_body, page_response
-from intramural.http.openai.routes import chat_frames
+from intramural.http.openai.chat import chat_frames
 from intramural.http.page import shapes
+from intramural.http.wire import CHAT_PAGE, frame
 from intramural.services.conversations import Answering
 
 Id = Annotated[str, Path(max_length=64)]
@@ -93,9 +92,7 @@ def router(doors: Doors) -> APIRouter:
         return sse.EventStream(
             _frames(answering, int(doors.clock.now_s())),
             waits,
-            end=b"data: [DONE]\n\n",
-            error_frame=_error_frame,
-            error_response=page_response,
+            CHAT_PAGE,
         )
 
     return api
@@ -108,17 +105,13 @@ async def _frames(answering: Answering, created_s: int) -> AsyncGenerator[bytes,
         "assistant_message_id": turn.assistant_message_id,
         "request_id": answering.request.id,
     }
-    yield sse.frame(head, "turn")
+    yield frame(head, "turn")
     frames = chat_frames(answering.events, answering.request, created_s, with_usage=True)
     try:
         async for each in frames:
             yield each
     finally:
         await frames.aclose()
-
-
-def _error_frame(error: IntramuralError) -> bytes:
-    return sse.frame(page_body(error), "error")
 
 
 def _chat(chat: Chat, messages: tuple[StoredMessage, ...]) -> shapes.WholeChat:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from intramural.core.errors import IntramuralError
 from intramural.http import sse
 from intramural.http.doors import Doors
-from intramural.http.errors import page_body, page_response
 from intramural.http.page.shapes import In, ModelName, PathText
+from intramural.http.wire import PAGE, frame
 from intramural.library import Manifest, PullState
 from intramural.library.provenance import SigningKey
 from intramural.services.provenance import Checked, Exported, Imported, Synced, Written
@@ -144,17 +144,11 @@ def router(doors: Doors) -> APIRouter:
 async def _each(states: AsyncGenerator[Any, None], shape: Any) -> AsyncGenerator[bytes, None]:
     async with aclosing(states):
         async for state in states:
-            yield sse.frame(shape(state))
+            yield frame(shape(state))
 
 
 def _stream(frames: AsyncGenerator[bytes, None]) -> sse.EventStream:
-    return sse.EventStream(
-        frames,
-        sse.Waits(),
-        end=b"",
-        error_frame=lambda error: sse.frame(page_body(error), "error"),
-        error_response=page_response,
-    )
+    return sse.EventStream(frames, sse.Waits(), PAGE)
 
 
 def _problem(error: IntramuralError | None) -> dict[str, str] | None:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Request, Response
 
 from intramural.http import sse
 from intramural.http.doors import Doors
-from intramural.http.errors import page_body, page_response
 from intramural.http.page import shapes
+from intramural.http.wire import PAGE, frame
 from intramural.services.pulls import PullView
 
 Id = Annotated[str, Path(max_length=64)]
@@ -66,9 +66,7 @@ def router(doors: Doors) -> APIRouter:
         return sse.EventStream(
             _frames(pulls.watch(caller.actor, pull_id)),
             sse.Waits(),
-            end=b"",
-            error_frame=lambda error: sse.frame(page_body(error), "error"),
-            error_response=page_response,
+            PAGE,
         )
 
     return api
@@ -77,7 +75,7 @@ def router(doors: Doors) -> APIRouter:
 async def _frames(views: AsyncGenerator[PullView, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(views):
         async for view in views:
-            yield sse.frame(asdict(view))
+            yield frame(asdict(view))
 
 
 def _shape(pull: PullView) -> shapes.PullOut:

@@ -1,0 +1,95 @@
+"""What differs between dialects when nothing has been said yet, or when it goes wrong: errors, ends, silences.
+
+A `Wire` is one dialect's way to word an error, to frame it in a stream, to say that something is still on its way, and
+to end. Everything else of a stream (`sse.EventStream`) is the same for all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from intramural.core.errors import IntramuralError
+from intramural.http import errors
+
+_EVENTS = b"text/event-stream; charset=utf-8"
+_LINES = b"application/x-ndjson"
+
+
+def frame(value: Any, event: str | None = None) -> bytes:
+    """One `data:` frame holding `value` as JSON, named if `event` is given."""
+    head = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def line(value: Any) -> bytes:
+    """One line of newline-delimited JSON."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def _waiting(position: int) -> bytes:
+    return f": waiting {position}\n\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One dialect's form. `waiting` words a place in the queue, `heartbeat` is sent through long silences; both may be
+    empty where the form has no room for them."""
+
+    status: Callable[[IntramuralError], int]
+    body: Callable[[IntramuralError], dict[str, Any]]
+    frame_error: Callable[[IntramuralError], bytes]
+    media_type: bytes = _EVENTS
+    heartbeat: bytes = b": still there\n\n"
+    waiting: Callable[[int], bytes] = _waiting
+    end: bytes = b""
+
+    def response(self, error: IntramuralError) -> Response:
+        """The error as a whole response."""
+        return JSONResponse(self.body(error), self.status(error), errors.headers_of(error))
+
+
+OPENAI = Wire(
+    errors.status_of, errors.openai_body, lambda error: frame(errors.openai_body(error)), end=b"data: [DONE]\n\n"
+)
+#: The Responses API ends its streams without a `[DONE]`, and names its error event.
+RESPONSES = Wire(
+    errors.status_of,
+    errors.openai_body,
+    lambda error: frame({"type": "error", **errors.openai_body(error)["error"]}, "error"),
+)
+ANTHROPIC = Wire(
+    errors.anthropic_status,
+    errors.anthropic_body,
+    lambda error: frame(errors.anthropic_body(error), "error"),
+    heartbeat=frame({"type": "ping"}, "ping"),
+)
+OLLAMA = Wire(
+    errors.status_of,
+    errors.ollama_body,
+    lambda error: line(errors.ollama_body(error)),
+    media_type=_LINES,
+    heartbeat=b"",
+    waiting=lambda _: b"",
+)
+PAGE = Wire(errors.status_of, errors.page_body, lambda error: frame(errors.page_body(error), "error"))
+#: As `PAGE`, for streams of chat chunks.
+CHAT_PAGE = Wire(errors.status_of, errors.page_body, PAGE.frame_error, end=OPENAI.end)
+
+
+def wire_of(path: str, headers: Mapping[str, str]) -> Wire:
+    """The form that a request to `path` expects. `headers`: lower-case names."""
+    if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in headers):
+        return ANTHROPIC
+    if path.startswith(("/v1/", "/v2/")):
+        return OPENAI
+    return OLLAMA if path.startswith("/api/") else PAGE
+
+
+def wire_of_scope(scope: Scope) -> Wire:
+    """As `wire_of`, from an ASGI scope."""
+    names = {name.decode("latin-1"): "" for name, _ in scope["headers"] if name == b"anthropic-version"}
+    return wire_of(scope["path"], names)
