@@ -127,6 +127,8 @@ def migrate(file: Path) -> None:
             # Alembic takes longer to import than the database to open: only who needs it waits for it.
             from intramural.storage.migrate import upgrade
 
+            # All or nothing: a file is never between two revisions, whenever this process ends.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             upgrade(connection, _MIGRATIONS)
             connection.commit()
     finally:
