@@ -3,11 +3,13 @@
 import ast
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from alembic import command
@@ -21,7 +23,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 import intramural.storage
 from intramural.storage import BlockingConnection, Database, reading_file
 from intramural.storage.database import head_revision, migrate
-from intramural.storage.schema import metadata, model_settings
+from intramural.storage.schema import chats, metadata, model_settings, people
 
 _MIGRATIONS = Path(intramural.storage.__file__).parent / "migrations"
 
@@ -85,6 +87,32 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
         migrate(tmp_path / "a.db")
     with _connected(tmp_path / "a.db") as connection:
         assert inspect(connection).get_table_names() == ["model_settings"]
+
+
+def test_a_migration_that_makes_a_table_anew_keeps_the_rows_that_refer_to_it(tmp_path: Path) -> None:
+    """SQLite changes a column by copying the table and dropping the old one: nothing may cascade from that."""
+    migrations = tmp_path / "migrations"
+    shutil.copytree(_MIGRATIONS, migrations)
+    text = f"""
+        from alembic import op
+
+        revision, down_revision = "9999", "{head_revision()}"
+
+        def upgrade():
+            with op.batch_alter_table("people") as people:
+                people.alter_column("role", nullable=True)
+    """
+    (migrations / "versions" / "9999_again.py").write_text(dedent(text))
+    migrate(tmp_path / "a.db")
+    with _connected(tmp_path / "a.db") as connection:
+        person = {"id": "p", "username": "a", "username_folded": "a", "role": "member", "password_hash": "h"}
+        chat = {"id": "c", "person_id": "p", "title": "t", "title_folded": "t", "model": "m", "updated_ms": 0}
+        connection.execute(insert(people), person | {"created_ms": 0})
+        connection.execute(insert(chats), chat | {"created_ms": 0})
+        connection.commit()
+    migrate(tmp_path / "a.db", migrations)
+    with _connected(tmp_path / "a.db") as connection:
+        assert connection.execute(select(chats.c.id, people.c.id).join(people)).all() == [("c", "p")]
 
 
 @contextmanager
