@@ -141,11 +141,6 @@ class Blobs:
         path.unlink(missing_ok=True)
         os.close(descriptor)
 
-    def disk_bytes(self) -> int:
-        """Bytes of disk under shelf and incoming, as allocated."""
-        folders = (self._shelved, self._incoming)
-        return sum(file.lstat().st_blocks * 512 for folder in folders for file in folder.iterdir())
-
     def _part_path(self, digest: str) -> Path:
         return self._incoming / f"{self.path(digest).name}.part"
 

@@ -129,10 +129,6 @@ class Library:
             if digest not in self._flights:
                 self._blobs.drop_part(digest)
 
-    def disk_bytes(self) -> int:
-        """What the library takes of the disk, unfinished pulls included."""
-        return self._blobs.disk_bytes()
-
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
