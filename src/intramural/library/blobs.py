@@ -115,7 +115,7 @@ class Blobs:
             path.unlink()
         except FileNotFoundError:
             return 0
-        _sync_folder(self._shelved)
+        sync_folder(self._shelved)
         return size_bytes
 
     def missing_bytes(self, blob: Blob) -> int:
@@ -222,8 +222,8 @@ class Part:
             self._path.replace(self._target)
         except OSError as error:
             raise disk_error(error) from error
-        _sync_folder(self._target.parent)
-        _sync_folder(self._path.parent)
+        sync_folder(self._target.parent)
+        sync_folder(self._path.parent)
 
     def discard(self) -> None:
         """Take the part off the disk: its bytes failed a check."""
@@ -232,6 +232,15 @@ class Part:
     def close(self) -> None:
         """Release the lock. Nothing else changes."""
         os.close(self._descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable what was named, renamed or removed in `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def disk_full(message: str) -> Unavailable:
@@ -276,11 +285,3 @@ def _open_part(path: Path) -> int:
     except OSError as error:
         raise disk_error(error) from error
     return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
