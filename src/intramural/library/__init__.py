@@ -45,6 +45,7 @@ from intramural.library.sources import (
     Reach,
     Registries,
     Source,
+    only_offer,
     parse_source,
 )
 from intramural.library.template import Finding
@@ -99,6 +100,7 @@ __all__ = [
     "judge",
     "load_catalogue",
     "need",
+    "only_offer",
     "parse_name",
     "parse_source",
     "plan",
