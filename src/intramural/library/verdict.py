@@ -10,13 +10,13 @@ import msgspec
 
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.library.facts import ModelFacts
+from intramural.library.finding import Finding
 from intramural.library.gguf import Malformed
 from intramural.library.inspection import Inspect
 from intramural.library.manifest import SAFETENSORS, WHOLE, Piece, kind_of
 from intramural.library.sources.disk import open_regular
 from intramural.library.sources.sets import SUFFIX, FileSet, is_projector, set_with, sets_of
 from intramural.library.sources.snapshots import snapshot_in
-from intramural.library.template import Finding
 
 #: In a folder, files of these endings are looked at too: somebody may take them for weights.
 _TAKEN_FOR_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".onnx", ".h5", ".llamafile")
