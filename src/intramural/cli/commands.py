@@ -1,6 +1,7 @@
 """Every command. Each asks the house over HTTP and renders the answer."""
 
 import asyncio
+import gc
 import getpass
 import sys
 from pathlib import Path
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 @cli.command
 def serve(*, common: Common = DEFAULT) -> None:
     """Serve the API and the page until stopped."""
+    # What is imported here stays for ever: to look for garbage in it again and again takes a tenth of the start.
+    gc.disable()
     from intramural.cli.serve import serve as run_service
 
+    gc.freeze()
+    gc.enable()
     uvloop.run(run_service(common.config, common.out))
 
 
