@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
+from intramural.library.examination import examine_bytes
 from intramural.library.gguf import Malformed, read_header
-from intramural.library.inspection import examine_bytes
 from intramural.library.manifest import Piece
 
 HOSTILE = (

@@ -24,8 +24,8 @@ from tests.families.tiny import Size, write
 
 from bench.table import show
 from intramural.library import STARTER, ModelFacts, Plan, Weighed, need
+from intramural.library.examination import examine
 from intramural.library.fit import Kv
-from intramural.library.inspection import examine
 from intramural.serving.model import Pooling
 
 CLOSE_ENOUGH = 0.05

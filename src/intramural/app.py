@@ -10,8 +10,8 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from intramural.chats import Chats
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
+from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
@@ -295,29 +296,15 @@ def _server(application: ASGIApp) -> _Server:
     )
 
 
-_CONSOLE = "console.sock"
-
-
-@contextmanager
-def console_address(config: Config) -> Iterator[str]:
-    """The private socket's address. It leads through a descriptor of the data directory: a socket address holds no
-    more than 107 bytes, and a data directory's path may be longer."""
-    directory = os.open(config.data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{_CONSOLE}"
-    finally:
-        os.close(directory)
-
-
 @asynccontextmanager
 async def console(house: House) -> AsyncIterator[None]:
     """Answer on the private Unix socket (mode 0600 in a 0700 directory) as the machine's administrator."""
-    path = house.config.data_dir / _CONSOLE
+    path = house.config.data_dir / CONSOLE
     path.unlink(missing_ok=True)  # the lock is ours, so whoever made it is gone
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        with console_address(house.config) as address:
+        with console_address(house.config.data_dir) as address:
             listener.bind(address)
     finally:
         os.umask(before)

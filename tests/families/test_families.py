@@ -11,7 +11,7 @@ from tests.families.families import ROWS, Row
 from tests.families.running import generate, worker
 from tests.families.tiny import write
 
-from intramural.library.inspection import examine
+from intramural.library.examination import examine
 from intramural.serving import ServingPlan
 
 PROMPT = [1, *range(60, 140)]  # longer than a batch, and than the window of those that have one

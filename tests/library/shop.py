@@ -8,7 +8,7 @@ from pathlib import Path
 
 from intramural.library import WHOLE, Library, Manifest, ModelFacts, Piece, PullState, Source
 from intramural.library.blobs import Blobs, digest_of
-from intramural.library.inspection import examine
+from intramural.library.examination import examine
 
 
 class Inspector:

@@ -13,7 +13,7 @@ from tests.library.shop import Inspector
 
 from intramural.core.errors import IntramuralError, Unavailable
 from intramural.library import Blob, Malformed, ModelFile, Offer, weighed
-from intramural.library.inspection import examine
+from intramural.library.examination import examine
 from intramural.library.sources.mirror import MirrorSource
 
 

@@ -14,7 +14,8 @@ from tests.library.shop import Shop
 
 from intramural.core.errors import Untrusted
 from intramural.library import TIMEOUT_S, Inspect, Library, ModelFile, PackageSource, Piece, confined
-from intramural.library.inspection import RunConfined, examine
+from intramural.library.examination import examine
+from intramural.library.inspection import RunConfined
 from intramural.library.manifest import pieces
 from intramural.sandbox import Launch, Limits, missing_layers, probe, run_once
 

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from intramural.library.finding import RELEASABLE, Danger
 from intramural.library.gguf import Flaw
 from intramural.library.safetensors import SafetensorsFlaw
 from intramural.library.snapshot import SnapshotFlaw
-from intramural.library.template import RELEASABLE, Danger
 
 PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
 

@@ -27,8 +27,8 @@ from tests.library.test_gguf import listed
 
 from intramural.core.errors import Untrusted
 from intramural.library import ModelFacts, Piece
+from intramural.library.examination import examine
 from intramural.library.gguf import Flaw, Malformed
-from intramural.library.inspection import examine
 
 Read = Callable[[Sequence[bytes | Path], Sequence[Piece]], ModelFacts | None]
 

@@ -30,7 +30,7 @@ from intramural.library import Manifest, Outside, parse_source
 from intramural.library.sources.challenge import Challenge, best, parse_challenges
 from intramural.library.sources.credentials import login_for
 from intramural.library.sources.reach import Limits, Reach
-from intramural.library.sources.reference import parse_ollama, parse_reference
+from intramural.library.sources.reference import parse_ollama, parse_reference, suggestion_of
 from intramural.library.sources.registry import Registries
 
 BODY = tiny_model(extra_bytes=200_000)
@@ -587,7 +587,7 @@ HEX = "0" * 64
 )
 def test_names_of_models_in_registries(text: str, manifest_url: str, name: str) -> None:
     reference = parse_reference(text[2:])
-    assert (reference.url("manifests", reference.manifest), reference.suggestion) == (manifest_url, name)
+    assert (reference.url("manifests", reference.manifest), suggestion_of(reference)) == (manifest_url, name)
     assert reference.text == text
 
 

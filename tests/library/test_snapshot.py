@@ -15,7 +15,7 @@ from tests.library.shop import Shop
 
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.library import FileSource, HubSource, Malformed, Manifest, ModelFacts, ModelFile, Source
-from intramural.library.inspection import examine_bytes
+from intramural.library.examination import examine_bytes
 from intramural.library.manifest import Role, pieces
 from intramural.library.provenance import read_anchors
 from intramural.library.provenance.bundle import lay_out, write_bundle

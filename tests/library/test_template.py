@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intramural.library.template import MAX_TEMPLATE_BYTES, RELEASABLE, Danger, audit
+from intramural.library.finding import RELEASABLE, Danger
+from intramural.library.template import MAX_TEMPLATE_BYTES, audit
 
 #: In the manner of the families' own templates: every construct that those need is in one of them.
 TEMPLATES = {file.stem: file.read_text() for file in sorted((Path(__file__).parent / "templates").glob("*.jinja"))}

@@ -1,25 +1,31 @@
 """The database: migrations, atomic and serialised writing, readers beside a writer. (`kill -9` is in tests/audit.)"""
 
+import ast
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import create_engine, insert, inspect, select
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 import intramural.storage
 from intramural.storage import BlockingConnection, Database, reading_file
 from intramural.storage.database import head_revision, migrate
-from intramural.storage.schema import metadata, model_settings
+from intramural.storage.schema import chats, metadata, model_settings, people
+
+_MIGRATIONS = Path(intramural.storage.__file__).parent / "migrations"
 
 
 def _row(name: str) -> dict[str, object]:
@@ -31,33 +37,114 @@ async def _names(db: Database) -> list[str]:
         return list((await connection.execute(select(model_settings.c.name).order_by("name"))).scalars())
 
 
-def test_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
-    migrate(tmp_path / "a.db")
-    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
-    with engine.connect() as connection:
+def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    """Compared twice: Alembic alone overlooks primary keys and the names of keys."""
+    migrate(tmp_path / "migrated.db")
+    with _connected(tmp_path / "made.db") as connection:
+        metadata.create_all(connection)
+        made = _structure(connection)
+    with _connected(tmp_path / "migrated.db") as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-    engine.dispose()
+        migrated = _structure(connection)
+    assert migrated.pop("alembic_version")
+    assert migrated == made
 
 
-def test_the_head_found_by_name_is_alembics(tmp_path: Path) -> None:
+def _structure(connection: BlockingConnection) -> dict[str, list[str]]:
+    """Table → its columns, keys and indexes; sorted, for a column that came later lies last in the file."""
+    found = inspect(connection)
+    return {
+        table: sorted(
+            str(part)
+            for part in (
+                *found.get_columns(table),
+                *found.get_indexes(table),
+                *found.get_foreign_keys(table),
+                *found.get_unique_constraints(table),
+                *found.get_check_constraints(table),
+                found.get_pk_constraint(table),
+            )
+        )
+        for table in found.get_table_names()
+    }
+
+
+def test_migrations_do_not_know_the_present_schema() -> None:
+    """What one makes must not change when the schema does: a file already at that revision would never learn of it."""
+    for file in sorted(_MIGRATIONS.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(file.read_text())))
+        imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+        imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert not [name for name in imported if name.startswith("intramural")], file
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    with _connected(tmp_path / "a.db") as connection:
+        connection.exec_driver_sql("CREATE TABLE model_settings (n INTEGER)")  # in the way of the first migration
+        connection.commit()
+    with pytest.raises(OperationalError, match="already exists"):
+        migrate(tmp_path / "a.db")
+    with _connected(tmp_path / "a.db") as connection:
+        assert inspect(connection).get_table_names() == ["model_settings"]
+
+
+def test_a_migration_that_makes_a_table_anew_keeps_the_rows_that_refer_to_it(tmp_path: Path) -> None:
+    """SQLite changes a column by copying the table and dropping the old one: nothing may cascade from that."""
+    migrations = tmp_path / "migrations"
+    shutil.copytree(_MIGRATIONS, migrations)
+    text = f"""
+        from alembic import op
+
+        revision, down_revision = "9999", "{head_revision()}"
+
+        def upgrade():
+            with op.batch_alter_table("people") as people:
+                people.alter_column("role", nullable=True)
+    """
+    (migrations / "versions" / "9999_again.py").write_text(dedent(text))
+    migrate(tmp_path / "a.db")
+    with _connected(tmp_path / "a.db") as connection:
+        person = {"id": "p", "username": "a", "username_folded": "a", "role": "member", "password_hash": "h"}
+        chat = {"id": "c", "person_id": "p", "title": "t", "title_folded": "t", "model": "m", "updated_ms": 0}
+        connection.execute(insert(people), person | {"created_ms": 0})
+        connection.execute(insert(chats), chat | {"created_ms": 0})
+        connection.commit()
+    migrate(tmp_path / "a.db", migrations)
+    with _connected(tmp_path / "a.db") as connection:
+        assert connection.execute(select(chats.c.id, people.c.id).join(people)).all() == [("c", "p")]
+
+
+@contextmanager
+def _connected(file: Path) -> Iterator[BlockingConnection]:
+    engine = create_engine(f"sqlite:///{file}")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def test_the_head_found_by_name_is_alembics() -> None:
     config = Config()
-    folder = Path(intramural.storage.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     assert ScriptDirectory.from_config(config).get_heads() == [head_revision()]
 
 
 def test_an_older_revision_is_migrated(tmp_path: Path) -> None:
+    """A file of the first revision, with something in it."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    with _connected(tmp_path / "a.db") as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(insert(model_settings), _row("a"))
+        connection.commit()
     migrate(tmp_path / "a.db")
-    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
-    with engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.exec_driver_sql("DELETE FROM alembic_version")
-    migrate(tmp_path / "a.db")
-    with engine.connect() as connection:
+    with _connected(tmp_path / "a.db") as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == head_revision()
-        assert connection.execute(select(model_settings)).all() == []
-    engine.dispose()
+        assert connection.execute(select(model_settings.c.name)).scalars().all() == ["a"]
+        assert set(metadata.tables) < set(inspect(connection).get_table_names())
 
 
 def test_opening_an_up_to_date_file_does_not_import_alembic(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """Talking to a house through its private socket: the running one, else one opened for this command."""
 
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
-from intramural import app
 from intramural.core.config import Config
+from intramural.core.console import console_address
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Unavailable
+
+#: A house that does not take a connection for this long is none.
+_CONNECT_S = 5.0
 
 
 class Client:
@@ -81,21 +85,36 @@ def _error(status: int, detail: Mapping[str, Any]) -> IntramuralError:
 @asynccontextmanager
 async def connected(config: Config) -> AsyncIterator[Client]:
     """A client of the running house, or of one that is opened now and closed afterwards."""
+    if _is_answered(config):
+        async with _session(config) as client:
+            yield client
+        return
+    # Imported here: a command that asks the running house need not wait for another one.
+    from intramural import app
+
     try:
         async with app.opened(config) as house, app.console(house), _session(config) as client:
             await app.shelve_starter(house, lambda _: None)
             yield client
-    except Conflicting as error:
+    except Conflicting as error:  # one that is not answering yet
         if error.code != "data_dir_in_use":
             raise
         async with _session(config) as client:
             yield client
 
 
+def _is_answered(config: Config) -> bool:
+    with suppress(OSError), console_address(config.data_dir) as address, socket.socket(socket.AF_UNIX) as there:
+        there.settimeout(_CONNECT_S)
+        there.connect(address)
+        return True
+    return False
+
+
 @asynccontextmanager
 async def _session(config: Config) -> AsyncIterator[Client]:
-    with app.console_address(config) as address:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+    with console_address(config.data_dir) as address:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
         connector = aiohttp.UnixConnector(address)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield Client(session)

@@ -1,6 +1,7 @@
 """Every command. Each asks the house over HTTP and renders the answer."""
 
 import asyncio
+import gc
 import getpass
 import sys
 from pathlib import Path
@@ -10,11 +11,8 @@ import uvloop
 from cyclopts import Parameter
 
 from intramural import __version__
-from intramural.audit import public_key as log_key
-from intramural.audit import verify_database
 from intramural.cli.render import Out, size
 from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user
-from intramural.cli.serve import serve as run_service
 from intramural.core.config import Config
 from intramural.core.errors import Broken, Misasked, Missing
 
@@ -25,6 +23,12 @@ if TYPE_CHECKING:
 @cli.command
 def serve(*, common: Common = DEFAULT) -> None:
     """Serve the API and the page until stopped."""
+    # What is imported here stays for ever: to look for garbage in it again and again takes a tenth of the start.
+    gc.disable()
+    from intramural.cli.serve import serve as run_service
+
+    gc.freeze()
+    gc.enable()
     uvloop.run(run_service(common.config, common.out))
 
 
@@ -389,6 +393,8 @@ def verify_log(*, held: Path | None = None, public_key: str | None = None, commo
 
     Needs no service. Exit status 1 if anything is wrong.
     """
+    from intramural.audit import verify_database
+
     verdict = verify_database(
         common.config.data_dir / "intramural.db",
         public_key or _public_key(common.config),
@@ -413,7 +419,9 @@ def print_key(*, common: Common = DEFAULT) -> None:
 
 
 def _public_key(config: Config) -> str:
-    return log_key(config.data_dir / "secrets", config.audit.origin)
+    from intramural.audit import public_key
+
+    return public_key(config.data_dir / "secrets", config.audit.origin)
 
 
 @cli.command

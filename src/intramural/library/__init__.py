@@ -5,9 +5,9 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
 a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `descent`, `template`, `facts`, `manifest`, `parts`, `strictjson`,
-`safetensors`, `snapshot`, `inspection`, `pull`, `sources`, `flight`, `library`, `verdict`, then `shape`, `fit`,
-`advice` and `catalogue`; `linking` for what lies on this disk already, `provenance` for who published what.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `manifest`, `parts`, `strictjson`,
+`safetensors`, `snapshot`, `inspection`, `examination`, `pull`, `sources`, `flight`, `library`, `verdict`, then `shape`,
+`fit`, `advice` and `catalogue`; `linking` for what lies on this disk already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -26,6 +26,7 @@ from intramural.library.catalogue import (
     suggest,
 )
 from intramural.library.facts import ModelFacts
+from intramural.library.finding import Finding
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
@@ -45,9 +46,9 @@ from intramural.library.sources import (
     Reach,
     Registries,
     Source,
+    only_offer,
     parse_source,
 )
-from intramural.library.template import Finding
 from intramural.library.verdict import Verdict, judge
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "judge",
     "load_catalogue",
     "need",
+    "only_offer",
     "parse_name",
     "parse_source",
     "plan",

@@ -115,7 +115,7 @@ class Blobs:
             path.unlink()
         except FileNotFoundError:
             return 0
-        _sync_folder(self._shelved)
+        sync_folder(self._shelved)
         return size_bytes
 
     def missing_bytes(self, blob: Blob) -> int:
@@ -140,11 +140,6 @@ class Blobs:
             return
         path.unlink(missing_ok=True)
         os.close(descriptor)
-
-    def disk_bytes(self) -> int:
-        """Bytes of disk under shelf and incoming, as allocated."""
-        folders = (self._shelved, self._incoming)
-        return sum(file.lstat().st_blocks * 512 for folder in folders for file in folder.iterdir())
 
     def _part_path(self, digest: str) -> Path:
         return self._incoming / f"{self.path(digest).name}.part"
@@ -227,8 +222,8 @@ class Part:
             self._path.replace(self._target)
         except OSError as error:
             raise disk_error(error) from error
-        _sync_folder(self._target.parent)
-        _sync_folder(self._path.parent)
+        sync_folder(self._target.parent)
+        sync_folder(self._path.parent)
 
     def discard(self) -> None:
         """Take the part off the disk: its bytes failed a check."""
@@ -237,6 +232,15 @@ class Part:
     def close(self) -> None:
         """Release the lock. Nothing else changes."""
         os.close(self._descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable what was named, renamed or removed in `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def disk_full(message: str) -> Unavailable:
@@ -281,11 +285,3 @@ def _open_part(path: Path) -> int:
     except OSError as error:
         raise disk_error(error) from error
     return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from intramural.library.finding import Finding
 from intramural.library.gguf import (
     BOOL,
     FIXED_BYTES,
@@ -27,7 +28,6 @@ from intramural.library.gguf import (
     refuse,
 )
 from intramural.library.shape import Positive, Shape, completed, weighing
-from intramural.library.template import Finding
 
 MAX_LAYERS = 512
 MAX_HEADS = 4096

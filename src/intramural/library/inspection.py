@@ -1,31 +1,22 @@
-"""What runs in the confined one-shot process: header, known keys, chat template. Nothing else ever parses a file.
+"""Asking the confined one-shot process, in which alone files are parsed: see `examination`.
 
 The process gets the files of one model as descriptors, `file-0`, `file-1` …, with the part that each claims to be, and
 answers with JSON. The parent checks the shape of that answer too: the reader may have been taken over by what it read.
 """
 
-import codecs
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from intramural.core.errors import Untrusted
-from intramural.library.facts import ModelFacts, templates_of
-from intramural.library.gguf import Malformed, ReadAt, read_header
+from intramural.library.facts import ModelFacts
+from intramural.library.gguf import Malformed
 from intramural.library.manifest import WHOLE, Piece
-from intramural.library.parts import check_alone, check_together
-from intramural.library.snapshot import examine_snapshot
-from intramural.library.template import MAX_TEMPLATES, Danger, Finding, audit
-
-for _name in ("ascii", "unicode-escape", "utf-8"):
-    codecs.lookup(_name)  # Jinja asks for these by name, when nothing can be imported any more
 
 #: For `sandbox.Launch(entry=…)`.
-ENTRY = "intramural.library.inspection:inspect"
+ENTRY = "intramural.library.examination:inspect"
 #: A header takes well under 2 s; the rest is for a busy machine.
 TIMEOUT_S = 30.0
 MAX_TEXT = 1000
@@ -62,65 +53,6 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     facts: ModelFacts | None = None
     refused: Refusal | None = None
-
-
-def inspect(arg: Mapping[str, Any], fds: Mapping[str, int]) -> Any:
-    """The entry of the confined process. `arg` has `pieces`: which part of a model each file claims to be."""
-    pieces = msgspec.convert(arg["pieces"], list[Piece])
-    try:
-        answer = Answer(facts=examine([fds[f"file-{number}"] for number in range(len(pieces))], pieces))
-    except Malformed as error:
-        answer = Answer(refused=Refusal(error.code, error.message, error.hint, error.field, error.offset))
-    return msgspec.to_builtins(answer)
-
-
-def examine(descriptors: Sequence[int], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
-    """Read one file alone, or all files of a model. Raises Malformed with a named reason."""
-    return examine_bytes([(partial(_read_at, each), os.fstat(each).st_size) for each in descriptors], pieces)
-
-
-def examine_bytes(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
-    """As `examine`, for files given as a way to read them and their size in bytes."""
-    if any(piece.kind != "gguf" for piece in pieces):
-        return _examine_snapshot(files, pieces)
-    headers = [
-        read_header(read_at, size_bytes, may_be_empty=piece.role == "weights" and piece.number == 1 < piece.count)
-        for (read_at, size_bytes), piece in zip(files, pieces, strict=True)
-    ]
-    found = [check_alone(header, piece) for header, piece in zip(headers, pieces, strict=True)]
-    facts = found[0] if len(headers) == 1 else check_together(headers, pieces)
-    if facts is None:
-        return None
-    templates = {name: (text, headers[0].places[name]) for name, text in templates_of(headers[0]).items()}
-    return msgspec.structs.replace(facts, findings=_findings(templates))
-
-
-def _examine_snapshot(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece]) -> ModelFacts | None:
-    facts, templates = examine_snapshot(files, pieces)
-    found = _findings(templates)
-    return None if facts is None else msgspec.structs.replace(facts, findings=found)
-
-
-def _read_at(descriptor: int, offset: int, size: int) -> bytes:
-    return os.pread(descriptor, size, offset)
-
-
-def _findings(templates: Mapping[str, tuple[str, int]]) -> tuple[Finding, ...]:
-    """What an administrator has to decide about the chat templates: for each name its text, and the byte where it is.
-
-    Raises Malformed for what nobody may allow.
-    """
-    if len(templates) > MAX_TEMPLATES:
-        name = list(templates)[MAX_TEMPLATES]
-        message = f"There are {len(templates)} chat templates; {MAX_TEMPLATES} is the limit."
-        raise Malformed(Danger.SIZE.value, message, name, templates[name][1])
-    found = [each for name, (text, _) in templates.items() for each in audit(text, name)]
-    for each in found:
-        if each.severity == "refused":
-            hint = "Ask its publisher for a plain chat template, or use another model."
-            message = f"Chat template, line {each.line}: {each.message}"
-            raise Malformed(each.code, message, each.field, templates[each.field][1], hint)
-    return tuple(found)
 
 
 def confined(run: RunConfined) -> Inspect:

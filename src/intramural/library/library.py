@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import structs
 
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
 from intramural.library.blobs import Blob, Blobs, digest_of, disk_error
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
@@ -31,7 +31,7 @@ from intramural.library.provenance.signatures import Signatures
 from intramural.library.pull import Event, PullState, advance, end
 from intramural.library.shelf import Shelf
 from intramural.library.snapshot import require_whole
-from intramural.library.sources.port import Offer, OnThisDisk, Source
+from intramural.library.sources.port import Offer, OnThisDisk, Source, only_offer
 from intramural.library.threads import in_thread
 
 OnProgress = Callable[[PullState], None]
@@ -129,10 +129,6 @@ class Library:
             if digest not in self._flights:
                 self._blobs.drop_part(digest)
 
-    def disk_bytes(self) -> int:
-        """What the library takes of the disk, unfinished pulls included."""
-        return self._blobs.disk_bytes()
-
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
 
@@ -225,7 +221,7 @@ class Library:
         """
 
         async def chosen() -> list[Wish]:
-            offer = _only(await source.resolve())
+            offer = only_offer(await source.resolve())
             return [Wish(parse_name(name or offer.name), offer, locked, replace)]
 
         (manifest,) = await self._told(source, chosen, on_progress)
@@ -414,15 +410,6 @@ def close_all(descriptors: Iterable[int]) -> None:
     """Close each of them."""
     for each in descriptors:
         os.close(each)
-
-
-def _only(offers: Sequence[Offer]) -> Offer:
-    if not offers:
-        raise Missing("source_empty", "The source has no model.", "Check what it names.", param="source")
-    if len(offers) > 1:
-        names = ", ".join(offer.name for offer in offers)
-        raise Misasked("source_ambiguous", "The source has several models.", f"Name one of: {names}.", param="source")
-    return offers[0]
 
 
 def require_engine(model: Manifest | Offer) -> None:

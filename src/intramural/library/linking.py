@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from intramural.core.errors import Untrusted
-from intramural.library.blobs import Blob, disk_error
+from intramural.library.blobs import Blob, disk_error, sync_folder
 
 #: ioctl(2) number of FICLONE, `_IOW(0x94, 9, int)`.
 _FICLONE: Final = 0x40049409
@@ -58,7 +58,7 @@ class Linked:
         except OSError as error:
             raise disk_error(error) from error
         for folder in {self._target.parent, self._second.parent}:
-            _sync(folder)
+            sync_folder(folder)
 
     def _is_unchanged(self, checked: int) -> bool:
         found, expected = self._second.lstat(), os.fstat(checked)
@@ -156,11 +156,3 @@ def _reopened(descriptor: int) -> int:
 
 def _replaced() -> Untrusted:
     return Untrusted("part_replaced", "The checked file was changed before it was shelved.", "Pull it again.")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from intramural.library.blobs import Blob
+from intramural.library.finding import Finding
 from intramural.library.shape import Positive, Shape
-from intramural.library.template import Finding
 
 #: `signed`: a publisher's signature was verified here. `attested`: the hub itself states the digest, at a fixed
 #: revision. `pinned`: the digest was known beforehand, from this product's catalogue or a lock file. `local`: somebody

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from intramural.core.errors import Broken, Missing, Untrusted
+from intramural.library.blobs import sync_folder
 from intramural.library.manifest import Manifest
 from intramural.library.names import file_of, name_of, parse_name
 
@@ -73,12 +74,12 @@ class Shelf:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
-        self._sync()
+        sync_folder(self._folder)
 
     def remove(self, name: str) -> None:
         """Take the manifest away, durably; nothing happens if there is none."""
         (self._folder / file_of(parse_name(name))).unlink(missing_ok=True)
-        self._sync()
+        sync_folder(self._folder)
 
     def referred(self) -> set[str] | None:
         """Digests that some manifest refers to; None when one cannot be read, for then nobody knows."""
@@ -91,10 +92,3 @@ class Shelf:
             return self.find(name)
         except Broken:
             return None
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

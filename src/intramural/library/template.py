@@ -2,7 +2,7 @@
 
 A chat template is a program that came with the weights. The engine will run it on every conversation, so it may only
 do what chat templates need: walk over the messages and tools, test roles, and write their text between markers. What
-it may not do is in `Danger`; each finding is of one of two severities:
+it may not do is in `finding.Danger`; each finding is of one of two severities:
 
 - *refused*: no chat template needs it, and it reaches out of the template or past the auditor itself (the way to the
   interpreter, other templates, what cannot be parsed). Nobody can release such a file.
@@ -17,8 +17,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Literal
 
 import msgspec
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -26,46 +24,7 @@ from jinja2.ext import Extension, do, loopcontrols
 from jinja2.parser import Parser
 
 from intramural.library.descent import comes_to_an_end, has_only_trees, looped, root_of
-
-
-class Danger(StrEnum):
-    """What a template may not do. The values are error codes and never change their meaning."""
-
-    SIZE = "template_size"
-    DEPTH = "template_depth"
-    SYNTAX = "template_syntax"
-    CHARACTERS = "template_characters"  # direction marks and invisible code points: a reader sees another text
-    ADDRESS = "template_address"  # a URL or IP address written into every conversation
-    IMPORT = "template_import"
-    UNDERSCORES = "template_underscores"  # the way from any object to the interpreter
-    FILTER = "template_filter"
-    TEST = "template_test"
-    CALL = "template_call"
-    METHOD = "template_method"
-    LOOP = "template_loop"
-    RECURSION = "template_recursion"
-    COST = "template_cost"
-    GROWTH = "template_growth"
-    CONTENT_BRANCH = "template_content_branch"  # says something of its own when a person's text has some word in it
-
-
-Severity = Literal["refused", "quarantined"]
-
-#: What an administrator may release. All else is refused whatever anyone says.
-RELEASABLE = frozenset({
-    Danger.CHARACTERS, Danger.ADDRESS, Danger.FILTER, Danger.TEST, Danger.CALL, Danger.METHOD, Danger.LOOP,
-    Danger.RECURSION, Danger.COST, Danger.GROWTH, Danger.CONTENT_BRANCH,
-})  # fmt: skip
-
-
-class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One reason not to serve a template: `code` is a `Danger`, `line` counts from 1, `field` is the key it is in."""
-
-    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,64}\Z")]
-    line: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
-    message: Annotated[str, msgspec.Meta(max_length=200)]
-    severity: Severity
-    field: Annotated[str, msgspec.Meta(max_length=256)] = "tokenizer.chat_template"
+from intramural.library.finding import RELEASABLE, Danger, Finding
 
 
 def _finding(danger: Danger, line: int, message: str) -> Finding:

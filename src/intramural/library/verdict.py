@@ -1,7 +1,6 @@
 """What inspection says of files that lie somewhere on this machine, without shelving anything."""
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ import msgspec
 
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.library.facts import ModelFacts
+from intramural.library.finding import Finding
 from intramural.library.gguf import Malformed
 from intramural.library.inspection import Inspect
 from intramural.library.manifest import SAFETENSORS, WHOLE, Piece, kind_of
+from intramural.library.sources.disk import open_regular
 from intramural.library.sources.sets import SUFFIX, FileSet, is_projector, set_with, sets_of
 from intramural.library.sources.snapshots import snapshot_in
-from intramural.library.template import Finding
 
 #: In a folder, files of these endings are looked at too: somebody may take them for weights.
 _TAKEN_FOR_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".onnx", ".h5", ".llamafile")
@@ -181,14 +181,9 @@ def _refused(name: str, names: tuple[str, ...], error: IntramuralError) -> Verdi
 
 def _opened(path: Path) -> int:
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        return open_regular(path)
+    except Missing as error:  # of what a person names here, not of a service's source
         raise _unreadable() from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _unreadable()
-    return descriptor
 
 
 def _unreadable() -> Missing:

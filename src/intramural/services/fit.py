@@ -9,7 +9,7 @@ from intramural.access import Action
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor
 from intramural.core.errors import IntramuralError, Misasked
-from intramural.library import Candidate, Fit, Inspect, Kv, Library, Source, advise, require_engine, weighed
+from intramural.library import Candidate, Fit, Inspect, Kv, Library, Source, advise, only_offer, require_engine, weighed
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.gate import Gate
 
@@ -63,9 +63,9 @@ class FitDesk:
     async def fit(self, actor: Actor, wish: Wish) -> Advice:
         """Whether and how the model fits.
 
-        Raises Misasked(`bad_source`, `not_a_language_model`), Malformed, and what the source raises. Who may not get
-        models may ask about those on the shelf and in the catalogue only: for others, somebody else's machine or this
-        one's files are read.
+        Raises Misasked(`bad_source`, `source_ambiguous`, `not_a_language_model`), Malformed, and what the source
+        raises. Who may not get models may ask about those on the shelf and in the catalogue only: for others, somebody
+        else's machine or this one's files are read.
         """
         await self._gate.require(actor, Action.MODELS_READ)
         model, known_from, size_known = await self._model(actor, wish.model)
@@ -99,13 +99,9 @@ class FitDesk:
         source = self._parse(text)
         target = f"source:{text}"
         try:
-            offers = await source.resolve()
-            if len(offers) != 1:
-                names = ", ".join(offer.files[0].name for offer in offers[:8])
-                message = f"{text[:200]!r} offers {len(offers)} models."
-                raise Misasked("several_models", message, f"Name one of: {names}.", param="model")
-            require_engine(offers[0])
-            found = await weighed(source, offers[0], self._inspect, self._folder)
+            offer = only_offer(await source.resolve())
+            require_engine(offer)
+            found = await weighed(source, offer, self._inspect, self._folder)
         except IntramuralError as error:
             facts = {"code": error.code}
             await self._audit.record(Event.MODEL_MEASURED, actor, target=target, outcome="failed", facts=facts)

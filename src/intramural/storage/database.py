@@ -117,25 +117,29 @@ def reading_file(file: Path) -> Iterator[BlockingConnection]:
         engine.dispose()
 
 
-def migrate(file: Path) -> None:
+def migrate(file: Path, migrations: Path = _MIGRATIONS) -> None:
     """Bring the tables of `file` up to date (blocking)."""
     engine = _blocking_engine(file)
     try:
         with engine.connect() as connection:
-            if _stored_revision(connection) == head_revision():
+            if _stored_revision(connection) == head_revision(migrations):
                 return
             # Alembic takes longer to import than the database to open: only who needs it waits for it.
             from intramural.storage.migrate import upgrade
 
-            upgrade(connection, _MIGRATIONS)
+            # A table made anew is dropped on the way: with its keys on, all rows that refer to it would go as well.
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            # All or nothing: a file is never between two revisions, whenever this process ends.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            upgrade(connection, migrations)
             connection.commit()
     finally:
         engine.dispose()
 
 
-def head_revision() -> str:
+def head_revision(migrations: Path = _MIGRATIONS) -> str:
     """The newest migration: their files are named `<revision>_<words>.py` and the revisions sort."""
-    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return max(file.name.partition("_")[0] for file in (migrations / "versions").glob("[0-9]*.py"))
 
 
 def _stored_revision(connection: BlockingConnection) -> str | None:

@@ -1,6 +1,7 @@
 """Every table. Times are integer milliseconds since the epoch (UTC); identifiers are text made by `core.ids`.
 
-A change here needs a migration in `migrations/versions`; a test compares the two.
+A change here needs a new migration in `migrations/versions`, which says itself what it makes; a test compares what all
+of them make with these tables.
 """
 
 from sqlalchemy import (

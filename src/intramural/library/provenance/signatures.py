@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from intramural.core.errors import Untrusted
+from intramural.library.blobs import sync_folder
 from intramural.library.names import file_of, parse_name
 from intramural.library.provenance.signing import MAX_SIGNATURE_BYTES
 
@@ -38,6 +39,7 @@ class Signatures:
             handle.flush()
             os.fsync(handle.fileno())
         unfinished.replace(file)
+        sync_folder(self._folder)
 
     def _file(self, name: str) -> Path:
         return self._folder / file_of(parse_name(name)).replace(".json", ".sig")

@@ -12,7 +12,7 @@ from intramural.library.sources.hub import HubReference, HubSource
 from intramural.library.sources.mirror import MirrorSource
 from intramural.library.sources.outside import Outside
 from intramural.library.sources.package import PackageSource
-from intramural.library.sources.port import Offer, Source
+from intramural.library.sources.port import Offer, Source, only_offer
 from intramural.library.sources.reach import Reach
 from intramural.library.sources.reference import parse_ollama, parse_reference
 from intramural.library.sources.registry import Registries, RegistrySource
@@ -29,6 +29,7 @@ __all__ = [
     "Reach",
     "Registries",
     "Source",
+    "only_offer",
     "parse_source",
 ]
 

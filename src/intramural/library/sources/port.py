@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from intramural.core.errors import Misasked, Missing
 from intramural.library.manifest import ModelFile, Trust
 
 
@@ -23,6 +24,16 @@ class Offer(msgspec.Struct, frozen=True):
     trust: Trust
     revision: str | None = None
     signature: bytes | None = None
+
+
+def only_offer(offers: Sequence[Offer]) -> Offer:
+    """The one there is. Raises Missing(`source_empty`), Misasked(`source_ambiguous`)."""
+    if not offers:
+        raise Missing("source_empty", "The source has no model.", "Check what it names.", param="source")
+    if len(offers) > 1:
+        names = ", ".join(offer.name for offer in offers)
+        raise Misasked("source_ambiguous", "The source has several models.", f"Name one of: {names}.", param="source")
+    return offers[0]
 
 
 class Source(Protocol):

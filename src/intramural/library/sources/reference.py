@@ -50,16 +50,6 @@ class Reference:
         """The last part of the repository's name."""
         return self.repository.rpartition("/")[2]
 
-    @property
-    def stem(self) -> str:
-        """For files that have no name of their own."""
-        return self.model if self.tag == "latest" else f"{self.model}-{self.tag}"
-
-    @property
-    def suggestion(self) -> str:
-        """The name to keep it under."""
-        return registry_model_name(self.model, self.tag)
-
     def url(self, kind: Literal["manifests", "blobs"], which: str) -> str:
         """The address of a manifest (by tag or digest) or a blob (by digest)."""
         host = _REAL_HOSTS.get(self.host.lower(), self.host)
@@ -80,16 +70,6 @@ class OllamaName:
         defaults = (OLLAMA_REGISTRY, OLLAMA_NAMESPACE)
         self.host, self.namespace, self.model = (*defaults[: 3 - len(parts)], *parts)
         self.tag = tag
-
-    @property
-    def stem(self) -> str:
-        """For files that have no name of their own."""
-        return self.model if self.tag == "latest" else f"{self.model}-{self.tag}"
-
-    @property
-    def suggestion(self) -> str:
-        """The name to keep it under."""
-        return registry_model_name(self.model, self.tag)
 
     def __str__(self) -> str:
         parts = [self.host, self.namespace, self.model]
@@ -120,11 +100,17 @@ def parse_ollama(text: str) -> Reference:
     return Reference("https", name.host.lower(), f"{name.namespace}/{name.model}", name.tag, digest, file, shown)
 
 
-def registry_model_name(model: str, tag: str | None) -> str:
-    """A name to keep `model:tag` under, in the library's grammar: `Llama-3.2-GGUF:Q4_K_M` in lower case."""
-    if tag in (None, "latest"):
-        return suggest_name(model)
-    cleaned = [re.sub("[^a-z0-9._-]+", "-", part.lower()).strip("._-")[:60].strip("._-") for part in (model, tag or "")]
+def stem_of(name: Reference | OllamaName) -> str:
+    """What files of this model are called that have no name of their own."""
+    return name.model if name.tag == "latest" else f"{name.model}-{name.tag}"
+
+
+def suggestion_of(name: Reference | OllamaName) -> str:
+    """A name to keep the model under, in the library's grammar: `Llama-3.2-GGUF:Q4_K_M` in lower case."""
+    if name.tag == "latest":
+        return suggest_name(name.model)
+    parts = (name.model, name.tag)
+    cleaned = [re.sub("[^a-z0-9._-]+", "-", part.lower()).strip("._-")[:60].strip("._-") for part in parts]
     return ":".join(part for part in cleaned if part) or "model"
 
 

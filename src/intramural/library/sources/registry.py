@@ -33,7 +33,7 @@ from intramural.library.sources.layers import (
 from intramural.library.sources.licences import UNKNOWN, licence_of
 from intramural.library.sources.port import Offer
 from intramural.library.sources.reach import Reach, only
-from intramural.library.sources.reference import Reference
+from intramural.library.sources.reference import Reference, stem_of, suggestion_of
 from intramural.library.threads import in_thread
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ class RegistrySource:
         """
         reference = self._reference
         manifest, digest = await self._manifest()
-        found = contents(manifest, reference.stem, reference.file)
+        found = contents(manifest, stem_of(reference), reference.file)
         return [
             Offer(
                 files=found.files,
-                name=reference.suggestion,
+                name=suggestion_of(reference),
                 source=f"{self._kind}:{reference.text}",
                 licence=await self._licence(found) if found.licence is None else found.licence,
                 trust="attested",

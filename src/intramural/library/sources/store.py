@@ -17,7 +17,7 @@ from intramural.library.sources.file import FileSource
 from intramural.library.sources.layers import MAX_MANIFEST_BYTES, Contents, Index, contents, parse_manifest
 from intramural.library.sources.licences import MAX_LICENCE_BYTES, UNKNOWN, licence_of
 from intramural.library.sources.port import Offer
-from intramural.library.sources.reference import OllamaName
+from intramural.library.sources.reference import OllamaName, stem_of, suggestion_of
 from intramural.library.threads import in_thread
 
 #: Where Ollama keeps models: a person's own, then the service's on Linux. `~` is this service's user.
@@ -39,12 +39,12 @@ class OllamaStore:
             raise Untrusted(
                 "bad_registry_manifest", "The store's manifest lists other manifests.", "Pull it anew there."
             )
-        found = contents(manifest, self._name.stem)
+        found = contents(manifest, stem_of(self._name))
         licence = await in_thread(self._licence, found) if found.licence is None else found.licence
         return [
             Offer(
                 files=found.files,
-                name=self._name.suggestion,
+                name=suggestion_of(self._name),
                 source=f"ollama-store:{self._name}",
                 licence=licence,
                 trust="local",

@@ -1,8 +1,7 @@
 """Pulls are durable."""
 
 from alembic import op
-
-from intramural.storage.schema import pulls
+from sqlalchemy import BigInteger, Column, String, Text
 
 revision = "0002"
 down_revision = "0001"
@@ -11,4 +10,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pulls.create(op.get_bind(), checkfirst=True)
+    op.create_table(
+        "pulls",
+        Column("id", String, primary_key=True),
+        Column("source", String, nullable=False),
+        Column("name", String),
+        Column("model", String),
+        Column("requested_by", String, nullable=False),
+        Column("state", String, nullable=False),
+        Column("step", String),
+        Column("digests", Text),
+        Column("code", String),
+        Column("message", Text),
+        Column("hint", Text),
+        Column("created_ms", BigInteger, nullable=False),
+        Column("ended_ms", BigInteger),
+    )
