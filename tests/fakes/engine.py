@@ -65,7 +65,11 @@ class Engine:
             slots = [{"id": i, "is_processing": i < self.busy} for i in range(self.knobs.slots)]
             return self.whole(writer, 200, slots)
         if target == "/tokenize":
-            return self.whole(writer, 200, {"tokens": [len(word) for word in body["content"].split()]})
+            words = body["content"].split()
+            ids: list[Any] = [len(word) for word in words]
+            if body.get("with_pieces"):
+                ids = [{"id": number, "piece": word} for number, word in zip(ids, words, strict=True)]
+            return self.whole(writer, 200, {"tokens": ids})
         if target == "/apply-template":
             return self.whole(writer, 200, {"prompt": " ".join(m["content"] for m in body["messages"])})
         if target == "/v1/embeddings":
