@@ -20,6 +20,7 @@ from msgspec import structs
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
 from intramural.library.blobs import Blob, Blobs, digest_of, disk_error
+from intramural.library.catalogue import POOLINGS
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
@@ -414,7 +415,7 @@ def close_all(descriptors: Iterable[int]) -> None:
 
 def require_engine(model: Manifest | Offer) -> None:
     """Raises Refused(`no_engine_for_format`) for a model that is kept here and cannot be loaded."""
-    if (format_ := format_of(model.files)) != "gguf":
+    if (format_ := format_of(model.files)) not in ("gguf", "onnx"):
         message = f"{model.name} is in the format {format_}, which no engine here serves."
         raise Refused("no_engine_for_format", message, "Get a GGUF variant of it: `intramural search` lists some.")
 
@@ -452,7 +453,7 @@ def _manifest(wish: Wish, standing: Standing, facts: ModelFacts, *, added_ms: in
         has_chat_template=template is not None,
         template=template,
         template_digest=template and f"sha256:{hashlib.sha256(template.encode()).hexdigest()}",
-        pooling=facts.pooling,
+        pooling=POOLINGS.get(offer.files[0].blob.digest, facts.pooling),
         licence=offer.licence,
         source=offer.source,
         revision=offer.revision,
