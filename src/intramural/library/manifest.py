@@ -26,6 +26,7 @@ Kind = Literal[
 ]  # fmt: skip
 SAFETENSORS = ".safetensors"
 ONNX = ".onnx"
+TOKENIZER = "tokenizer.json"
 #: As `1_Pooling/config.json` is called here, where models have no folders: how an encoder makes its vectors.
 POOLING = "1_Pooling_config.json"
 INDEX = f"{SAFETENSORS}.index.json"
@@ -34,7 +35,7 @@ SUPPORT: Mapping[str, Kind] = {
     "config.json": "config",
     "generation_config.json": "settings",
     "special_tokens_map.json": "settings",
-    "tokenizer.json": "tokenizer",
+    TOKENIZER: "tokenizer",
     "tokenizer_config.json": "tokenizer_config",
     "chat_template.jinja": "template",
 }

@@ -158,8 +158,10 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
 
 
 def _limits(model: ModelToServe, compute: Compute) -> Limits:
+    # While ONNX Runtime loads, a model is there as it lies in the file, and as it will be used.
+    times = 2 if model.runner == "onnx" else 1
     return Limits(
-        data_bytes=model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
+        data_bytes=times * model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
         open_files=_SPARE_FILES + 4 * model.plan.slots,
         file_size_bytes=0,
         processes=_SPARE_THREADS + 2 * model.plan.slots + 2 * compute.threads,
