@@ -54,6 +54,7 @@ from intramural.services import (
     SignIn,
 )
 from intramural.services.gate import Gate
+from intramural.services.media import Media
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -144,7 +145,7 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    inference = Inference(gate, models, pool, audit, meter, metrics, clock)
+    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
