@@ -44,6 +44,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
+from intramural.serving.traits import Prompt, Tokens, Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class _Life:
     compute: threads.Compute = _UNDECIDED
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
+    traits: Traits | None = None
 
 
 class _EmbeddingData(msgspec.Struct):
@@ -115,14 +117,6 @@ class _EmbeddingUsage(msgspec.Struct):
 class _EmbeddingBody(msgspec.Struct):
     data: list[_EmbeddingData]
     usage: _EmbeddingUsage
-
-
-class _TokensBody(msgspec.Struct):
-    tokens: list[int]
-
-
-class _PromptBody(msgspec.Struct):
-    prompt: str
 
 
 class Pool:
@@ -200,15 +194,15 @@ class Pool:
     async def tokenize(self, model: ModelToServe, text: str) -> tuple[int, ...]:
         """The model's token ids of `text`; special tokens in it are taken as text."""
         async with self.lease(model, needs_slot=False) as lease:
-            return tuple((await lease.whole("/tokenize", {"content": text}, _TokensBody)).tokens)
+            return tuple((await lease.whole("/tokenize", {"content": text}, Tokens)).tokens)
 
     async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
         """How many prompt tokens the messages of `request` make, through the model's template."""
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         async with self.lease(model, needs_slot=False) as lease:
-            rendered = await lease.whole("/apply-template", {"messages": messages}, _PromptBody)
+            rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
             asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
-            return len((await lease.whole("/tokenize", asked, _TokensBody)).tokens)
+            return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
 
     async def load(self, model: ModelToServe) -> None:
         """Return when a worker of `model` is ready. Raises what made it impossible."""
@@ -290,7 +284,7 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            yield _Lease(self, number, life.process, ticket, self._config.stall_timeout_s)
+            yield _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
         finally:
             self._tickets.pop(name, None)
             self._post(Left(self._now(), name))
@@ -421,11 +415,14 @@ class Pool:
 
 
 class _Lease:
-    """A granted ticket. See `answer.Lease`."""
+    """A granted ticket. See `traits.Asking`."""
 
-    def __init__(self, pool: Pool, number: int, worker: WorkerProcess, ticket: _Ticket, stall_s: float) -> None:
+    def __init__(
+        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
+    ) -> None:
         self._pool = pool
         self._number = number
+        self._life = life
         self._worker = worker
         self._ticket = ticket
         self._stall_s = stall_s
@@ -438,10 +435,11 @@ class _Lease:
         return exchange
 
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
-        """A response that is not a stream, in its shape. Raises what `blame` makes of it."""
+        """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
         exchange: Exchange | None = None
         try:
-            exchange = await self.ask("POST", target, msgspec.json.encode(body))
+            method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
+            exchange = await self.ask(method, target, data)
             status, answer = await exchange.status(), await exchange.read_all()
             if status != 200:
                 raise refusal(status, answer)
@@ -451,6 +449,11 @@ class _Lease:
         finally:
             if exchange is not None:
                 exchange.close()
+
+    async def traits(self) -> Traits:
+        if self._life.traits is None:
+            self._life.traits = await discover(self)
+        return self._life.traits
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
         if await self._worker.is_lost(error):
