@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, Embeddings
+from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
-from intramural.serving import threads
+from intramural.serving import threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage
 from intramural.serving.model import ModelToServe
@@ -106,17 +106,6 @@ class _Life:
     traits: Traits | None = None
 
 
-class _EmbeddingData(msgspec.Struct):
-    embedding: list[float]
-
-
-class _EmbeddingUsage(msgspec.Struct):
-    prompt_tokens: int
-
-
-class _EmbeddingBody(msgspec.Struct):
-    data: list[_EmbeddingData]
-    usage: _EmbeddingUsage
 
 
 class Pool:
@@ -172,29 +161,42 @@ class Pool:
         return Stream(self, model, request, on_wait, self._clock)
 
     async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch.
+        """One vector of length 1 per input, in one slot, a few inputs at a time.
 
-        Raises Misasked(`no_embeddings`) for a model that cannot make any, and what a lease raises.
+        Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
+        the input, and what a lease raises.
         """
-        if model.pooling is None:
-            raise Misasked(
-                "no_embeddings", f"{model.name} makes no embeddings.", "Ask a model made for them.", param="model"
-            )
-        vectors: list[tuple[float, ...]] = []
-        prompt_tokens = 0
+        if model.pooling in (None, "rank"):
+            hint = "Ask a model made for them."
+            raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model) as lease:
-            for text in inputs:
-                answer = await lease.whole("/v1/embeddings", {"input": text}, _EmbeddingBody)
-                if len(answer.data) != 1:
-                    raise await lease.blame(worker_garbage("embeddings nobody asked for"))
-                vectors.append(tuple(answer.data[0].embedding))
-                prompt_tokens += answer.usage.prompt_tokens
-        return Embeddings(tuple(vectors), prompt_tokens)
+            return await vectors.embed(lease, model, inputs)
 
-    async def tokenize(self, model: ModelToServe, text: str) -> tuple[int, ...]:
-        """The model's token ids of `text`; special tokens in it are taken as text."""
+    async def rerank(
+        self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None
+    ) -> Ranking:
+        """How well each document answers `query`. Longer ones are cut to `max_tokens_per_document`, if that is given.
+
+        Raises Misasked(`no_ranking`) for a model that cannot, Misasked(`context_length_exceeded`) naming the document,
+        and what a lease raises.
+        """
+        if model.pooling != "rank":
+            hint = "Ask a model made for it."
+            raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
+        async with self.lease(model) as lease:
+            return await vectors.rerank(lease, query, documents, max_tokens_per_document)
+
+    async def tokenize(
+        self, model: ModelToServe, text: str, *, special: bool = False, marks: bool = False
+    ) -> tuple[vectors.Token, ...]:
+        """The model's tokens of `text`; see `vectors.tokenize`."""
         async with self.lease(model, needs_slot=False) as lease:
-            return tuple((await lease.whole("/tokenize", {"content": text}, Tokens)).tokens)
+            return await vectors.tokenize(lease, text, special=special, marks=marks)
+
+    async def detokenize(self, model: ModelToServe, tokens: Sequence[int]) -> str:
+        """The text of `tokens`. Raises Misasked(`invalid_token`)."""
+        async with self.lease(model, needs_slot=False) as lease:
+            return await vectors.detokenize(lease, tokens)
 
     async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
         """How many prompt tokens the messages of `request` make, through the model's template."""
