@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.answers import Shapes, event_names
 from conformance.door import Door
-from conformance.judge import Answer, Check, Result, names_in, refusal
+from conformance.judge import Answer, Check, Result, Verdict, names_in, refusal
 from conformance.spec import IN_BODY, IN_PATH, IN_QUERY, Field, Operation
 from conformance.values import Values, Variation
 
@@ -236,7 +236,7 @@ class Dialect:
                 yield self._result("event", operation, name, "honoured")
             else:
                 why = next((text for start, text in self.no_event.items() if name.startswith(start)), None)
-                verdict = "not applicable" if why else "failed"
+                verdict: Verdict = "not applicable" if why else "failed"
                 yield Result(self.name, "event", "(stream)", name, verdict, why or "never seen")
 
     def _answer_fields(self) -> Iterator[Result]:
@@ -245,7 +245,7 @@ class Dialect:
                 yield Result(self.name, "answer field", kind, name, "honoured")
                 continue
             why = self.no_field.get(f"{kind}.{name}") or self.no_field.get(name) or self.no_field.get(kind)
-            verdict = "not applicable" if why else "failed"
+            verdict: Verdict = "not applicable" if why else "failed"
             yield Result(self.name, "answer field", kind, name, verdict, why or "no answer held a value")
 
     def _result(self, kind: Any, operation: Operation, case: str, verdict: Any, reason: str = "") -> Result:

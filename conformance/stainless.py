@@ -69,7 +69,7 @@ def _in_method(module: ModuleType, owner: str, method: ast.FunctionDef) -> Itera
         query = _keys(words.get("options"), "query")
         yield Operation(
             group=f"{module.__name__.split('.resources.')[1]}.{method.name}",
-            method=verb.value.upper() if isinstance(verb, ast.Constant) else _METHODS[name],
+            method=str(verb.value).upper() if isinstance(verb, ast.Constant) else _METHODS[name],
             path=path,
             fields=_fields(module, owner, method, path, query),
             answer=_resolve(module, words.get("cast_to") or words.get("model")),
@@ -95,7 +95,7 @@ def _keys(node: ast.expr | None, keyword: str) -> frozenset[str]:
         if isinstance(each, ast.keyword) and each.arg == keyword:
             for inner in ast.walk(each.value):
                 if isinstance(inner, ast.Dict):
-                    names |= {key.value for key in inner.keys if isinstance(key, ast.Constant)}
+                    names |= {str(key.value) for key in inner.keys if isinstance(key, ast.Constant)}
     return frozenset(names)
 
 

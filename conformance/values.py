@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
 _MAX_DEPTH = 8
@@ -47,13 +48,13 @@ class Values:
             return [self.least(inner, name, owner, depth + 1)]
         if origin is dict or kind is dict or _is_mapping(origin):
             return {}
-        if is_typeddict(kind):
+        if _has_members(kind):
             if depth > _MAX_DEPTH:
                 return {}
             return {
                 each: self.least(hint, each, kind.__name__, depth + 1)
                 for each, hint in _hints(kind).items()
-                if each in kind.__required_keys__
+                if each in _required(kind)
             }
         return {bool: True, int: 1, float: 0.5, str: "text"}.get(kind, "text")
 
@@ -75,7 +76,7 @@ class Values:
             (inner, *_) = typing.get_args(kind) or (str,)
             for each in self.variations(inner, f"{label}[]", name, owner, depth + 1):
                 yield Variation(each.label, [each.value])
-        elif is_typeddict(kind):
+        elif _has_members(kind):
             yield from self._typed(kind, label, depth)
         elif self._new(f"{owner}.{name}:{kind}"):
             yield Variation(label, self.least(kind, name, owner, depth))
@@ -88,7 +89,7 @@ class Values:
         if self._new(kind.__qualname__ + kind.__module__):
             yield Variation(label, base)
         for name, hint in hints.items():
-            if name in ("type", "role") and name in kind.__required_keys__:
+            if name in ("type", "role") and name in _required(kind):
                 continue
             if self._new(f"{kind.__module__}.{kind.__name__}.{name}"):
                 for each in self.variations(hint, f"{label}.{name}", name, kind.__name__, depth + 1):
@@ -107,7 +108,19 @@ def plain(kind: Any) -> Any:
     return getattr(kind, "__value__", kind)
 
 
+def _has_members(kind: Any) -> bool:
+    return is_typeddict(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _required(kind: Any) -> frozenset[str]:
+    if is_typeddict(kind):
+        return frozenset(kind.__required_keys__)
+    return frozenset(each.alias or name for name, each in kind.model_fields.items() if each.is_required())
+
+
 def _hints(kind: Any) -> dict[str, Any]:
+    if not is_typeddict(kind):
+        return {each.alias or name: plain(each.annotation) for name, each in kind.model_fields.items()}
     return {name: plain(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
 
 
