@@ -49,11 +49,11 @@ def told(service: Service) -> dict[str, str]:
 
 @pytest.fixture
 def python(told: dict[str, str]) -> Run:
-    """Runs `programs/NAME.py` with what `locks/clients/NAME.txt` pins."""
+    """Runs `programs/with_NAME.py` with what `locks/clients/NAME.txt` pins."""
 
     def run(name: str) -> dict[str, Any]:
         interpreter = _environment(name) / "bin/python"
-        return _printed([str(interpreter), str(HERE / f"programs/{name}.py")], told)
+        return _printed([str(interpreter), str(HERE / f"programs/with_{name.replace('-', '_')}.py")], told)
 
     return run
 
@@ -113,7 +113,7 @@ def _digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
 
-class _claimed:  # noqa: N801 — reads as a word where it is used
+class _claimed:
     """Only one test process installs a client at a time."""
 
     def __init__(self, name: str) -> None:

@@ -106,8 +106,6 @@ class _Life:
     traits: Traits | None = None
 
 
-
-
 class Pool:
     """Workers and the queue before them. `start` it, then ask; `close` leaves no process behind."""
 

@@ -2,12 +2,10 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
 os.environ["CREWAI_DISABLE_TELEMETRY"] = os.environ["OTEL_SDK_DISABLED"] = "true"  # nothing leaves the building
 
-from crewai import LLM, Agent, Crew, Task  # noqa: E402
+from crewai import LLM, Agent, Crew, Task
 
 address, key, model = (os.environ[f"INTRAMURAL_{name}"] for name in ("ADDRESS", "KEY", "MODEL"))
 llm = LLM(model=f"openai/{model}", base_url=f"{address}/v1", api_key=key, max_tokens=40)

@@ -2,11 +2,8 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
-
-from ollama import Client  # noqa: E402
+from ollama import Client
 
 model = os.environ["INTRAMURAL_MODEL"]
 client = Client(

@@ -2,11 +2,8 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
-
-from openai import OpenAI  # noqa: E402
+from openai import OpenAI
 
 model = os.environ["INTRAMURAL_MODEL"]
 client = OpenAI(base_url=os.environ["INTRAMURAL_ADDRESS"] + "/v1", api_key=os.environ["INTRAMURAL_KEY"])

@@ -2,15 +2,12 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # beside this file others are named like packages
-
-from langchain_anthropic import ChatAnthropic  # noqa: E402
-from langchain_core.tools import tool  # noqa: E402
-from langchain_ollama import ChatOllama  # noqa: E402
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: E402
-from pydantic import BaseModel, Field  # noqa: E402
+from langchain_anthropic import ChatAnthropic
+from langchain_core.tools import tool
+from langchain_ollama import ChatOllama
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import BaseModel, Field
 
 address, key, model = (os.environ[f"INTRAMURAL_{name}"] for name in ("ADDRESS", "KEY", "MODEL"))
 
@@ -31,7 +28,8 @@ def weather(city: str) -> str:
 chat = ChatOpenAI(base_url=f"{address}/v1", api_key=key, model=model, max_tokens=200)
 embeddings = OpenAIEmbeddings(base_url=f"{address}/v1", api_key=key, model=model, check_embedding_ctx_length=False)
 claude = ChatAnthropic(base_url=address, api_key=key, model=model, max_tokens=12)
-ollama = ChatOllama(base_url=address, model=model, num_predict=12, client_kwargs={"headers": {"Authorization": f"Bearer {key}"}})
+headers = {"Authorization": f"Bearer {key}"}
+ollama = ChatOllama(base_url=address, model=model, num_predict=12, client_kwargs={"headers": headers})
 person = chat.with_structured_output(Person).invoke("Ada is 36 years old.")
 called = chat.bind_tools([weather], tool_choice="any").invoke("What is the weather in Oslo?")
 print(

@@ -2,13 +2,10 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
-
-import instructor  # noqa: E402
-from openai import OpenAI  # noqa: E402
-from pydantic import BaseModel, Field  # noqa: E402
+import instructor
+from openai import OpenAI
+from pydantic import BaseModel, Field
 
 model = os.environ["INTRAMURAL_MODEL"]
 openai = OpenAI(base_url=os.environ["INTRAMURAL_ADDRESS"] + "/v1", api_key=os.environ["INTRAMURAL_KEY"])

@@ -2,12 +2,10 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks a web site for prices when imported
 
-import litellm  # noqa: E402
+import litellm
 
 address, key, model = (os.environ[f"INTRAMURAL_{name}"] for name in ("ADDRESS", "KEY", "MODEL"))
 hello = [{"role": "user", "content": "Say hello."}]

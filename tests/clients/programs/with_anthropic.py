@@ -2,11 +2,8 @@
 
 import json
 import os
-import sys
 
-sys.path.pop(0)  # this file is named like the package
-
-from anthropic import Anthropic  # noqa: E402
+from anthropic import Anthropic
 
 model = os.environ["INTRAMURAL_MODEL"]
 client = Anthropic(base_url=os.environ["INTRAMURAL_ADDRESS"], api_key=os.environ["INTRAMURAL_KEY"])
