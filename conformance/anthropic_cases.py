@@ -1,4 +1,4 @@
-"""The Anthropic dialect: what is offered and how to try it, what effect each parameter must have, what does not apply."""
+"""The Anthropic dialect: what is offered and how to try it, which effect a parameter must have, what does not apply."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
