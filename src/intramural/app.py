@@ -28,6 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
+from intramural.files import Files
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -40,6 +41,7 @@ from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_l
 from intramural.services import (
     CatalogueDesk,
     Conversations,
+    FileDesk,
     FitDesk,
     Inference,
     KeyDesk,
@@ -104,6 +106,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
+        await services.files.recall()
+        stack.push_async_callback(services.files.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -143,11 +147,12 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
+    files = FileDesk(gate, Files(db, config.data_dir / "files", config.files, clock), audit, clock)
     inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit),
+        people=PeopleDesk(gate, access.people, audit, files.sweep),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -175,6 +180,7 @@ def _services(
         ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
+        files=files,
         records=Records(
             gate,
             audit,

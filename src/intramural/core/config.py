@@ -153,6 +153,18 @@ class LibraryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesConfig:
+    """Files that people upload (`/v1/files`)."""
+
+    max_file_bytes: int = setting(512 * 2**20, "Largest file in bytes; beyond it a 413. 512 MiB, as OpenAI allows.")
+    max_person_bytes: int = setting(10 * 2**30, "Bytes that the files of one person may have together.")
+    max_person_files: int = setting(10_000, "Files that one person may have.")
+    keep_free_bytes: int = setting(
+        2**30, "An upload that would leave less than this many bytes free on the disk gets a 503."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -163,6 +175,7 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
+    files: FilesConfig = FilesConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -177,6 +190,7 @@ SECTIONS: Mapping[str, type] = {
     "audit": AuditConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
+    "files": FilesConfig,
 }
 
 
