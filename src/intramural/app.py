@@ -39,12 +39,14 @@ from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    Bundles,
     CatalogueDesk,
     Conversations,
     FileDesk,
     FitDesk,
     Inference,
     KeyDesk,
+    Locks,
     Models,
     PeopleDesk,
     Provenance,
@@ -167,14 +169,14 @@ def _services(
             context_tokens=config.serving.context_tokens,
         ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
-        provenance=Provenance(
+        provenance=Provenance(gate, library, audit, clock, trust),
+        locks=Locks(gate, library, models, audit, parse),
+        bundles=Bundles(
             gate,
             library,
-            models,
             audit,
             clock,
             trust,
-            parse,
             Imports(config.data_dir / "library" / "bundles.json"),
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),

@@ -17,6 +17,7 @@ from intramural.http import health, operations
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings, files
 from intramural.http.openai import models as openai_models
+from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
 from intramural.http.wire import wire_of_scope
@@ -25,7 +26,15 @@ from intramural.services import Services
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (health, openai_models, chat, completions, embeddings, files)
+_MODULES = (
+    health,
+    openai_models,
+    chat,
+    completions,
+    embeddings,
+    responses,
+    files,
+)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
