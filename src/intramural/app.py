@@ -56,7 +56,7 @@ from intramural.services import (
     SignIn,
 )
 from intramural.services.gate import Gate
-from intramural.services.media import Media
+from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -149,8 +149,10 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    files = FileDesk(gate, Files(db, config.data_dir / "files", config.files, clock), audit, clock)
-    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
+    stored = Files(db, config.data_dir / "files", config.files, clock)
+    files = FileDesk(gate, stored, audit, clock)
+    media = Media(gate, stored, audit, Outward.of(config))
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),

@@ -103,8 +103,8 @@ class LibraryConfig:
     )
     allow_network: bool = setting(
         True,
-        "Whether a pull may ask another machine. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull that an administrator asked for ever does.",
+        "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
+        "pull that an administrator asked for ever does, and an image's address on a host in `media.allowed_hosts`.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -165,6 +165,18 @@ class FilesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """Pictures that requests name by an address."""
+
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that images may be fetched from when a request names an address (`host`, `host:port`, or "
+        "`*.example.org` for all below). Empty: none; clients send the image itself. Whoever may ask a model can make "
+        "this service contact them, so name no host that believes it for being asked from here.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -176,6 +188,7 @@ class Config:
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
+    media: MediaConfig = MediaConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -191,6 +204,7 @@ SECTIONS: Mapping[str, type] = {
     "access": AccessConfig,
     "library": LibraryConfig,
     "files": FilesConfig,
+    "media": MediaConfig,
 }
 
 
