@@ -58,6 +58,11 @@ class Event(StrEnum):
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
+    FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."
+    FILE_READ = "file.read", "The content of a stored file was sent to its owner."
+    FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
+    FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
+    IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

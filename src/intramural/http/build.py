@@ -16,7 +16,7 @@ from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, models, operations
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, embeddings
+from intramural.http.openai import chat, completions, embeddings, files
 from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
@@ -35,6 +35,7 @@ _MODULES = (
     embeddings,
     responses,
     messages,
+    files,
 )
 
 

@@ -4,8 +4,8 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`, `fit`,
-`conversations`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+Read in this order: `gate`, `inference`, `media`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`,
+`fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from intramural.access import Identify
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
@@ -44,6 +45,7 @@ class Services:
     bundles: Bundles
     inference: Inference
     conversations: Conversations
+    files: FileDesk
     records: Records
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
@@ -53,6 +55,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "FileDesk",
     "FitDesk",
     "Inference",
     "KeyDesk",
