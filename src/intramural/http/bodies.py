@@ -52,8 +52,8 @@ def decode(body: bytes, shape: type[T]) -> T:
         raise Misasked("bad_json", f"The body is not valid JSON: {error}.", "Send one UTF-8 JSON object.") from None
 
 
-def convert(value: Any, shape: type[T], where: str) -> T:
-    """A part of a body, already decoded, as `shape`; `where` is its place. Raises as `decode` does."""
+def convert(value: Any, shape: Any, where: str) -> Any:
+    """JSON that is decoded already, as `shape`. `where` is its place in the body. Raises Misasked as `decode`."""
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
@@ -63,7 +63,7 @@ def convert(value: Any, shape: type[T], where: str) -> T:
 def _bad_field(text: str, where: str = "") -> Misasked:
     unknown = _UNKNOWN_FIELD.search(text)
     at = _AT.search(text)
-    path = ".".join(part for part in (where, at.group(1) if at else "") if part)
+    path = f"{where}.{at.group(1)}".strip(".").replace(".[", "[") if at else where
     if unknown:
         name = f"{path}.{unknown.group(1)}".lstrip(".")
         return Misasked("unknown_parameter", f"There is no parameter {name!r}.", "Leave it out.", param=name)

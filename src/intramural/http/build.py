@@ -17,6 +17,7 @@ from intramural.http import health, models, operations
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings
+from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
 from intramural.http.page import models as page_models
@@ -26,7 +27,15 @@ from intramural.services import Services
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (health, models, chat, completions, embeddings, messages)
+_MODULES = (
+    health,
+    models,
+    chat,
+    completions,
+    embeddings,
+    responses,
+    messages,
+)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
