@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intramural import __version__
@@ -15,6 +15,9 @@ from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, operations
 from intramural.http.doors import Doors
+from intramural.http.ollama import about as ollama_about
+from intramural.http.ollama import chat as ollama_chat
+from intramural.http.ollama import models as ollama_models
 from intramural.http.openai import chat, completions, embeddings
 from intramural.http.openai import models as openai_models
 from intramural.http.operations import Operation
@@ -25,7 +28,10 @@ from intramural.services import Services
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (health, openai_models, chat, completions, embeddings)
+_MODULES = (
+    health, openai_models, chat, completions, embeddings,
+    ollama_chat, ollama_models, ollama_about,
+)  # fmt: skip
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
@@ -120,7 +126,10 @@ def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
 
 
 class _Else:
-    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page."""
+    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page.
+
+    At `/` a program that does not ask for HTML gets the greeting by which Ollama's clients know that somebody is there.
+    """
 
     def __init__(self, page: ASGIApp) -> None:
         self._page = page
@@ -128,7 +137,13 @@ class _Else:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
             raise HTTPException(404)
-        await self._page(scope, receive, send)
+        greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        greeting = PlainTextResponse(ollama_about.GREETING)
+        await (greeting if greets and not _wants_html(scope) else self._page)(scope, receive, send)
+
+
+def _wants_html(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 class HostGuard:
