@@ -13,13 +13,11 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, operations
+from intramural.http import health, ollama, operations
 from intramural.http.doors import Doors
-from intramural.http.ollama import about as ollama_about
-from intramural.http.ollama import chat as ollama_chat
-from intramural.http.ollama import models as ollama_models
 from intramural.http.openai import chat, completions, embeddings
 from intramural.http.openai import models as openai_models
+from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
 from intramural.http.wire import wire_of_scope
@@ -28,10 +26,7 @@ from intramural.services import Services
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (
-    health, openai_models, chat, completions, embeddings,
-    ollama_chat, ollama_models, ollama_about,
-)  # fmt: skip
+_MODULES = (health, openai_models, chat, completions, embeddings, responses, *ollama.MODULES)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
@@ -138,7 +133,7 @@ class _Else:
         if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
             raise HTTPException(404)
         greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
-        greeting = PlainTextResponse(ollama_about.GREETING)
+        greeting = PlainTextResponse(ollama.GREETING)
         await (greeting if greets and not _wants_html(scope) else self._page)(scope, receive, send)
 
 

@@ -8,3 +8,10 @@ Reading order: `names`, `shapes` (what comes in), `options` and `parse` (shape â
 goes out), `abilities` and `describe` (what a model is), `answering`, then one module per subject: `chat`, `models`,
 `about`.
 """
+
+from intramural.http.ollama import about, chat, models
+from intramural.http.ollama.about import GREETING
+
+MODULES = (chat, models, about)
+
+__all__ = ["GREETING", "MODULES"]
