@@ -22,6 +22,7 @@ _ABSENT: Final = (
     ("POST", "/api/me", _NO_ACCOUNT),
     ("POST", "/api/signout", _NO_ACCOUNT),
     ("DELETE", "/api/user/keys/{key}", _NO_ACCOUNT),
+    ("POST", "/api/systemone", _NO_CLOUD),
     ("POST", "/api/web_search", _NO_CLOUD),
     ("POST", "/api/web_fetch", _NO_CLOUD),
     ("POST", "/api/experimental/web_search", _NO_CLOUD),

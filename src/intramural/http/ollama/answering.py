@@ -1,6 +1,6 @@
 """What /api/chat and /api/generate have in common: what is checked first, the stream, the whole, and afterwards."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +13,6 @@ from intramural.core.chat import ChatEvent
 from intramural.core.errors import Misasked
 from intramural.http import sse
 from intramural.http.doors import Doors
-from intramural.http.ollama.abilities import can_see, can_think
 from intramural.http.ollama.parse import Asked
 from intramural.http.ollama.write import Kind, Writer, joined
 from intramural.http.wire import OLLAMA, line
@@ -21,6 +20,13 @@ from intramural.library import Manifest
 from intramural.metering import Dialect, Operation
 
 DIALECT: Final[Dialect] = "ollama"
+#: What the core calls a parameter → what it is called in this dialect.
+_CALLED_HERE: Final[Mapping[str, str]] = {
+    "thinking": "think",
+    "response_format": "format",
+    "max_tokens": "options.num_predict",
+    **{name: f"options.{name}" for name in ("repeat_last_n", "repeat_penalty", "stop", "typical_p")},
+}
 IGNORED: Final = "X-Intramural-Ignored"
 
 
@@ -40,7 +46,7 @@ class Answering:
         if idle and asked.keep_alive_s == 0:
             await models.unload(actor, name)
             return JSONResponse(writer.done("unload"))
-        self._require_able(asked, manifest, called)
+        self._require_context(asked, manifest, called)
         keeps = asked.keep_alive_s is not None and models.may_keep(actor)
         headers = _headers(asked, keeps=keeps)
         if idle:
@@ -67,6 +73,9 @@ class Answering:
             async with aclosing(events):
                 async for event in events:
                     yield event
+        except Misasked as error:
+            error.param = _CALLED_HERE.get(error.param or "", error.param)
+            raise
         finally:
             await self._keep(actor, asked, keeps=keeps)
 
@@ -74,19 +83,15 @@ class Answering:
         if keeps and asked.keep_alive_s is not None:
             await self.doors.services.models.keep(actor, asked.request.model, asked.keep_alive_s)
 
-    def _require_able(self, asked: Asked, manifest: Manifest, called: str) -> None:
-        """Raises Misasked(`unsupported_by_model`, `context_too_small`)."""
-        request = asked.request
-        if request.thinking.kind == "on" and not can_think(manifest):
-            raise _unable(f"{called!r} does not support thinking.", "think")
-        if any(message.parts for message in request.messages) and not can_see(manifest):
-            raise _unable(f"{called!r} does not support images.", "images")
-        if asked.context_tokens is not None:
-            most = self.doors.services.models.context_tokens(manifest)
-            if asked.context_tokens > most:
-                message = f"`options.num_ctx` is {asked.context_tokens}; {called!r} has {most} tokens here."
-                hint = f"Ask for at most {most}, or have an administrator raise serving.context_tokens."
-                raise Misasked("context_too_small", message, hint, param="options.num_ctx")
+    def _require_context(self, asked: Asked, manifest: Manifest, called: str) -> None:
+        """Raises Misasked(`context_too_small`)."""
+        if asked.context_tokens is None:
+            return
+        most = self.doors.services.models.context_tokens(manifest)
+        if most is not None and asked.context_tokens > most:
+            message = f"`options.num_ctx` is {asked.context_tokens}; {called!r} has {most} tokens here."
+            hint = f"Ask for at most {most}, or have an administrator raise serving.context_tokens."
+            raise Misasked("context_too_small", message, hint, param="options.num_ctx")
 
 
 async def _lines(events: AsyncGenerator[ChatEvent, None], writer: Writer) -> AsyncGenerator[bytes, None]:
@@ -103,7 +108,3 @@ def _headers(asked: Asked, *, keeps: bool) -> dict[str, str]:
         ignored.append("keep_alive")
     headers: dict[str, Any] = {"X-Request-Id": asked.request.id}
     return {**headers, IGNORED: ", ".join(ignored)} if ignored else headers
-
-
-def _unable(message: str, param: str) -> Misasked:
-    return Misasked("unsupported_by_model", message, "/api/show says what a model can do.", param=param)

@@ -24,7 +24,7 @@ REALS: Final[Mapping[str, tuple[str, float, float]]] = {
     "typical_p": ("typical_p", 0.0, 1.0),
     "presence_penalty": ("presence_penalty", -2.0, 2.0),
     "frequency_penalty": ("frequency_penalty", -2.0, 2.0),
-    "repeat_penalty": ("repeat_penalty", 0.01, 2.0),
+    "repeat_penalty": ("repeat_penalty", 0.01, 10.0),
 }
 #: Without effect, and said to be.
 HINTS: Final = (
