@@ -51,6 +51,7 @@ class Event(StrEnum):
     MODEL_LOADED = "model.loaded", "A worker began serving a model."
     MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
     MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+    MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
