@@ -49,6 +49,7 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    Receipts,
     Records,
     Services,
     SignIn,
@@ -188,6 +189,7 @@ def _services(
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
+        receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
 

@@ -40,6 +40,7 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

@@ -56,6 +56,7 @@ class Event(StrEnum):
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."

@@ -13,7 +13,7 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, operations
+from intramural.http import health, operations, receipts
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings
 from intramural.http.openai import models as openai_models
@@ -25,7 +25,7 @@ from intramural.services import Services
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (health, openai_models, chat, completions, embeddings)
+_MODULES = (health, openai_models, chat, completions, embeddings, receipts)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
