@@ -51,6 +51,7 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    Receipts,
     Records,
     Services,
     SignIn,
@@ -196,6 +197,7 @@ def _services(
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
+        receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
 

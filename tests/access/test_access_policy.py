@@ -43,6 +43,7 @@ chats.delete        | AUM |     | c
 files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i
+receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

@@ -57,6 +57,7 @@ class Event(StrEnum):
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."

@@ -13,7 +13,7 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations
+from intramural.http import health, models, ollama, operations, receipts
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings, files
@@ -36,6 +36,7 @@ _MODULES = (
     responses,
     messages,
     files,
+    receipts,
     *ollama.MODULES,
 )
 

@@ -4,8 +4,9 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `media`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`,
-`fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
+`bundles`, `catalogue`, `fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched`
+are parts of several.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
 
@@ -47,6 +49,7 @@ class Services:
     conversations: Conversations
     files: FileDesk
     records: Records
+    receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -64,6 +67,7 @@ __all__ = [
     "PeopleDesk",
     "Provenance",
     "Pulls",
+    "Receipts",
     "Records",
     "Services",
     "SignIn",
