@@ -41,6 +41,8 @@ class Size:
     window: int = 64
     context: int = 4096
     stored: str = "F32"
+    #: Tokens with a meaning of their own, beyond the first three.
+    control: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,7 +93,7 @@ def write(path: Path, architecture: str, family: Family, size: Size | None = Non
     if made.tokenizer == "bert":
         _add_word_pieces(writer, made.size.vocabulary)
     else:
-        _add_tokenizer(writer, made.size.vocabulary)
+        _add_tokenizer(writer, made.size)
     random = np.random.default_rng(seed)
     for name, shape, fill in made.tensors:
         _add_tensor(writer, name, tuple(reversed(shape)), fill, made.size, random)
@@ -116,9 +118,10 @@ def _add_key(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
             writer.add_array(name, value)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS]
-    kinds = [2, 3, 3, *[6] * 256, *[1] * len(_WORDS)]
+def _add_tokenizer(writer: gguf.GGUFWriter, size: Size) -> None:
+    vocabulary = size.vocabulary
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS, *size.control]
+    kinds = [2, 3, 3, *[6] * 256, *[1] * len(_WORDS), *[3] * len(size.control)]
     assert vocabulary >= len(tokens)
     unused = range(vocabulary - len(tokens))
     writer.add_tokenizer_model("llama")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -37,13 +38,16 @@ from intramural.serving.scheduler import (
     Ticked,
     UnloadAsked,
     Wait,
+    Worker,
     WorkerGone,
     WorkerMisbehaved,
     WorkerReady,
+    idle_until,
     step,
     wake_at,
 )
 from intramural.serving.stream import refusal
+from intramural.serving.traits import Prompt, Tokens, Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -54,7 +58,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping."""
+    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
+    nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -66,6 +71,7 @@ class WorkerStatus:
     slots: int
     context_tokens: int
     idle_s: float
+    left_s: float | None
     pinned: bool
     threads: int
     layers: tuple[str, ...]
@@ -102,14 +108,7 @@ class _Life:
     compute: threads.Compute = _UNDECIDED
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
-
-
-class _TokensBody(msgspec.Struct):
-    tokens: list[int]
-
-
-class _PromptBody(msgspec.Struct):
-    prompt: str
+    traits: Traits | None = None
 
 
 class Pool:
@@ -206,9 +205,9 @@ class Pool:
         """How many prompt tokens the messages of `request` make, through the model's template."""
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         async with self.lease(model, needs_slot=False) as lease:
-            rendered = await lease.whole("/apply-template", {"messages": messages}, _PromptBody)
+            rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
             asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
-            return len((await lease.whole("/tokenize", asked, _TokensBody)).tokens)
+            return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
 
     async def load(self, model: ModelToServe) -> None:
         """Return when a worker of `model` is ready. Raises what made it impossible."""
@@ -230,6 +229,17 @@ class Pool:
         if tasks:
             await asyncio.wait(tasks)
         return True
+
+    def keep(self, name: str, keep_alive_s: float) -> bool:
+        """From now on, and until it is gone, `name` stays `keep_alive_s` in memory while idle (negative: for ever).
+
+        False: that is so already, or it is not in memory.
+        """
+        self._catch_up()
+        workers = [w for w in self._state.workers.values() if w.demand.name == name]
+        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._catch_up()
+        return any(worker.keep_alive_s != keep_alive_s for worker in workers)
 
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
@@ -260,6 +270,7 @@ class Pool:
                     slots=worker.demand.slots,
                     context_tokens=life.model.plan.context_tokens if life else 0,
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
+                    left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
                     threads=life.compute.threads if life else 0,
                     layers=process.process.layers if process else (),
@@ -290,7 +301,7 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            yield _Lease(self, number, life.process, ticket, self._config.stall_timeout_s)
+            yield _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
         finally:
             self._tickets.pop(name, None)
             self._post(Left(self._now(), name))
@@ -421,11 +432,14 @@ class Pool:
 
 
 class _Lease:
-    """A granted ticket. See `answer.Lease`."""
+    """A granted ticket. See `traits.Asking`."""
 
-    def __init__(self, pool: Pool, number: int, worker: WorkerProcess, ticket: _Ticket, stall_s: float) -> None:
+    def __init__(
+        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
+    ) -> None:
         self._pool = pool
         self._number = number
+        self._life = life
         self._worker = worker
         self._ticket = ticket
         self._stall_s = stall_s
@@ -438,10 +452,11 @@ class _Lease:
         return exchange
 
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
-        """A response that is not a stream, in its shape. Raises what `blame` makes of it."""
+        """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
         exchange: Exchange | None = None
         try:
-            exchange = await self.ask("POST", target, msgspec.json.encode(body))
+            method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
+            exchange = await self.ask(method, target, data)
             status, answer = await exchange.status(), await exchange.read_all()
             if status != 200:
                 raise refusal(status, answer)
@@ -452,12 +467,23 @@ class _Lease:
             if exchange is not None:
                 exchange.close()
 
+    async def traits(self) -> Traits:
+        if self._life.traits is None:
+            self._life.traits = await discover(self)
+        return self._life.traits
+
     async def blame(self, error: IntramuralError) -> IntramuralError:
         if await self._worker.is_lost(error):
             self._pool.misbehaved(self._number, error)
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _left_s(worker: Worker, state: State, now_s: float) -> float | None:
+    """Seconds until an idle worker is stopped; for a busy one, as if it became idle now."""
+    ends_s = idle_until(worker if worker.idle else replace(worker, since_s=now_s), state.rules)
+    return None if ends_s is None or worker.demand.name in state.pinned else max(0.0, ends_s - now_s)
 
 
 def _demand(model: ModelToServe) -> Demand:
