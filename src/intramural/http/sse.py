@@ -1,14 +1,17 @@
 """Streaming answers: frames in a dialect's own form, and noticing that the client left.
 
 Frames: `data: …` (a JSON object) with `event: …` before it where a dialect names its events, or lines of JSON; notes of
-the place in the queue while the request waits; and whatever the dialect ends with. An error before the first frame
-becomes an ordinary HTTP error; after it, a frame of its own.
+the place in the queue while the request waits; a sign of life through long silences; and whatever the dialect ends
+with. An error before the first byte becomes an ordinary HTTP error; after it, a frame of its own.
+
+Backpressure: the next frame is made when the last has been taken. What a client does not read stays in the server's
+write buffer (64 KiB) and in the engine's connection (`serving.exchange`), and nowhere else.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +25,16 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # a proxy in front must not hold tokens back
 ]
+#: Names the request in the log and in the meter.
+REQUEST_ID = "X-Request-Id"
+#: Where the signed record of this very answer is to be had.
+RECEIPT = "X-Intramural-Receipt"
+#: A silence this long gets a sign of life: the HTML standard's advice for event streams, and well within the 30 to 60
+#: seconds after which proxies give up. A model may be loading, a prompt being read, a tool call being put together.
+HEARTBEAT_S = 15.0
+#: A client that has taken nothing for this long counts as gone: it keeps a slot from somebody who waits. Longer than
+#: a laptop takes to change its network.
+STALLED_S = 120.0
 
 
 class Waits:
@@ -40,7 +53,8 @@ class EventStream(Response):
     """An ASGI response that sends frames as they come and cancels their making when the client leaves.
 
     `frames` yields ready bytes and is closed on every ending. `wire` words what all streams of a dialect share: errors
-    (a status before the first frame, a frame after it), waiting, the end.
+    (a status before the first byte, a frame after it), waiting, silence, the end. `headers` name the request
+    (`X-Request-Id`), and so its receipt.
     """
 
     def __init__(
@@ -50,67 +64,137 @@ class EventStream(Response):
         wire: Wire,
         *,
         headers: dict[str, str] | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
         self._frames = frames
         self._waits = waits
         self._wire = wire
-        self._extra = [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
+        self._own = {} if headers is None else dict(headers)
+        if request_id := self._own.get(REQUEST_ID):
+            self._own[RECEIPT] = receipt_path(request_id)
+        self._heartbeat_s = heartbeat_s
+        self._stalled_s = stalled_s
         self.background = None
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._send_all(scope, receive, send))
-
-    async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-        head = [(b"content-type", self._wire.media_type), *_HEADERS, *self._extra]
-
-        async def put(body: bytes, *, more: bool = True) -> None:
-            nonlocal started
-            if not started:
-                started = True
-                await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-
+        own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._own.items()]
+        head = [(b"content-type", self._wire.media_type), *_HEADERS, *own]
+        outlet = _Outlet(send, head, self._wire.heartbeat, self._heartbeat_s, self._stalled_s)
         try:
-            async for each in self._with_waits():
-                await put(each)
-            await put(self._wire.end, more=False)
+            await until_client_leaves(receive, self._send_all(outlet, scope, receive, send), outlet.stalled)
+        finally:
+            await outlet.close()
+
+    async def _send_all(self, outlet: "_Outlet", scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._send_first(outlet)
+            async for each in self._frames:
+                await outlet.put(each)
+            await outlet.put(self._wire.end, more=False)
         except IntramuralError as error:
-            if not started:
-                await self._wire.response(error)(scope, receive, send)
+            if not outlet.started:
+                await outlet.close()  # it must not begin a response beside this one
+                response = self._wire.response(error)
+                response.headers.update({k: v for k, v in self._own.items() if k != RECEIPT})
+                await response(scope, receive, send)
                 return
-            await put(self._wire.frame_error(error))
-            await put(self._wire.end, more=False)
+            await outlet.put(self._wire.frame_error(error))
+            await outlet.put(self._wire.end, more=False)
         finally:
             await self._frames.aclose()
 
-    async def _with_waits(self) -> AsyncGenerator[bytes, None]:
-        """Comments with the queue position until the first frame, then the frames."""
+    async def _send_first(self, outlet: "_Outlet") -> None:
+        """Notes of the queue position until the first frame, then that."""
         first = asyncio.ensure_future(anext(self._frames))
         first.add_done_callback(lambda _: self._waits.changed.set())
         try:
             while await self._waits.changed.wait() and not first.done():
                 self._waits.changed.clear()
                 if note := self._wire.waiting(self._waits.position):
-                    yield note
-            with suppress(StopAsyncIteration):
-                yield first.result()
+                    await outlet.put(note)
         finally:
             if not first.done():
                 first.cancel()
                 with suppress(asyncio.CancelledError):
                     await first
-        async for each in self._frames:
-            yield each
+        with suppress(StopAsyncIteration):
+            await outlet.put(first.result())
 
 
-async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T | None:
-    """Await `work`; if the client goes away first, cancel it, wait until it has tidied up and return None."""
+class _Outlet:
+    """The way to one client: begins the response with the first bytes, and keeps it alive through silences.
+
+    One timer for the whole stream looks at the clock now and then; a frame costs no timer of its own.
+    """
+
+    def __init__(
+        self, send: Send, head: list[tuple[bytes, bytes]], heartbeat: bytes, heartbeat_s: float, stalled_s: float
+    ) -> None:
+        self._send = send
+        self._head = head
+        self._heartbeat = heartbeat
+        self._heartbeat_s = heartbeat_s
+        self._stalled_s = stalled_s
+        self._loop = asyncio.get_running_loop()
+        self._sending = False
+        self._since_s = self._loop.time()  # when the present sending, or the present silence, began
+        self._beat: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(min(heartbeat_s, stalled_s), self._look)
+        self.started = False
+        #: Done once the client has taken nothing for too long.
+        self.stalled: asyncio.Future[None] = self._loop.create_future()
+
+    async def put(self, body: bytes, *, more: bool = True) -> None:
+        """Hand `body` to the client; returns when there is room for more."""
+        if self._beat is not None:
+            await self._beat
+        await self._put(body, more)
+
+    async def close(self) -> None:
+        """No more signs of life."""
+        self._timer.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.wait([self._beat])
+
+    async def _put(self, body: bytes, more: bool) -> None:
+        self._sending, self._since_s = True, self._loop.time()
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._sending, self._since_s = False, self._loop.time()
+
+    def _look(self) -> None:
+        past_s = self._loop.time() - self._since_s
+        limit_s = self._stalled_s if self._sending else self._heartbeat_s
+        if past_s < limit_s:
+            self._timer = self._loop.call_later(min(limit_s - past_s, self._heartbeat_s), self._look)
+        elif self._sending:
+            if not self.stalled.done():
+                self.stalled.set_result(None)
+        else:
+            self._timer = self._loop.call_later(self._heartbeat_s, self._look)
+            if self._heartbeat:
+                self._beat = asyncio.ensure_future(self._put(self._heartbeat, more=True))
+                self._beat.add_done_callback(self._beaten)
+
+    def _beaten(self, _: "asyncio.Task[None]") -> None:
+        self._beat = None
+
+
+async def until_client_leaves(
+    receive: Receive, work: Awaitable[T], stalled: "asyncio.Future[None] | None" = None
+) -> T | None:
+    """Await `work`; if the client goes away first, or is `stalled`, cancel it, wait until it has tidied up and return
+    None."""
     task = asyncio.ensure_future(work)
     watch = asyncio.ensure_future(_disconnected(receive))
+    ends: set[asyncio.Future[Any]] = {task, watch, stalled or watch}
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
     finally:
         watch.cancel()
@@ -127,6 +211,18 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def answered(request: Request, work: Awaitable[Response]) -> Response:
-    """`work`'s response, unless the client leaves first (then an empty one that nobody reads)."""
+    """`work`'s response, unless the client leaves first (then an empty one that nobody reads).
+
+    One that says its request's identifier also says where its receipt is.
+    """
     response = await until_client_leaves(request.receive, work)
-    return response if response is not None else Response(status_code=499)
+    if response is None:
+        return Response(status_code=499)
+    if request_id := response.headers.get(REQUEST_ID):
+        response.headers[RECEIPT] = receipt_path(request_id)
+    return response
+
+
+def receipt_path(request_id: str) -> str:
+    """Where the receipt of a request is."""
+    return f"/v1/receipts/{request_id}"

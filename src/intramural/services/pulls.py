@@ -19,6 +19,7 @@ from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Untrusted
 from intramural.core.ids import new_id
 from intramural.library import Library, Malformed, Manifest, PullState, Source, Step, require_released
+from intramural.services.arrival import arrival
 from intramural.services.gate import Gate
 from intramural.storage import Database
 from intramural.storage.schema import pulls as table
@@ -278,22 +279,13 @@ class Pulls:
 
     async def _shelved(self, pull: _Pull, manifest: Manifest) -> None:
         pull.model = manifest.name
-        facts: dict[str, Fact] = {
-            "pull": pull.id,
-            "weights": manifest.digest,
-            "source": manifest.source,
-            "revision": manifest.revision,
-            "trust": manifest.trust,
-            "steps": pull.steps,
-        }
         try:
             require_released(manifest)
         except Refused as error:
             pull.error = error
-            facts["findings"] = sorted({finding.code for finding in manifest.quarantine})
-            await self._end(pull, "quarantined", Event.MODEL_QUARANTINED, f"model:{manifest.name}", facts)
-        else:
-            await self._end(pull, "shelved", Event.MODEL_SHELVED, f"model:{manifest.name}", facts)
+        event, facts = arrival(manifest)
+        facts |= {"pull": pull.id, "steps": pull.steps}
+        await self._end(pull, "quarantined" if pull.error else "shelved", event, f"model:{manifest.name}", facts)
 
     async def _failed(self, pull: _Pull, error: IntramuralError) -> None:
         pull.error = error

@@ -4,17 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, Embeddings
+from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
-from intramural.serving import threads
+from intramural.serving import threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
@@ -25,6 +25,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -37,9 +38,11 @@ from intramural.serving.scheduler import (
     Ticked,
     UnloadAsked,
     Wait,
+    Worker,
     WorkerGone,
     WorkerMisbehaved,
     WorkerReady,
+    idle_until,
     step,
     wake_at,
 )
@@ -55,7 +58,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping."""
+    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
+    nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -67,6 +71,7 @@ class WorkerStatus:
     slots: int
     context_tokens: int
     idle_s: float
+    left_s: float | None
     pinned: bool
     threads: int
     layers: tuple[str, ...]
@@ -104,19 +109,6 @@ class _Life:
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
-
-
-class _EmbeddingData(msgspec.Struct):
-    embedding: list[float]
-
-
-class _EmbeddingUsage(msgspec.Struct):
-    prompt_tokens: int
-
-
-class _EmbeddingBody(msgspec.Struct):
-    data: list[_EmbeddingData]
-    usage: _EmbeddingUsage
 
 
 class _Slot(msgspec.Struct):
@@ -181,29 +173,42 @@ class Pool:
         return Stream(self, model, request, on_wait, self._clock)
 
     async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch.
+        """One vector of length 1 per input, in one slot, a few inputs at a time.
 
-        Raises Misasked(`no_embeddings`) for a model that cannot make any, and what a lease raises.
+        Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
+        the input, and what a lease raises.
         """
-        if model.pooling is None:
-            raise Misasked(
-                "no_embeddings", f"{model.name} makes no embeddings.", "Ask a model made for them.", param="model"
-            )
-        vectors: list[tuple[float, ...]] = []
-        prompt_tokens = 0
+        if model.pooling in (None, "rank"):
+            hint = "Ask a model made for them."
+            raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model) as lease:
-            for text in inputs:
-                answer = await lease.whole("/v1/embeddings", {"input": text}, _EmbeddingBody)
-                if len(answer.data) != 1:
-                    raise await lease.blame(worker_garbage("embeddings nobody asked for"))
-                vectors.append(tuple(answer.data[0].embedding))
-                prompt_tokens += answer.usage.prompt_tokens
-        return Embeddings(tuple(vectors), prompt_tokens)
+            return await vectors.embed(lease, model, inputs)
 
-    async def tokenize(self, model: ModelToServe, text: str) -> tuple[int, ...]:
-        """The model's token ids of `text`; special tokens in it are taken as text."""
+    async def rerank(
+        self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None
+    ) -> Ranking:
+        """How well each document answers `query`. Longer ones are cut to `max_tokens_per_document`, if that is given.
+
+        Raises Misasked(`no_ranking`) for a model that cannot, Misasked(`context_length_exceeded`) naming the document,
+        and what a lease raises.
+        """
+        if model.pooling != "rank":
+            hint = "Ask a model made for it."
+            raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
+        async with self.lease(model) as lease:
+            return await vectors.rerank(lease, query, documents, max_tokens_per_document)
+
+    async def tokenize(
+        self, model: ModelToServe, text: str, *, special: bool = False, marks: bool = False
+    ) -> tuple[vectors.Token, ...]:
+        """The model's tokens of `text`; see `vectors.tokenize`."""
         async with self.lease(model, needs_slot=False) as lease:
-            return tuple((await lease.whole("/tokenize", {"content": text}, Tokens)).tokens)
+            return await vectors.tokenize(lease, text, special=special, marks=marks)
+
+    async def detokenize(self, model: ModelToServe, tokens: Sequence[int]) -> str:
+        """The text of `tokens`. Raises Misasked(`invalid_token`)."""
+        async with self.lease(model, needs_slot=False) as lease:
+            return await vectors.detokenize(lease, tokens)
 
     async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
         """How many prompt tokens the messages of `request` make, through the model's template."""
@@ -234,6 +239,17 @@ class Pool:
             await asyncio.wait(tasks)
         return True
 
+    def keep(self, name: str, keep_alive_s: float) -> bool:
+        """From now on, and until it is gone, `name` stays `keep_alive_s` in memory while idle (negative: for ever).
+
+        False: that is so already, or it is not in memory.
+        """
+        self._catch_up()
+        workers = [w for w in self._state.workers.values() if w.demand.name == name]
+        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._catch_up()
+        return any(worker.keep_alive_s != keep_alive_s for worker in workers)
+
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
         self._post(PinAsked(self._now(), name, pinned))
@@ -263,6 +279,7 @@ class Pool:
                     slots=worker.demand.slots,
                     context_tokens=life.model.plan.context_tokens if life else 0,
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
+                    left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
                     threads=life.compute.threads if life else 0,
                     layers=process.process.layers if process else (),
@@ -491,6 +508,12 @@ class _Lease:
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _left_s(worker: Worker, state: State, now_s: float) -> float | None:
+    """Seconds until an idle worker is stopped; for a busy one, as if it became idle now."""
+    ends_s = idle_until(worker if worker.idle else replace(worker, since_s=now_s), state.rules)
+    return None if ends_s is None or worker.demand.name in state.pinned else max(0.0, ends_s - now_s)
 
 
 def _demand(model: ModelToServe) -> Demand:

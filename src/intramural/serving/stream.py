@@ -4,6 +4,7 @@ A worker is not trusted: every frame is decoded into a strict shape, and whateve
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated
@@ -17,6 +18,8 @@ from intramural.serving.thoughts import Thoughts
 
 #: Longest single frame. A frame holds a token or two with at most 20 alternatives each.
 _FRAME_LIMIT_BYTES = 1 << 20
+#: How it words that an input which it needs whole does not fit into one batch (which is as long as the context then).
+_TOO_LONG = re.compile(r"input \((\d{1,9}) tokens\) is too large to process.*batch size: (\d{1,9})", re.DOTALL)
 #: What the engine's `null` (minus infinity) becomes, as OpenAI documents it.
 _IMPOSSIBLE = -9999.0
 
@@ -248,6 +251,8 @@ def engine_error(status: int, error: EngineError) -> IntramuralError:
     if error.type == "exceed_context_size_error":
         return context_exceeded(error.n_prompt_tokens, error.n_ctx)
     text = error.message
+    if (too_long := _TOO_LONG.search(text)) is not None:
+        return context_exceeded(int(too_long[1]), int(too_long[2]))
     if "JSON schema" in text or "parse grammar" in text or "json_schema" in text:
         _, found, reason = text.partition("JSON schema error ")
         return Misasked(

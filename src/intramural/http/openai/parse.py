@@ -16,7 +16,7 @@ from intramural.core.chat import (
     ToolChoice,
 )
 from intramural.core.errors import Misasked
-from intramural.http.openai import shapes
+from intramural.http.openai import parts, shapes
 
 #: Name of a tool: what every dialect allows.
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,6 +25,8 @@ MAX_TOOLS = 128
 MAX_STOPS = 16
 MAX_LOGIT_BIAS = 1024
 MAX_INPUTS = 256
+#: Of the specification: pairs of `metadata`, the length of their names and values, of `safety_identifier`.
+MAX_METADATA, MAX_METADATA_NAME, MAX_LABEL, MAX_IDENTIFIER = 16, 64, 512, 64
 _INT63 = 2**63 - 1
 
 #: Fields of the specification that cannot be honoured, with the values that ask for nothing.
@@ -83,7 +85,28 @@ def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         response_format=_format(wire.response_format),
         choices=_choices(wire.n),
+        labels=labels(wire.user, wire.safety_identifier, wire.metadata),
     )
+
+
+def labels(
+    user: str | None, safety_identifier: str | None = None, metadata: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What the client says about the request, within the specification's bounds. Pairs are named `metadata.key`."""
+    pairs = metadata or {}
+    if len(pairs) > MAX_METADATA:
+        raise _bad("metadata", f"`metadata` has {len(pairs)} pairs.", f"Send at most {MAX_METADATA}.")
+    for name, value in pairs.items():
+        if len(name) > MAX_METADATA_NAME or len(value) > MAX_LABEL:
+            bounds = f"Names take {MAX_METADATA_NAME} characters, values {MAX_LABEL}."
+            raise _bad("metadata", f"`metadata` entry {name[:MAX_METADATA_NAME]!r} is too long.", bounds)
+    found = {f"metadata.{name}": value for name, value in pairs.items()}
+    for field, said, most in (("user", user, MAX_LABEL), ("safety_identifier", safety_identifier, MAX_IDENTIFIER)):
+        if said is not None and len(said) > most:
+            raise _bad(field, f"`{field}` is too long.", f"It takes {most} characters.")
+        if said:
+            found[field] = said
+    return found
 
 
 def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ...]:
@@ -109,7 +132,14 @@ def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ..
     if wire.stream and len(prompts) > 1:
         raise _bad("prompt", "Several prompts cannot be streamed together.", "Send them one by one, or do not stream.")
     return tuple(
-        ChatRequest(id=new_id(), model=wire.model, prompt=each, sampling=sampling, choices=_choices(wire.n))
+        ChatRequest(
+            id=new_id(),
+            model=wire.model,
+            prompt=each,
+            sampling=sampling,
+            choices=_choices(wire.n),
+            labels=labels(wire.user),
+        )
         for each in prompts
     )
 
@@ -154,29 +184,15 @@ def _message(wire: shapes.MessageIn, where: str) -> Message:
         raise _bad(f"{where}.tool_call_id", "A tool's message needs `tool_call_id`.", "Name the call it answers.")
     if wire.content is None and not wire.tool_calls:
         raise _bad(f"{where}.content", f"`{where}` has no content.", "Send a text.")
+    content, in_order = parts.content(wire.content, wire.role, where)
     return Message(
         role="system" if wire.role == "developer" else wire.role,
-        content=_content(wire.content, where),
+        content=content,
+        parts=in_order,
         name=wire.name,
         tool_calls=tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in wire.tool_calls or ()),
         tool_call_id=wire.tool_call_id,
     )
-
-
-def _content(content: str | list[shapes.Part] | None, where: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    for i, part in enumerate(content):
-        if part.type != "text" or part.text is None:
-            raise Misasked(
-                "unsupported_content",
-                f"`{where}.content[{i}]` is of type {part.type!r}; this model reads text only.",
-                "Send parts of type `text`.",
-                param=f"{where}.content[{i}]",
-            )
-    return "".join(part.text or "" for part in content)
 
 
 def _tools(wire: list[shapes.ToolIn]) -> tuple[Tool, ...]:

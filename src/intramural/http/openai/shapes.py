@@ -13,11 +13,24 @@ Json = Any
 Inputs = str | list[str | int | list[int]]
 
 
+class ImageUrl(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+class FileRef(msgspec.Struct, forbid_unknown_fields=True):
+    file_id: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
+
+
 class Part(msgspec.Struct, forbid_unknown_fields=False):
-    """One content part; only `text` is understood, others are refused by name in `parse`."""
+    """One content part; texts and images are understood, others are refused by name in `parts`."""
 
     type: str
     text: str | None = None
+    image_url: ImageUrl | None = None
+    file: FileRef | None = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):

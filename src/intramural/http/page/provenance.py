@@ -15,7 +15,9 @@ from intramural.http.page.shapes import In, ModelName, PathText
 from intramural.http.wire import PAGE, frame
 from intramural.library import Manifest, PullState
 from intramural.library.provenance import SigningKey
-from intramural.services.provenance import Checked, Exported, Imported, Synced, Written
+from intramural.services.bundles import Exported, Imported, Written
+from intramural.services.locks import Synced
+from intramural.services.provenance import Checked
 
 
 class KeyFiles(In):
@@ -75,7 +77,7 @@ class ImportIn(In):
 def router(doors: Doors) -> APIRouter:
     """`/provenance…`."""
     api = APIRouter(prefix="/provenance", tags=["provenance"])
-    provenance = doors.services.provenance
+    provenance, locks, bundles = doors.services.provenance, doors.services.locks, doors.services.bundles
 
     @api.post("/sign")
     async def sign(given: SignIn, request: Request) -> SignedOut:
@@ -101,20 +103,20 @@ def router(doors: Doors) -> APIRouter:
     async def lock(request: Request) -> LockOut:
         """A models.lock of what is here."""
         caller = await doors.identify(request)
-        return LockOut(lock=await provenance.lock(caller.actor))
+        return LockOut(lock=await locks.lock(caller.actor))
 
     @api.post("/sync")
     async def sync(given: SyncIn, request: Request) -> Response:
         """Make this machine have what a models.lock says; the last event of each model says how it ended."""
         caller = await doors.identify(request)
-        states = provenance.sync(caller.actor, given.lock, prune=given.prune, plan_only=given.plan_only)
+        states = locks.sync(caller.actor, given.lock, prune=given.prune, plan_only=given.plan_only)
         return _stream(_each(states, _synced))
 
     @api.post("/bundles/export")
     async def export(given: ExportIn, request: Request) -> Response:
         """Write models into a bundle on this machine; events as it goes. Only over the private socket."""
         caller = await doors.identify(request)
-        states = provenance.export(
+        states = bundles.export(
             caller.actor,
             given.models,
             Path(given.to),
@@ -128,7 +130,7 @@ def router(doors: Doors) -> APIRouter:
     async def import_(given: ImportIn, request: Request) -> Response:
         """Check a bundle and take in all of it, or nothing; events as it goes. Only over the private socket."""
         caller = await doors.identify(request)
-        states = provenance.import_(caller.actor, Path(given.path), replace=given.replace, older=given.older)
+        states = bundles.import_(caller.actor, Path(given.path), replace=given.replace, older=given.older)
         return _stream(_each(states, _imported))
 
     @api.get("/bill")
