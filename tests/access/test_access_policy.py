@@ -40,6 +40,14 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+responses.read      | AUM |     | i
+responses.keep      | AUM |     | i
+responses.cancel    | AUM |     | i
+responses.delete    | AUM |     | i
+conversations.read  | AUM |     | i
+conversations.create | AUM |    | i
+conversations.change | AUM |    | i
+conversations.delete | AUM |    | i
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

@@ -58,6 +58,11 @@ class Event(StrEnum):
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
+    RESPONSE_CANCELLED = "response.cancelled", "A response that was being written in the background was ended."
+    RESPONSE_DELETED = "response.deleted", "A kept response was deleted."
+    RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
+    CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
+    CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

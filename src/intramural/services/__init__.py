@@ -5,7 +5,8 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`, `fit`,
-`conversations`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+`conversations`, `responses`, `transcripts`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts
+of several.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,9 @@ from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.records import Records
+from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
+from intramural.services.transcripts import TranscriptDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Services:
     bundles: Bundles
     inference: Inference
     conversations: Conversations
+    responses: Responses
+    transcripts: TranscriptDesk
     records: Records
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
@@ -62,6 +67,8 @@ __all__ = [
     "Provenance",
     "Pulls",
     "Records",
+    "Responses",
     "Services",
     "SignIn",
+    "TranscriptDesk",
 ]
