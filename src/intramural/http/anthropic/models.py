@@ -37,7 +37,12 @@ def _capabilities(manifest: Manifest) -> dict[str, Any]:
         "batch": _supported(False),
         "citations": _supported(False),
         "code_execution": _supported(False),
-        "context_management": _supported(False),
+        "context_management": {
+            "supported": False,
+            **dict.fromkeys(
+                ("clear_thinking_20251015", "clear_tool_uses_20250919", "compact_20260112"), _supported(False)
+            ),
+        },
         "effort": {
             "supported": thinks,
             # the highest three are one
