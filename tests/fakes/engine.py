@@ -4,9 +4,10 @@
 
     --die-at-start --hang-at-start --slow-start S --ignore-sigterm
     --die-after-tokens N --stall-after-tokens N --garbage http|frame|shape|endless
-    --tokens-per-s R --slots N --context N --answer TEXT
+    --tokens-per-s R --slots N --context N --answer TEXT --script JSON --thinks never|always|either --degrees
 
-It counts a word as a token, answers "word0 word1 …", and offers `/slots` so that tests can see what is really busy.
+It counts a word as a token, answers "word0 word1 …" (or `--script`, a list of deltas, one a token), and offers `/slots`
+so that tests can see what is really busy.
 `tests/serving/contracts` holds it to the same tests as the real engine.
 """
 
@@ -64,13 +65,26 @@ class Engine:
         if target == "/slots":
             slots = [{"id": i, "is_processing": i < self.busy} for i in range(self.knobs.slots)]
             return self.whole(writer, 200, slots)
+        if target == "/props":
+            caps = {"supports_reasoning_effort": self.knobs.degrees}
+            return self.whole(writer, 200, {"chat_template": "{{ messages }}", "chat_template_caps": caps})
         if target == "/tokenize":
-            return self.whole(writer, 200, {"tokens": [len(word) for word in body["content"].split()]})
+            words = body["content"].split()
+            ids: list[Any] = [len(word) for word in words]
+            if body.get("with_pieces"):
+                ids = [{"id": number, "piece": word} for number, word in zip(ids, words, strict=True)]
+            return self.whole(writer, 200, {"tokens": ids})
         if target == "/apply-template":
-            return self.whole(writer, 200, {"prompt": " ".join(m["content"] for m in body["messages"])})
+            return self.whole(writer, 200, {"prompt": self.rendered(body)})
         if target == "/v1/embeddings":
             return await self.embed(body, writer)
         return await self.generate(target, body, writer)
+
+    def rendered(self, body: Json) -> str:
+        text = " ".join(m["content"] for m in body["messages"])
+        thinking = (body.get("chat_template_kwargs") or {}).get("enable_thinking", True)
+        opened = self.knobs.thinks == "always" or (self.knobs.thinks == "either" and thinking)
+        return f"{text} <think>" if opened else text
 
     async def embed(self, body: Json, writer: asyncio.StreamWriter) -> None:
         async with self.free:
@@ -107,20 +121,24 @@ class Engine:
             progress = {"total": prompt_tokens, "cache": 0, "processed": prompt_tokens, "time_ms": 1}
             self.frame(writer, {"choices": [self.piece(chat, None)], "prompt_progress": progress})
         words = (self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
-        limit = body.get("max_tokens") or 16
+        script = [{"content": word if place == 0 else " " + word} for place, word in enumerate(words)]
+        script = json.loads(self.knobs.script) if self.knobs.script else script
+        limit = body.get("max_tokens") or max(16, len(json.loads(self.knobs.script or "[]")))
         count = 0
-        for word in words[:limit]:
+        for delta in script[:limit]:
             await self.misbehave(count, writer)
             await asyncio.sleep(1 / self.knobs.tokens_per_s)
             count += 1
-            text = word if count == 1 else " " + word
+            text = delta.get("content", "")
             choice = self.piece(chat, text)
+            if chat:
+                choice["delta"] = delta
             if "n_probs" in body or body.get("logprobs"):
                 one = {"token": text, "logprob": -0.5, "bytes": list(text.encode())}
                 choice["logprobs"] = {"content": [{**one, "top_logprobs": [{**one, "top_logprobs": []}]}]}
             self.frame(writer, {"choices": [choice], "timings": self.timings(prompt_tokens, count)})
             await writer.drain()
-        reason = "length" if len(words) > limit else "stop"
+        reason = "length" if len(script) > limit else "stop"
         usage = {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": count,
@@ -190,6 +208,9 @@ def knobs(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--answer")
+    parser.add_argument("--script")
+    parser.add_argument("--thinks", choices=("never", "always", "either"), default="never")
+    parser.add_argument("--degrees", action="store_true")
     return parser.parse_args(arguments)
 
 

@@ -421,6 +421,41 @@ def bloom(made: Tensors) -> None:
         made.plain(at("ffn_down.bias"), size.width)
 
 
+def bert(pooling: str) -> Family:
+    """An encoder, as embedding models and rerankers are; `pooling`: mean, cls or rank (with a head that scores)."""
+    return lambda made: _bert(made, pooling)
+
+
+def _bert(made: Tensors, pooling: str) -> None:
+    size = made.size
+    made.tokenizer = "bert"
+    _common(made, kv_heads=size.heads, rms=False)
+    made.tensors = [each for each in made.tensors if each[0] != "output_norm.weight"]
+    made.key(attention__layer_norm_epsilon=1e-12, attention__causal=False)
+    made.key(pooling_type={"mean": 1, "cls": 2, "rank": 4}[pooling])
+    made.matrix("token_types", size.width, 2)
+    made.plain("position_embd.weight", size.width, size.context)
+    made.norm("token_embd_norm")
+    made.plain("token_embd_norm.bias", size.width)
+    for layer in range(size.layers):
+        at = made.block(layer)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            made.matrix(at(name), size.width, size.width)
+            made.plain(at(f"{name}.bias"), size.width)
+        made.matrix(at("ffn_up"), size.width, size.feed_forward)
+        made.plain(at("ffn_up.bias"), size.feed_forward)
+        made.matrix(at("ffn_down"), size.feed_forward, size.width)
+        made.plain(at("ffn_down.bias"), size.width)
+        for name in ("attn_output_norm", "layer_output_norm"):
+            made.norm(at(name))
+            made.plain(at(f"{name}.bias"), size.width)
+    if pooling == "rank":
+        made.matrix("cls", size.width, size.width)
+        made.plain("cls.bias", size.width)
+        made.matrix("cls.output", size.width, 1)
+        made.plain("cls.output.bias", 1)
+
+
 TINY = Size()
 
 

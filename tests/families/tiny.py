@@ -41,6 +41,8 @@ class Size:
     window: int = 64
     context: int = 4096
     stored: str = "F32"
+    #: Tokens with a meaning of their own, beyond the first three.
+    control: tuple[str, ...] = ()
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Tensors:
 
     architecture: str
     size: Size
+    #: `llama`: pieces of text and single bytes, with a chat template. `bert`: words and letters, between two marks.
+    tokenizer: str = "llama"
     keys: dict[str, Any] = field(default_factory=dict)
     tensors: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
 
@@ -86,7 +90,10 @@ def write(path: Path, architecture: str, family: Family, size: Size | None = Non
     writer.add_file_type({"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7}[made.size.stored])
     for name, value in made.keys.items():
         _add_key(writer, name, value)
-    _add_tokenizer(writer, made.size.vocabulary)
+    if made.tokenizer == "bert":
+        _add_word_pieces(writer, made.size.vocabulary)
+    else:
+        _add_tokenizer(writer, made.size)
     random = np.random.default_rng(seed)
     for name, shape, fill in made.tensors:
         _add_tensor(writer, name, tuple(reversed(shape)), fill, made.size, random)
@@ -111,9 +118,10 @@ def _add_key(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
             writer.add_array(name, value)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS]
-    kinds = [2, 3, 3, *[6] * 256, *[1] * len(_WORDS)]
+def _add_tokenizer(writer: gguf.GGUFWriter, size: Size) -> None:
+    vocabulary = size.vocabulary
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS, *size.control]
+    kinds = [2, 3, 3, *[6] * 256, *[1] * len(_WORDS), *[3] * len(size.control)]
     assert vocabulary >= len(tokens)
     unused = range(vocabulary - len(tokens))
     writer.add_tokenizer_model("llama")
@@ -125,6 +133,26 @@ def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_chat_template(CHATML)
+
+
+def _add_word_pieces(writer: gguf.GGUFWriter, vocabulary: int) -> None:
+    """`[PAD] [UNK] [CLS] [SEP] [MASK]`, letters, digits and signs within a word, and the same at its beginning."""
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    signs = [chr(code) for code in range(33, 127)]
+    tokens = [*marks, *signs, *(f"▁{sign}" for sign in signs)]
+    tokens += [f"▁x{n}" for n in range(vocabulary - len(tokens))]
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] * len(marks) + [1] * (len(tokens) - len(marks)))
+    writer.add_token_type_count(2)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(3)
+    writer.add_sep_token_id(3)
+    writer.add_mask_token_id(4)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(True)
 
 
 def _add_tensor(

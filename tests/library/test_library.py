@@ -18,8 +18,7 @@ from tests.library.shop import Shop, eventually
 
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable, Untrusted
 from intramural.library import Blob, Offer, PullState, Step
-from intramural.library.blobs import digest_of
-from intramural.library.library import close_all
+from intramural.library.blobs import close_all, digest_of
 
 BODY = tiny_model(extra_bytes=4096)
 OTHER = tiny_model(seed=1, extra_bytes=4096)

@@ -7,7 +7,7 @@ from tests.library.shop import Shop
 
 from intramural.core.errors import Conflicting, Misasked, Missing, Refused
 from intramural.library import Manifest
-from intramural.library.library import close_all
+from intramural.library.blobs import close_all
 
 RECURSIVE = "{% macro a(x) %}{% if x %}{{ a(x.y) }}{% endif %}{% endmacro %}{{ a(messages) }}"
 SUSPICIOUS = GgufFile().set(Key("tokenizer.chat_template", 8, RECURSIVE)).build()

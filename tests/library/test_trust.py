@@ -12,7 +12,7 @@ from tests.library.shop import Shop
 from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked, Refused, Untrusted
 from intramural.library import FileSource, Library, Manifest
-from intramural.library.library import close_all
+from intramural.library.blobs import close_all
 from intramural.library.provenance import NamedDigest, SigningKey, TrustPolicy, locked, parse_level, sign
 from intramural.library.provenance.signatures import beside
 

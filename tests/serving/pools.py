@@ -29,13 +29,14 @@ def model(
     slots: int = 2,
     weights: Path | None = None,
     context_tokens: int = 2048,
+    **more: Any,
 ) -> ModelToServe:
     """A model; without `weights` one that only the stand-in can serve."""
 
     async def open_files() -> list[OpenFile]:
         return [OpenFile("weights", os.open(weights or os.devnull, os.O_RDONLY))]
 
-    return ModelToServe(name, f"sha256:{name}", open_files, ServingPlan(context_tokens, slots, memory_bytes))
+    return ModelToServe(name, f"sha256:{name}", open_files, ServingPlan(context_tokens, slots, memory_bytes), **more)
 
 
 @asynccontextmanager

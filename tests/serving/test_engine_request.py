@@ -28,7 +28,7 @@ def test_a_plain_chat() -> None:
 
 
 def test_every_sampling_field_has_its_place() -> None:
-    sampling = Sampling(0.5, 0.9, 40, 0.05, 1.0, -1.0, {7: -100.0}, 3, 20, ("END",), True, 2)
+    sampling = Sampling(0.5, 0.9, 40, 0.05, 0.7, 1.0, -1.0, 1.2, -1, {7: -100.0}, 3, 20, ("END",), True, 2)
     found = body(replace(request("hi"), sampling=sampling))
     for name in ("messages", "stream", "stream_options", "timings_per_token", "return_progress"):
         del found[name]
@@ -37,11 +37,13 @@ def test_every_sampling_field_has_its_place() -> None:
         "top_p": 0.9,
         "top_k": 40,
         "min_p": 0.05,
+        "typical_p": 0.7,
         "presence_penalty": 1.0,
         "frequency_penalty": -1.0,
+        "repeat_penalty": 1.2,
+        "repeat_last_n": -1,
         "max_tokens": 20,
         "seed": 3,
-        "stop": ["END"],
         "logit_bias": [[7, -100.0]],
         "logprobs": True,
         "top_logprobs": 2,

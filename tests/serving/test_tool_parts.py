@@ -1,4 +1,4 @@
-"""The parts of tool calls by schema: incremental JSON, narrowed schemas, mended values, stop strings, turns."""
+"""The parts of tool calls by schema: incremental JSON, narrowed schemas, mended values, turns."""
 
 import contextlib
 import json
@@ -16,7 +16,6 @@ from intramural.core.chat import (
     Finished,
     Message,
     ResponseFormat,
-    Sampling,
     Tool,
     ToolCall,
     ToolCallDelta,
@@ -25,7 +24,7 @@ from intramural.core.chat import (
 from intramural.core.errors import Broken, Misasked
 from intramural.serving.jsontext import Item, JsonText, MoreText, NotJson
 from intramural.serving.schema import Bounds, anchored, enforceable, mend
-from intramural.serving.tools import CallReader, StopCutter, drive, plain
+from intramural.serving.tools import CallReader, drive, plain
 
 INT = {"type": "integer"}
 BOUNDS = Bounds(string_chars=50, items=4, calls=3)
@@ -187,26 +186,6 @@ def test_mending_never_fails(value: Any, schema: Any) -> None:
     mend(value, schema, schema)
 
 
-# stop strings -----------------------------------------------------------------------------------------------------
-
-
-@given(st.text(alphabet="abc", max_size=30), st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=3))
-def test_a_text_ends_before_its_first_stop_string(text: str, stop: list[str]) -> None:
-    cutter = StopCutter(stop)
-    shown = "".join(cutter.feed(char) for char in text) + cutter.rest()
-    if cutter.hit:
-        end = min(at for s in stop for at in [_first_end(text, s)] if at is not None)
-        assert text[:end].startswith(shown)
-        assert not any(s in shown for s in stop)
-    else:
-        assert shown == text
-
-
-def _first_end(text: str, stop: str) -> int | None:
-    at = text.find(stop)
-    return None if at < 0 else at + len(stop)
-
-
 # the whole drive --------------------------------------------------------------------------------------------------
 
 
@@ -274,12 +253,6 @@ def test_text_streams_out_with_auto() -> None:
     assert events[-1] == Finished(0, "stop")
 
 
-def test_stop_strings_apply_to_the_text_not_to_the_document() -> None:
-    events = answered("auto", '{"response": "one two three"}', sampling=Sampling(stop=("two", '"')))
-    assert "".join(event.text for event in events if isinstance(event, Delta)) == "one "
-    assert [event for event in events if isinstance(event, Finished)] == [Finished(0, "stop")]
-
-
 def test_an_answer_that_is_cut_off_by_its_length_has_no_half_call() -> None:
     text = '{"tool_calls": [{"name": "weather", "arguments": {"city": "Ul'
     assert answered("required", text, reason="length") == [Finished(0, "length")]
@@ -331,6 +304,16 @@ def test_turns_with_tools_become_turns_any_template_knows() -> None:
     assert turned[2].content == "Result of weather:\nrain\n\nResult of time:\nnoon\n\nAnd?"
 
 
+def test_an_answer_that_is_begun_in_words_calls_nothing() -> None:
+    assert drive(asked(messages=(Message("user", "hi"), Message("assistant", "Well"))), BOUNDS) is None
+
+
+def test_turns_keep_their_thinking() -> None:
+    call = ToolCall("c1", "weather", "{}")
+    turned = plain((Message("user", "?"), Message("assistant", "", tool_calls=(call,), reasoning="hm")))
+    assert turned[1].reasoning == "hm"
+
+
 def test_the_reader_passes_on_what_is_not_text() -> None:
-    reader = CallReader(0, {}, (), lambda: "x")
+    reader = CallReader(0, {}, lambda: "x")
     assert reader.feed(ToolCallDelta(0, 0, "")) == [ToolCallDelta(0, 0, "")]

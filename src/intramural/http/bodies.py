@@ -1,7 +1,7 @@
 """Reading request bodies: bounded, strict, and with an answer that says what is wrong where."""
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -52,10 +52,18 @@ def decode(body: bytes, shape: type[T]) -> T:
         raise Misasked("bad_json", f"The body is not valid JSON: {error}.", "Send one UTF-8 JSON object.") from None
 
 
-def _bad_field(text: str) -> Misasked:
+def convert(value: Any, shape: Any, where: str) -> Any:
+    """JSON that is decoded already, as `shape`. `where` is its place in the body. Raises Misasked as `decode`."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise _bad_field(str(error), where) from None
+
+
+def _bad_field(text: str, where: str = "") -> Misasked:
     unknown = _UNKNOWN_FIELD.search(text)
     at = _AT.search(text)
-    path = at.group(1) if at else ""
+    path = f"{where}.{at.group(1)}".strip(".").replace(".[", "[") if at else where
     if unknown:
         name = f"{path}.{unknown.group(1)}".lstrip(".")
         return Misasked("unknown_parameter", f"There is no parameter {name!r}.", "Leave it out.", param=name)

@@ -13,19 +13,30 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, operations, receipts
+from intramural.http import health, models, operations, receipts
+from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings
-from intramural.http.openai import models as openai_models
+from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
-from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
+from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
+from intramural.http.page import models as page_models
 from intramural.http.wire import wire_of_scope
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
-_MODULES = (health, openai_models, chat, completions, embeddings, receipts)
+_MODULES = (
+    health,
+    models,
+    chat,
+    completions,
+    embeddings,
+    responses,
+    messages,
+    receipts,
+)
 
 
 def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
@@ -60,7 +71,7 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, models, pulls, provenance, catalogue, fit, chats, records):
+    for each in (account, people, page_models, pulls, provenance, catalogue, fit, chats, records):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -55,12 +55,16 @@ class Wire:
 OPENAI = Wire(
     errors.status_of, errors.openai_body, lambda error: frame(errors.openai_body(error)), end=b"data: [DONE]\n\n"
 )
-#: The Responses API ends its streams without a `[DONE]`, and names its error event.
-RESPONSES = Wire(
-    errors.status_of,
-    errors.openai_body,
-    lambda error: frame({"type": "error", **errors.openai_body(error)["error"]}, "error"),
-)
+
+
+def _responses_error(error: IntramuralError) -> bytes:
+    told = errors.openai_body(error)["error"]
+    return frame({"type": "error", "sequence_number": 0, **{k: told[k] for k in ("code", "message", "param")}}, "error")
+
+
+#: The Responses API names its events, errors too; these stand before any other event here, as a response that has begun
+#: tells its own. The end is what the Open Responses specification asks for and OpenAI's clients understand.
+RESPONSES = Wire(errors.status_of, errors.openai_body, _responses_error, end=b"data: [DONE]\n\n")
 ANTHROPIC = Wire(
     errors.anthropic_status,
     errors.anthropic_body,

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -232,6 +232,12 @@ class Part:
     def close(self) -> None:
         """Release the lock. Nothing else changes."""
         os.close(self._descriptor)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close each of them."""
+    for each in descriptors:
+        os.close(each)
 
 
 def sync_folder(folder: Path) -> None:

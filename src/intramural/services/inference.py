@@ -161,6 +161,14 @@ class Inference:
             await self._settled(run, usage, 0.0, asked)
         return result
 
+    async def count_tokens(self, actor: Actor, request: ChatRequest) -> int:
+        """How many tokens the prompt of `request` has, by the model's own tokenizer. Nothing is generated, so nothing
+        is metered. Errors as for `answer`.
+        """
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
+        manifest = self._models.manifest(request.model)
+        return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
+
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
         while self._settling:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Conflicting, IntramuralError, Refused, Unavailable, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan, require_engine
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -70,6 +70,13 @@ class Models:
             template=manifest.template,
             pooling=_pooling(manifest),
         )
+
+    def context_tokens(self, manifest: Manifest) -> int | None:
+        """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
+        try:
+            return plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+        except Misasked:
+            return None
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""

@@ -5,9 +5,10 @@ a client that leaves frees its slot; usage is the engine's own count on every en
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
 Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
-and `exchange` (one process, one request), `request` and `stream` (our form to the engine's and back), `answer` (one
-generation), `tools`, `schema` and `jsontext` (tool calls by schema), `threads`, `sandboxed` and `engine` (both
-sides of starting a confined worker).
+and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
+the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `tools`,
+`schema` and `jsontext` (tool calls by schema), `threads`, `sandboxed` and `engine` (both sides of starting a confined
+worker).
 """
 
 from intramural.serving.answer import Stream

@@ -5,21 +5,23 @@ free, else after it on the same slot: a request never holds more slots than the 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from intramural.core.chat import ChatEvent, ChatRequest, Usage
+from intramural.core.chat import ChatEvent, ChatRequest, Thinking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.errors import IntramuralError, Unavailable
 from intramural.core.ids import new_id
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
-from intramural.serving.request import MAX_CHOICES, build
+from intramural.serving.request import build, check, look_back, thinking_fields
 from intramural.serving.schema import Bounds
+from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
 from intramural.serving.tools import Drive, drive, plain
+from intramural.serving.traits import Asking, with_gap
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
@@ -29,16 +31,12 @@ _BOUNDS = Bounds(string_chars=16384, items=256, calls=16)
 _MERGE_LIMIT = 64
 
 
-class Lease(Protocol):
-    """A slot of a ready worker, held until its context ends."""
+class _Stage(Protocol):
+    """Turns events of one choice into those to show; `over`: whatever follows does not matter."""
 
-    async def ask(self, method: str, target: str, body: bytes) -> Exchange:
-        """One request. Raises Broken if the worker is gone."""
-        ...
+    over: bool
 
-    async def blame(self, error: IntramuralError) -> IntramuralError:
-        """What to tell the client when `error` came up: why the worker was ended, if it was."""
-        ...
+    def feed(self, event: ChatEvent) -> list[ChatEvent]: ...
 
 
 class Slots(Protocol):
@@ -51,7 +49,7 @@ class Slots(Protocol):
         *,
         needs_slot: bool = True,
         spare_only: bool = False,
-    ) -> AbstractAsyncContextManager[Lease]: ...
+    ) -> AbstractAsyncContextManager[Asking]: ...
 
 
 class Stream(AsyncIterator[ChatEvent]):
@@ -71,8 +69,8 @@ class Stream(AsyncIterator[ChatEvent]):
         on_wait: Callable[[int], None] | None,
         clock: Clock,
     ) -> None:
-        if not 1 <= request.choices <= MAX_CHOICES:
-            raise Misasked("value_out_of_range", f"n must be from 1 to {MAX_CHOICES}.", param="n")
+        check(request)
+        request = look_back(request, model.plan.context_tokens)
         small = model.plan.memory_bytes < _SMALL_BYTES
         self._slots = slots
         self._model = model
@@ -85,7 +83,10 @@ class Stream(AsyncIterator[ChatEvent]):
         if self._drive is None and any(m.tool_calls or m.role == "tool" for m in request.messages):
             self._request = replace(request, messages=plain(request.messages))
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
-        self._readers = [AnswerReader(index, request.sampling.top_logprobs) for index in range(request.choices)]
+        self._readers = [
+            AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
+            for index in range(request.choices)
+        ]
         self._left = list(reversed(range(request.choices)))
         self._events = self._one() if request.choices == 1 else self._many()
 
@@ -102,6 +103,7 @@ class Stream(AsyncIterator[ChatEvent]):
             cached_tokens=first.cached_tokens,
             prompt_ms=first.prompt_ms,
             completion_ms=sum(usage.completion_ms for usage in counts),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in counts),
         )
 
     def __aiter__(self) -> "Stream":
@@ -122,7 +124,7 @@ class Stream(AsyncIterator[ChatEvent]):
             self._on_wait(position)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Lease]:
+    async def _turn(self) -> AsyncIterator[Asking]:
         """The slot we waited for."""
         began_s = self._clock.monotonic_s()
         try:
@@ -181,30 +183,50 @@ class Stream(AsyncIterator[ChatEvent]):
             if error.code != "no_spare_slot":
                 raise
 
-    async def _choices(self, lease: Lease, merged: "asyncio.Queue[ChatEvent | IntramuralError | None]") -> None:
+    async def _choices(self, lease: Asking, merged: "asyncio.Queue[ChatEvent | IntramuralError | None]") -> None:
         while self._left:
             async with aclosing(self._choice(lease, self._left.pop())) as events:
                 async for event in events:
                     await merged.put(event)
 
-    async def _choice(self, lease: Lease, index: int) -> AsyncGenerator[ChatEvent, None]:
+    def _stages(self, index: int) -> "list[_Stage]":
+        """What the events of a choice go through, in order."""
+        stages: list[_Stage] = []
+        if self._drive is not None:
+            stages.append(self._drive.reader(index, lambda: new_id("call", self._clock)))
+        if self._request.sampling.stop:
+            stages.append(StopReader(self._request.sampling.stop))
+        return stages
+
+    async def _asked(self, lease: Asking, index: int) -> tuple[str, bytes]:
+        """The engine's request for a choice, with what depends on the loaded model."""
+        request = self._request
+        if request.suffix and request.prompt is not None:
+            prompt = await with_gap(lease, request.prompt, request.suffix)
+            self._request = request = replace(request, prompt=prompt, suffix=None)
+        elif request.prompt is None and request.thinking != Thinking():
+            return build(request, index, thinking_fields(request.thinking, await lease.traits()))
+        elif index == 0:
+            return self._first_ask
+        return build(request, index)
+
+    async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
-        reader = self._readers[index]
-        calls = self._drive.reader(index, lambda: new_id("call", self._clock)) if self._drive else None
+        stages = self._stages(index)
         exchange: Exchange | None = None
         try:
-            target, body = self._first_ask if index == 0 else build(self._request, index)
+            target, body = await self._asked(lease, index)
             exchange = await lease.ask("POST", target, body)
             self.under_way.set()
             if (status := await exchange.status()) != 200:
                 raise refusal(status, await exchange.read_all())
             while data := await exchange.read():
-                for event in reader.feed(data):
-                    for shown in calls.feed(event) if calls else (event,):
+                for event in self._readers[index].feed(data):
+                    for shown in _through(stages, event):
                         yield shown
-                if calls is not None and calls.over:
+                if any(stage.over for stage in stages):
                     return
-            reader.end()
+            self._readers[index].end()
         except IntramuralError as error:
             if self._drive is not None and error.code == "invalid_schema":
                 error.param = "tools"
@@ -212,3 +234,10 @@ class Stream(AsyncIterator[ChatEvent]):
         finally:
             if exchange is not None:
                 exchange.close()
+
+
+def _through(stages: Sequence[_Stage], event: ChatEvent) -> Sequence[ChatEvent]:
+    events: Sequence[ChatEvent] = (event,)
+    for stage in stages:
+        events = [shown for each in events for shown in stage.feed(each)]
+    return events

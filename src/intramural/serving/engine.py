@@ -13,6 +13,8 @@ import xllamacpp
 #: Tokens of a prompt computed in one go. Only between such steps does the engine notice a client that left, and let
 #: the other slots write their next token: with 512 both can take seconds. 64 costs a tenth of the prompt speed.
 BATCH_TOKENS = 64
+#: How vectors are made that need the whole text in one go: each token looks at those behind it as well.
+_WHOLE_AT_ONCE = ("mean", "cls", "rank")
 #: Copies of a slot's windows and states that the engine may keep.
 CHECKPOINTS = 1
 #: HTTP threads besides one per slot: health, tokenising, and answers whose client left but which are not yet stopped.
@@ -22,6 +24,7 @@ _POOLING = {
     "last": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST,
     "mean": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
     "cls": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_CLS,
+    "rank": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK,
 }
 
 
@@ -55,6 +58,8 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params, observe=bool(arg.get("observe")))
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
+    if arg["pooling"] in _WHOLE_AT_ONCE:
+        params.n_batch = params.n_ubatch = int(arg["context_tokens"])
     if arg["pooling"] is not None:
         params.embedding = True
         params.pooling_type = _POOLING[arg["pooling"]]

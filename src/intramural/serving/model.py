@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 #: How one vector is made of a text's tokens. `last`: the last token's, which in a causal model has seen the whole text.
-Pooling = Literal["last", "mean", "cls"]
+#: `given`: the model itself makes it. `rank`: none; a query and a text make one number, how well the text answers.
+Pooling = Literal["last", "mean", "cls", "given", "rank"]
 
 
 class Plan(Protocol):

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, Embeddings
+from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
-from intramural.serving import threads
+from intramural.serving import threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage
 from intramural.serving.model import ModelToServe
@@ -44,6 +44,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
+from intramural.serving.traits import Prompt, Tokens, Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -102,27 +103,7 @@ class _Life:
     compute: threads.Compute = _UNDECIDED
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
-
-
-class _EmbeddingData(msgspec.Struct):
-    embedding: list[float]
-
-
-class _EmbeddingUsage(msgspec.Struct):
-    prompt_tokens: int
-
-
-class _EmbeddingBody(msgspec.Struct):
-    data: list[_EmbeddingData]
-    usage: _EmbeddingUsage
-
-
-class _TokensBody(msgspec.Struct):
-    tokens: list[int]
-
-
-class _PromptBody(msgspec.Struct):
-    prompt: str
+    traits: Traits | None = None
 
 
 class Pool:
@@ -178,37 +159,50 @@ class Pool:
         return Stream(self, model, request, on_wait, self._clock)
 
     async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector per input. They share one slot, one after the other, so that nobody else waits for a batch.
+        """One vector of length 1 per input, in one slot, a few inputs at a time.
 
-        Raises Misasked(`no_embeddings`) for a model that cannot make any, and what a lease raises.
+        Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
+        the input, and what a lease raises.
         """
-        if model.pooling is None:
-            raise Misasked(
-                "no_embeddings", f"{model.name} makes no embeddings.", "Ask a model made for them.", param="model"
-            )
-        vectors: list[tuple[float, ...]] = []
-        prompt_tokens = 0
+        if model.pooling in (None, "rank"):
+            hint = "Ask a model made for them."
+            raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model) as lease:
-            for text in inputs:
-                answer = await lease.whole("/v1/embeddings", {"input": text}, _EmbeddingBody)
-                if len(answer.data) != 1:
-                    raise await lease.blame(worker_garbage("embeddings nobody asked for"))
-                vectors.append(tuple(answer.data[0].embedding))
-                prompt_tokens += answer.usage.prompt_tokens
-        return Embeddings(tuple(vectors), prompt_tokens)
+            return await vectors.embed(lease, model, inputs)
 
-    async def tokenize(self, model: ModelToServe, text: str) -> tuple[int, ...]:
-        """The model's token ids of `text`; special tokens in it are taken as text."""
+    async def rerank(
+        self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None
+    ) -> Ranking:
+        """How well each document answers `query`. Longer ones are cut to `max_tokens_per_document`, if that is given.
+
+        Raises Misasked(`no_ranking`) for a model that cannot, Misasked(`context_length_exceeded`) naming the document,
+        and what a lease raises.
+        """
+        if model.pooling != "rank":
+            hint = "Ask a model made for it."
+            raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
+        async with self.lease(model) as lease:
+            return await vectors.rerank(lease, query, documents, max_tokens_per_document)
+
+    async def tokenize(
+        self, model: ModelToServe, text: str, *, special: bool = False, marks: bool = False
+    ) -> tuple[vectors.Token, ...]:
+        """The model's tokens of `text`; see `vectors.tokenize`."""
         async with self.lease(model, needs_slot=False) as lease:
-            return tuple((await lease.whole("/tokenize", {"content": text}, _TokensBody)).tokens)
+            return await vectors.tokenize(lease, text, special=special, marks=marks)
+
+    async def detokenize(self, model: ModelToServe, tokens: Sequence[int]) -> str:
+        """The text of `tokens`. Raises Misasked(`invalid_token`)."""
+        async with self.lease(model, needs_slot=False) as lease:
+            return await vectors.detokenize(lease, tokens)
 
     async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
         """How many prompt tokens the messages of `request` make, through the model's template."""
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         async with self.lease(model, needs_slot=False) as lease:
-            rendered = await lease.whole("/apply-template", {"messages": messages}, _PromptBody)
+            rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
             asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
-            return len((await lease.whole("/tokenize", asked, _TokensBody)).tokens)
+            return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
 
     async def load(self, model: ModelToServe) -> None:
         """Return when a worker of `model` is ready. Raises what made it impossible."""
@@ -290,7 +284,7 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            yield _Lease(self, number, life.process, ticket, self._config.stall_timeout_s)
+            yield _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
         finally:
             self._tickets.pop(name, None)
             self._post(Left(self._now(), name))
@@ -421,11 +415,14 @@ class Pool:
 
 
 class _Lease:
-    """A granted ticket. See `answer.Lease`."""
+    """A granted ticket. See `traits.Asking`."""
 
-    def __init__(self, pool: Pool, number: int, worker: WorkerProcess, ticket: _Ticket, stall_s: float) -> None:
+    def __init__(
+        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
+    ) -> None:
         self._pool = pool
         self._number = number
+        self._life = life
         self._worker = worker
         self._ticket = ticket
         self._stall_s = stall_s
@@ -438,10 +435,11 @@ class _Lease:
         return exchange
 
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
-        """A response that is not a stream, in its shape. Raises what `blame` makes of it."""
+        """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
         exchange: Exchange | None = None
         try:
-            exchange = await self.ask("POST", target, msgspec.json.encode(body))
+            method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
+            exchange = await self.ask(method, target, data)
             status, answer = await exchange.status(), await exchange.read_all()
             if status != 200:
                 raise refusal(status, answer)
@@ -451,6 +449,11 @@ class _Lease:
         finally:
             if exchange is not None:
                 exchange.close()
+
+    async def traits(self) -> Traits:
+        if self._life.traits is None:
+            self._life.traits = await discover(self)
+        return self._life.traits
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
         if await self._worker.is_lost(error):

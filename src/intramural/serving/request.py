@@ -5,12 +5,15 @@ is not named here.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, JsonSchema, Message, ResponseFormat, Sampling
+from intramural.core.chat import ChatRequest, Effort, JsonSchema, Message, ResponseFormat, Sampling, Thinking
 from intramural.core.errors import Misasked
+from intramural.serving.traits import Traits, thinking_words
 
 SCHEMA_LIMIT_BYTES = 64 * 1024
 SCHEMA_DEPTH = 32
@@ -19,6 +22,8 @@ _MAX_STOPS, _MAX_STOP_CHARS = 16, 1024
 _MAX_BIASES = 1024
 _MAX_TOKEN_ID = 2**31 - 1
 _MAX_TOKENS = 2**24
+#: For templates that know no effort: after so many tokens of thinking comes the answer.
+_EFFORT_TOKENS: Mapping[Effort, int | None] = {"low": 512, "medium": 4096, "high": None}
 #: The engine reads this seed as "choose one".
 _RANDOM_SEED = 2**32 - 1
 
@@ -28,15 +33,90 @@ _RANGES: Mapping[str, tuple[str, float, float]] = {
     "top_p": ("top_p", 0.0, 1.0),
     "top_k": ("top_k", 0, 1_000_000),
     "min_p": ("min_p", 0.0, 1.0),
+    "typical_p": ("typical_p", 0.0, 1.0),
     "presence_penalty": ("presence_penalty", -2.0, 2.0),
     "frequency_penalty": ("frequency_penalty", -2.0, 2.0),
+    # Zero would divide by it.
+    "repeat_penalty": ("repeat_penalty", 0.01, 10.0),
+    "repeat_last_n": ("repeat_last_n", -1, _MAX_TOKENS),
     "max_tokens": ("max_tokens", 1, _MAX_TOKENS),
 }
 
 
-def build(request: ChatRequest, index: int) -> tuple[str, bytes]:
-    """The engine's route and JSON body for choice `index`. Raises Misasked naming the field at fault."""
-    fields = _sampling(request.sampling, index)
+def check(request: ChatRequest) -> None:
+    """Raises Misasked for what no model could answer."""
+    if not 1 <= request.choices <= MAX_CHOICES:
+        raise Misasked("value_out_of_range", f"n must be from 1 to {MAX_CHOICES}.", param="n")
+    if request.suffix and request.prompt is None:
+        raise Misasked("suffix_needs_prompt", "A suffix goes with a raw prompt, not with messages.", param="suffix")
+    budget = request.thinking.budget_tokens
+    if budget is not None:
+        _within("budget_tokens", budget, 0, _MAX_TOKENS)
+    last = request.messages[-1] if request.messages else None
+    if last is None or last.role != "assistant":
+        return
+    if last.tool_calls:
+        raise Misasked(
+            "tool_results_missing", "The last message calls tools, and their results do not follow.",
+            "Send one message of role tool for each call.", param="messages",
+        )  # fmt: skip
+    if request.response_format.kind != "text":
+        raise Misasked(
+            "format_needs_whole_answer", "An answer that is begun for the model cannot be held to a format.",
+            "Leave the last message out, or response_format.", param="response_format",
+        )  # fmt: skip
+    if request.tools and request.tool_choice.kind in ("required", "named"):
+        raise Misasked(
+            "call_needs_whole_answer", "An answer that is begun for the model cannot be held to a tool call.",
+            "Leave the last message out, or let tool_choice be auto.", param="tool_choice",
+        )  # fmt: skip
+
+
+def look_back(request: ChatRequest, context_tokens: int) -> ChatRequest:
+    """`request` with `repeat_last_n` as the engine counts it: at most the context (it keeps that many), never -1."""
+    back = request.sampling.repeat_last_n
+    if back is None or 0 <= back <= context_tokens:
+        return request
+    _within("repeat_last_n", back, *_RANGES["repeat_last_n"][1:])
+    return replace(request, sampling=replace(request.sampling, repeat_last_n=context_tokens))
+
+
+def thinking_fields(wanted: Thinking, traits: Traits) -> dict[str, Any]:
+    """What tells the engine whether and how much to think. Raises Misasked(`model_does_not_think`) for kind `on`.
+
+    A model that always thinks is stopped at once if it shall not. An effort that a template does not take becomes a
+    budget. Effort and budget are ceilings: a model that does not think keeps below any.
+    """
+    if traits.thinks == "never":
+        if wanted.kind == "on":
+            raise Misasked(
+                "model_does_not_think", "This model does not think aloud.", "Leave thinking out, or ask another model.",
+                param="thinking",
+            )  # fmt: skip
+        return {}
+    budget = wanted.budget_tokens
+    if wanted.effort is not None and not traits.degrees and budget is None:
+        budget = _EFFORT_TOKENS[wanted.effort]
+    off = wanted.kind == "off" or budget == 0
+    words: dict[str, Any] = {}
+    if off or wanted.kind == "on":
+        words |= thinking_words(not off)
+    if wanted.effort is not None and traits.degrees:
+        words["reasoning_effort"] = wanted.effort
+    fields: dict[str, Any] = {"chat_template_kwargs": words} if words else {}
+    if off and traits.thinks == "always":
+        budget = 0
+    if budget is not None and (not off or traits.thinks == "always"):
+        fields["reasoning_budget_tokens"] = int(_within("budget_tokens", budget, 0, _MAX_TOKENS))
+    return fields
+
+
+def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, bytes]:
+    """The engine's route and JSON body for choice `index`; `more` are fields of `thinking_fields`.
+
+    Raises Misasked naming the field at fault.
+    """
+    fields = {**_sampling(request.sampling, index), **more}
     fields["stream"] = True
     fields["stream_options"] = {"include_usage": True}
     # Counts with every frame, so that usage is the engine's own however the answer ends.
@@ -76,8 +156,7 @@ def _sampling(sampling: Sampling, index: int) -> dict[str, Any]:
             fields[engine_name] = _within(name, value, least, most)
     if sampling.seed is not None:
         fields["seed"] = (sampling.seed + index) % _RANDOM_SEED
-    if sampling.stop:
-        fields["stop"] = _stops(sampling.stop)
+    check_stops(sampling.stop)  # looked for by `stops`, not by the engine, which does not say what it found
     if sampling.logit_bias:
         fields["logit_bias"] = _biases(sampling.logit_bias)
     if sampling.logprobs:
@@ -92,13 +171,13 @@ def _within(name: str, value: float, least: float, most: float) -> float:
     return value
 
 
-def _stops(stop: Sequence[str]) -> list[str]:
+def check_stops(stop: Sequence[str]) -> None:
+    """Raises Misasked for too many or too long ones."""
     if len(stop) > _MAX_STOPS or any(not 0 < len(text) <= _MAX_STOP_CHARS for text in stop):
         raise Misasked(
             "value_out_of_range", f"stop takes at most {_MAX_STOPS} non-empty strings of {_MAX_STOP_CHARS} characters.",
             param="stop",
         )  # fmt: skip
-    return list(stop)
 
 
 def _biases(biases: Mapping[int, float]) -> list[list[float]]:
@@ -117,7 +196,11 @@ def _prompt(prompt: str | tuple[int, ...]) -> str | list[int]:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    return {"role": message.role, "content": message.content}
+    fields = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        # The name templates know it by. One that does not know it leaves it out.
+        fields["reasoning_content"] = message.reasoning
+    return fields
 
 
 def _chat_format(wanted: ResponseFormat) -> dict[str, Any]:

@@ -4,7 +4,9 @@ A worker is not trusted: every frame is decoded into a strict shape, and whateve
 """
 
 import math
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -12,9 +14,12 @@ import msgspec
 from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving.exchange import worker_died, worker_garbage
+from intramural.serving.thoughts import Thoughts
 
 #: Longest single frame. A frame holds a token or two with at most 20 alternatives each.
 _FRAME_LIMIT_BYTES = 1 << 20
+#: How it words that an input which it needs whole does not fit into one batch (which is as long as the context then).
+_TOO_LONG = re.compile(r"input \((\d{1,9}) tokens\) is too large to process.*batch size: (\d{1,9})", re.DOTALL)
 #: What the engine's `null` (minus infinity) becomes, as OpenAI documents it.
 _IMPOSSIBLE = -9999.0
 
@@ -98,11 +103,15 @@ _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 class AnswerReader:
     """Reads one choice's stream. `usage` always holds the engine's newest counts, however the stream ends.
 
-    `top`: how many alternatives of each token the client asked to see.
+    `top`: how many alternatives of each token the client asked to see. `thoughts`: an answer that begins with thinking
+    as text is split (a raw prompt's continuation is not: it may be anything).
     """
 
-    def __init__(self, index: int, top: int = 0) -> None:
+    def __init__(self, index: int, top: int = 0, *, thoughts: bool = False) -> None:
         self._top = top
+        self._thoughts = Thoughts() if thoughts else None
+        self._thinking = False
+        self._reasoning_tokens = 0
         self.usage = Usage(0, 0)
         self.finished: FinishReason | None = None
         self._index = index
@@ -155,8 +164,10 @@ class AnswerReader:
         self._count(frame)
         if len(frame.choices) > 1:
             raise worker_garbage("choices nobody asked for")
+        begin = len(events)
         for choice in frame.choices:
             self._choice(choice, events)
+        self._count_thinking(events[begin:])
 
     def _count(self, frame: _Frame) -> None:
         if frame.prompt_progress is not None:
@@ -170,6 +181,18 @@ class AnswerReader:
             cached = u.prompt_tokens_details.cached_tokens
             self.usage = Usage(u.prompt_tokens, u.completion_tokens, cached, past.prompt_ms, past.completion_ms)
 
+    def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
+        """What was written before the answer's first token was thinking, and what marks its end."""
+        if any(isinstance(event, Delta) for event in events):
+            if self._thinking:
+                self._thinking = False
+                self._reasoning_tokens = max(0, self.usage.completion_tokens - 1)
+        elif any(isinstance(event, Reasoning) for event in events):
+            self._thinking = True
+        count = self.usage.completion_tokens if self._thinking else self._reasoning_tokens
+        if count:
+            self.usage = replace(self.usage, reasoning_tokens=count)
+
     def _choice(self, choice: _Choice, events: list[ChatEvent]) -> None:
         if self.finished is not None:
             raise worker_garbage("text after the end")
@@ -178,11 +201,27 @@ class AnswerReader:
         if piece is not None and piece.reasoning_content:
             events.append(Reasoning(self._index, piece.reasoning_content))
         logprobs = tuple(_logprobs(choice.logprobs.content or (), self._top)) if choice.logprobs is not None else ()
-        if text or logprobs:
+        if self._thoughts is not None:
+            self._split(self._thoughts, text, logprobs, events)
+        elif text or logprobs:
             events.append(Delta(self._index, text, logprobs))
         if choice.finish_reason is not None:
             self.finished = choice.finish_reason
+            if self._thoughts is not None:
+                events.extend(self._part(*part) for part in self._thoughts.rest())
             events.append(Finished(self._index, choice.finish_reason))
+
+    def _split(
+        self, thoughts: Thoughts, text: str, logprobs: tuple[TokenLogprob, ...], events: list[ChatEvent]
+    ) -> None:
+        parts = list(thoughts.feed(text)) if text else []
+        if logprobs and parts == [(False, text)]:
+            events.append(Delta(self._index, text, logprobs))
+        else:
+            events.extend(self._part(*part) for part in parts)
+
+    def _part(self, thinking: bool, text: str) -> ChatEvent:
+        return Reasoning(self._index, text) if thinking else Delta(self._index, text)
 
 
 def _logprobs(tokens: Iterable[_Token], top: int) -> Iterable[TokenLogprob]:
@@ -212,6 +251,8 @@ def engine_error(status: int, error: EngineError) -> IntramuralError:
     if error.type == "exceed_context_size_error":
         return context_exceeded(error.n_prompt_tokens, error.n_ctx)
     text = error.message
+    if (too_long := _TOO_LONG.search(text)) is not None:
+        return context_exceeded(int(too_long[1]), int(too_long[2]))
     if "JSON schema" in text or "parse grammar" in text or "json_schema" in text:
         _, found, reason = text.partition("JSON schema error ")
         return Misasked(

@@ -50,17 +50,17 @@ class Drive:
 
     request: ChatRequest
     tools: tuple[Tool, ...]
-    stop: tuple[str, ...]
 
     def reader(self, index: int, new_id: Callable[[], str]) -> "CallReader":
         """A fresh reader for choice `index`."""
-        return CallReader(index, {tool.name: tool for tool in self.tools}, self.stop, new_id)
+        return CallReader(index, {tool.name: tool for tool in self.tools}, new_id)
 
 
 def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
     """How to put `request`, or None if no tool may be called. Raises Misasked for tools that cannot be enforced."""
     choice = request.tool_choice
-    if not request.tools or choice.kind == "none":
+    begun = bool(request.messages) and request.messages[-1].role == "assistant"
+    if not request.tools or choice.kind == "none" or begun:  # whose answer is begun in words calls nothing
         return None
     if request.prompt is not None:
         raise Misasked("tools_need_messages", "Tools work with messages, not with a raw prompt.", param="tools")
@@ -69,12 +69,12 @@ def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
     schema = _calls_schema(tools, bounds, limit)
     if choice.kind == "auto":
         schema = _or_answer(schema, request.response_format)
-    sampling = replace(request.sampling, stop=(), logprobs=False, top_logprobs=0)
+    sampling = replace(request.sampling, logprobs=False, top_logprobs=0)
     messages = _with_tools(request.messages, tools, _INSTRUCTIONS["auto" if choice.kind == "auto" else "required"])
     driven = replace(
         request, messages=messages, tools=(), sampling=sampling, response_format=ResponseFormat("json_schema", schema)
     )
-    return Drive(driven, tools, request.sampling.stop)
+    return Drive(driven, tools)
 
 
 def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -86,7 +86,7 @@ def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
     turned: list[Message] = []
     for message in messages:
         if message.role == "assistant" and message.tool_calls:
-            turned.append(Message("assistant", _calls_text(message)))
+            turned.append(replace(message, content=_calls_text(message), tool_calls=()))
             continue
         content = message.content
         if message.role == "tool":
@@ -94,9 +94,10 @@ def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
         after_result = bool(turned) and turned[-1].role == "tool"
         if after_result and message.role in ("tool", "user"):
             kind = message.role
-            turned[-1] = Message(kind, f"{turned[-1].content}\n\n{content}")
+            parts = (f"{turned[-1].content}\n\n", *message.parts) if message.parts else ()
+            turned[-1] = Message(kind, f"{turned[-1].content}\n\n{content}", parts=parts)
         else:
-            turned.append(Message(message.role, content))
+            turned.append(replace(message, content=content, tool_call_id=None))
     return tuple(replace(m, role="user") if m.role == "tool" else m for m in turned)
 
 
@@ -218,19 +219,16 @@ def _thawed(schema: Any) -> Any:
 class CallReader:
     """Reads one choice's document. Feed it the choice's events; `over` says that the rest does not matter."""
 
-    def __init__(self, index: int, tools: dict[str, Tool], stop: Sequence[str], new_id: Callable[[], str]) -> None:
+    def __init__(self, index: int, tools: dict[str, Tool], new_id: Callable[[], str]) -> None:
         self.over = False
         self._index = index
         self._tools = tools
         self._new_id = new_id
         self._document = JsonText()
-        self._cut = StopCutter(stop)
         self._calls = 0
 
     def feed(self, event: ChatEvent) -> list[ChatEvent]:
         """The events that `event` stands for. Raises Broken(`worker_garbage`) if the engine left the schema."""
-        if self.over:
-            return []
         if isinstance(event, Delta):
             return self._text(event.text)
         if isinstance(event, Finished):
@@ -242,21 +240,13 @@ class CallReader:
         try:
             for fact in self._document.feed(text):
                 if isinstance(fact, Item) and fact.member == _RESPONSE:
-                    events += self._response(json.dumps(fact.value, ensure_ascii=False))
+                    events.append(Delta(self._index, json.dumps(fact.value, ensure_ascii=False)))
                 elif isinstance(fact, Item):
                     events.append(self._call(fact.value))
                 elif fact.member == _RESPONSE:
-                    events += self._response(fact.text)
+                    events.append(Delta(self._index, fact.text))
         except NotJson as error:
             raise worker_garbage("an answer outside its schema") from error
-        return events
-
-    def _response(self, text: str) -> list[ChatEvent]:
-        ready = self._cut.feed(text)
-        events: list[ChatEvent] = [Delta(self._index, ready)] if ready else []
-        if self._cut.hit and not self.over:
-            self.over = True
-            events.append(Finished(self._index, "stop"))
         return events
 
     def _call(self, value: Any) -> ChatEvent:
@@ -269,37 +259,7 @@ class CallReader:
         return ToolCallDelta(self._index, self._calls - 1, text, id=self._new_id(), name=tool.name)
 
     def _finish(self, event: Finished) -> list[ChatEvent]:
-        held = self._cut.rest()
-        events: list[ChatEvent] = [Delta(self._index, held)] if held else []
         if event.reason != "length" and not self._document.complete:
             raise worker_garbage("an answer outside its schema")
         reason = "tool_calls" if self._calls and event.reason != "length" else event.reason
-        return [*events, Finished(self._index, reason)]
-
-
-class StopCutter:
-    """Ends a text before the first of some stop strings, holding back only what might be the beginning of one."""
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self.hit = False
-        self._stop = tuple(stop)
-        self._held = ""
-
-    def feed(self, text: str) -> str:
-        """What may be shown now."""
-        if not self._stop or self.hit:
-            return "" if self.hit else text
-        self._held += text
-        found = [place for stop in self._stop if (place := self._held.find(stop)) >= 0]
-        if found:
-            self.hit = True
-            return self._held[: min(found)]
-        keep = max((size for stop in self._stop for size in range(1, len(stop)) if self._held.endswith(stop[:size])),
-                   default=0)  # fmt: skip
-        ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
-        return ready
-
-    def rest(self) -> str:
-        """What was held back and turned out not to be a stop string."""
-        held, self._held = ("" if self.hit else self._held), ""
-        return held
+        return [Finished(self._index, reason)]

@@ -1,0 +1,300 @@
+"""What a request asks for besides its conversation: checked, with every range, as the internal form and as the head of
+the response object that repeats it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from intramural.core.chat import ChatRequest, Effort, ResponseFormat, Sampling, Thinking, Tool, ToolChoice
+from intramural.core.errors import Misasked
+from intramural.http import bodies
+from intramural.http.openai.responses import checks, shapes
+from intramural.http.openai.responses.checks import bad, unsupported, within, within_int
+
+MAX_LABEL_CHARS = 512
+#: The specification's defaults for what a request leaves open.
+TEMPERATURE, TOP_P = 1.0, 1.0
+_INT63 = 2**63 - 1
+
+#: Fields that cannot be honoured, with the values that ask for nothing.
+_UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
+    "access_programs": (),
+    "context_management": ([],),
+    "moderation": (),
+    "prompt": (),
+    "prompt_cache_options": ({}, {"mode": "implicit"}),
+    "prompt_cache_retention": ("in_memory",),
+}
+_INSTEAD: Mapping[str, str] = {
+    "prompt": "Send the prompt itself, as `instructions` and `input`.",
+    "context_management": "Set `truncation`, or begin anew with a shorter input.",
+}
+_EFFORTS: Mapping[str, Effort] = {"minimal": "low", "low": "low", "medium": "medium"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything but the conversation. `request` lacks its messages; `head` is the response object as far as known."""
+
+    request: ChatRequest
+    head: dict[str, Any]
+    logprobs: bool
+    summarise: bool
+    sealed: bool
+    obfuscate: bool
+
+
+def settings(wire: shapes.CreateIn, request_id: str, *, store: bool) -> Settings:
+    """The request's settings. `store`: whether the response will be kept. Raises Misasked naming the parameter."""
+    _refuse_unsupported(wire)
+    _refuse_contradictions(wire, store=store)
+    tools = _tools(wire.tools or [])
+    choice, offered = _choice(wire.tool_choice, tools)
+    included = set(wire.include or ())
+    logprobs = "message.output_text.logprobs" in included or bool(wire.top_logprobs)
+    sampling = Sampling(
+        temperature=_or(within("temperature", wire.temperature, 0, 2), TEMPERATURE),
+        top_p=_or(within("top_p", wire.top_p, 0, 1), TOP_P),
+        presence_penalty=within("presence_penalty", wire.presence_penalty, -2, 2),
+        frequency_penalty=within("frequency_penalty", wire.frequency_penalty, -2, 2),
+        max_tokens=within_int("max_output_tokens", wire.max_output_tokens, 1, _INT63),
+        logprobs=logprobs,
+        top_logprobs=within_int("top_logprobs", wire.top_logprobs, 0, 20) or 0,
+    )
+    within_int("max_tool_calls", wire.max_tool_calls, 1, _INT63)
+    request = ChatRequest(
+        id=request_id,
+        model=wire.model,
+        sampling=sampling,
+        tools=offered,
+        tool_choice=choice,
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        response_format=_format(wire.text),
+        thinking=_thinking(wire.reasoning),
+        labels=_labels(wire),
+    )
+    return Settings(
+        request=request,
+        head=_head(wire, request, store=store),
+        logprobs=logprobs,
+        summarise=_summary(wire.reasoning) is not None,
+        sealed="reasoning.encrypted_content" in included,
+        obfuscate=bool(wire.stream_options and wire.stream_options.include_obfuscation),
+    )
+
+
+def response_id(request_id: str) -> str:
+    """The response's name: the request's, so that its record in the log and its receipt are found by it."""
+    return "resp_" + request_id.partition("_")[2]
+
+
+def conversation_id(given: str | shapes.ConversationRef | None) -> str | None:
+    return given.id if isinstance(given, shapes.ConversationRef) else given
+
+
+def counted(wire: shapes.CountIn, model: str, request_id: str) -> ChatRequest:
+    """A request whose tokens are to be counted, without its messages."""
+    if wire.personality is not None:
+        raise unsupported("personality", "Write it into `instructions`.")
+    tools = _tools(wire.tools or [])
+    choice, offered = _choice(wire.tool_choice, tools)
+    return ChatRequest(
+        id=request_id,
+        model=model,
+        tools=offered,
+        tool_choice=choice,
+        response_format=_format(wire.text),
+        thinking=_thinking(wire.reasoning),
+    )
+
+
+def _refuse_unsupported(wire: shapes.CreateIn) -> None:
+    for field, neutral in _UNSUPPORTED.items():
+        value = getattr(wire, field)
+        if value is not None and value not in neutral:
+            raise unsupported(field, _INSTEAD.get(field, "Leave it out."))
+    if wire.image is not None and wire.image.context_compression == "enabled":
+        raise unsupported("image.context_compression", "Send smaller images.")
+
+
+def _refuse_contradictions(wire: shapes.CreateIn, *, store: bool) -> None:
+    conversation = conversation_id(wire.conversation)
+    if conversation is not None and wire.previous_response_id is not None:
+        raise bad(
+            "previous_response_id", "`previous_response_id` and `conversation` exclude each other.", "Send one of them."
+        )
+    if not wire.input and conversation is None and wire.previous_response_id is None:
+        raise bad("input", "`input` is missing.", "Send a text or items.")
+    if wire.background and not store:
+        raise bad("background", "A background response has to be stored.", "Send `store: true`, or stay connected.")
+
+
+def _tools(wire: list[dict[str, Any]]) -> tuple[Tool, ...]:
+    shaped = [_tool(raw, f"tools[{i}]") for i, raw in enumerate(wire)]
+    return checks.tools(shaped)
+
+
+def _tool(raw: dict[str, Any], where: str) -> shapes.ToolIn:
+    kind = raw.get("type")
+    if isinstance(kind, str) and kind != "function":
+        raise Misasked(
+            "unsupported_tool",
+            f"`{where}` is of type {kind[:64]!r}; this service has no tools of its own.",
+            "Offer tools of type `function`, and run them yourself.",
+            param=f"{where}.type",
+        )
+    tool: shapes.ToolIn = bodies.convert(raw, shapes.ToolIn, where)
+    for field, neutral in (("allowed_callers", ["direct"]), ("defer_loading", False), ("is_async", False)):
+        if getattr(tool, field) not in (None, neutral):
+            raise unsupported(f"{where}.{field.removeprefix('is_')}", "Leave it out.")
+    if tool.output_schema is not None:
+        raise unsupported(f"{where}.output_schema", "Describe the output in `description`.")
+    return tool
+
+
+def _choice(wire: str | shapes.ChoiceIn | None, tools: tuple[Tool, ...]) -> tuple[ToolChoice, tuple[Tool, ...]]:
+    """What is chosen, and which of the tools the model gets to see."""
+    if not isinstance(wire, shapes.ChoiceIn):
+        if wire == "required" and not tools:
+            raise bad("tool_choice", "`tool_choice: required` needs `tools`.", "Send the tools.")
+        if wire == "none" or not tools:
+            return ToolChoice("none"), tools
+        return ToolChoice("required" if wire == "required" else "auto"), tools
+    names = {tool.name for tool in tools}
+    if wire.type == "function":
+        if wire.name not in names:
+            raise bad("tool_choice.name", f"No tool is named {wire.name!r}.", "Name one of `tools`.")
+        return ToolChoice("named", wire.name), tools
+    if wire.type != "allowed_tools":
+        raise unsupported("tool_choice.type", "It can be `function` or `allowed_tools`.")
+    if not wire.tools or any(each.type != "function" or each.name not in names for each in wire.tools):
+        raise bad("tool_choice.tools", "Only functions among `tools` can be allowed.", "Name some of them.")
+    allowed = {each.name for each in wire.tools}
+    return ToolChoice(wire.mode or "auto"), tuple(tool for tool in tools if tool.name in allowed)
+
+
+def _format(wire: shapes.TextIn | None) -> ResponseFormat:
+    if wire is None:
+        return ResponseFormat()
+    if wire.verbosity not in (None, "medium"):
+        raise unsupported("text.verbosity", "Ask for it in `instructions`.")
+    if wire.format is None or wire.format.type == "text":
+        return ResponseFormat()
+    if wire.format.type == "json_object":
+        return ResponseFormat("json_object")
+    if wire.format.schema is None:
+        raise bad("text.format.schema", "`text.format.schema` is missing.", "Send a schema.")
+    return ResponseFormat("json_schema", wire.format.schema)
+
+
+def _thinking(wire: shapes.ReasoningIn | None) -> Thinking:
+    if wire is None:
+        return Thinking()
+    if wire.context not in (None, "auto"):
+        raise unsupported("reasoning.context", "Leave it out.")
+    if wire.mode not in (None, "standard"):
+        raise unsupported("reasoning.mode", "Leave it out.")
+    if "concise" in (wire.summary, wire.generate_summary):
+        raise unsupported("reasoning.summary", "Thinking is not shortened here: ask for `auto` or `detailed`.")
+    if wire.effort is None:
+        return Thinking()
+    if wire.effort == "none":
+        return Thinking("off")
+    return Thinking("on", _EFFORTS.get(wire.effort, "high"))
+
+
+def _summary(wire: shapes.ReasoningIn | None) -> str | None:
+    return None if wire is None else wire.summary or wire.generate_summary
+
+
+def _labels(wire: shapes.CreateIn) -> dict[str, str]:
+    metadata = checks.metadata(wire.metadata)
+    labels = {f"metadata.{name}": value for name, value in metadata.items()}
+    for name in ("user", "safety_identifier", "prompt_cache_key"):
+        value = getattr(wire, name)
+        if value is None:
+            continue
+        if len(value) > MAX_LABEL_CHARS:
+            raise bad(name, f"`{name}` has over {MAX_LABEL_CHARS} characters.", "Shorten it.")
+        labels[name] = value
+    return labels
+
+
+def _head(wire: shapes.CreateIn, request: ChatRequest, *, store: bool) -> dict[str, Any]:
+    conversation = conversation_id(wire.conversation)
+    effort = wire.reasoning.effort if wire.reasoning else None
+    return {
+        "id": response_id(request.id),
+        "object": "response",
+        "created_at": 0,
+        "completed_at": None,
+        "status": "in_progress",
+        "background": bool(wire.background),
+        "conversation": None if conversation is None else {"id": conversation},
+        "error": None,
+        "frequency_penalty": wire.frequency_penalty or 0.0,
+        "incomplete_details": None,
+        "instructions": wire.instructions,
+        "max_output_tokens": wire.max_output_tokens,
+        "max_tool_calls": wire.max_tool_calls,
+        "metadata": wire.metadata or {},
+        "model": wire.model,
+        "output": [],
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "presence_penalty": wire.presence_penalty or 0.0,
+        "previous_response_id": wire.previous_response_id,
+        "prompt_cache_key": wire.prompt_cache_key,
+        "reasoning": {"effort": effort, "summary": _summary(wire.reasoning)},
+        "safety_identifier": wire.safety_identifier,
+        "service_tier": "default",
+        "store": store,
+        "temperature": request.sampling.temperature,
+        "text": {"format": _format_echo(wire.text), "verbosity": "medium"},
+        "tool_choice": _choice_echo(wire.tool_choice, bool(wire.tools)),
+        "tools": [_tool_echo(raw) for raw in wire.tools or []],
+        "top_logprobs": request.sampling.top_logprobs,
+        "top_p": request.sampling.top_p,
+        "truncation": wire.truncation or "disabled",
+        "usage": None,
+        "user": wire.user,
+    }
+
+
+def _format_echo(wire: shapes.TextIn | None) -> dict[str, Any]:
+    if wire is None or wire.format is None or wire.format.type == "text":
+        return {"type": "text"}
+    if wire.format.type == "json_object":
+        return {"type": "json_object"}
+    return {
+        "type": "json_schema",
+        "name": wire.format.name or "answer",
+        "description": wire.format.description,
+        "schema": wire.format.schema,
+        "strict": wire.format.strict is not False,
+    }
+
+
+def _choice_echo(wire: str | shapes.ChoiceIn | None, tools: bool) -> Any:
+    if wire is None:
+        return "auto"
+    if isinstance(wire, str):
+        return wire
+    if wire.type == "function":
+        return {"type": "function", "name": wire.name}
+    named = [{"type": each.type, "name": each.name} for each in wire.tools or ()]
+    return {"type": "allowed_tools", "mode": wire.mode or "auto", "tools": named}
+
+
+def _tool_echo(raw: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": raw["name"],
+        "description": raw.get("description"),
+        "parameters": raw.get("parameters"),
+        "strict": raw.get("strict"),
+    }
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
