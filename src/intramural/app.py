@@ -28,6 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
+from intramural.files import Files
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -41,6 +42,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    FileDesk,
     FitDesk,
     Inference,
     KeyDesk,
@@ -49,6 +51,7 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    Receipts,
     Records,
     Responses,
     Services,
@@ -56,7 +59,7 @@ from intramural.services import (
     TranscriptDesk,
 )
 from intramural.services.gate import Gate
-from intramural.services.media import Media
+from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -110,6 +113,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.conversations.mend()
         services.responses.open()
         stack.push_async_callback(services.responses.close)
+        await services.files.recall()
+        stack.push_async_callback(services.files.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -151,11 +156,14 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
+    stored = Files(db, config.data_dir / "files", config.files, clock)
+    files = FileDesk(gate, stored, audit, clock)
+    media = Media(gate, stored, audit, Outward.of(config))
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit),
+        people=PeopleDesk(gate, access.people, audit, files.sweep),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -185,6 +193,7 @@ def _services(
         conversations=Conversations(gate, chats, inference, audit, clock),
         responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
         transcripts=TranscriptDesk(gate, transcripts, audit),
+        files=files,
         records=Records(
             gate,
             audit,
@@ -196,6 +205,7 @@ def _services(
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
+        receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
 

@@ -48,6 +48,10 @@ conversations.read  | AUM |     | i
 conversations.create | AUM |    | i
 conversations.change | AUM |    | i
 conversations.delete | AUM |    | i
+files.read          | AUM |     | i
+files.create        | AUM |     | i
+files.delete        | AUM |     | i
+receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

@@ -53,6 +53,10 @@ class Action(StrEnum):
     CONVERSATIONS_CREATE = "conversations.create"
     CONVERSATIONS_CHANGE = "conversations.change"
     CONVERSATIONS_DELETE = "conversations.delete"
+    FILES_READ = "files.read"
+    FILES_CREATE = "files.create"
+    FILES_DELETE = "files.delete"
+    RECEIPTS_READ = "receipts.read"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -148,6 +152,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.CONVERSATIONS_CHANGE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -37,9 +38,11 @@ from intramural.serving.scheduler import (
     Ticked,
     UnloadAsked,
     Wait,
+    Worker,
     WorkerGone,
     WorkerMisbehaved,
     WorkerReady,
+    idle_until,
     step,
     wake_at,
 )
@@ -55,7 +58,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping."""
+    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
+    nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -67,6 +71,7 @@ class WorkerStatus:
     slots: int
     context_tokens: int
     idle_s: float
+    left_s: float | None
     pinned: bool
     threads: int
     layers: tuple[str, ...]
@@ -225,6 +230,17 @@ class Pool:
             await asyncio.wait(tasks)
         return True
 
+    def keep(self, name: str, keep_alive_s: float) -> bool:
+        """From now on, and until it is gone, `name` stays `keep_alive_s` in memory while idle (negative: for ever).
+
+        False: that is so already, or it is not in memory.
+        """
+        self._catch_up()
+        workers = [w for w in self._state.workers.values() if w.demand.name == name]
+        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._catch_up()
+        return any(worker.keep_alive_s != keep_alive_s for worker in workers)
+
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
         self._post(PinAsked(self._now(), name, pinned))
@@ -254,6 +270,7 @@ class Pool:
                     slots=worker.demand.slots,
                     context_tokens=life.model.plan.context_tokens if life else 0,
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
+                    left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
                     threads=life.compute.threads if life else 0,
                     layers=process.process.layers if process else (),
@@ -461,6 +478,12 @@ class _Lease:
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _left_s(worker: Worker, state: State, now_s: float) -> float | None:
+    """Seconds until an idle worker is stopped; for a busy one, as if it became idle now."""
+    ends_s = idle_until(worker if worker.idle else replace(worker, since_s=now_s), state.rules)
+    return None if ends_s is None or worker.demand.name in state.pinned else max(0.0, ends_s - now_s)
 
 
 def _demand(model: ModelToServe) -> Demand:

@@ -59,13 +59,17 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used."""
+    """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
+
+    `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
+    """
 
     id: int
     demand: Demand
     phase: Phase
     since_s: float
     granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    keep_alive_s: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -172,6 +176,15 @@ class PinAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAsked:
+    """Whoever may decides how long the model's worker stays while idle (seconds; negative: for ever)."""
+
+    now_s: float
+    name: str
+    keep_alive_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed."""
 
@@ -185,7 +198,10 @@ class ShutdownAsked:
     now_s: float
 
 
-Event = Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | Ticked | ShutdownAsked
+Event = (
+    Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | KeepAsked | Ticked
+    | ShutdownAsked
+)  # fmt: skip
 
 
 # Effects: what to do.
@@ -251,10 +267,15 @@ def wake_at(state: State) -> float | None:
     rules = state.rules
     times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
     times += [waiting.since_s + rules.swap_patience_s for waiting in state.queue]
-    if rules.keep_alive_s >= 0:
-        idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
-        times += [worker.since_s + rules.keep_alive_s for worker in idle]
+    idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
+    times += [ends_s for worker in idle if (ends_s := idle_until(worker, rules)) is not None]
     return min((time_s for time_s in times if time_s > state.now_s), default=None)
+
+
+def idle_until(worker: Worker, rules: Rules) -> float | None:
+    """When an idle worker is stopped if nobody asks for it; None: never."""
+    keep_alive_s = rules.keep_alive_s if worker.keep_alive_s is None else worker.keep_alive_s
+    return None if keep_alive_s < 0 else worker.since_s + keep_alive_s
 
 
 def victims(workers: Iterable[Worker], pinned: frozenset[str], need_bytes: int, *, busy: bool) -> list[Worker] | None:
@@ -329,6 +350,9 @@ class _Turn:
                 self._unload(name)
             case PinAsked(name=name, pinned=pinned):
                 self._pinned = self._pinned | {name} if pinned else self._pinned - {name}
+            case KeepAsked(name=name, keep_alive_s=keep_alive_s):
+                for worker in [w for w in self._workers.values() if w.demand.name == name]:
+                    self._put(replace(worker, keep_alive_s=keep_alive_s))
             case ShutdownAsked():
                 self._shut_down()
             case Ticked():
@@ -518,11 +542,10 @@ class _Turn:
         return demand.memory_bytes
 
     def _expire_idle(self) -> None:
-        if self._rules.keep_alive_s < 0:
-            return
         for worker in list(self._workers.values()):
-            kept = worker.demand.name in self._pinned
-            if worker.idle and not kept and self._now_s >= worker.since_s + self._rules.keep_alive_s:
+            ends_s = idle_until(worker, self._rules)
+            kept = worker.demand.name in self._pinned or ends_s is None or self._now_s < ends_s
+            if worker.idle and not kept:
                 self._stop(worker.id)
 
     def _tell_positions(self) -> None:
