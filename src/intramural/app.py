@@ -111,10 +111,10 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
-        services.responses.open()
-        stack.push_async_callback(services.responses.close)
         await services.files.recall()
         stack.push_async_callback(services.files.close)
+        services.responses.open()
+        stack.push_async_callback(services.responses.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -191,9 +191,9 @@ def _services(
         ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
+        files=files,
         responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
         transcripts=TranscriptDesk(gate, transcripts, audit),
-        files=files,
         records=Records(
             gate,
             audit,

@@ -40,6 +40,10 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+files.read          | AUM |     | i
+files.create        | AUM |     | i
+files.delete        | AUM |     | i
+receipts.read       | AUM |     | ia
 responses.read      | AUM |     | i
 responses.keep      | AUM |     | i
 responses.cancel    | AUM |     | i
@@ -48,10 +52,6 @@ conversations.read  | AUM |     | i
 conversations.create | AUM |    | i
 conversations.change | AUM |    | i
 conversations.delete | AUM |    | i
-files.read          | AUM |     | i
-files.create        | AUM |     | i
-files.delete        | AUM |     | i
-receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

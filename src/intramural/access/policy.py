@@ -45,6 +45,10 @@ class Action(StrEnum):
     CHATS_CHANGE = "chats.change"
     CHATS_CONTINUE = "chats.continue"
     CHATS_DELETE = "chats.delete"
+    FILES_READ = "files.read"
+    FILES_CREATE = "files.create"
+    FILES_DELETE = "files.delete"
+    RECEIPTS_READ = "receipts.read"
     RESPONSES_READ = "responses.read"
     RESPONSES_KEEP = "responses.keep"
     RESPONSES_CANCEL = "responses.cancel"
@@ -53,10 +57,6 @@ class Action(StrEnum):
     CONVERSATIONS_CREATE = "conversations.create"
     CONVERSATIONS_CHANGE = "conversations.change"
     CONVERSATIONS_DELETE = "conversations.delete"
-    FILES_READ = "files.read"
-    FILES_CREATE = "files.create"
-    FILES_DELETE = "files.delete"
-    RECEIPTS_READ = "receipts.read"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -143,6 +143,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
     Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     # what a person's programs keep here: theirs alone, as chats are, and any of their keys that may ask a model
     Action.RESPONSES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.RESPONSES_KEEP: _owned(EVERYONE, NOBODY, _INFERENCE),
@@ -152,10 +156,6 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.CONVERSATIONS_CHANGE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
-    Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
-    Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
-    Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
-    Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

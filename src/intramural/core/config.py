@@ -201,9 +201,9 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
-    responses: ResponsesConfig = ResponsesConfig()
     files: FilesConfig = FilesConfig()
     media: MediaConfig = MediaConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -218,9 +218,9 @@ SECTIONS: Mapping[str, type] = {
     "audit": AuditConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
-    "responses": ResponsesConfig,
     "files": FilesConfig,
     "media": MediaConfig,
+    "responses": ResponsesConfig,
 }
 
 

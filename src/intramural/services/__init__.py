@@ -49,9 +49,9 @@ class Services:
     bundles: Bundles
     inference: Inference
     conversations: Conversations
+    files: FileDesk
     responses: Responses
     transcripts: TranscriptDesk
-    files: FileDesk
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
