@@ -6,7 +6,7 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
 `bundles`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`, `sign_in`,
-`people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+`people`, `keys`, `records`; `arrival`, `truncation` and `watched` are parts of several.
 """
 
 from collections.abc import Callable

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from intramural.access import Action
@@ -20,6 +21,7 @@ from intramural.services.gate import Gate
 from intramural.services.inference import Inference, WaitNote
 from intramural.services.live import Live, LiveResponses, Told, Writer
 from intramural.services.models import Models
+from intramural.services.truncation import fitted
 
 #: How many responses one person may have running in the background at the same time.
 MAX_BACKGROUND = 16
@@ -33,6 +35,8 @@ class Asked:
     request: ChatRequest
     input: tuple[Item, ...]
     keep: bool
+    #: Whether the oldest part is left out where it is too long.
+    shorten: bool = False
     previous_id: str | None = None
     conversation_id: str | None = None
 
@@ -196,11 +200,18 @@ class Responses:
     async def _written(
         self, actor: Actor, asked: Asked, writer: Writer, on_wait: WaitNote | None
     ) -> AsyncGenerator[Told, None]:
-        events = self._inference.answer(actor, asked.request, "openai", "chat", on_wait=on_wait)
+        request = await self._shortened(actor, asked.request) if asked.shorten else asked.request
+        events = self._inference.answer(actor, request, "openai", "chat", on_wait=on_wait)
         async with aclosing(events):
             async for event in events:
                 for told in writer.feed(event):
                     yield told
+
+    async def _shortened(self, actor: Actor, request: ChatRequest) -> ChatRequest:
+        context_tokens = self._models.context_tokens(self._models.manifest(request.model))
+        if context_tokens is None:  # it does not run here: the answer says so
+            return request
+        return await fitted(request, context_tokens, partial(self._inference.count_tokens, actor))
 
     async def _may_keep(self, actor: Actor, asked: Asked) -> None:
         if asked.keep:

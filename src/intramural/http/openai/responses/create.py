@@ -78,6 +78,7 @@ async def _asked(doors: Doors, actor: Actor, wire: shapes.CreateIn, request: Cha
         request=replace(request, messages=messages),
         input=new,
         keep=keep,
+        shorten=wire.truncation == "auto",
         previous_id=wire.previous_response_id,
         conversation_id=parse.conversation_id(wire.conversation),
     )
