@@ -48,6 +48,10 @@ class Action(StrEnum):
     FILES_READ = "files.read"
     FILES_CREATE = "files.create"
     FILES_DELETE = "files.delete"
+    BATCHES_READ = "batches.read"
+    BATCHES_CREATE = "batches.create"
+    BATCHES_CANCEL = "batches.cancel"
+    BATCHES_DELETE = "batches.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -137,6 +141,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),  # and MODEL_USE for every line
+    Action.BATCHES_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

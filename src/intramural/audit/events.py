@@ -63,6 +63,10 @@ class Event(StrEnum):
     FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
     FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
     IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
+    BATCH_CREATED = "batch.created", "A batch of requests was asked for; each of its lines has entries of its own."
+    BATCH_CANCELLED = "batch.cancelled", "A batch's owner asked for it to end early."
+    BATCH_ENDED = "batch.ended", "A batch ended; the facts hold how, and how many lines were answered."
+    BATCH_DELETED = "batch.deleted", "A batch was deleted, with its results."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

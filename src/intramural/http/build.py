@@ -15,7 +15,7 @@ from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, operations
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, embeddings, files
+from intramural.http.openai import batches, chat, completions, embeddings, files
 from intramural.http.openai import models as openai_models
 from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
@@ -34,6 +34,7 @@ _MODULES = (
     embeddings,
     responses,
     files,
+    batches,
 )
 
 
@@ -48,6 +49,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp)
     app.add_exception_handler(RequestValidationError, _on_bad_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    services.batches.speak(batches.OpenAIForm(app))
     app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 

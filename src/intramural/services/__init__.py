@@ -5,13 +5,15 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `inference`, `media`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`,
-`fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+`fit`, `conversations`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work` and
+`watched` are parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -46,12 +48,14 @@ class Services:
     inference: Inference
     conversations: Conversations
     files: FileDesk
+    batches: BatchDesk
     records: Records
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
+    "BatchDesk",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
