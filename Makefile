@@ -33,6 +33,9 @@ soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred t
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one table
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench
 
+conformance: .venv/.dev .cache/wheels/.starter ## try every dialect, field by field; writes docs/conformance.md
+	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m conformance
+
 ui: $(DIST) ## build the page
 
 reference: .venv/.dev ## write docs/reference anew
@@ -74,4 +77,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test check soak bench ui reference lock clean
+.PHONY: help run test check soak bench conformance ui reference lock clean

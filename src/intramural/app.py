@@ -53,6 +53,7 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    Receipts,
     Records,
     Services,
     SignIn,
@@ -221,6 +222,7 @@ def _services(
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
+        receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
 

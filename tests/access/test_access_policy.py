@@ -47,6 +47,7 @@ batches.read        | AUM |     | i
 batches.create      | AUM |     | i
 batches.cancel      | AUM |     | i
 batches.delete      | AUM |     | i
+receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

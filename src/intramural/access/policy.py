@@ -52,6 +52,7 @@ class Action(StrEnum):
     BATCHES_CREATE = "batches.create"
     BATCHES_CANCEL = "batches.cancel"
     BATCHES_DELETE = "batches.delete"
+    RECEIPTS_READ = "receipts.read"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -145,6 +146,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.BATCHES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),  # and MODEL_USE for every line
     Action.BATCHES_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.BATCHES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

@@ -51,11 +51,13 @@ class Event(StrEnum):
     MODEL_LOADED = "model.loaded", "A worker began serving a model."
     MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
     MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+    MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."

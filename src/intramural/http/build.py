@@ -6,20 +6,21 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, operations
+from intramural.http import health, models, ollama, operations, receipts
+from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import batches, chat, completions, embeddings, files
-from intramural.http.openai import models as openai_models
 from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
-from intramural.http.page import account, catalogue, chats, fit, models, people, provenance, pulls, records, shapes
+from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
+from intramural.http.page import models as page_models
 from intramural.http.wire import wire_of_scope
 from intramural.services import Services
 
@@ -28,13 +29,16 @@ _PREFIX = "/intramural/v1"
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
 _MODULES = (
     health,
-    openai_models,
+    models,
     chat,
     completions,
     embeddings,
     responses,
+    messages,
     files,
     batches,
+    receipts,
+    *ollama.MODULES,
 )
 
 
@@ -71,7 +75,7 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, models, pulls, provenance, catalogue, fit, chats, records):
+    for each in (account, people, page_models, pulls, provenance, catalogue, fit, chats, records):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)
@@ -131,7 +135,10 @@ def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
 
 
 class _Else:
-    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page."""
+    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page.
+
+    At `/` a program that does not ask for HTML gets the greeting by which Ollama's clients know that somebody is there.
+    """
 
     def __init__(self, page: ASGIApp) -> None:
         self._page = page
@@ -139,7 +146,13 @@ class _Else:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
             raise HTTPException(404)
-        await self._page(scope, receive, send)
+        greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        greeting = PlainTextResponse(ollama.GREETING)
+        await (greeting if greets and not _wants_html(scope) else self._page)(scope, receive, send)
+
+
+def _wants_html(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 class HostGuard:

@@ -62,12 +62,19 @@ def anthropic_status(error: IntramuralError) -> int:
     return 529 if isinstance(error, Unavailable) else status_of(error)
 
 
-def anthropic_body(error: IntramuralError) -> dict[str, Any]:
-    """Anthropic's error shape; `code`, `param` and `hint` are extra fields."""
+def anthropic_body(error: IntramuralError, request_id: str | None = None) -> dict[str, Any]:
+    """Anthropic's error shape; `param` and `hint` are extra fields, and the code stands in `details` too."""
     kind = _ANTHROPIC.get(anthropic_status(error), "api_error")
     message = f"{error.message} {error.hint}".strip()
-    detail = {"type": kind, "message": message, "code": error.code, "param": error.param, "hint": error.hint}
-    return {"type": "error", "error": detail, "request_id": None}
+    detail = {
+        "type": kind,
+        "message": message,
+        "details": {"error_code": error.code},
+        "code": error.code,
+        "param": error.param,
+        "hint": error.hint,
+    }
+    return {"type": "error", "error": detail, "request_id": request_id}
 
 
 def ollama_body(error: IntramuralError) -> dict[str, Any]:

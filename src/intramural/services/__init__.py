@@ -4,9 +4,9 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `media`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`,
-`fit`, `conversations`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work` and
-`watched` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
+`bundles`, `catalogue`, `fit`, `conversations`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`,
+`batch_work` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
 
@@ -50,6 +51,7 @@ class Services:
     files: FileDesk
     batches: BatchDesk
     records: Records
+    receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -68,6 +70,7 @@ __all__ = [
     "PeopleDesk",
     "Provenance",
     "Pulls",
+    "Receipts",
     "Records",
     "Services",
     "SignIn",

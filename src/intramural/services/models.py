@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Conflicting, IntramuralError, Refused, Unavailable, Untrusted
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
 from intramural.library import STARTER, Library, Manifest, plan, require_engine
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -70,6 +70,13 @@ class Models:
             template=manifest.template,
             pooling=_pooling(manifest),
         )
+
+    def context_tokens(self, manifest: Manifest) -> int | None:
+        """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
+        try:
+            return plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+        except Misasked:
+            return None
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""
@@ -150,6 +157,27 @@ class Models:
         self._library.get(name)
         await self._pool.unload(name)
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
+
+    async def warm(self, actor: Actor, name: str) -> None:
+        """Have a worker ready for somebody who is about to ask: whoever may use a model may wait for it beforehand."""
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
+        manifest = self._library.get(name)
+        is_new = _worker(self._pool.status(), name) is None
+        await self._pool.load(await self._servable(manifest, actor))
+        if is_new:
+            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+
+    @staticmethod
+    def may_keep(actor: Actor) -> bool:
+        """Whether `actor` may say how long a model stays loaded: only who may load and unload it for everybody."""
+        return all(decide(actor, action).allowed for action in (Action.MODELS_LOAD, Action.MODELS_UNLOAD))
+
+    async def keep(self, actor: Actor, name: str, keep_alive_s: float) -> None:
+        """From now on the model's worker is stopped when it was idle for so long (0: at once; negative: never)."""
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
+        if self._pool.keep(name, keep_alive_s):
+            await self._record(Event.MODEL_KEPT, actor, name, {"keep_alive_s": keep_alive_s})
 
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""

@@ -1,33 +1,21 @@
-"""`/v1/models`."""
+"""Models in OpenAI's form; `http.models` has the routes."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
-from intramural.http.doors import Doors
-from intramural.http.operations import Operation
+from intramural.library import Manifest
 
 
-def operations(doors: Doors) -> list[Operation]:
-    """Listing models and showing one."""
-    models = doors.services.models
-
-    async def listed(request: Request) -> Response:
-        caller = await doors.identify(request)
-        usable = await models.usable(caller.actor)
-        return JSONResponse({"object": "list", "data": [_model(m.name, m.added_ms) for m in usable]})
-
-    async def one(request: Request) -> Response:
-        caller = await doors.identify(request)
-        manifest = await models.usable_by_name(caller.actor, request.path_params["name"])
-        return JSONResponse(_model(manifest.name, manifest.added_ms))
-
-    return [
-        Operation("GET", "/v1/models", "The models one may use.", listed),
-        Operation("GET", "/v1/models/{name:path}", "One model.", one),
-    ]
+def listing(manifests: Iterable[Manifest]) -> dict[str, Any]:
+    """The list of them."""
+    return {"object": "list", "data": [model(each) for each in manifests]}
 
 
-def _model(name: str, added_ms: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": added_ms // 1000, "owned_by": "intramural"}
+def model(manifest: Manifest) -> dict[str, Any]:
+    """One model."""
+    return {
+        "id": manifest.name,
+        "object": "model",
+        "created": manifest.added_ms // 1000,
+        "owned_by": "intramural",
+    }

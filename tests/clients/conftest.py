@@ -1,0 +1,127 @@
+"""Clients as their users have them: installed from a lock of their own, unmodified, told one address and one key."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.service import MODEL, Service
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+CACHE = ROOT / ".cache/clients"
+_TIMEOUT_S = 110
+_INSTALL_TIMEOUT_S = 600
+
+#: Runs a client's program and returns what it printed, parsed.
+Run = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
+    """A service with its first administrator, shared by the clients of one process."""
+    running = Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).start()
+    try:
+        running.set_up()
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def told(service: Service) -> dict[str, str]:
+    """All that a client is told."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(CACHE),  # some keep a database of theirs in the home directory
+        "INTRAMURAL_ADDRESS": service.address,
+        "INTRAMURAL_KEY": service.new_key(),
+        "INTRAMURAL_MODEL": MODEL,
+        "NO_PROXY": "*",
+    }
+
+
+@pytest.fixture
+def python(told: dict[str, str]) -> Run:
+    """Runs `programs/with_NAME.py` with what `locks/clients/NAME.txt` pins."""
+
+    def run(name: str) -> dict[str, Any]:
+        interpreter = _environment(name) / "bin/python"
+        return _printed([str(interpreter), str(HERE / f"programs/with_{name.replace('-', '_')}.py")], told)
+
+    return run
+
+
+@pytest.fixture
+def node(told: dict[str, str]) -> Run:
+    """Runs `node/NAME.mjs` with what `node/package-lock.json` pins."""
+
+    def run(name: str) -> dict[str, Any]:
+        folder = _node_modules()
+        program = folder / f"{name}.mjs"
+        program.write_bytes((HERE / f"node/{name}.mjs").read_bytes())
+        return _printed([str(ROOT / "scripts/with-node"), "node", str(program)], told)
+
+    return run
+
+
+def _printed(command: list[str], environ: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    printed: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return printed
+
+
+def _environment(name: str) -> Path:
+    """A virtual environment with exactly what the lock says; made once per lock."""
+    lock = ROOT / f"locks/clients/{name}.txt"
+    folder = CACHE / f"{name}-{_digest(lock)}"
+    uv = str(ROOT / ".tools/bin/uv")
+    with _claimed(name):
+        if not (folder / ".complete").exists():
+            _install(uv, "venv", "-q", "--clear", "--python", str(ROOT / ".tools/bin/python"), str(folder))
+            _install(uv, "pip", "sync", "-q", "--python", str(folder / "bin/python"), "--require-hashes", str(lock))
+            (folder / ".complete").touch()
+    return folder
+
+
+def _node_modules() -> Path:
+    lock = HERE / "node/package-lock.json"
+    folder = CACHE / f"node-{_digest(lock)}"
+    with _claimed("node"):
+        if not (folder / ".complete").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            for each in ("package.json", "package-lock.json"):
+                (folder / each).write_bytes((HERE / "node" / each).read_bytes())
+            _install(str(ROOT / "scripts/with-node"), "npm", "ci", "--silent", "--prefix", str(folder))
+            (folder / ".complete").touch()
+    return folder
+
+
+def _install(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+
+
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+
+
+class _claimed:
+    """Only one test process installs a client at a time."""
+
+    def __init__(self, name: str) -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self._file = (CACHE / f"{name}.lock").open("w")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
