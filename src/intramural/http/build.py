@@ -14,6 +14,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, models, ollama, operations, receipts
+from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import batches, chat, completions, embeddings, files
@@ -35,6 +36,7 @@ _MODULES = (
     embeddings,
     responses,
     messages,
+    message_batches,
     files,
     batches,
     receipts,
@@ -54,6 +56,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     services.batches.speak(batches.OpenAIForm(app))
+    services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 

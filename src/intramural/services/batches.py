@@ -45,6 +45,11 @@ class BatchDesk:
         self._wake = asyncio.Event()
         self._foreman: asyncio.Task[None] | None = None
 
+    @property
+    def max_body_bytes(self) -> int:
+        """How large a body may be that brings a batch's requests with it."""
+        return self._shop.config.max_body_bytes
+
     def speak(self, form: Form) -> None:
         """Know a dialect."""
         self._forms[form.dialect] = form
