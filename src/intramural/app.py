@@ -23,7 +23,7 @@ from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
 from intramural.batches import Batches
-from intramural.chats import Chats
+from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
@@ -55,8 +55,10 @@ from intramural.services import (
     Pulls,
     Receipts,
     Records,
+    Responses,
     Services,
     SignIn,
+    TranscriptDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
@@ -114,6 +116,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.conversations.mend()
         await services.files.recall()
         stack.push_async_callback(services.files.close)
+        services.responses.open()
+        stack.push_async_callback(services.responses.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         application = http.build(services, config.server, clock, web.Page())
@@ -130,6 +134,8 @@ def _services(
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
     chats = Chats(db, clock)
+    kept = KeptResponses(db, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
     models = Models(
         gate,
         library,
@@ -211,6 +217,8 @@ def _services(
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
         batches=batches,
+        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        transcripts=TranscriptDesk(gate, transcripts, audit),
         records=Records(
             gate,
             audit,

@@ -48,6 +48,14 @@ batches.create      | AUM |     | i
 batches.cancel      | AUM |     | i
 batches.delete      | AUM |     | i
 receipts.read       | AUM |     | ia
+responses.read      | AUM |     | i
+responses.keep      | AUM |     | i
+responses.cancel    | AUM |     | i
+responses.delete    | AUM |     | i
+conversations.read  | AUM |     | i
+conversations.create | AUM |    | i
+conversations.change | AUM |    | i
+conversations.delete | AUM |    | i
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

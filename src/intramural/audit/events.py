@@ -69,6 +69,11 @@ class Event(StrEnum):
     BATCH_CANCELLED = "batch.cancelled", "A batch's owner asked for it to end early."
     BATCH_ENDED = "batch.ended", "A batch ended; the facts hold how, and how many lines were answered."
     BATCH_DELETED = "batch.deleted", "A batch was deleted, with its results."
+    RESPONSE_CANCELLED = "response.cancelled", "A response that was being written in the background was ended."
+    RESPONSE_DELETED = "response.deleted", "A kept response was deleted."
+    RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
+    CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
+    CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

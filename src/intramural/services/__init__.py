@@ -5,8 +5,8 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`,
-`batch_work` and `watched` are parts of several.
+`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `batches`, `sign_in`, `people`,
+`keys`, `records`; `arrival`, `batch_work` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,9 @@ from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
+from intramural.services.transcripts import TranscriptDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Services:
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
+    responses: Responses
+    transcripts: TranscriptDesk
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -72,6 +76,8 @@ __all__ = [
     "Pulls",
     "Receipts",
     "Records",
+    "Responses",
     "Services",
     "SignIn",
+    "TranscriptDesk",
 ]
