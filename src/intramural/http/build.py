@@ -17,6 +17,7 @@ from intramural.http import health, models, ollama, operations, receipts
 from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
+from intramural.http.mcp import door as mcp
 from intramural.http.openai import batches, chat, completions, conversations, embeddings, files
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
@@ -43,6 +44,7 @@ _MODULES = (
     files,
     batches,
     receipts,
+    mcp,
     *ollama.MODULES,
 )
 
