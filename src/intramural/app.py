@@ -22,13 +22,14 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
+from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
-from intramural.files import Files
+from intramural.files import Disk, Files
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -39,6 +40,7 @@ from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    BatchDesk,
     Bundles,
     CatalogueDesk,
     Conversations,
@@ -59,6 +61,7 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
 )
+from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
@@ -117,6 +120,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.responses.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.batches.recall()
+        stack.push_async_callback(services.batches.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -160,12 +165,31 @@ def _services(
     parse = _source_parser(config, library, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
     files = FileDesk(gate, stored, audit, clock)
+    batches = BatchDesk(
+        gate,
+        Workshop(
+            rows=Batches(db),
+            inputs=Disk(config.data_dir / "batches", config.files.keep_free_bytes),
+            files=stored,
+            audit=audit,
+            again=access.identify.again,
+            queued=lambda: pool.status().queued,
+            clock=clock,
+            config=config.batches,
+            max_line_bytes=config.server.max_body_bytes,
+        ),
+    )
+
+    async def after_removal() -> None:
+        await files.sweep()
+        await batches.sweep()
+
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit, files.sweep),
+        people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -194,6 +218,7 @@ def _services(
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
+        batches=batches,
         responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),

@@ -43,6 +43,10 @@ chats.delete        | AUM |     | c
 files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i
+batches.read        | AUM |     | i
+batches.create      | AUM |     | i
+batches.cancel      | AUM |     | i
+batches.delete      | AUM |     | i
 receipts.read       | AUM |     | ia
 responses.read      | AUM |     | i
 responses.keep      | AUM |     | i

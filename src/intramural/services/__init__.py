@@ -7,12 +7,15 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
 `bundles`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`, `sign_in`,
 `people`, `keys`, `records`; `arrival`, `truncation` and `watched` are parts of several.
+`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `batches`, `sign_in`, `people`,
+`keys`, `records`; `arrival`, `batch_work` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -51,6 +54,7 @@ class Services:
     inference: Inference
     conversations: Conversations
     files: FileDesk
+    batches: BatchDesk
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
@@ -61,6 +65,7 @@ class Services:
 
 
 __all__ = [
+    "BatchDesk",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
