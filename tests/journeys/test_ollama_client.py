@@ -1,15 +1,36 @@
 """The official Ollama client against the real service: real answers from real weights."""
 
+import base64
+import json
+import math
+import operator
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import ollama
 import pytest
+import requests
 from tests.service import MODEL, Service
 
 ASK = [{"role": "user", "content": "Say hello."}]
+CONTEXT_TOKENS = 512
 #: Short and repeatable.
 BRIEF = {"num_predict": 12, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
+    """A service of this file's own, with a context so short that it can be overrun in no time."""
+    settings = {"INTRAMURAL_SERVING_CONTEXT_TOKENS": str(CONTEXT_TOKENS)}
+    running = Service(tmp_path_factory.mktemp("house") / "data", starter_wheel, settings).start()
+    try:
+        running.set_up()
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
 
 
 def client_of(service: Service, key: str) -> ollama.Client:
@@ -109,7 +130,7 @@ def test_ps(ours: ollama.Client) -> None:
     ours.chat(MODEL, ASK, options=BRIEF)
     (loaded,) = ours.ps().models
     assert (loaded.name, loaded.size_vram) == (MODEL, 0)
-    assert loaded.context_length == 8192 and loaded.size and loaded.expires_at
+    assert loaded.context_length == CONTEXT_TOKENS and loaded.size and loaded.expires_at
 
 
 def test_errors_are_the_clients_own(service: Service, ours: ollama.Client) -> None:
@@ -131,3 +152,163 @@ def test_an_answer_is_in_the_log_as_ollamas(service: Service, ours: ollama.Clien
     ours.chat(MODEL, ASK, options=BRIEF)
     asked = next(e for e in service.events() if e["event"] == "chat.asked")
     assert (asked["facts"]["dialect"], asked["facts"]["operation"]) == ("ollama", "chat")
+
+
+def _length(vector: Any) -> float:
+    return math.sqrt(sum(each * each for each in vector))
+
+
+def test_embed(ours: ollama.Client) -> None:
+    answer = ours.embed(MODEL, ["A cat sleeps.", "A kitten is asleep.", "Pay the tax by April."])
+    cat, kitten, tax = answer.embeddings
+    assert all(math.isclose(_length(each), 1, abs_tol=1e-4) for each in answer.embeddings)
+    assert sum(map(operator.mul, cat, kitten)) > sum(map(operator.mul, cat, tax))
+    assert answer.prompt_eval_count and answer.total_duration and answer.model == MODEL
+    (short,) = ours.embed(MODEL, "A cat sleeps.", dimensions=16).embeddings
+    assert len(short) == 16 and math.isclose(_length(short), 1, abs_tol=1e-4)
+    assert short == pytest.approx([each / _length(cat[:16]) for each in cat[:16]], abs=1e-3)
+    assert ours.embeddings(MODEL, "A cat sleeps.").embedding == pytest.approx(cat, abs=1e-3)
+    assert ours.embed(MODEL, []).embeddings == []
+    with pytest.raises(ollama.ResponseError) as caught:
+        ours.embed(MODEL, "A cat sleeps.", dimensions=4096)
+    assert caught.value.status_code == 400 and "576" in caught.value.error
+
+
+def test_a_text_that_is_too_long_to_embed_is_cut_and_that_is_said(service: Service, ours: ollama.Client) -> None:
+    long = "word " * 600
+    headers = {"Authorization": f"Bearer {service.new_key()}"}
+    body = {"model": MODEL, "input": ["short", long]}
+    answer = requests.post(f"{service.address}/api/embed", json=body, headers=headers, timeout=110)
+    assert (answer.status_code, answer.headers["X-Intramural-Truncated"]) == (200, "1")
+    assert len(answer.json()["embeddings"]) == 2
+    with pytest.raises(ollama.ResponseError) as caught:
+        ours.embed(MODEL, ["short", long], truncate=False)
+    assert caught.value.status_code == 400 and "input[1]" in caught.value.error
+
+
+def test_logprobs(ours: ollama.Client) -> None:
+    answer = ours.chat(MODEL, ASK, logprobs=True, top_logprobs=3, options=BRIEF | {"temperature": 0})
+    assert answer.logprobs and len(answer.logprobs) == answer.eval_count
+    for each in answer.logprobs:
+        assert each.logprob <= 0 and len(each.top_logprobs or []) == 3
+    lines = list(ours.generate(MODEL, "Say hello.", logprobs=True, stream=True, options=BRIEF))
+    assert sum(len(line.logprobs or []) for line in lines) == lines[-1].eval_count
+
+
+def test_formats(ours: ollama.Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+    }
+    person = ours.chat(MODEL, [{"role": "user", "content": "Invent a person."}], format=schema)
+    jsonschema.validate(json.loads(person.message.content or ""), schema)
+    assert isinstance(json.loads(ours.generate(MODEL, "Invent a person.", format=schema).response or ""), dict)
+    free = ours.chat(MODEL, ASK, format="json", options={"num_predict": 400})
+    assert isinstance(json.loads(free.message.content or ""), dict)
+
+
+def weather(city: str, unit: str) -> str:
+    """Weather of a city.
+
+    Args:
+      city: Its name
+      unit: celsius or fahrenheit
+    """
+    return f"21 degrees {unit} in {city}"
+
+
+def test_tools(ours: ollama.Client) -> None:
+    question = {"role": "user", "content": "What is the weather in Rome, in celsius? Call the tool."}
+    call = {"function": {"name": "weather", "arguments": {"city": "Rome", "unit": "celsius"}}}
+    answer = ours.chat(MODEL, [question], tools=[weather], options={"num_predict": 300, "seed": 1})
+    for made in answer.message.tool_calls or []:
+        assert made.function.name == "weather" and isinstance(made.function.arguments, dict)
+    assert answer.message.tool_calls or answer.message.content
+    assert answer.done_reason in ("stop", "length")
+    replied = ours.chat(
+        MODEL,
+        [
+            question,
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "21 degrees, sunny", "tool_name": "weather"},
+        ],
+        tools=[weather],
+        options=BRIEF,
+    )
+    assert replied.message.content or replied.message.tool_calls
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"think": True}, "think"),
+        ({"format": "yaml"}, "format"),
+        ({"suffix": "}"}, "suffix"),
+        ({"template": "{{ .Prompt }}"}, "template"),
+        ({"context": [1, 2]}, "Send the conversation"),
+        ({"images": [base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()]}, "image"),
+        ({"options": {"num_ctx": 4096}}, str(CONTEXT_TOKENS)),
+    ],
+)
+def test_what_cannot_be_had_is_refused_and_named(service: Service, asked: dict[str, Any], said: str) -> None:
+    headers = {"Authorization": f"Bearer {service.new_key()}"}
+    body = {"model": MODEL, "prompt": "hi", "stream": False, **asked}
+    answer = requests.post(f"{service.address}/api/generate", json=body, headers=headers, timeout=110)
+    assert answer.status_code == 400 and said in answer.json()["error"]
+
+
+def test_a_prompt_that_is_too_long_is_refused_never_cut(ours: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError) as caught:
+        ours.generate(MODEL, "word " * 600)
+    assert caught.value.status_code == 400 and str(CONTEXT_TOKENS) in caught.value.error
+
+
+def test_what_has_no_effect_is_said(service: Service) -> None:
+    headers = {"Authorization": f"Bearer {service.new_key()}"}
+    body = {"model": MODEL, "prompt": "hi", "stream": False, "keep_alive": "5m"}
+    options = {"num_gpu": 99, "num_thread": 4, "num_predict": 2}
+    answer = requests.post(
+        f"{service.address}/api/generate", json=body | {"options": options}, headers=headers, timeout=110
+    )
+    assert answer.headers["X-Intramural-Ignored"] == "num_gpu, num_thread, keep_alive"
+    plain = {"model": MODEL, "prompt": "hi", "options": {"num_predict": 2}}
+    streamed = requests.post(f"{service.address}/api/generate", json=plain, headers=headers, timeout=110)
+    assert "X-Intramural-Ignored" not in streamed.headers
+    assert streamed.headers["Content-Type"] == "application/x-ndjson"
+
+
+def test_who_keeps_a_model_loaded(service: Service, ours: ollama.Client, admin: ollama.Client) -> None:
+    ours.generate(MODEL, "hi", options={"num_predict": 1})
+    assert admin.generate(MODEL, keep_alive=3600).done_reason == "load"
+    until = admin.ps().models[0].expires_at
+    assert until is not None
+    ours.generate(MODEL, "hi", options={"num_predict": 1}, keep_alive=0)
+    assert len(ours.ps().models) == 1, "who may not unload does not"
+    with pytest.raises(ollama.ResponseError) as caught:
+        ours.generate(MODEL, keep_alive=0)
+    assert caught.value.status_code == 403
+    admin.chat(MODEL, ASK, options=BRIEF, keep_alive=0)
+    assert admin.ps().models == []
+    assert ours.chat(MODEL, []).done_reason == "load"
+    assert admin.chat(MODEL, [], keep_alive=-1).done_reason == "load"
+    for_ever = admin.ps().models[0].expires_at
+    assert for_ever is not None and for_ever.year > 2100
+    assert admin.chat(MODEL, [], keep_alive=0).done_reason == "unload"
+    assert admin.ps().models == []
+    kept = [e["facts"]["keep_alive_s"] for e in service.events() if e["event"] == "model.kept"]
+    assert kept[::-1] == [3600, 0, -1]
+
+
+def test_version_status_and_greeting(service: Service) -> None:
+    headers = {"Authorization": f"Bearer {service.new_key()}"}
+    version = requests.get(f"{service.address}/api/version", headers=headers, timeout=10).json()
+    assert version["version"].count(".") == 2
+    status = requests.get(f"{service.address}/api/status", headers=headers, timeout=10).json()
+    assert status == {"cloud": {"disabled": True, "source": "config"}}
+    assert requests.get(service.address, timeout=10).text == "Ollama is running"
+    assert requests.head(service.address, timeout=10).status_code == 200
+    page = requests.get(service.address, headers={"Accept": "text/html,*/*"}, timeout=10)
+    assert page.headers["Content-Type"].startswith("text/html")
+    absent = requests.post(f"{service.address}/api/me", headers=headers, timeout=10)
+    assert absent.status_code == 404 and "ollama.com" in absent.json()["error"]

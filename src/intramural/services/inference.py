@@ -118,8 +118,10 @@ class Inference:
         inputs: Sequence[str | tuple[int, ...]],
         dialect: Dialect,
         request_id: str,
+        *,
+        cut: bool = False,
     ) -> Embeddings:
-        """One vector per input. Errors as for `answer`."""
+        """One vector per input; with `cut`, of the beginning of a text that is too long. Errors as for `answer`."""
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
         manifest = self._models.manifest(model)
         run = _Run(actor, manifest, request_id, dialect, "embedding", self._clock.monotonic_s())
@@ -134,7 +136,7 @@ class Inference:
         )
         usage = Usage(0, 0)
         try:
-            result = await self._pool.embed(self._models.to_serve(manifest, actor), inputs)
+            result = await self._pool.embed(self._models.to_serve(manifest, actor), inputs, cut=cut)
             usage = Usage(result.prompt_tokens, 0)
             run.outcome = "finished"
         except IntramuralError as error:

@@ -130,6 +130,22 @@ class GenerateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_rend
     steps: Json = None
 
 
+class EmbedIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
+
+
+class EmbeddingsIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    prompt: str | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
+
+
 class ShowIn(msgspec.Struct, forbid_unknown_fields=True):
     model: str = ""
     name: str = ""
