@@ -28,6 +28,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
+from intramural.files import Files
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -41,6 +42,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    FileDesk,
     FitDesk,
     Inference,
     KeyDesk,
@@ -49,12 +51,13 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    Receipts,
     Records,
     Services,
     SignIn,
 )
 from intramural.services.gate import Gate
-from intramural.services.media import Media
+from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -106,6 +109,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
+        await services.files.recall()
+        stack.push_async_callback(services.files.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -145,11 +150,14 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
+    stored = Files(db, config.data_dir / "files", config.files, clock)
+    files = FileDesk(gate, stored, audit, clock)
+    media = Media(gate, stored, audit, Outward.of(config))
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit),
+        people=PeopleDesk(gate, access.people, audit, files.sweep),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -177,6 +185,7 @@ def _services(
         ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
+        files=files,
         records=Records(
             gate,
             audit,
@@ -188,6 +197,7 @@ def _services(
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
+        receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
 

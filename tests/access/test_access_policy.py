@@ -40,6 +40,10 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+files.read          | AUM |     | i
+files.create        | AUM |     | i
+files.delete        | AUM |     | i
+receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

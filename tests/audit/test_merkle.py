@@ -12,6 +12,7 @@ from intramural.audit.merkle import (
     Frontier,
     Range,
     consistency_ranges,
+    inclusion_proof,
     inclusion_ranges,
     leaf_hash,
     node_hash,
@@ -178,6 +179,21 @@ def test_a_wrong_inclusion_proof_is_refused(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(proof) - 1))
         assert not verify_inclusion(leaf, index, size, proof[:at] + proof[at + 1 :], root)
         assert not verify_inclusion(leaf, index, size, [*proof[:at], bytes(32), *proof[at + 1 :]], root)
+
+
+def test_a_proof_needs_only_the_leaves_since_the_last_known_tree() -> None:
+    for size in range(1, 34):
+        records = numbered(size)
+        leaves = [leaf_hash(record) for record in records]
+        for index in range(size):
+            wanted = hashes(inclusion_ranges(index, size), records)
+            for start in range(index + 1):
+                before = Frontier().extended(leaves[:start])
+                assert inclusion_proof(index, leaves[start:], before, size) == wanted
+    with pytest.raises(ValueError, match="cannot be proved"):
+        inclusion_proof(1, leaves[2:], Frontier().extended(leaves[:2]), size)
+    with pytest.raises(ValueError, match="cannot be proved"):
+        inclusion_proof(5, leaves[2:-1], Frontier().extended(leaves[:2]), size)
 
 
 @given(st.data())

@@ -45,6 +45,10 @@ class Action(StrEnum):
     CHATS_CHANGE = "chats.change"
     CHATS_CONTINUE = "chats.continue"
     CHATS_DELETE = "chats.delete"
+    FILES_READ = "files.read"
+    FILES_CREATE = "files.create"
+    FILES_DELETE = "files.delete"
+    RECEIPTS_READ = "receipts.read"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -131,6 +135,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
     Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

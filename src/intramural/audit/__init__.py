@@ -7,14 +7,15 @@ or cut off.
 Never: changes or removes an entry; holds the text of prompts and answers (unless settings ask for it) or people's
 names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
 
-Read in this order: `events`, `record`, `merkle`, `checkpoint`, `keys`, `verify`, `log`.
+Read in this order: `events`, `record`, `merkle`, `checkpoint`, `evidence`, `keys`, `verify`, `log`.
 """
 
 from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.events import Event
+from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.keys import public_key
 from intramural.audit.log import AuditLog, Beside, Entry, RecordInTransaction
-from intramural.audit.record import Fact, Outcome, commitment
+from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
 from intramural.audit.verify import Finding, Verdict, verify_database
 
 __all__ = [
@@ -23,14 +24,21 @@ __all__ = [
     "Checkpoint",
     "Entry",
     "Event",
+    "Evidence",
     "Fact",
     "Finding",
     "Outcome",
+    "Proven",
     "RecordInTransaction",
     "Signer",
+    "StoredRecord",
     "Verdict",
     "VerifierKey",
+    "canonical",
+    "checked",
     "commitment",
+    "hashes",
     "public_key",
     "verify_database",
+    "wrong",
 ]

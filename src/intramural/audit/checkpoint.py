@@ -97,6 +97,18 @@ class VerifierKey:
             raise Untrusted("audit_note_malformed", "The checkpoint names another log than its signature.")
         return found
 
+    def statement_of(self, note: str, kind: str) -> str:
+        """The line that `note` signs as a statement of that kind. Raises as `text_of` does."""
+        line = self.text_of(note).removeprefix(f"{self.name}/{kind}\n").removesuffix("\n")
+        if note.rpartition("\n\n")[0] + "\n" != statement_text(self.name, kind, line) or "\n" in line:
+            raise Untrusted("audit_note_malformed", f"The note is not a {kind} of {self.name}.")
+        return line
+
+
+def statement_text(name: str, kind: str, line: str) -> str:
+    """The signed text of a statement that is no checkpoint. A checkpoint's first line is the bare name."""
+    return f"{name}/{kind}\n{line}\n"
+
 
 class Signer:
     """Signs checkpoints in the name of one log."""
@@ -110,9 +122,15 @@ class Signer:
 
     def sign(self, size: int, root: bytes) -> str:
         """The signed note for a tree of `size` entries under `root`."""
-        body = Checkpoint(self.verifier.name, size, root).body()
-        signature = self.verifier.hash + self._key.sign(body.encode())
-        return f"{body}\n— {self.verifier.name} {base64.b64encode(signature).decode()}\n"
+        return self._note(Checkpoint(self.verifier.name, size, root).body())
+
+    def sign_statement(self, kind: str, line: str) -> str:
+        """A signed note whose text is `name/kind`, then `line`: nothing that can be taken for a checkpoint."""
+        return self._note(statement_text(self.verifier.name, kind, line))
+
+    def _note(self, text: str) -> str:
+        signature = self.verifier.hash + self._key.sign(text.encode())
+        return f"{text}\n— {self.verifier.name} {base64.b64encode(signature).decode()}\n"
 
 
 def parse_body(text: str) -> Checkpoint:

@@ -14,7 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from intramural.audit import keys
 from intramural.audit.checkpoint import Signer, VerifierKey
 from intramural.audit.events import Event
-from intramural.audit.merkle import Frontier, Range, consistency_ranges, inclusion_ranges, leaf_hash
+from intramural.audit.evidence import Evidence, Proven, checked
+from intramural.audit.merkle import (
+    Frontier,
+    Range,
+    consistency_ranges,
+    inclusion_proof,
+    inclusion_ranges,
+    leaf_hash,
+)
 from intramural.audit.record import (
     MAX_SKEW_MS,
     NONCE_BYTES,
@@ -138,7 +146,7 @@ class AuditLog:
             signer = Signer(config.origin, keys.signing_key(secrets_dir, make=not begun))
             verdict, tree = await connection.run_sync(verify_tail, signer.verifier, TAIL_ENTRIES)
             if not verdict.ok:
-                raise _broken(verdict)
+                raise _broken(verdict.reason)
             newest = select(audit_entries.c.record).order_by(audit_entries.c.position.desc()).limit(1)
             last = (await connection.execute(newest)).scalar()
         latest_ms = 0 if last is None else _latest_ms(parse(last))
@@ -261,6 +269,39 @@ class AuditLog:
         """The Merkle proof (hashes) that the log of `first` entries is the beginning of that of `second`."""
         return await self._prove(consistency_ranges, first, second)
 
+    async def of_request(self, request_id: str) -> list[tuple[bytes, StoredRecord]]:
+        """The entries of one request in their order, as bytes and read; none: the log knows of no such request."""
+        table = audit_entries.c
+        query = select(table.record).where(table.request_id == request_id).order_by(table.position).limit(LIMIT_MOST)
+        async with self._db.reading() as connection:
+            return [(data, parse(data)) for data in (await connection.execute(query)).scalars()]
+
+    async def evidence(self, records: Sequence[bytes]) -> Evidence:
+        """Proofs of these entries up to the first kept checkpoint that covers them all.
+
+        Reads the entries between two checkpoints, not the log. Raises Untrusted(`audit_log_broken`) where what is
+        stored does not lead to what was signed.
+        """
+        positions = [parse(data).position for data in records]
+        async with self._db.reading() as connection:
+            before, after = await _around(connection, min(positions), max(positions))
+            start = Frontier() if before is None else Frontier.from_bytes(before.size, before.frontier)
+            where = audit_entries.c.position >= start.size, audit_entries.c.position < after.size
+            query = select(audit_entries.c.leaf_hash).where(*where).order_by(audit_entries.c.position)
+            leaves = list((await connection.execute(query)).scalars())
+        try:
+            proofs = [inclusion_proof(position, leaves, start, after.size) for position in positions]
+        except ValueError as error:
+            raise _broken(str(error)) from None
+        found = zip(positions, records, proofs, strict=True)
+        evidence = Evidence(tuple(Proven(at, data, tuple(proof)) for at, data, proof in found), after.note)
+        checked(evidence, self.verifier)
+        return evidence
+
+    def sign_statement(self, kind: str, line: str) -> str:
+        """A signed note of what `line` says, in the log's name; `kind` keeps it apart from checkpoints."""
+        return self._signer.sign_statement(kind, line)
+
     def salt(self, name: str, nonce: bytes) -> bytes:
         """The salt with which text `name` was committed in the record holding `nonce`: it opens that one only."""
         return self._texts.salt(name, nonce)
@@ -360,7 +401,7 @@ class AuditLog:
             return self._tip.tree
         verdict, tree = verify_tail(connection, self.verifier, 1)
         if not verdict.ok or tree.size < self._tip.tree.size:
-            raise _broken(verdict)
+            raise _broken(verdict.reason)
         return tree
 
     def _prune(self, connection: BlockingConnection) -> None:
@@ -426,14 +467,25 @@ async def _root_of(connection: Connection, leaves: Range) -> bytes:
     return tree.root()
 
 
+async def _around(connection: Connection, first: int, last: int) -> tuple[Any, Any]:
+    """The newest checkpoint that ends before entry `first` (or None), and the oldest that covers entry `last`."""
+    table = audit_checkpoints.c
+    before = select(audit_checkpoints).where(table.size <= first).order_by(table.size.desc()).limit(1)
+    after = select(audit_checkpoints).where(table.size > last).order_by(table.size).limit(1)
+    found = (await connection.execute(after)).first()
+    if found is None:
+        raise _broken(f"No checkpoint covers entry {last}.")
+    return (await connection.execute(before)).first(), found
+
+
 def _latest_ms(last: StoredRecord) -> int:
     return last.time_ms + last.skew_ms
 
 
-def _broken(verdict: Verdict) -> Untrusted:
+def _broken(reason: str) -> Untrusted:
     return Untrusted(
         "audit_log_broken",
-        f"The audit log does not end as it was left. {verdict.reason}",
+        f"The audit log is not as it was left. {reason}",
         "Run `intramural audit verify`, keep the database as evidence, and restore a backup or begin a new one.",
     )
 

@@ -93,6 +93,26 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
     return found[::-1]
 
 
+def inclusion_proof(index: int, leaves: Sequence[bytes], before: Frontier, size: int) -> list[bytes]:
+    """The proof that leaf `index` is in the tree of `size` leaves, made from the leaves after `before` alone.
+
+    What lies left of a leaf is proved by the peaks of the tree that ended before it; so only `before` (which ends at or
+    before it) and the `leaves` from there to `size` are needed, however long the log is.
+    """
+    start = before.size
+    if not start <= index < size or len(leaves) != size - start:
+        raise ValueError(f"leaf {index} of {size} cannot be proved from {len(leaves)} leaves after {start}")
+    left = before.extended(leaves[: index - start])
+    peaks = dict(zip(left.ranges(), left.peaks, strict=True))
+    found = []
+    for first, end in inclusion_ranges(index, size):
+        if (known := peaks.get((first, end))) is not None:
+            found.append(known)
+        else:
+            found.append(Frontier().extended(leaves[first - start : end - start]).root())
+    return found
+
+
 def consistency_ranges(first: int, second: int) -> list[Range]:
     """The ranges whose roots prove that the tree of `first` leaves is the beginning of that of `second` (2.1.4.1)."""
     if not 0 < first <= second:

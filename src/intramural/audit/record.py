@@ -144,6 +144,11 @@ def facts_json(facts: Mapping[str, Fact]) -> str:
     return text if len(text) <= MAX_FACTS_BYTES else f'{{"left_out_bytes":{len(text)}}}'
 
 
+def canonical(value: Mapping[str, Any]) -> str:
+    """One line of ASCII JSON with sorted keys and no spaces: the form of everything that is signed here."""
+    return _json(value)
+
+
 def clean(text: str, limit_chars: int = MAX_TEXT_CHARS) -> str:
     """`text` as valid Unicode of bounded length: lone surrogates become U+FFFD, the rest is cut and marked."""
     if len(text) > limit_chars:

@@ -412,6 +412,40 @@ def verify_log(*, held: Path | None = None, public_key: str | None = None, commo
         sys.exit(1)
 
 
+@audit.command(name="verify-receipt")
+def verify_receipt(
+    file: Path,
+    *,
+    public_key: str | None = None,
+    prompt: Path | None = None,
+    answer: Path | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Check the receipt in FILE offline: its signature, its entries and their proofs, against the log's public key.
+
+    PUBLIC_KEY is the key as it was handed out elsewhere; without it, that of this machine's log. PROMPT and ANSWER are
+    files with the texts that the receipt is said to be about (whoever asked can open their commitments).
+    """
+    from intramural.services.receipts import verified
+
+    given = {"prompt": prompt, "answer": answer}
+    texts = {name: path.read_text("utf-8") for name, path in given.items() if path is not None}
+    found = verified(file.read_bytes(), public_key or _public_key(common.config), texts)
+    said = found.statement
+    record = {
+        "ok": True,
+        "id": said["request_id"],
+        "model": said["model"]["name"],
+        "digest": said["model"]["digest"],
+        "outcome": said["outcome"],
+        "seed": said["seed"],
+        "entries": [entry["position"] for entry in said["entries"]],
+        "checkpoint": found.checkpoint_size,
+        "texts": list(found.texts),
+    }
+    common.out.record(record, main="ok")
+
+
 @audit.command(name="key")
 def print_key(*, common: Common = DEFAULT) -> None:
     """Print the log's public key in C2SP form, for whoever verifies it elsewhere."""

@@ -13,10 +13,10 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations
+from intramural.http import health, models, ollama, operations, receipts
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, embeddings
+from intramural.http.openai import chat, completions, embeddings, files
 from intramural.http.openai.responses import create as responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
@@ -35,6 +35,8 @@ _MODULES = (
     embeddings,
     responses,
     messages,
+    files,
+    receipts,
     *ollama.MODULES,
 )
 

@@ -25,6 +25,10 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # a proxy in front must not hold tokens back
 ]
+#: Names the request in the log and in the meter.
+REQUEST_ID = "X-Request-Id"
+#: Where the signed record of this very answer is to be had.
+RECEIPT = "X-Intramural-Receipt"
 #: A silence this long gets a sign of life: the HTML standard's advice for event streams, and well within the 30 to 60
 #: seconds after which proxies give up. A model may be loading, a prompt being read, a tool call being put together.
 HEARTBEAT_S = 15.0
@@ -49,7 +53,8 @@ class EventStream(Response):
     """An ASGI response that sends frames as they come and cancels their making when the client leaves.
 
     `frames` yields ready bytes and is closed on every ending. `wire` words what all streams of a dialect share: errors
-    (a status before the first byte, a frame after it), waiting, silence, the end.
+    (a status before the first byte, a frame after it), waiting, silence, the end. `headers` name the request
+    (`X-Request-Id`), and so its receipt.
     """
 
     def __init__(
@@ -65,14 +70,17 @@ class EventStream(Response):
         self._frames = frames
         self._waits = waits
         self._wire = wire
-        self._extra = [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
+        self._own = {} if headers is None else dict(headers)
+        if request_id := self._own.get(REQUEST_ID):
+            self._own[RECEIPT] = receipt_path(request_id)
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
         self.background = None
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = [(b"content-type", self._wire.media_type), *_HEADERS, *self._extra]
+        own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._own.items()]
+        head = [(b"content-type", self._wire.media_type), *_HEADERS, *own]
         outlet = _Outlet(send, head, self._wire.heartbeat, self._heartbeat_s, self._stalled_s)
         try:
             await until_client_leaves(receive, self._send_all(outlet, scope, receive, send), outlet.stalled)
@@ -88,7 +96,9 @@ class EventStream(Response):
         except IntramuralError as error:
             if not outlet.started:
                 await outlet.close()  # it must not begin a response beside this one
-                await self._wire.response(error)(scope, receive, send)
+                response = self._wire.response(error)
+                response.headers.update({k: v for k, v in self._own.items() if k != RECEIPT})
+                await response(scope, receive, send)
                 return
             await outlet.put(self._wire.frame_error(error))
             await outlet.put(self._wire.end, more=False)
@@ -201,6 +211,18 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def answered(request: Request, work: Awaitable[Response]) -> Response:
-    """`work`'s response, unless the client leaves first (then an empty one that nobody reads)."""
+    """`work`'s response, unless the client leaves first (then an empty one that nobody reads).
+
+    One that says its request's identifier also says where its receipt is.
+    """
     response = await until_client_leaves(request.receive, work)
-    return response if response is not None else Response(status_code=499)
+    if response is None:
+        return Response(status_code=499)
+    if request_id := response.headers.get(REQUEST_ID):
+        response.headers[RECEIPT] = receipt_path(request_id)
+    return response
+
+
+def receipt_path(request_id: str) -> str:
+    """Where the receipt of a request is."""
+    return f"/v1/receipts/{request_id}"

@@ -7,7 +7,8 @@
   caches the window and one batch; one with a recurrent state keeps that instead; compressed caches count as such. Of
   windows and states there is a copy for each slot, to go on from in the next turn.
 - compute: activations and attention mask of one batch of `BATCH_TOKENS` (with flash attention); output: a number per
-  vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings.
+  vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings. A model
+  that reads texts whole (an encoder) has batches as long as its context.
 - process: interpreter, engine library, threads, and what tokenizer and layers cost beside their place in the file.
 
 The plan is the most it comes to: a worker that has never made embeddings stays below it by the output buffer.
@@ -94,7 +95,7 @@ def plan(model: Candidate, budget_bytes: int, slots: int, context_tokens: int, k
     First the context is shortened, down to a comfortable length; then there are fewer slots; then the context gets
     shorter still. Raises Misasked(`model_too_large`), saying what would fit.
     """
-    asked = rounded(min(context_tokens, model.trained_context_tokens))
+    asked = context_of(model, context_tokens)
     comfortable = min(asked, COMFORTABLE_CONTEXT_TOKENS)
     for fewer in range(slots, 0, -1):
         least = comfortable if fewer > 1 else min(asked, LEAST_CONTEXT_TOKENS)
@@ -134,7 +135,8 @@ def compute_bytes(shape: Shape, context_tokens: int) -> int:
     wide = shape.feed_forward_length * max(shape.experts_used, 1)
     activations = 2 * wide + 8 * shape.embedding_length
     output = shape.vocabulary_size + shape.embedding_length
-    return BATCH_TOKENS * (4 * (activations + output) + 2 * context_tokens)
+    batch_tokens = BATCH_TOKENS if shape.whole == "no" else context_tokens
+    return batch_tokens * (4 * (activations + output) + 2 * context_tokens)
 
 
 def cache_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
@@ -160,6 +162,13 @@ def _copies_bytes(slots: int, each_bytes: int) -> int:
     4 slots); from 32 MiB on each is given back to the system at once."""
     kept = (slots + 1) // 2 if slots > 1 and each_bytes < _GIVEN_BACK_BYTES else 0
     return (slots + kept) * each_bytes
+
+
+def context_of(model: Candidate, wanted_tokens: int) -> int:
+    """The context a worker of `model` gets where `wanted_tokens` are wanted. An encoder has no position beyond what it
+    was trained with, so there nothing is rounded up."""
+    least = min(wanted_tokens, model.trained_context_tokens)
+    return rounded(least) if model.shape.whole == "no" else least
 
 
 def rounded(context_tokens: int) -> int:

@@ -4,8 +4,9 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `inference`, `models`, `pulls`, `provenance`, `locks`, `bundles`, `catalogue`, `fit`,
-`conversations`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
+`bundles`, `catalogue`, `fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched`
+are parts of several.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from intramural.access import Identify
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
@@ -23,6 +25,7 @@ from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
 
@@ -44,7 +47,9 @@ class Services:
     bundles: Bundles
     inference: Inference
     conversations: Conversations
+    files: FileDesk
     records: Records
+    receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -53,6 +58,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "FileDesk",
     "FitDesk",
     "Inference",
     "KeyDesk",
@@ -61,6 +67,7 @@ __all__ = [
     "PeopleDesk",
     "Provenance",
     "Pulls",
+    "Receipts",
     "Records",
     "Services",
     "SignIn",

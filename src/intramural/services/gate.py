@@ -1,6 +1,6 @@
 """May they? One call, used by every service; a refusal is written down."""
 
-from intramural.access import Action, decide
+from intramural.access import Action, Decision, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
@@ -13,20 +13,28 @@ class Gate:
         self._audit = audit
 
     async def require(
-        self, actor: Actor, action: Action, *, target: str = "", model: str | None = None, owner_id: str | None = None
-    ) -> None:
-        """Return if `actor` may; else record it and raise Refused with the rule, the reason and what to do.
+        self,
+        actor: Actor,
+        action: Action,
+        *,
+        target: str = "",
+        model: str | None = None,
+        owner_id: str | None = None,
+        request_id: str | None = None,
+    ) -> Decision:
+        """The decision if `actor` may; else record it and raise Refused with the rule, the reason and what to do.
 
         `target` is what the record names; `model` the model's name where a key's list of models matters.
         """
         decision = decide(actor, action, target=model, owner_id=owner_id)
         if decision.allowed:
-            return
+            return decision
         await self._audit.record(
             Event.ACCESS_REFUSED,
             actor,
             target=target,
             outcome="refused",
+            request_id=request_id,
             facts={"action": action.value, "rule": decision.rule},
         )
         raise decision.refusal()

@@ -7,24 +7,28 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
-from intramural.core.chat import ChatEvent, ChatRequest, Delta, Embeddings, Finished, Usage
+from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.library import Manifest
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
+from intramural.services import particulars
 from intramural.services.gate import Gate
 from intramural.services.media import Media
 from intramural.services.models import Models
 from intramural.serving import Pool, Stream
 
 WaitNote = Callable[[int], None]
+
+#: The engine takes seeds below this, and this one for "choose one": then nobody would know which.
+_SEEDS = 2**32 - 1
 
 
 @dataclass(slots=True)
@@ -36,12 +40,13 @@ class _Run:
     request_id: str
     dialect: Dialect
     operation: Operation
+    rule: str
     began_s: float
     outcome: Ending = "failed"
     error_code: str | None = None
     first_s: float | None = None
-    reasons: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    seed_given: bool = False
+    said: particulars.Said = field(default_factory=particulars.Said)
 
 
 class Inference:
@@ -82,10 +87,12 @@ class Inference:
         Closing the generator cancels the generation. Raises Refused, Missing(`model_not_found`),
         Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
         """
-        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
+        rule = await self._may_use(actor, request.model, request.id)
         manifest = self._models.manifest(request.model)
         request = await self._media.resolved(actor, request, manifest)
-        run = _Run(actor, manifest, request.id, dialect, operation, self._clock.monotonic_s())
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s())
+        run.seed_given = request.sampling.seed is not None
+        request = self._with_seed(request)
         stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
@@ -97,7 +104,7 @@ class Inference:
                 if isinstance(event, Usage):
                     last = event
                     continue
-                self._note(run, event)
+                run.said.note(event)
                 yield event
             run.outcome = "finished"
         except IntramuralError as error:
@@ -122,16 +129,23 @@ class Inference:
         cut: bool = False,
     ) -> Embeddings:
         """One vector per input; with `cut`, of the beginning of a text that is too long. Errors as for `answer`."""
-        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
+        rule = await self._may_use(actor, model, request_id)
         manifest = self._models.manifest(model)
-        run = _Run(actor, manifest, request_id, dialect, "embedding", self._clock.monotonic_s())
+        run = _Run(actor, manifest, request_id, dialect, "embedding", rule, self._clock.monotonic_s())
         asked = asyncio.ensure_future(
             self._audit.record(
                 Event.EMBEDDING_ASKED,
                 actor,
                 target=f"model:{model}",
                 request_id=request_id,
-                facts={"dialect": dialect, "inputs": len(inputs), "weights": manifest.digest},
+                facts={
+                    "dialect": dialect,
+                    "operation": run.operation,
+                    "inputs": len(inputs),
+                    "weights": manifest.digest,
+                    "model": particulars.model(manifest),
+                    "rule": rule,
+                },
             )
         )
         usage = Usage(0, 0)
@@ -155,6 +169,7 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
+        request = await self._media.resolved(actor, request, manifest)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
     async def drained(self) -> None:
@@ -162,20 +177,24 @@ class Inference:
         while self._settling:
             await asyncio.wait(self._settling)
 
-    def _note(self, run: _Run, event: ChatEvent) -> None:
-        if isinstance(event, Delta):
-            run.said.append(event.text)
-        elif isinstance(event, Finished):
-            run.reasons.append(event.reason)
+    async def _may_use(self, actor: Actor, model: str, request_id: str) -> str:
+        """The rule that allows it."""
+        target = f"model:{model}"
+        decision = await self._gate.require(actor, Action.MODEL_USE, target=target, model=model, request_id=request_id)
+        return decision.rule
+
+    def _with_seed(self, request: ChatRequest) -> ChatRequest:
+        """`request` with the seed that the engine will use: the client's, or one chosen here so that it is known."""
+        given = request.sampling.seed
+        seed = int.from_bytes(self._clock.token_bytes(8), "big") if given is None else given
+        return replace(request, sampling=replace(request.sampling, seed=seed % _SEEDS))
 
     async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream) -> None:
         await stream.under_way.wait()  # first the model gets to work: then writing costs the caller no time
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            "weights": run.manifest.digest,
-            "messages": len(request.messages),
-            "tools": len(request.tools),
+            **particulars.asked(request, run.manifest, run.rule, seed_given=run.seed_given),
         }
         await self._audit.record(
             Event.CHAT_ASKED,
@@ -183,7 +202,7 @@ class Inference:
             target=f"model:{run.manifest.name}",
             request_id=run.request_id,
             facts=facts,
-            texts={"prompt": _asked_text(request)},
+            texts=particulars.asked_texts(request),
         )
 
     async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
@@ -216,14 +235,13 @@ class Inference:
             completion_ms=usage.completion_ms,
             waited_ms=waited_ms,
         )
+        first_ms = None if run.first_s is None else (run.first_s - run.began_s) * 1000
+        took_ms = (self._clock.monotonic_s() - run.began_s) * 1000
         facts: dict[str, Fact] = {
             "weights": row.weights_digest,
-            "prompt_tokens": row.prompt_tokens,
-            "completion_tokens": row.completion_tokens,
-            "cached_tokens": row.cached_tokens,
-            "reasons": run.reasons,
+            "reasons": run.said.reasons,
             "error": run.error_code,
-            "took_ms": round((self._clock.monotonic_s() - run.began_s) * 1000),
+            **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
         embedding = run.operation == "embedding"
         await self._audit.record(
@@ -233,15 +251,9 @@ class Inference:
             outcome=run.outcome,
             request_id=run.request_id,
             facts=facts,
-            texts={} if embedding else {"answer": "".join(run.said)},
+            texts={} if embedding else run.said.texts(),
             beside=(Beside(*self._meter.insertion(row)),),
         )
         self._metrics.request_ended(row)
         if run.first_s is not None:
             self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
-
-
-def _asked_text(request: ChatRequest) -> str:
-    if request.prompt is not None:
-        return request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt))
-    return "\n".join(f"{message.role}: {message.content}" for message in request.messages)

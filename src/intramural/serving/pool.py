@@ -16,7 +16,7 @@ from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
 from intramural.serving.answer import Stream
-from intramural.serving.exchange import Exchange, worker_died, worker_garbage
+from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
     Arrived,
@@ -109,6 +109,15 @@ class _Life:
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
+
+
+class _Slot(msgspec.Struct):
+    is_processing: bool
+
+
+_decode_slots = msgspec.json.Decoder(list[_Slot]).decode
+#: A step of the engine takes about this long on a small model.
+_QUIET_PAUSE_S = 0.01
 
 
 class Pool:
@@ -289,15 +298,19 @@ class Pool:
         *,
         needs_slot: bool = True,
         spare_only: bool = False,
+        alone: bool = False,
     ) -> AsyncIterator["_Lease"]:
-        """A slot of a ready worker for as long as the context lasts. Raises what `chat` says."""
+        """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
+
+        Raises what `chat` says.
+        """
         if self._loop_task is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only))
+        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone))
         self._catch_up()
         try:
             number = await ticket.granted
@@ -469,6 +482,23 @@ class _Lease:
         finally:
             if exchange is not None:
                 exchange.close()
+
+    async def quiet(self) -> None:
+        try:
+            async with asyncio.timeout(self._stall_s):
+                while True:
+                    if not any(slot.is_processing for slot in await self._slots()):
+                        return
+                    await asyncio.sleep(_QUIET_PAUSE_S)
+        except TimeoutError:
+            raise await self.blame(worker_stalled(self._stall_s)) from None
+
+    async def _slots(self) -> list[_Slot]:
+        status, body = await self._worker.ask_whole("GET", "/slots", b"", stall_s=self._stall_s)
+        try:
+            return _decode_slots(body)
+        except msgspec.DecodeError as error:
+            raise await self.blame(worker_garbage(f"status {status} without slots")) from error
 
     async def traits(self) -> Traits:
         if self._life.traits is None:

@@ -61,6 +61,7 @@ class Phase(StrEnum):
 class Worker:
     """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
 
+    While `alone` (one of `granted`) is being answered, nobody else is.
     `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
     """
 
@@ -69,6 +70,7 @@ class Worker:
     phase: Phase
     since_s: float
     granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    alone: str | None = None
     keep_alive_s: float | None = None
 
     @property
@@ -77,17 +79,26 @@ class Worker:
 
     @property
     def free_slots(self) -> int:
-        return self.demand.slots - len(self.granted) if self.phase is Phase.READY else 0
+        ready = self.phase is Phase.READY and self.alone is None
+        return self.demand.slots - len(self.granted) if ready else 0
+
+    def takes(self, *, alone: bool) -> bool:
+        """Whether one more may be answered now, by itself or beside others."""
+        return self.idle if alone else self.free_slots > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded."""
+    """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
+
+    One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
+    """
 
     ticket: str
     demand: Demand
     since_s: float
     needs_slot: bool = True
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +125,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued."""
+    """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued.
+
+    `alone`: a slot of a worker that answers nobody else meanwhile.
+    """
 
     now_s: float
     ticket: str
     demand: Demand
     needs_slot: bool = True
     spare_only: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +383,7 @@ class _Turn:
     # Facts
 
     def _arrived(self, event: Arrived) -> None:
-        at_once = self._has_spare(event.demand)
+        at_once = self._has_spare(event.demand, alone=event.alone)
         reason = self._why_never(event.demand)
         if reason is None and event.spare_only and not at_once:
             reason = Unavailable("no_spare_slot", "No slot is free this instant.")
@@ -382,14 +397,14 @@ class _Turn:
         if reason is not None:
             self.effects.append(Refuse(event.ticket, reason))
         else:
-            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot))
+            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot, event.alone))
 
-    def _has_spare(self, demand: Demand) -> bool:
+    def _has_spare(self, demand: Demand, *, alone: bool) -> bool:
         """Whether a slot is free that nobody who came earlier could want."""
         worker = self._worker_of(demand)
         patience_s = self._rules.swap_patience_s
         wanted = any(w.demand.key == demand.key or self._now_s >= w.since_s + patience_s for w in self._queue)
-        return worker is not None and worker.free_slots > 0 and not wanted
+        return worker is not None and worker.takes(alone=alone) and not wanted
 
     def _why_never(self, demand: Demand) -> IntramuralError | None:
         if self._closing:
@@ -419,7 +434,8 @@ class _Turn:
                 held_s = self._now_s - worker.granted[ticket]
                 self._hold_s += _HOLD_WEIGHT * (held_s - self._hold_s)
                 rest = {key: value for key, value in worker.granted.items() if key != ticket}
-                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s))
+                alone = None if worker.alone == ticket else worker.alone
+                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s, alone=alone))
                 if worker.phase is Phase.DRAINING and not rest:
                     self._stop(worker.id)
 
@@ -495,12 +511,16 @@ class _Turn:
     def _serve_queue(self) -> None:
         reserved_bytes = 0
         held: set[int] = set()
+        awaited: set[int] = set()  # for these somebody waits who is to be answered alone
         seen: set[tuple[str, str]] = set()
         for waiting in list(self._queue):
             worker = self._worker_of(waiting.demand)
             if worker is not None:
                 if worker.phase is Phase.READY and worker.id not in held:
-                    self._grant_if_free(waiting, worker)
+                    if not waiting.needs_slot or worker.id not in awaited:
+                        self._grant_if_free(waiting, worker)
+                    if waiting.alone:
+                        awaited.add(worker.id)
             elif waiting.demand.key not in seen:
                 seen.add(waiting.demand.key)
                 reserved_bytes += self._make_room(waiting, reserved_bytes, held)
@@ -508,9 +528,9 @@ class _Turn:
     def _grant_if_free(self, waiting: Waiting, worker: Worker) -> None:
         if not waiting.needs_slot:
             self._put(replace(worker, since_s=self._now_s))
-        elif worker.free_slots:
+        elif worker.takes(alone=waiting.alone):
             granted = MappingProxyType({**worker.granted, waiting.ticket: self._now_s})
-            self._put(replace(worker, granted=granted))
+            self._put(replace(worker, granted=granted, alone=waiting.ticket if waiting.alone else None))
         else:
             return
         self._queue.remove(waiting)
@@ -563,7 +583,7 @@ class _Turn:
         return next((w for w in self._workers.values() if w.demand.key == demand.key), None)
 
     def _stop(self, number: int, *, force: bool = False) -> None:
-        self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({})))
+        self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({}), alone=None))
         self.effects.append(StopWorker(number, force))
 
     def _refuse(self, waiting: Waiting, error: IntramuralError) -> None:

@@ -186,3 +186,19 @@ pulls = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
 )
+
+# files ----------------------------------------------------------------------------------------------------------------
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("purpose", String, nullable=False),  # see files.PURPOSES
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, index=True),
+    Index("ix_files_person_id_id", "person_id", "id"),
+)

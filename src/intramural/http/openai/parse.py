@@ -25,6 +25,8 @@ MAX_TOOLS = 128
 MAX_STOPS = 16
 MAX_LOGIT_BIAS = 1024
 MAX_INPUTS = 256
+#: Of the specification: pairs of `metadata`, the length of their names and values, of `safety_identifier`.
+MAX_METADATA, MAX_METADATA_NAME, MAX_LABEL, MAX_IDENTIFIER = 16, 64, 512, 64
 _INT63 = 2**63 - 1
 
 #: Fields of the specification that cannot be honoured, with the values that ask for nothing.
@@ -83,7 +85,28 @@ def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         response_format=_format(wire.response_format),
         choices=_choices(wire.n),
+        labels=labels(wire.user, wire.safety_identifier, wire.metadata),
     )
+
+
+def labels(
+    user: str | None, safety_identifier: str | None = None, metadata: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What the client says about the request, within the specification's bounds. Pairs are named `metadata.key`."""
+    pairs = metadata or {}
+    if len(pairs) > MAX_METADATA:
+        raise _bad("metadata", f"`metadata` has {len(pairs)} pairs.", f"Send at most {MAX_METADATA}.")
+    for name, value in pairs.items():
+        if len(name) > MAX_METADATA_NAME or len(value) > MAX_LABEL:
+            bounds = f"Names take {MAX_METADATA_NAME} characters, values {MAX_LABEL}."
+            raise _bad("metadata", f"`metadata` entry {name[:MAX_METADATA_NAME]!r} is too long.", bounds)
+    found = {f"metadata.{name}": value for name, value in pairs.items()}
+    for field, said, most in (("user", user, MAX_LABEL), ("safety_identifier", safety_identifier, MAX_IDENTIFIER)):
+        if said is not None and len(said) > most:
+            raise _bad(field, f"`{field}` is too long.", f"It takes {most} characters.")
+        if said:
+            found[field] = said
+    return found
 
 
 def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ...]:
@@ -109,7 +132,14 @@ def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ..
     if wire.stream and len(prompts) > 1:
         raise _bad("prompt", "Several prompts cannot be streamed together.", "Send them one by one, or do not stream.")
     return tuple(
-        ChatRequest(id=new_id(), model=wire.model, prompt=each, sampling=sampling, choices=_choices(wire.n))
+        ChatRequest(
+            id=new_id(),
+            model=wire.model,
+            prompt=each,
+            sampling=sampling,
+            choices=_choices(wire.n),
+            labels=labels(wire.user),
+        )
         for each in prompts
     )
 

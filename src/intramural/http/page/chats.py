@@ -93,6 +93,7 @@ def router(doors: Doors) -> APIRouter:
             _frames(answering, int(doors.clock.now_s())),
             waits,
             CHAT_PAGE,
+            headers={sse.REQUEST_ID: answering.request.id},
         )
 
     return api
