@@ -1,6 +1,8 @@
 """The official Ollama client against the real service: real answers from real weights."""
 
+import asyncio
 import base64
+import hashlib
 import json
 import math
 import operator
@@ -12,6 +14,9 @@ import jsonschema
 import ollama
 import pytest
 import requests
+from tests.fakes.gguf_file import tiny_model
+from tests.fakes.registry import OLLAMA, Registry
+from tests.fakes.web import serving
 from tests.service import MODEL, Service
 
 ASK = [{"role": "user", "content": "Say hello."}]
@@ -313,3 +318,155 @@ def test_version_status_and_greeting(service: Service) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
     absent = requests.post(f"{service.address}/api/me", headers=headers, timeout=10)
     assert absent.status_code == 404 and "ollama.com" in absent.json()["error"]
+
+
+@pytest.fixture
+def made(admin: ollama.Client) -> Iterator[list[str]]:
+    """Names of models that the test makes; they go afterwards."""
+    names: list[str] = []
+    yield names
+    there = {each.model for each in admin.list().models}
+    for name in names:
+        if {name, f"{name}:latest"} & there:
+            admin.delete(name)
+
+
+def test_create_from_a_model(service: Service, admin: ollama.Client, made: list[str]) -> None:
+    made += ["parrot"]
+    parameters = {"num_predict": 1, "temperature": 0, "stop": ["END"], "num_ctx": 512}
+    messages = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
+    lines = list(
+        admin.create("parrot", from_=MODEL, system="Repeat.", parameters=parameters, messages=messages, stream=True)
+    )
+    assert [line.status for line in lines][-2:] == ["writing manifest", "success"]
+    shown = admin.show("parrot:latest")
+    assert shown.details and shown.details.parent_model == MODEL
+    assert {"num_predict", "temperature", "stop", "num_ctx"} == {
+        line.split()[0] for line in (shown.parameters or "").splitlines()
+    }
+    assert 'SYSTEM "Repeat."' in (shown.modelfile or "") and f"FROM {MODEL}" in (shown.modelfile or "")
+    plain = admin.chat(MODEL, ASK, options={"num_predict": 1, "temperature": 0})
+    answer = admin.chat("parrot", ASK)
+    assert answer.eval_count == 1 and answer.done_reason == "length"
+    assert (answer.prompt_eval_count or 0) > (plain.prompt_eval_count or 0), "system text and messages came first"
+    through_openai = service.client(service.new_key()).chat.completions.create(model="parrot", messages=ASK)
+    assert through_openai.choices[0].message.content == answer.message.content, "defaults hold in every dialect"
+    longer = admin.chat("parrot", ASK, options={"num_predict": 2})
+    assert longer.eval_count == 2, "what a request says goes first"
+    assert [each.model for each in admin.ps().models].count(MODEL) == 1
+
+
+def test_a_model_derived_from_a_derived_one(admin: ollama.Client, made: list[str]) -> None:
+    made += ["first", "second", "third"]
+    admin.create("first", from_=MODEL, system="Be brief.", parameters={"top_k": 7})
+    admin.create("second", from_="first", parameters={"top_p": 0.5})
+    admin.copy("second", "third")
+    for name in ("second", "third"):
+        shown = admin.show(name)
+        assert {line.split()[0] for line in (shown.parameters or "").splitlines()} == {"top_k", "top_p"}
+        assert 'SYSTEM "Be brief."' in (shown.modelfile or "")
+        assert shown.details and shown.details.parent_model == MODEL
+
+
+def test_copy_and_delete(service: Service, admin: ollama.Client, ours: ollama.Client, made: list[str]) -> None:
+    made += ["twin"]
+    assert admin.copy(MODEL, "twin").status == "success"
+    listed = {each.model: each.digest for each in admin.list().models}
+    assert listed["twin:latest"] == listed[MODEL]
+    assert ours.chat("twin", ASK, options=BRIEF).message.content
+    assert len(ours.ps().models) == 2, "one worker, and both models are in memory"
+    with pytest.raises(ollama.ResponseError) as refused:
+        ours.delete("twin")
+    assert refused.value.status_code == 403
+    assert admin.delete("twin").status == "success"
+    with pytest.raises(ollama.ResponseError) as gone:
+        admin.delete("twin")
+    assert gone.value.status_code == 404
+    assert ours.chat(MODEL, ASK, options=BRIEF).message.content, "its twin's weights are its own still"
+    names = [e["event"] for e in service.events()]
+    assert "model.derived" in names and "model.removed" in names
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"quantize": "q4_K_M"}, "quantize"),
+        ({"template": "{{ .Prompt }}"}, "template"),
+        ({"adapters": {"a.gguf": "sha256:" + "0" * 64}}, "adapters"),
+        ({"license": "MIT"}, "license"),
+        ({"parameters": {"temperature": 9}}, "parameters.temperature"),
+        ({"parameters": {"num_ctx": 100_000}}, str(CONTEXT_TOKENS)),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
+    ],
+)
+def test_what_a_new_model_cannot_have(admin: ollama.Client, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ollama.ResponseError) as caught:
+        admin.create("never", from_=MODEL, **asked)
+    assert caught.value.status_code == 400
+    assert said in caught.value.error
+
+
+def test_a_model_of_an_uploaded_file(service: Service, admin: ollama.Client, made: list[str], tmp_path: Path) -> None:
+    made += ["uploaded", "uploaded-too"]
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(tiny_model(seed=5))
+    digest = admin.create_blob(file)
+    uploads = service.data_dir / "library" / "uploads"
+    assert [each.name for each in uploads.iterdir()] == [digest.removeprefix("sha256:")]
+    lines = list(admin.create("uploaded", files={"tiny.gguf": digest}, system="Be brief.", stream=True))
+    assert lines[-1].status == "success"
+    assert list(uploads.iterdir()) == [], "its bytes are the model's now"
+    assert 'SYSTEM "Be brief."' in (admin.show("uploaded").modelfile or "")
+    assert admin.create("uploaded-too", files={"tiny.gguf": digest}).status == "success", (
+        "what is here is not sent again"
+    )
+    with pytest.raises(ollama.ResponseError) as caught:
+        admin.create("uploaded", files={"tiny.gguf": "sha256:" + "0" * 64})
+    assert caught.value.status_code == 404
+
+
+def test_an_upload_is_what_it_says_or_nothing(service: Service, admin: ollama.Client) -> None:
+    url, body = f"{service.address}/api/blobs/", b"bytes of no model"
+    headers = {"Authorization": f"Bearer {service.new_key(scopes=['inference', 'admin'])}"}
+    right = "sha256:" + hashlib.sha256(body).hexdigest()
+    assert requests.head(url + right, headers=headers, timeout=10).status_code == 404
+    wrong = requests.post(url + "sha256:" + "0" * 64, data=body, headers=headers, timeout=10)
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "digest_mismatch")
+    assert requests.post(url + right, data=iter([body[:5], body[5:]]), headers=headers, timeout=10).status_code == 201
+    assert requests.head(url + right, headers=headers, timeout=10).status_code == 200
+    assert requests.post(url + right, data=body, headers=headers, timeout=10).status_code == 200
+    member = {"Authorization": f"Bearer {service.new_key()}"}
+    assert requests.head(url + right, headers=member, timeout=10).status_code == 403
+    assert requests.post(url + right, data=body, headers=member, timeout=10).status_code == 403
+    with pytest.raises(ollama.ResponseError) as caught:
+        admin.create("never", files={"x.gguf": right})
+    assert "model" not in [each.model for each in admin.list().models] and caught.value.error
+    for bad in ("sha256:xyz", "..%2f..%2fetc", "md5:0"):
+        assert requests.head(url + bad, headers=headers, timeout=10).status_code in (400, 404, 503)
+
+
+async def test_pull(service: Service, admin: ollama.Client, ours: ollama.Client, made: list[str]) -> None:
+    made += ["tiny:3b", "team/tiny"]
+    registry = Registry()
+    body = tiny_model(seed=9, extra_bytes=1 << 20)
+    registry.manifest("3b", registry.layer(f"{OLLAMA}.model", body))
+    async with serving(registry) as server:
+        registry.url = server.url
+        name = f"{server.host}/library/tiny:3b"
+
+        def pulled() -> list[ollama.ProgressResponse]:
+            return list(admin.pull(name, insecure=True, stream=True))
+
+        lines = await asyncio.to_thread(pulled)
+        assert lines[0].status == "pulling manifest" and lines[-1].status == "success"
+        moving = [line for line in lines if line.digest]
+        assert all(line.total == len(body) and (line.completed or 0) <= len(body) for line in moving)
+        assert await asyncio.to_thread(admin.show, name), "it is found under the name that it was pulled by"
+        again = await asyncio.to_thread(admin.pull, f"oci+http://{name}")
+        assert again.status == "success"
+        with pytest.raises(ollama.ResponseError) as missing:
+            await asyncio.to_thread(admin.pull, f"oci+http://{server.host}/library/tiny:none")
+        assert missing.value.status_code == 404
+        with pytest.raises(ollama.ResponseError) as refused:
+            await asyncio.to_thread(ours.pull, name)
+        assert refused.value.status_code == 403

@@ -5,8 +5,8 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched`
-are parts of several.
+`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival`
+and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from intramural.services.pulls import Pulls
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.sign_in import SignIn
+from intramural.services.uploads import UploadDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    uploads: UploadDesk
     catalogue: CatalogueDesk
     fit: FitDesk
     provenance: Provenance
@@ -71,4 +73,5 @@ __all__ = [
     "Records",
     "Services",
     "SignIn",
+    "UploadDesk",
 ]

@@ -16,7 +16,7 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
-from intramural.library import Manifest
+from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars
@@ -89,7 +89,7 @@ class Inference:
         """
         rule = await self._may_use(actor, request.model, request.id)
         manifest = self._models.manifest(request.model)
-        request = await self._media.resolved(actor, request, manifest)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s())
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
@@ -169,7 +169,7 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
-        request = await self._media.resolved(actor, request, manifest)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
     async def drained(self) -> None:

@@ -9,9 +9,9 @@ goes out), `abilities` and `describe` (what a model is), `keeping`, `answering`,
 `chat`, `embed`, `models`, `about`.
 """
 
-from intramural.http.ollama import about, chat, embed, models
+from intramural.http.ollama import about, chat, embed, models, shelf
 from intramural.http.ollama.about import GREETING
 
-MODULES = (chat, embed, models, about)
+MODULES = (chat, embed, models, shelf, about)
 
 __all__ = ["GREETING", "MODULES"]
