@@ -107,7 +107,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
-        application = http.build(services, config.server, clock, web.Page())
+        streams = http.Streams()
+        stack.push_async_callback(streams.close)
+        application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
 
 

@@ -40,6 +40,8 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+streams.read        | AUM |     | i
+streams.cancel      | AUM |     | i
 receipts.read       | AUM |     | ia
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a

@@ -45,6 +45,8 @@ class Action(StrEnum):
     CHATS_CHANGE = "chats.change"
     CHATS_CONTINUE = "chats.continue"
     CHATS_DELETE = "chats.delete"
+    STREAMS_READ = "streams.read"
+    STREAMS_CANCEL = "streams.cancel"
     RECEIPTS_READ = "receipts.read"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
@@ -132,6 +134,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
     Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.STREAMS_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.STREAMS_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),

@@ -13,7 +13,7 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, operations, receipts
+from intramural.http import health, models, operations, receipts, replay, streams
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.openai import chat, completions, embeddings
@@ -36,12 +36,13 @@ _MODULES = (
     responses,
     messages,
     receipts,
+    streams,
 )
 
 
-def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
-    """The whole ASGI application. `page` serves everything that no route claims."""
-    doors = Doors(services, config, clock)
+def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp, streams: replay.Streams) -> ASGIApp:
+    """The whole ASGI application. `page` serves everything that no route claims; `streams` is closed by the caller."""
+    doors = Doors(services, config, clock, streams)
     app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     listed = _operations(doors)
     app.router.routes.extend(operations.routes(listed))
