@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import STARTER_WHEEL
 from tests.service import MODEL, Service
 
-from conformance import openai_cases, report
+from conformance import anthropic_cases, ollama_cases, openai_cases, report
 from conformance.dialect import Dialect
 from conformance.door import Door
 from conformance.judge import Result
@@ -28,7 +28,8 @@ def main() -> None:
             results = _all(service, sys.argv[1:])
         finally:
             service.stop()
-    versions = {"OpenAI": f"openai {importlib.metadata.version('openai')}"}
+    packages = {name: name.lower() for name in ("OpenAI", "Anthropic", "Ollama")}
+    versions = {name: f"{package} {importlib.metadata.version(package)}" for name, package in packages.items()}
     report.write(results, versions, _DOCUMENT)
     for dialect in dict.fromkeys(result.dialect for result in results):
         print(dialect, dict(Counter(result.verdict for result in results if result.dialect == dialect)))
@@ -45,9 +46,14 @@ def _all(service: Service, wanted: list[str]) -> list[Result]:
 
 
 def _dialects(service: Service) -> list[Dialect]:
-    key = service.new_key()
-    made = openai_cases.Made(Door(service.address, {"authorization": f"Bearer {key}"}), MODEL)
-    return [openai_cases.dialect(service.address, key, MODEL, MODEL, made.file(), made)]
+    key = service.new_key(scopes=["inference", "chats", "admin"])
+    door = Door(service.address, {"authorization": f"Bearer {key}"})
+    made = openai_cases.Made(door, MODEL)
+    return [
+        openai_cases.dialect(service.address, key, MODEL, MODEL, made.file(), made),
+        anthropic_cases.dialect(service.address, key, MODEL),
+        ollama_cases.dialect(service.address, key, MODEL, MODEL),
+    ]
 
 
 if __name__ == "__main__":

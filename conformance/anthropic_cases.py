@@ -52,26 +52,28 @@ def samples(model: str) -> dict[str, Any]:
         "name": "get_weather",
         "tool_use_id": "toolu_1",
         "id": "toolu_1",
+        "before_id": model,
+        "after_id": model,
         "limit": 2,
         "user_id": "pupil-17",
     }
 
 
-def dialect(address: str, key: str, model: str, made: Callable[[], Mapping[str, str]]) -> Dialect:
-    """The dialect against a running service. `made` starts a batch and names it."""
+def dialect(address: str, key: str, model: str) -> Dialect:
+    """The dialect against a running service."""
     door = Door(address, {"x-api-key": key, "anthropic-version": "2023-06-01"})
     return Dialect(
         name="Anthropic",
         door=door,
         prefix="/v1",
         operations=operations("anthropic", without=("beta", "organization", "skills", "user_profiles")),
-        subjects={each.key: each for each in _subjects(model, made)},
+        subjects={each.key: each for each in _subjects(door, model)},
         samples=samples(model),
         message_of=message_of,
         shapes=Shapes(frozenset({"hint", "code", "param"})),
         elsewhere=ELSEWHERE,
         missing=MISSING,
-        no_event={},
+        undeclared_events=frozenset({"ping"}),
         no_field=NO_FIELD,
     )
 
@@ -84,10 +86,15 @@ def message_of(body: Any) -> str | None:
     return f"{error['message']} [{error.get('param') or ''}]" if {"type", "message"} <= error.keys() else None
 
 
-def _subjects(model: str, batch: Callable[[], Mapping[str, str]]) -> list[Subject]:
+def _subjects(door: Door, model: str) -> list[Subject]:
     hello = [{"role": "user", "content": "Write a line about the sea."}]
     message = {"model": model, "messages": hello, "max_tokens": 8}
     request = {"custom_id": "a", "params": message}
+
+    def batch() -> dict[str, str]:
+        made = door.ask("POST", "/v1/messages/batches", {"requests": [request]}).body or {}
+        return {"message_batch_id": str(made.get("id", "none"))}
+
     return [
         Subject("POST /messages", base=message, wrap=_WRAPS, checks=_CHECKS),
         Subject("POST /messages/count_tokens", base={"model": model, "messages": hello}, wrap=_COUNT_WRAPS),
@@ -121,7 +128,10 @@ _WRAPS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "stop_sequences": lambda value: {"stop_sequences": value, "max_tokens": 40},
     "output_config": lambda value: {"output_config": value, "max_tokens": 80},
 }
-_COUNT_WRAPS = {"messages": _told, "tool_choice": _WRAPS["tool_choice"], "thinking": lambda value: {"thinking": value}}
+_COUNT_WRAPS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+    "messages": _told,
+    "tool_choice": lambda value: {"tool_choice": value, "tools": [_WEATHER]},
+}
 _CHECKS: Mapping[str, Check] = {
     "max_tokens": lambda a: _is((a.body["usage"]["output_tokens"], a.body["stop_reason"]), (3, "max_tokens")),
     "stop_sequences": lambda a: _is((a.body["stop_reason"], a.body["stop_sequence"]), ("stop_sequence", "e")),
@@ -152,4 +162,10 @@ NO_FIELD: Mapping[str, str] = {
     "inference_geo": "there is one place: this machine",
     "stop_details": "of the vendor's own refusals",
     "context_management": "of the vendor's own context editing",
+    "diagnostics": "of the vendor's own cache",
+    "toolset_name": "the vendor's hosted tools",
+    "speed": "the vendor's prices",
+    "deprecated_at": "no model here is withdrawn by somebody else",
+    "retires_at": "no model here is withdrawn by somebody else",
+    "line": "of the vendor's own models",
 }

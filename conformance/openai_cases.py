@@ -125,7 +125,7 @@ def dialect(address: str, key: str, model: str, embedder: str, ids: Mapping[str,
         samples=samples(model, ids),
         message_of=message_of,
         shapes=Shapes(
-            frozenset({"reasoning", "reasoning_content", "hint", "capabilities", "deterministic"}),
+            _EXTRAS,
             # Null in a text completion's stream until its end; a text where base64 was asked for.
             looser=frozenset({"finish_reason", "embedding"}),
         ),
@@ -285,7 +285,7 @@ def _chunks(answer: Answer) -> str | None:
 
 
 def _chat_wraps() -> dict[str, Callable[[Any], Mapping[str, Any]]]:
-    long = {"max_tokens": 60}
+    long = {"max_tokens": 300}
     return {
         "messages": lambda value: {"messages": [*value, {"role": "user", "content": "hi"}]},
         "tools": lambda value: {"tools": value, **long},
@@ -349,7 +349,7 @@ _EMBEDDING_CHECKS: Mapping[str, Check] = {
 
 def _RESPONSE_WRAPS(made: Made) -> dict[str, Callable[[Any], Mapping[str, Any]]]:
     tool = {"type": "function", "strict": False, **_TOOL["function"]}  # type: ignore[dict-item]
-    long = {"max_output_tokens": 80}
+    long = {"max_output_tokens": 300}
     return {
         "input": lambda value: {
             "input": value if isinstance(value, str) else [*value, {"role": "user", "content": "hi"}]
@@ -386,6 +386,10 @@ _RESPONSE_CHECKS: Mapping[str, Check] = {
     "stream=True": lambda a: _holds(a.events[-1]["type"] in ("response.completed", "response.incomplete"), "no end"),
 }
 
+#: What we add to the vendor's answers; the last three are of the Open Responses specification.
+_EXTRAS = frozenset(
+    {"reasoning", "reasoning_content", "hint", "capabilities", "presence_penalty", "frequency_penalty", "store"}
+)
 NO_EVENT: Mapping[str, str] = {
     f"response.{name}": f"no such tool runs here ({name})"
     for name in (
@@ -402,4 +406,16 @@ NO_FIELD: Mapping[str, str] = {
     "function_call": "deprecated by the vendor",
     "refusal": "an open model has no refusal channel",
     "moderation": "no classifier is installed",
+    "access_programs": "the vendor's own programmes",
+    "image": "of the vendor's own pictures",
+    "input_transformations": "of the vendor's own pictures",
+    "prompt": "the vendor's hosted prompts",
+    "prompt_cache_diagnostics": "of the vendor's own cache",
+    "prompt_cache_options": "of the vendor's own cache",
+    "prompt_cache_retention": "of the vendor's own cache",
+    "cache_write_tokens_details": "of the vendor's own cache",
+    "tool_usage": "the vendor's hosted tools",
+    "shutdown_date": "no model here is withdrawn by somebody else",
+    "obfuscation": "padding against eavesdroppers on the vendor's network",
+    "phase": "of the vendor's own models",
 }

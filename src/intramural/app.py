@@ -22,12 +22,13 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
-from intramural.chats import Chats
+from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
+from intramural.files import Files
 from intramural.http.identity import Console
 from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
@@ -41,6 +42,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    FileDesk,
     FitDesk,
     Inference,
     KeyDesk,
@@ -51,11 +53,13 @@ from intramural.services import (
     Pulls,
     Receipts,
     Records,
+    Responses,
     Services,
     SignIn,
+    TranscriptDesk,
 )
 from intramural.services.gate import Gate
-from intramural.services.media import Media
+from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
 from intramural.storage import Database
 
@@ -107,6 +111,10 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
+        await services.files.recall()
+        stack.push_async_callback(services.files.close)
+        services.responses.open()
+        stack.push_async_callback(services.responses.close)
         streams = http.Streams()
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
@@ -123,6 +131,8 @@ def _services(
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
     chats = Chats(db, clock)
+    kept = KeptResponses(db, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
     models = Models(
         gate,
         library,
@@ -148,11 +158,14 @@ def _services(
         context_tokens=config.serving.context_tokens,
     )
     parse = _source_parser(config, library, catalogue, clock)
-    inference = Inference(gate, models, Media(), pool, audit, meter, metrics, clock)
+    stored = Files(db, config.data_dir / "files", config.files, clock)
+    files = FileDesk(gate, stored, audit, clock)
+    media = Media(gate, stored, audit, Outward.of(config))
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit),
+        people=PeopleDesk(gate, access.people, audit, files.sweep),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -180,6 +193,9 @@ def _services(
         ),
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
+        files=files,
+        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        transcripts=TranscriptDesk(gate, transcripts, audit),
         records=Records(
             gate,
             audit,

@@ -42,7 +42,18 @@ chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
 streams.read        | AUM |     | i
 streams.cancel      | AUM |     | i
+files.read          | AUM |     | i
+files.create        | AUM |     | i
+files.delete        | AUM |     | i
 receipts.read       | AUM |     | ia
+responses.read      | AUM |     | i
+responses.keep      | AUM |     | i
+responses.cancel    | AUM |     | i
+responses.delete    | AUM |     | i
+conversations.read  | AUM |     | i
+conversations.create | AUM |    | i
+conversations.change | AUM |    | i
+conversations.delete | AUM |    | i
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

@@ -69,7 +69,6 @@ class PlainSpawner:
             if self.real:
                 arg = {
                     **engine_arg(model, compute, str(socket)),
-                    "observe": True,
                     "weights": f"/proc/self/fd/{weights}",
                 }
                 command = [sys.executable, "-c", _REAL, json.dumps(arg)]

@@ -433,7 +433,7 @@ def _bert(made: Tensors, pooling: str) -> None:
     made.tensors = [each for each in made.tensors if each[0] != "output_norm.weight"]
     made.key(attention__layer_norm_epsilon=1e-12, attention__causal=False)
     made.key(pooling_type={"mean": 1, "cls": 2, "rank": 4}[pooling])
-    made.matrix("token_types", size.width, 2)
+    made.plain("token_types.weight", size.width, 2)
     made.plain("position_embd.weight", size.width, size.context)
     made.norm("token_embd_norm")
     made.plain("token_embd_norm.bias", size.width)

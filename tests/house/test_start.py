@@ -6,7 +6,19 @@ import sys
 import pytest
 
 #: Each takes between 30 and 600 ms to import, and is for a pull, a signature, a bill, a migration or the inspector.
-LATER = ("alembic", "cyclonedx", "gguf", "httpx2", "huggingface_hub", "jinja2", "model_signing", "numpy", "xllamacpp")
+LATER = (
+    "alembic",
+    "cyclonedx",
+    "gguf",
+    "httpx2",
+    "huggingface_hub",
+    "jinja2",
+    "model_signing",
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "xllamacpp",
+)
 #: What the service is made of, and a command that asks it over its socket is not.
 SERVICE = ("fastapi", "intramural.app", "pydantic", "sqlalchemy", "uvicorn")
 

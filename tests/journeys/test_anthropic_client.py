@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
+import anthropic
 import jsonschema
+import pydantic
 import pytest
-from anthropic import Anthropic
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic import Anthropic, AsyncAnthropic
+from anthropic.types import Message, ModelInfo, RawMessageStreamEvent
+from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
 from tests.service import MODEL, Service
 
@@ -92,3 +95,191 @@ def test_any_tool_gives_a_valid_call(claude: Anthropic) -> None:
     )
     assert message.stop_reason == "tool_use"
     _valid([block for block in _strict(message).content if block.type == "tool_use"])
+
+
+def test_a_prompt_is_counted_as_it_is_answered(claude: Anthropic) -> None:
+    asked: Any = {"model": MODEL, "messages": ASK, "system": "Be brief."}
+    counted = claude.messages.count_tokens(**asked)
+    answer = claude.messages.create(**asked, max_tokens=1)
+    assert counted.input_tokens == answer.usage.input_tokens + (answer.usage.cache_read_input_tokens or 0)
+    assert claude.beta.messages.count_tokens(**asked).input_tokens == counted.input_tokens
+
+
+def test_a_second_time_comes_from_the_cache(claude: Anthropic) -> None:
+    long: Any = [{"role": "user", "content": "Remember: " + "one two three " * 40}]
+    for _ in range(2):
+        usage = claude.messages.create(model=MODEL, messages=long, max_tokens=1).usage
+    assert (usage.cache_read_input_tokens or 0) > usage.input_tokens
+
+
+def test_stop_sequence(claude: Anthropic) -> None:
+    asked: Any = {"model": MODEL, "max_tokens": 30, "extra_body": {"temperature": 0, "top_k": 1}}
+    count: Any = [{"role": "user", "content": "Count: 1, 2, 3, 4, 5, 6, 7, 8"}]
+    whole = claude.messages.create(**asked, messages=count)
+    word = whole.content[0].text.split()[3]  # type: ignore[union-attr]
+    cut = claude.messages.create(**asked, messages=count, stop_sequences=["never", word])
+    assert (cut.stop_reason, cut.stop_sequence) == ("stop_sequence", word)
+    assert all(word not in block.text for block in cut.content if block.type == "text")
+
+
+def test_the_last_answer_is_gone_on_with(claude: Anthropic) -> None:
+    message = claude.messages.create(
+        model=MODEL,
+        max_tokens=4,
+        messages=[
+            {"role": "user", "content": "What is the capital of France?"},
+            {"role": "assistant", "content": "The capital of France is"},
+        ],
+        extra_body={"temperature": 0},
+    )
+    assert "Paris" in message.content[0].text  # type: ignore[union-attr]
+    assert not message.content[0].text.startswith("The capital")  # type: ignore[union-attr]
+
+
+def test_named_tool_and_no_tool(claude: Anthropic) -> None:
+    asked: Any = {"model": MODEL, "max_tokens": 300, "messages": ASK, "tools": [WEATHER, CLOCK]}
+    choice: Any = {"type": "tool", "name": "get_time", "disable_parallel_tool_use": True}
+    named = claude.messages.create(**asked, tool_choice=choice)
+    (call,) = [block for block in named.content if block.type == "tool_use"]
+    _valid([call])
+    assert call.name == "get_time"
+    none = claude.messages.create(**{**asked, "max_tokens": 8}, tool_choice={"type": "none"})
+    assert [block.type for block in none.content] == ["text"]
+
+
+def test_streamed_call_and_its_result(claude: Anthropic) -> None:
+    asked: Any = {"model": MODEL, "max_tokens": 300, "tools": [WEATHER]}
+    messages: Any = [{"role": "user", "content": "Weather in Rome?"}]
+    with claude.messages.stream(**asked, messages=messages, tool_choice={"type": "any"}) as stream:
+        called = stream.get_final_message()
+    assert called.stop_reason == "tool_use"
+    calls = [block for block in called.content if block.type == "tool_use"]
+    _valid(calls)
+    results = [{"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees, sunny"} for call in calls]
+    messages += [{"role": "assistant", "content": called.content}, {"role": "user", "content": results}]
+    told = claude.messages.create(**{**asked, "max_tokens": 20}, messages=messages, tool_choice={"type": "none"})
+    assert told.content[0].type == "text"
+
+
+def test_tool_runner(claude: Anthropic) -> None:
+    asked_for: list[str] = []
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """Weather of a city.
+
+        Args:
+            city: its name
+        """
+        asked_for.append(city)
+        return "21 degrees"
+
+    runner = claude.beta.messages.tool_runner(
+        model=MODEL,
+        max_tokens=100,
+        tools=[get_weather],
+        tool_choice={"type": "any"},
+        messages=[{"role": "user", "content": "Weather in Rome?"}],
+        max_iterations=2,
+    )
+    messages = list(runner)
+    assert len(messages) == 2 and asked_for
+
+
+def test_structured_output(claude: Anthropic) -> None:
+    class Person(pydantic.BaseModel):
+        name: Annotated[str, pydantic.Field(max_length=20)]
+        age: int
+
+    answer = claude.messages.parse(
+        model=MODEL,
+        max_tokens=120,
+        messages=[{"role": "user", "content": "Invent a person."}],
+        output_format=Person,
+    )
+    assert isinstance(answer.parsed_output, Person)
+    again = claude.messages.create(
+        model=MODEL, max_tokens=4, messages=[*ASK, {"role": "assistant", "content": answer.content}, *ASK]
+    )
+    assert again.content
+
+
+async def test_async_client(service: Service, key: str) -> None:
+    async with AsyncAnthropic(base_url=service.address, auth_token=key, api_key=None, max_retries=0) as client:
+        async with client.beta.messages.stream(model=MODEL, max_tokens=6, messages=ASK, betas=["a-beta"]) as stream:
+            text = "".join([piece async for piece in stream.text_stream])
+        assert text
+        assert (await client.messages.create(model=MODEL, max_tokens=2, messages=ASK)).usage.output_tokens <= 2
+
+
+def test_models(claude: Anthropic, service: Service) -> None:
+    (model,) = list(claude.models.list(limit=1))
+    ModelInfo.model_validate_json(json.dumps(model.to_dict(mode="json")), strict=True)
+    assert (model.id, model.type, model.lifecycle) == (MODEL, "model", "active")
+    assert model.max_input_tokens and model.capabilities
+    assert model.capabilities.structured_outputs.supported and not model.capabilities.image_input.supported
+    assert claude.models.retrieve(MODEL) == model
+    assert list(claude.models.list(after_id=MODEL)) == []
+    assert list(claude.models.list(lifecycle=["retired"])) == []
+    assert [each.id for each in claude.beta.models.list(before_id="", limit=20)] == [MODEL]
+    with pytest.raises(anthropic.BadRequestError):
+        claude.models.list(limit=0)
+    with pytest.raises(anthropic.NotFoundError):
+        claude.models.retrieve("claude-3")
+    assert [each.id for each in service.client().models.list()] == [MODEL]
+
+
+def test_errors_have_their_classes(claude: Anthropic, service: Service) -> None:
+    asked: Any = {"model": MODEL, "max_tokens": 4, "messages": ASK}
+    with pytest.raises(anthropic.BadRequestError, match="temperature") as wrong:
+        claude.messages.create(**asked, extra_body={"temperature": 2})
+    assert (wrong.value.type, wrong.value.error_code) == ("invalid_request_error", "bad_parameter")
+    assert wrong.value.request_id and wrong.value.request_id == wrong.value.body["request_id"]  # type: ignore[index]
+    ErrorResponse.model_validate(wrong.value.body)
+    with pytest.raises(anthropic.NotFoundError, match=MODEL) as unknown:
+        claude.messages.create(**{**asked, "model": "claude-3"}, stream=True)
+    assert (unknown.value.type, unknown.value.error_code) == ("not_found_error", "model_not_found")
+    with pytest.raises(anthropic.BadRequestError) as long:
+        claude.messages.create(**{**asked, "messages": [{"role": "user", "content": "word " * 12_000}]})
+    assert long.value.error_code == "context_length_exceeded"
+    with pytest.raises(anthropic.BadRequestError, match="web_search"):
+        claude.messages.create(**asked, tools=[{"type": "web_search_20250305", "name": "web_search"}])
+    with pytest.raises(anthropic.BadRequestError, match="workspace"):
+        claude.messages.create(**asked, extra_headers={"anthropic-workspace-id": "w"})
+    with pytest.raises(anthropic.AuthenticationError) as stranger:
+        claude.with_options(api_key="im-nonsense").messages.create(**asked)
+    assert stranger.value.type == "authentication_error"
+    elsewhere = claude.with_options(api_key=service.new_key(models=["another:model"]))
+    for refused in (elsewhere.messages.create, lambda **_: elsewhere.messages.count_tokens(model=MODEL, messages=ASK)):
+        with pytest.raises(anthropic.PermissionDeniedError) as caught:
+            refused(**asked)
+        assert (caught.value.type, caught.value.error_code) == ("permission_error", "model_not_allowed")
+
+
+def test_the_client_tries_again_when_all_are_busy(fresh: Service) -> None:
+    """One slot, one place in the queue: the third is told to come back, and is served once the others have left."""
+    fresh.settings |= {"INTRAMURAL_SERVING_SLOTS": "1", "INTRAMURAL_SERVING_QUEUE_LIMIT": "1"}
+    fresh.start()
+    fresh.set_up()
+    fresh.wait_ready()
+    client = Anthropic(base_url=fresh.address, api_key=fresh.new_key(), max_retries=0, timeout=60)
+    asked: Any = {"model": MODEL, "messages": ASK, "stream": True, "max_tokens": 2000}
+    answering = client.messages.create(**asked)
+    next(iter(answering))
+    waiting = client.messages.create(**asked)  # its headers come with the note of its place
+    with pytest.raises(anthropic.OverloadedError) as busy:
+        client.messages.create(model=MODEL, max_tokens=2, messages=ASK)
+    assert (busy.value.status_code, busy.value.type) == (529, "overloaded_error")
+    refusals: list[int] = []
+
+    def refused(response: Any) -> None:
+        if response.status_code == 529:
+            refusals.append(response.status_code)
+            answering.close()
+            waiting.close()
+
+    patient = client.with_options(
+        max_retries=4, http_client=anthropic.DefaultHttpxClient(event_hooks={"response": [refused]})
+    )
+    assert patient.messages.create(model=MODEL, max_tokens=2, messages=ASK).content
+    assert refusals

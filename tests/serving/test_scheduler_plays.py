@@ -355,3 +355,16 @@ def test_victims(need: int, busy: bool, expected: list[int] | None) -> None:
     workers = [worker(1, 20, 30), worker(2, 10, 30), worker(3, 5, 30, ticket=1.0), worker(4, 1, 30)]
     chosen = victims(workers, frozenset({"m4"}), need, busy=busy)
     assert (None if chosen is None else [each.id for each in chosen]) == expected
+
+
+def test_who_is_answered_alone_waits_for_the_others_and_they_for_it() -> None:
+    play = Play(Rules(budget_bytes=100, queue_limit=9))
+    play.arrives("a")
+    play.ready(1)
+    play.arrives("b", alone=True)
+    assert play.last[-1] == Wait("b", 1), "a is being answered"
+    assert play.arrives("c") == ["wait c 2"], "a slot is free, but b came first"
+    assert play.arrives("d", needs_slot=False) == ["grant d 1"], "who computes nothing disturbs nobody"
+    assert play.leaves("a") == ["grant b 1", "wait c 1"]
+    assert play.arrives("e", spare_only=True) == ["refuse e no_spare_slot"]
+    assert play.leaves("b") == ["grant c 1"]

@@ -50,6 +50,7 @@ class World:
     granted: dict[str, int] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     slotless: set[str] = field(default_factory=set)
+    alone: set[str] = field(default_factory=set)
     starting: set[int] = field(default_factory=set)
     ready: set[int] = field(default_factory=set)
     stopping: set[int] = field(default_factory=set)
@@ -93,8 +94,14 @@ class Scheduler(RuleBasedStateMachine):
                 case _:
                     pass
 
-    @rule(demand=st.sampled_from(MODELS), needs_slot=st.booleans(), spare_only=st.booleans(), wait=st.floats(0, 5))
-    def arrived(self, demand: Demand, needs_slot: bool, spare_only: bool, wait: float) -> None:
+    @rule(
+        demand=st.sampled_from(MODELS),
+        needs_slot=st.booleans(),
+        spare_only=st.booleans(),
+        alone=st.sampled_from((False, False, True)),
+        wait=st.floats(0, 5),
+    )
+    def arrived(self, demand: Demand, needs_slot: bool, spare_only: bool, alone: bool, wait: float) -> None:
         self.now_s += wait
         self.tickets += 1
         ticket = f"t{self.tickets}"
@@ -102,7 +109,9 @@ class Scheduler(RuleBasedStateMachine):
         spare_only = spare_only and needs_slot
         if not needs_slot:
             self.world.slotless.add(ticket)
-        self.happened(Arrived(self.now_s, ticket, demand, needs_slot, spare_only))
+        elif alone:
+            self.world.alone.add(ticket)
+        self.happened(Arrived(self.now_s, ticket, demand, needs_slot, spare_only, alone and needs_slot))
         assert not (spare_only and ticket in self.world.waiting)
 
     @precondition(lambda self: self.world.waiting or self.world.granted)
@@ -172,6 +181,14 @@ class Scheduler(RuleBasedStateMachine):
             assert held == len(self.state.workers[number].granted)
 
     @invariant()
+    def who_is_to_be_alone_is_alone(self) -> None:
+        for ticket in self.world.alone & set(self.world.granted):
+            number = self.world.granted[ticket]
+            beside = {t for t, n in self.world.granted.items() if n == number and t not in self.world.slotless}
+            assert beside == {ticket}
+            assert self.state.workers[number].alone == ticket
+
+    @invariant()
     def every_ticket_ends_once(self) -> None:
         assert all(times == 1 for times in self.world.ended.values())
         assert {waiting.ticket for waiting in self.state.queue} == self.world.waiting
@@ -184,7 +201,9 @@ class Scheduler(RuleBasedStateMachine):
             worker = next((w for w in self.state.workers.values() if w.demand.key == waiting.demand.key), None)
             if worker is not None and worker.phase is Phase.READY:
                 held = any(self.now_s >= w.since_s + RULES.swap_patience_s for w in older)
-                assert not worker.free_slots or held, "a free slot, and nobody older who needs its memory"
+                awaited = any(w.alone and w.demand.key == waiting.demand.key for w in older)
+                free = worker.takes(alone=waiting.alone) and not (awaited and waiting.needs_slot)
+                assert not free or held, "a free slot, and nobody older who needs it or its memory"
             if worker is None and place == 0:
                 self.room_is_being_made(waiting.demand)
 

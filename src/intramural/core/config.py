@@ -95,6 +95,20 @@ class AccessConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponsesConfig:
+    """What programs keep here: responses and their conversations."""
+
+    keep_days: int = setting(
+        30,
+        "Days for which a response is kept unless its request says `store: false`, as OpenAI does. It can be gone on "
+        "from as long as it is kept. 0: nothing is kept.",
+    )
+    conversation_keep_days: int = setting(
+        0, "Days without use after which a conversation is deleted. 0: never; its owner deletes it."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryConfig:
     """Where models come from."""
 
@@ -103,8 +117,8 @@ class LibraryConfig:
     )
     allow_network: bool = setting(
         True,
-        "Whether a pull may ask another machine. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull that an administrator asked for ever does.",
+        "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
+        "pull that an administrator asked for ever does, and an image's address on a host in `media.allowed_hosts`.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -153,6 +167,30 @@ class LibraryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesConfig:
+    """Files that people upload (`/v1/files`)."""
+
+    max_file_bytes: int = setting(512 * 2**20, "Largest file in bytes; beyond it a 413. 512 MiB, as OpenAI allows.")
+    max_person_bytes: int = setting(10 * 2**30, "Bytes that the files of one person may have together.")
+    max_person_files: int = setting(10_000, "Files that one person may have.")
+    keep_free_bytes: int = setting(
+        2**30, "An upload that would leave less than this many bytes free on the disk gets a 503."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """Pictures that requests name by an address."""
+
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that images may be fetched from when a request names an address (`host`, `host:port`, or "
+        "`*.example.org` for all below). Empty: none; clients send the image itself. Whoever may ask a model can make "
+        "this service contact them, so name no host that believes it for being asked from here.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -163,6 +201,9 @@ class Config:
     audit: AuditConfig = AuditConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
+    files: FilesConfig = FilesConfig()
+    media: MediaConfig = MediaConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -177,6 +218,9 @@ SECTIONS: Mapping[str, type] = {
     "audit": AuditConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
+    "files": FilesConfig,
+    "media": MediaConfig,
+    "responses": ResponsesConfig,
 }
 
 

@@ -4,9 +4,21 @@ Promises: a file is reached only with the identifier of the person whose it is; 
 and what was deleted is gone from the disk.
 Never: asks the policy, speaks HTTP, or shows one person's file to another.
 
-Read in this order: `pictures`.
+Read in this order: `pictures`, `disk`, `files`.
 """
 
+from intramural.files.disk import Arriving
+from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
 from intramural.files.pictures import MAX_PICTURE_BYTES, Picture, look_at
 
-__all__ = ["MAX_PICTURE_BYTES", "Picture", "look_at"]
+__all__ = [
+    "MAX_LIST",
+    "MAX_PICTURE_BYTES",
+    "PURPOSES",
+    "Arriving",
+    "Files",
+    "Picture",
+    "StoredFile",
+    "check_name",
+    "look_at",
+]

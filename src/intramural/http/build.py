@@ -6,18 +6,19 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, operations, receipts, replay, streams
+from intramural.http import health, models, ollama, operations, receipts, replay, streams
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, embeddings
+from intramural.http.openai import chat, completions, conversations, embeddings, files
 from intramural.http.openai.responses import create as responses
+from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
 from intramural.http.page import models as page_models
@@ -34,9 +35,13 @@ _MODULES = (
     completions,
     embeddings,
     responses,
+    kept_responses,
+    conversations,
     messages,
+    files,
     receipts,
     streams,
+    *ollama.MODULES,
 )
 
 
@@ -132,7 +137,10 @@ def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
 
 
 class _Else:
-    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page."""
+    """Whatever no route claims: under an API's prefix a proper error, elsewhere the page.
+
+    At `/` a program that does not ask for HTML gets the greeting by which Ollama's clients know that somebody is there.
+    """
 
     def __init__(self, page: ASGIApp) -> None:
         self._page = page
@@ -140,7 +148,13 @@ class _Else:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
             raise HTTPException(404)
-        await self._page(scope, receive, send)
+        greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        greeting = PlainTextResponse(ollama.GREETING)
+        await (greeting if greets and not _wants_html(scope) else self._page)(scope, receive, send)
+
+
+def _wants_html(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 class HostGuard:

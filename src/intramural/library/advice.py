@@ -15,10 +15,10 @@ from intramural.library.fit import (
     Kv,
     Plan,
     compute_bytes,
+    context_of,
     layer_cache_bytes,
     need,
     plan,
-    rounded,
 )
 
 REACHED = 0.62
@@ -69,7 +69,7 @@ def advise(
     model: Candidate, machine: Machine, *, context_tokens: int, slots: int = 1, kv: Kv = "f16", about: bool = False
 ) -> Fit:
     """Whether and how `model` fits. `about`: its size is an estimate, and the words say so."""
-    asked = rounded(min(context_tokens, model.trained_context_tokens))
+    asked = context_of(model, context_tokens)
     wanted = need(model, slots, asked, kv)
     if machine.vram_bytes:
         found = _with_card(model, machine, wanted, about=about)

@@ -173,6 +173,9 @@ def _facts_of(header: Header, whole: bool) -> ModelFacts:
     vocabulary_size = _check_vocabulary(keys)
     shape = completed(_shape(keys, layers, vocabulary_size), header)
     shape = weighing(shape, architecture, header.tensors)
+    pooling = _POOLING[keys.number(f"{architecture}.pooling_type", 0, 4) or 0]
+    if pooling not in (None, "last"):
+        shape = msgspec.structs.replace(shape, whole="engine")
     for tensor in header.tensors:
         check_embeddings(tensor.name, tensor.dimensions, shape)
     return ModelFacts(
@@ -183,7 +186,7 @@ def _facts_of(header: Header, whole: bool) -> ModelFacts:
         trained_context_tokens=keys.required(f"{architecture}.context_length", 1, MAX_CONTEXT),
         shape=shape,
         template=keys.text("tokenizer.chat_template"),
-        pooling=_POOLING[keys.number(f"{architecture}.pooling_type", 0, 4) or 0],
+        pooling=pooling,
         claimed_licence=keys.text("general.license"),
         header_bytes=header.header_bytes,
     )

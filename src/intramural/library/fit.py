@@ -7,7 +7,8 @@
   caches the window and one batch; one with a recurrent state keeps that instead; compressed caches count as such. Of
   windows and states there is a copy for each slot, to go on from in the next turn.
 - compute: activations and attention mask of one batch of `BATCH_TOKENS` (with flash attention); output: a number per
-  vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings.
+  vocabulary entry for every token of a batch, which the engine takes when it is first asked for embeddings. A model
+  that reads texts whole (an encoder) has batches as long as its context.
 - process: interpreter, engine library, threads, and what tokenizer and layers cost beside their place in the file.
 
 The plan is the most it comes to: a worker that has never made embeddings stays below it by the output buffer.
@@ -32,6 +33,12 @@ PROCESS_BYTES = 44 << 20
 VOCABULARY_ENTRY_BYTES = 340
 MERGE_BYTES = 270
 LAYER_BYTES = 200_000
+#: The worker of an ONNX model, measured: interpreter, runtime and tokenizer; how many tables of attention and of
+#: activations live at once; and the longest context it gets, for its attention grows with the square of it.
+ONNX_PROCESS_BYTES = 90 << 20
+ONNX_CONTEXT_TOKENS = 2048
+_ONNX_TABLES = 6
+_USUAL_HEAD = 32
 #: Engines round a slot's context up to this.
 CONTEXT_STEP_TOKENS = 256
 #: Rather fewer slots than a context shorter than this.
@@ -94,7 +101,7 @@ def plan(model: Candidate, budget_bytes: int, slots: int, context_tokens: int, k
     First the context is shortened, down to a comfortable length; then there are fewer slots; then the context gets
     shorter still. Raises Misasked(`model_too_large`), saying what would fit.
     """
-    asked = rounded(min(context_tokens, model.trained_context_tokens))
+    asked = context_of(model, context_tokens)
     comfortable = min(asked, COMFORTABLE_CONTEXT_TOKENS)
     for fewer in range(slots, 0, -1):
         least = comfortable if fewer > 1 else min(asked, LEAST_CONTEXT_TOKENS)
@@ -108,6 +115,8 @@ def plan(model: Candidate, budget_bytes: int, slots: int, context_tokens: int, k
 def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> Plan:
     """What the worker of `model` would need for exactly that."""
     shape = model.shape
+    if shape.whole == "onnx":
+        return _onnx_need(model, slots, context_tokens)
     kv_bytes = slots * (cache_bytes(shape, context_tokens, kv) + shape.state_bytes)
     kv_bytes += _copies_bytes(slots, checkpoint_bytes(shape, context_tokens, kv))
     compute = compute_bytes(shape, context_tokens)
@@ -116,6 +125,17 @@ def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> P
     weights_bytes = model.size_bytes + shape.copied_bytes
     total = weights_bytes + kv_bytes + compute + process_bytes
     return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute, process_bytes, kv)
+
+
+def _onnx_need(model: Candidate, slots: int, context_tokens: int) -> Plan:
+    """Texts are computed one at a time, however many slots there are."""
+    shape = model.shape
+    heads = shape.heads or max(1, shape.embedding_length // _USUAL_HEAD)
+    attention = heads * context_tokens**2
+    activations = context_tokens * (shape.feed_forward_length + 2 * shape.embedding_length)
+    compute = 4 * _ONNX_TABLES * (attention + activations)
+    total = model.size_bytes + compute + ONNX_PROCESS_BYTES
+    return Plan(context_tokens, slots, total, model.size_bytes, 0, compute, ONNX_PROCESS_BYTES)
 
 
 def checkpoint_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
@@ -134,7 +154,8 @@ def compute_bytes(shape: Shape, context_tokens: int) -> int:
     wide = shape.feed_forward_length * max(shape.experts_used, 1)
     activations = 2 * wide + 8 * shape.embedding_length
     output = shape.vocabulary_size + shape.embedding_length
-    return BATCH_TOKENS * (4 * (activations + output) + 2 * context_tokens)
+    batch_tokens = BATCH_TOKENS if shape.whole == "no" else context_tokens
+    return batch_tokens * (4 * (activations + output) + 2 * context_tokens)
 
 
 def cache_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
@@ -160,6 +181,15 @@ def _copies_bytes(slots: int, each_bytes: int) -> int:
     4 slots); from 32 MiB on each is given back to the system at once."""
     kept = (slots + 1) // 2 if slots > 1 and each_bytes < _GIVEN_BACK_BYTES else 0
     return (slots + kept) * each_bytes
+
+
+def context_of(model: Candidate, wanted_tokens: int) -> int:
+    """The context a worker of `model` gets where `wanted_tokens` are wanted. An encoder has no position beyond what it
+    was trained with, so there nothing is rounded up."""
+    least = min(wanted_tokens, model.trained_context_tokens)
+    if model.shape.whole == "onnx":
+        return min(least, ONNX_CONTEXT_TOKENS)
+    return rounded(least) if model.shape.whole == "no" else least
 
 
 def rounded(context_tokens: int) -> int:

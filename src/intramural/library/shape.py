@@ -5,7 +5,7 @@ engine's code for the architecture; the latter is repeated here (source: the eng
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,6 +24,13 @@ _WINDOW_PATTERN = {
 _LLAMA4_CHUNK_TOKENS = 8192
 #: Three of four layers keep a state; files may say otherwise.
 _STATE_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
+#: Encoders: nothing is cached, for no token is ever added to a text.
+_NO_CACHE = frozenset({
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe",
+})  # fmt: skip
+#: What a worker reads in one go: one batch after another, or a whole text (`engine`: in the engine; `onnx`: elsewhere).
+Whole = Literal["no", "engine", "onnx"]
 #: The cache holds one compressed vector a token, from which keys and values are made.
 _KEYS_ONLY = frozenset({"deepseek2", "deepseek4", "glm-dsa", "mistral4"})
 #: Types whose matrices the engine lays out anew for the processor.
@@ -41,6 +48,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     how many tokens one entry of its long cache stands for (0: none beside the window). `merges` are the tokenizer's
     rules, if it has such. `expert_bytes` are the weights of all experts together, `input_bytes` those of the table of
     token embeddings, of which a token needs one row, and `copied_bytes` what the engine keeps twice; 0 where unknown.
+    `whole`: whether a text is read whole, and by what.
     """
 
     layers: Positive
@@ -64,6 +72,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expert_bytes: Natural = 0
     input_bytes: Natural = 0
     copied_bytes: Natural = 0
+    whole: Whole = "no"
 
 
 class _Under:
@@ -143,6 +152,8 @@ def _sliding(under: _Under, shape: Shape) -> tuple[bool, ...]:
 
 def _cached(under: _Under, shape: Shape, state_layers: Sequence[bool]) -> tuple[int, ...]:
     """Heads of the cache, layer by layer: none where there is a state, or where another layer's cache is used."""
+    if under.architecture in _NO_CACHE:
+        return (0,) * shape.layers
     own = shape.layers - under("attention.shared_kv_layers", _MAX_LAYERS)
     return tuple(
         0 if state or layer >= own else heads

@@ -4,9 +4,9 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `receipts`, `models`, `pulls`, `provenance`, `locks`, `bundles`,
-`catalogue`, `fit`, `conversations`, `sign_in`, `people`, `keys`, `records`; `arrival` and `watched` are parts of
-several, `media` of `inference`.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
+`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `sign_in`, `people`, `keys`,
+`records`; `arrival` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from intramural.access import Identify
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
@@ -26,7 +27,9 @@ from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
+from intramural.services.transcripts import TranscriptDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Services:
     bundles: Bundles
     inference: Inference
     conversations: Conversations
+    files: FileDesk
+    responses: Responses
+    transcripts: TranscriptDesk
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -56,6 +62,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "FileDesk",
     "FitDesk",
     "Inference",
     "KeyDesk",
@@ -66,6 +73,8 @@ __all__ = [
     "Pulls",
     "Receipts",
     "Records",
+    "Responses",
     "Services",
     "SignIn",
+    "TranscriptDesk",
 ]

@@ -167,6 +167,7 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
+        request = await self._media.resolved(actor, request, manifest)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
     async def may_follow(self, actor: Actor, request_id: str, *, cancel: bool = False) -> None:

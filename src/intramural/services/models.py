@@ -1,6 +1,7 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
-from intramural.library import STARTER, Library, Manifest, plan, require_engine
+from intramural.library import STARTER, TOKENIZER, Library, Manifest, ModelFile, plan, require_engine
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -69,6 +70,7 @@ class Models:
             plan=fitted,
             template=manifest.template,
             pooling=_pooling(manifest),
+            runner="onnx" if manifest.format == "onnx" else "engine",
         )
 
     def context_tokens(self, manifest: Manifest) -> int | None:
@@ -92,8 +94,7 @@ class Models:
         except (Untrusted, Refused) as error:
             await self._record_refusal(manifest, actor, error)
             raise
-        files = zip(manifest.files, opened, strict=True)
-        return [OpenFile(file.role, each) for file, each in files if file.role != "support"]
+        return [each for file, number in zip(manifest.files, opened, strict=True) if (each := _given(file, number))]
 
     async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
         await self._audit.record(
@@ -157,6 +158,27 @@ class Models:
         self._library.get(name)
         await self._pool.unload(name)
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
+
+    async def warm(self, actor: Actor, name: str) -> None:
+        """Have a worker ready for somebody who is about to ask: whoever may use a model may wait for it beforehand."""
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
+        manifest = self._library.get(name)
+        is_new = _worker(self._pool.status(), name) is None
+        await self._pool.load(await self._servable(manifest, actor))
+        if is_new:
+            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+
+    @staticmethod
+    def may_keep(actor: Actor) -> bool:
+        """Whether `actor` may say how long a model stays loaded: only who may load and unload it for everybody."""
+        return all(decide(actor, action).allowed for action in (Action.MODELS_LOAD, Action.MODELS_UNLOAD))
+
+    async def keep(self, actor: Actor, name: str, keep_alive_s: float) -> None:
+        """From now on the model's worker is stopped when it was idle for so long (0: at once; negative: never)."""
+        await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
+        await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
+        if self._pool.keep(name, keep_alive_s):
+            await self._record(Event.MODEL_KEPT, actor, name, {"keep_alive_s": keep_alive_s})
 
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
@@ -230,6 +252,16 @@ class Models:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
+def _given(file: ModelFile, descriptor: int) -> OpenFile | None:
+    """What of a model its worker reads; the rest is closed."""
+    if file.role != "support":
+        return OpenFile(file.role, descriptor)
+    if file.name == TOKENIZER:
+        return OpenFile("tokenizer", descriptor)
+    os.close(descriptor)
+    return None
+
+
 def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
     return next((worker for worker in status.workers if worker.name == name), None)
 
@@ -244,7 +276,7 @@ def _pooling(manifest: Manifest) -> Pooling | None:
     if manifest.architecture in _WITHOUT_EMBEDDINGS:
         return None
     match manifest.pooling:
-        case "mean" | "cls" as known:
+        case "mean" | "cls" | "given" | "rank" as known:
             return known
         case _:
             return "last"

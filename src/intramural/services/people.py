@@ -1,5 +1,7 @@
 """Administering people."""
 
+from collections.abc import Awaitable, Callable
+
 from intramural.access import Action, People, Person
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Role
@@ -10,10 +12,13 @@ from intramural.services.gate import Gate
 class PeopleDesk:
     """What an administrator does with people. Disabling ends sessions and keys at once."""
 
-    def __init__(self, gate: Gate, people: People, audit: AuditLog) -> None:
+    def __init__(
+        self, gate: Gate, people: People, audit: AuditLog, after_removal: Callable[[], Awaitable[None]]
+    ) -> None:
         self._gate = gate
         self._people = people
         self._audit = audit
+        self._after_removal = after_removal
 
     async def list(self, actor: Actor) -> list[Person]:
         await self._gate.require(actor, Action.PEOPLE_READ)
@@ -48,8 +53,9 @@ class PeopleDesk:
         return await self._people.get(person_id)
 
     async def remove(self, actor: Actor, person_id: str) -> None:
-        """Remove the person with their keys, sessions and chats."""
+        """Remove the person with their keys, sessions, chats and files."""
         await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}")
         async with self._audit.transaction() as (connection, record):
             await self._people.remove(connection, person_id)
             record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
+        await self._after_removal()

@@ -49,6 +49,7 @@ class Slots(Protocol):
         *,
         needs_slot: bool = True,
         spare_only: bool = False,
+        alone: bool = False,
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
@@ -128,7 +129,8 @@ class Stream(AsyncIterator[ChatEvent]):
         """The slot we waited for."""
         began_s = self._clock.monotonic_s()
         try:
-            async with self._slots.lease(self._model, self._told_to_wait) as lease:
+            alone = self._request.deterministic
+            async with self._slots.lease(self._model, self._told_to_wait, alone=alone) as lease:
                 self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
                 began_s = -1.0
                 yield lease
@@ -144,7 +146,7 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def _many(self) -> AsyncGenerator[ChatEvent, None]:
         merged: asyncio.Queue[ChatEvent | IntramuralError | None] = asyncio.Queue(_MERGE_LIMIT)
-        lanes = min(self._model.plan.slots, len(self._readers))
+        lanes = 1 if self._request.deterministic else min(self._model.plan.slots, len(self._readers))
         running: set[asyncio.Task[None]] = set()
         try:
             running.add(asyncio.create_task(self._lane(merged, running, lanes - 1)))
@@ -216,6 +218,8 @@ class Stream(AsyncIterator[ChatEvent]):
         exchange: Exchange | None = None
         try:
             target, body = await self._asked(lease, index)
+            if self._request.deterministic:
+                await lease.quiet()  # a client that left may still be computed for
             exchange = await lease.ask("POST", target, body)
             self.under_way.set()
             if (status := await exchange.status()) != 200:

@@ -32,8 +32,8 @@ def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
     `arg`: socket, weights, projector (paths, the last may be None; `fds` keeps open what they lead to), context_tokens
-    (per slot), slots, threads, template (text or None), pooling (None: no embeddings), observe (offer `/slots`, for
-    tests). Never returns; SIGTERM ends the process.
+    (per slot), slots, threads, template (text or None), pooling (None: no embeddings). Never returns; SIGTERM ends the
+    process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -56,7 +56,7 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     # memory twice. It also means that what was verified cannot change under a running worker.
     params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
-    _close_side_doors(params, observe=bool(arg.get("observe")))
+    _close_side_doors(params)
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     if arg["pooling"] in _WHOLE_AT_ONCE:
         params.n_batch = params.n_ubatch = int(arg["context_tokens"])
@@ -69,9 +69,10 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     return params
 
 
-def _close_side_doors(params: Any, *, observe: bool) -> None:
+def _close_side_doors(params: Any) -> None:
     params.ui = False
-    params.endpoint_slots = observe
+    # Says which slots compute, and no word of what: whoever is to be answered alone waits until none does.
+    params.endpoint_slots = True
     params.endpoint_props = False
     params.endpoint_metrics = False
     params.models_autoload = False

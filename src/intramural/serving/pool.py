@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
 from intramural.serving.answer import Stream
-from intramural.serving.exchange import Exchange, worker_died, worker_garbage
+from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
     Arrived,
@@ -25,6 +25,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -37,9 +38,11 @@ from intramural.serving.scheduler import (
     Ticked,
     UnloadAsked,
     Wait,
+    Worker,
     WorkerGone,
     WorkerMisbehaved,
     WorkerReady,
+    idle_until,
     step,
     wake_at,
 )
@@ -55,7 +58,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping."""
+    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
+    nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -67,6 +71,7 @@ class WorkerStatus:
     slots: int
     context_tokens: int
     idle_s: float
+    left_s: float | None
     pinned: bool
     threads: int
     layers: tuple[str, ...]
@@ -104,6 +109,15 @@ class _Life:
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
+
+
+class _Slot(msgspec.Struct):
+    is_processing: bool
+
+
+_decode_slots = msgspec.json.Decoder(list[_Slot]).decode
+#: A step of the engine takes about this long on a small model.
+_QUIET_PAUSE_S = 0.01
 
 
 class Pool:
@@ -225,6 +239,17 @@ class Pool:
             await asyncio.wait(tasks)
         return True
 
+    def keep(self, name: str, keep_alive_s: float) -> bool:
+        """From now on, and until it is gone, `name` stays `keep_alive_s` in memory while idle (negative: for ever).
+
+        False: that is so already, or it is not in memory.
+        """
+        self._catch_up()
+        workers = [w for w in self._state.workers.values() if w.demand.name == name]
+        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._catch_up()
+        return any(worker.keep_alive_s != keep_alive_s for worker in workers)
+
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
         self._post(PinAsked(self._now(), name, pinned))
@@ -254,6 +279,7 @@ class Pool:
                     slots=worker.demand.slots,
                     context_tokens=life.model.plan.context_tokens if life else 0,
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
+                    left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
                     threads=life.compute.threads if life else 0,
                     layers=process.process.layers if process else (),
@@ -269,15 +295,19 @@ class Pool:
         *,
         needs_slot: bool = True,
         spare_only: bool = False,
+        alone: bool = False,
     ) -> AsyncIterator["_Lease"]:
-        """A slot of a ready worker for as long as the context lasts. Raises what `chat` says."""
+        """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
+
+        Raises what `chat` says.
+        """
         if self._loop_task is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only))
+        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone))
         self._catch_up()
         try:
             number = await ticket.granted
@@ -450,6 +480,23 @@ class _Lease:
             if exchange is not None:
                 exchange.close()
 
+    async def quiet(self) -> None:
+        try:
+            async with asyncio.timeout(self._stall_s):
+                while True:
+                    if not any(slot.is_processing for slot in await self._slots()):
+                        return
+                    await asyncio.sleep(_QUIET_PAUSE_S)
+        except TimeoutError:
+            raise await self.blame(worker_stalled(self._stall_s)) from None
+
+    async def _slots(self) -> list[_Slot]:
+        status, body = await self._worker.ask_whole("GET", "/slots", b"", stall_s=self._stall_s)
+        try:
+            return _decode_slots(body)
+        except msgspec.DecodeError as error:
+            raise await self.blame(worker_garbage(f"status {status} without slots")) from error
+
     async def traits(self) -> Traits:
         if self._life.traits is None:
             self._life.traits = await discover(self)
@@ -461,6 +508,12 @@ class _Lease:
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _left_s(worker: Worker, state: State, now_s: float) -> float | None:
+    """Seconds until an idle worker is stopped; for a busy one, as if it became idle now."""
+    ends_s = idle_until(worker if worker.idle else replace(worker, since_s=now_s), state.rules)
+    return None if ends_s is None or worker.demand.name in state.pinned else max(0.0, ends_s - now_s)
 
 
 def _demand(model: ModelToServe) -> Demand:

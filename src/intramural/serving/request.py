@@ -49,6 +49,10 @@ def check(request: ChatRequest) -> None:
         raise Misasked("value_out_of_range", f"n must be from 1 to {MAX_CHOICES}.", param="n")
     if request.suffix and request.prompt is None:
         raise Misasked("suffix_needs_prompt", "A suffix goes with a raw prompt, not with messages.", param="suffix")
+    if request.deterministic and request.sampling.seed is None:
+        raise Misasked(
+            "seed_needed", "A deterministic answer needs a seed.", "Send any number as the seed.", param="seed"
+        )
     budget = request.thinking.budget_tokens
     if budget is not None:
         _within("budget_tokens", budget, 0, _MAX_TOKENS)
@@ -117,6 +121,9 @@ def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingPro
     Raises Misasked naming the field at fault.
     """
     fields = {**_sampling(request.sampling, index), **more}
+    if request.deterministic:
+        # What another prompt left behind was computed in other batches, and would round differently.
+        fields["cache_prompt"] = False
     fields["stream"] = True
     fields["stream_options"] = {"include_usage": True}
     # Counts with every frame, so that usage is the engine's own however the answer ends.

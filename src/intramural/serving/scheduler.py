@@ -59,13 +59,19 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used."""
+    """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
+
+    While `alone` (one of `granted`) is being answered, nobody else is.
+    `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
+    """
 
     id: int
     demand: Demand
     phase: Phase
     since_s: float
     granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    alone: str | None = None
+    keep_alive_s: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -73,17 +79,26 @@ class Worker:
 
     @property
     def free_slots(self) -> int:
-        return self.demand.slots - len(self.granted) if self.phase is Phase.READY else 0
+        ready = self.phase is Phase.READY and self.alone is None
+        return self.demand.slots - len(self.granted) if ready else 0
+
+    def takes(self, *, alone: bool) -> bool:
+        """Whether one more may be answered now, by itself or beside others."""
+        return self.idle if alone else self.free_slots > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded."""
+    """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
+
+    One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
+    """
 
     ticket: str
     demand: Demand
     since_s: float
     needs_slot: bool = True
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +125,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued."""
+    """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued.
+
+    `alone`: a slot of a worker that answers nobody else meanwhile.
+    """
 
     now_s: float
     ticket: str
     demand: Demand
     needs_slot: bool = True
     spare_only: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +191,15 @@ class PinAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAsked:
+    """Whoever may decides how long the model's worker stays while idle (seconds; negative: for ever)."""
+
+    now_s: float
+    name: str
+    keep_alive_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed."""
 
@@ -185,7 +213,10 @@ class ShutdownAsked:
     now_s: float
 
 
-Event = Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | Ticked | ShutdownAsked
+Event = (
+    Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | KeepAsked | Ticked
+    | ShutdownAsked
+)  # fmt: skip
 
 
 # Effects: what to do.
@@ -251,10 +282,15 @@ def wake_at(state: State) -> float | None:
     rules = state.rules
     times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
     times += [waiting.since_s + rules.swap_patience_s for waiting in state.queue]
-    if rules.keep_alive_s >= 0:
-        idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
-        times += [worker.since_s + rules.keep_alive_s for worker in idle]
+    idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
+    times += [ends_s for worker in idle if (ends_s := idle_until(worker, rules)) is not None]
     return min((time_s for time_s in times if time_s > state.now_s), default=None)
+
+
+def idle_until(worker: Worker, rules: Rules) -> float | None:
+    """When an idle worker is stopped if nobody asks for it; None: never."""
+    keep_alive_s = rules.keep_alive_s if worker.keep_alive_s is None else worker.keep_alive_s
+    return None if keep_alive_s < 0 else worker.since_s + keep_alive_s
 
 
 def victims(workers: Iterable[Worker], pinned: frozenset[str], need_bytes: int, *, busy: bool) -> list[Worker] | None:
@@ -329,6 +365,9 @@ class _Turn:
                 self._unload(name)
             case PinAsked(name=name, pinned=pinned):
                 self._pinned = self._pinned | {name} if pinned else self._pinned - {name}
+            case KeepAsked(name=name, keep_alive_s=keep_alive_s):
+                for worker in [w for w in self._workers.values() if w.demand.name == name]:
+                    self._put(replace(worker, keep_alive_s=keep_alive_s))
             case ShutdownAsked():
                 self._shut_down()
             case Ticked():
@@ -344,7 +383,7 @@ class _Turn:
     # Facts
 
     def _arrived(self, event: Arrived) -> None:
-        at_once = self._has_spare(event.demand)
+        at_once = self._has_spare(event.demand, alone=event.alone)
         reason = self._why_never(event.demand)
         if reason is None and event.spare_only and not at_once:
             reason = Unavailable("no_spare_slot", "No slot is free this instant.")
@@ -358,14 +397,14 @@ class _Turn:
         if reason is not None:
             self.effects.append(Refuse(event.ticket, reason))
         else:
-            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot))
+            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot, event.alone))
 
-    def _has_spare(self, demand: Demand) -> bool:
+    def _has_spare(self, demand: Demand, *, alone: bool) -> bool:
         """Whether a slot is free that nobody who came earlier could want."""
         worker = self._worker_of(demand)
         patience_s = self._rules.swap_patience_s
         wanted = any(w.demand.key == demand.key or self._now_s >= w.since_s + patience_s for w in self._queue)
-        return worker is not None and worker.free_slots > 0 and not wanted
+        return worker is not None and worker.takes(alone=alone) and not wanted
 
     def _why_never(self, demand: Demand) -> IntramuralError | None:
         if self._closing:
@@ -395,7 +434,8 @@ class _Turn:
                 held_s = self._now_s - worker.granted[ticket]
                 self._hold_s += _HOLD_WEIGHT * (held_s - self._hold_s)
                 rest = {key: value for key, value in worker.granted.items() if key != ticket}
-                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s))
+                alone = None if worker.alone == ticket else worker.alone
+                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s, alone=alone))
                 if worker.phase is Phase.DRAINING and not rest:
                     self._stop(worker.id)
 
@@ -471,12 +511,16 @@ class _Turn:
     def _serve_queue(self) -> None:
         reserved_bytes = 0
         held: set[int] = set()
+        awaited: set[int] = set()  # for these somebody waits who is to be answered alone
         seen: set[tuple[str, str]] = set()
         for waiting in list(self._queue):
             worker = self._worker_of(waiting.demand)
             if worker is not None:
                 if worker.phase is Phase.READY and worker.id not in held:
-                    self._grant_if_free(waiting, worker)
+                    if not waiting.needs_slot or worker.id not in awaited:
+                        self._grant_if_free(waiting, worker)
+                    if waiting.alone:
+                        awaited.add(worker.id)
             elif waiting.demand.key not in seen:
                 seen.add(waiting.demand.key)
                 reserved_bytes += self._make_room(waiting, reserved_bytes, held)
@@ -484,9 +528,9 @@ class _Turn:
     def _grant_if_free(self, waiting: Waiting, worker: Worker) -> None:
         if not waiting.needs_slot:
             self._put(replace(worker, since_s=self._now_s))
-        elif worker.free_slots:
+        elif worker.takes(alone=waiting.alone):
             granted = MappingProxyType({**worker.granted, waiting.ticket: self._now_s})
-            self._put(replace(worker, granted=granted))
+            self._put(replace(worker, granted=granted, alone=waiting.ticket if waiting.alone else None))
         else:
             return
         self._queue.remove(waiting)
@@ -518,11 +562,10 @@ class _Turn:
         return demand.memory_bytes
 
     def _expire_idle(self) -> None:
-        if self._rules.keep_alive_s < 0:
-            return
         for worker in list(self._workers.values()):
-            kept = worker.demand.name in self._pinned
-            if worker.idle and not kept and self._now_s >= worker.since_s + self._rules.keep_alive_s:
+            ends_s = idle_until(worker, self._rules)
+            kept = worker.demand.name in self._pinned or ends_s is None or self._now_s < ends_s
+            if worker.idle and not kept:
                 self._stop(worker.id)
 
     def _tell_positions(self) -> None:
@@ -540,7 +583,7 @@ class _Turn:
         return next((w for w in self._workers.values() if w.demand.key == demand.key), None)
 
     def _stop(self, number: int, *, force: bool = False) -> None:
-        self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({})))
+        self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({}), alone=None))
         self.effects.append(StopWorker(number, force))
 
     def _refuse(self, waiting: Waiting, error: IntramuralError) -> None:

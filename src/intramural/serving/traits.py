@@ -49,6 +49,10 @@ class Asking(Protocol):
         """What the worker's model can do."""
         ...
 
+    async def quiet(self) -> None:
+        """Return once the worker computes nothing: also not for a client that has just left."""
+        ...
+
     async def blame(self, error: IntramuralError) -> IntramuralError:
         """What to tell the client when `error` came up: why the worker was ended, if it was."""
         ...

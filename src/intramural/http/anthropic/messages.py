@@ -6,8 +6,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from intramural.core.chat import ChatEvent, ChatRequest
-from intramural.core.errors import Misasked
+from intramural.core.chat import ChatEvent
 from intramural.http import bodies, sse
 from intramural.http.anthropic import door, parse, shapes, write
 from intramural.http.anthropic.door import DIALECT
@@ -24,7 +23,6 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.MessagesIn)
         asked = parse.message(wire, request_id, profile=request.headers.get("anthropic-user-profile-id"))
-        _no_images(asked)
         form, headers = parse.form(wire), door.headers(request_id)
         if wire.stream:
             waits = sse.Waits()
@@ -58,12 +56,6 @@ def operations(doors: Doors) -> list[Operation]:
             shapes.CountIn,
         ),
     ]
-
-
-def _no_images(asked: ChatRequest) -> None:
-    """The engine is not given any yet."""
-    if any(message.parts for message in asked.messages):
-        raise Misasked("unsupported_parameter", "Images are not supported.", "Send text.", param="messages")
 
 
 async def message_frames(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from intramural.core.chat import ChatRequest, Effort, ResponseFormat, Sampling, Thinking, Tool, ToolChoice
+from intramural.core.errors import Misasked
 from intramural.http import bodies
 from intramural.http.anthropic import shapes
 from intramural.http.anthropic.turns import bad, conversation, unsupported
@@ -34,7 +35,6 @@ _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "diagnostics": (),
     "fallbacks": ([],),
     "fallback_credit_token": (),
-    "thread": (),
 }
 _WHY: Mapping[str, str] = {
     "speed": "There is one speed: `standard`.",
@@ -182,6 +182,10 @@ def _stops(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _refuse_unsupported(wire: msgspec.Struct) -> None:
+    if getattr(wire, "thread", None) is not None:
+        # This very code: with it Anthropic's client goes on by itself, sending the whole conversation each time.
+        hint = "Send the whole conversation without `thread`."
+        raise Misasked("thread_unsupported_request", "Threads are not kept here.", hint, param="thread")
     for field, neutral in _UNSUPPORTED.items():
         value = getattr(wire, field, None)
         if value is not None and value not in neutral:

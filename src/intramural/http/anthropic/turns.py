@@ -1,7 +1,5 @@
 """From Anthropic's messages, made of blocks, to a conversation."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
@@ -11,12 +9,12 @@ import msgspec
 
 from intramural.core.chat import Image, Message, ToolCall
 from intramural.core.errors import Misasked
+from intramural.http import images
 from intramural.http.anthropic import shapes
 from intramural.http.anthropic.signature import is_changed
 
 #: A block and its place in the request.
 Placed = tuple[str, msgspec.Struct]
-_MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 def conversation(
@@ -196,22 +194,10 @@ def _image(where: str, block: shapes.ImageBlock) -> Image:
         raise unsupported(f"{where}.transformations.oversized_image", "Images are scaled to what the model takes.")
     source = block.source
     if isinstance(source, shapes.UrlSource):
-        return Image(url=source.url)
+        return images.from_url(source.url, f"{where}.source.url")
     if isinstance(source, shapes.FileSource):
         return Image(file_id=source.file_id)
-    if source.media_type not in _MEDIA_TYPES:
-        raise bad(
-            f"{where}.source.media_type",
-            f"{source.media_type!r} is no kind of image that is understood.",
-            f"Send {', '.join(_MEDIA_TYPES)}.",
-        )
-    try:
-        data = base64.b64decode(source.data, validate=True)
-    except (binascii.Error, ValueError):
-        data = b""
-    if not data:
-        raise bad(f"{where}.source.data", f"`{where}.source.data` is not base64.", "Send the image's bytes in base64.")
-    return Image(data=data)
+    return images.from_base64(source.data, f"{where}.source.data", source.media_type)
 
 
 def _document(where: str, block: shapes.DocumentBlock) -> list[str | Image]:

@@ -1,0 +1,223 @@
+"""Stored files: a row each in the database, and their bytes on the disk.
+
+The bytes are durable before the row is, and the row is gone before the bytes are. What a crash leaves between the two
+is bytes without a row, and those `sweep` removes.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import Row, delete, func, insert, or_, select
+
+from intramural.core.clock import Clock
+from intramural.core.config import FilesConfig
+from intramural.core.errors import Misasked, Missing, Refused, TooLarge
+from intramural.core.ids import new_id
+from intramural.files.disk import Arriving, Disk
+from intramural.storage import Connection, Database
+from intramural.storage.schema import files as table
+
+#: What a file is for, as its owner says. Those that end in `output` are made here.
+PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data", "vision")
+MAX_NAME_CHARS = 255
+MAX_LIST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file. `digest` is `sha256:<hex>`; `expires_ms` is when it is removed, None: never. Times in milliseconds."""
+
+    id: str
+    person_id: str
+    name: str
+    purpose: str
+    size_bytes: int
+    digest: str
+    created_ms: int
+    expires_ms: int | None
+
+
+class Files:
+    """Everybody's files, each reached only with the identifier of the person whose it is."""
+
+    def __init__(self, db: Database, folder: Path, config: FilesConfig, clock: Clock) -> None:
+        self._db = db
+        self._disk = Disk(folder, config.keep_free_bytes)
+        self._config = config
+        self._clock = clock
+        self._on_their_way: set[str] = set()
+        self._arriving_bytes: Counter[str] = Counter()
+
+    async def open(self) -> None:
+        """At start: make the folder, and remove what a crash left."""
+        await asyncio.to_thread(self._disk.prepare)
+        await self.sweep()
+
+    async def arriving(self, person_id: str, announced_bytes: int = 0) -> Arriving:
+        """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
+
+        Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
+        length tells; `write` raises them as soon as the limit is passed.
+        """
+        async with self._db.reading() as connection:
+            used_bytes, count = await self._used(connection, person_id)
+        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count)
+        self._check_size(announced_bytes)
+        self._disk.require_room(announced_bytes)
+        file_id = new_id("file", self._clock)
+        size_bytes = 0
+
+        def admit(more_bytes: int) -> None:
+            nonlocal size_bytes
+            self._check_size(size_bytes + more_bytes)
+            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count)
+            size_bytes += more_bytes
+            self._arriving_bytes[person_id] += more_bytes
+
+        arriving = self._disk.arriving(file_id, admit)
+        self._on_their_way.add(file_id)
+        return arriving
+
+    async def keep(
+        self,
+        connection: Connection,
+        person_id: str,
+        arriving: Arriving,
+        *,
+        name: str,
+        purpose: str,
+        expires_ms: int | None,
+        counted: bool = True,
+    ) -> StoredFile:
+        """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
+
+        `counted`: whether the quota may refuse it; what the service itself makes is kept in any case.
+        """
+        used_bytes, count = await self._used(connection, person_id)
+        if counted:
+            self._check_room(used_bytes + arriving.size_bytes, count)
+        now_ms = self._now_ms()
+        file = StoredFile(
+            arriving.id, person_id, name, purpose, arriving.size_bytes, arriving.digest, now_ms, expires_ms
+        )
+        await connection.execute(insert(table).values(**asdict(file)))
+        return file
+
+    async def settled(self, person_id: str, arriving: Arriving) -> None:
+        """The upload is over, however it ended: without a row nothing stays of it."""
+        self._arriving_bytes[person_id] -= arriving.size_bytes
+        async with self._db.reading() as connection:
+            kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
+        if kept is None:
+            await arriving.abandon()
+        self._on_their_way.discard(arriving.id)
+
+    async def get(self, person_id: str, file_id: str) -> StoredFile:
+        """One file. Raises Missing(`file_not_found`)."""
+        async with self._db.reading() as connection:
+            return await self._own(connection, person_id, file_id)
+
+    async def list(
+        self, person_id: str, *, purpose: str | None, limit: int, after: str | None, newest_first: bool
+    ) -> list[StoredFile]:
+        """This person's files by their time of making; `after` is the last one of the page before.
+
+        Raises Misasked(`bad_limit`).
+        """
+        if not 1 <= limit <= MAX_LIST + 1:
+            raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
+        wanted = select(table).where(table.c.person_id == person_id, self._alive())
+        if purpose is not None:
+            wanted = wanted.where(table.c.purpose == purpose)
+        if after is not None:
+            wanted = wanted.where(table.c.id < after if newest_first else table.c.id > after)
+        by = table.c.id.desc() if newest_first else table.c.id.asc()
+        async with self._db.reading() as connection:
+            return [_file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
+
+    async def delete(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
+        """Delete the row in the caller's transaction; then call `drop`. Raises Missing(`file_not_found`)."""
+        file = await self._own(connection, person_id, file_id)
+        await connection.execute(delete(table).where(table.c.id == file_id))
+        return file
+
+    async def drop(self, file_ids: Collection[str]) -> None:
+        """Remove the bytes of files whose rows are gone."""
+        for file_id in file_ids:
+            await asyncio.to_thread(self._disk.drop, file_id)
+
+    async def expired(self, connection: Connection) -> Sequence[StoredFile]:
+        """Delete the rows of files whose time is over, in the caller's transaction; then call `drop`."""
+        over = table.c.expires_ms <= self._now_ms()
+        found = [_file(row) for row in await connection.execute(select(table).where(over))]
+        await connection.execute(delete(table).where(over))
+        return found
+
+    async def any_expired(self) -> bool:
+        """Whether there is anything for `expired` to do."""
+        async with self._db.reading() as connection:
+            wanted = select(table.c.id).where(table.c.expires_ms <= self._now_ms()).limit(1)
+            return (await connection.execute(wanted)).first() is not None
+
+    async def content(self, person_id: str, file_id: str) -> tuple[StoredFile, BinaryIO]:
+        """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
+        file = await self.get(person_id, file_id)
+        return file, await asyncio.to_thread(self._disk.open, file_id)
+
+    async def sweep(self) -> None:
+        """Remove bytes that belong to no row and are not on their way: of crashes, and of people who were removed."""
+        lying = await asyncio.to_thread(self._disk.ids) - self._on_their_way
+        async with self._db.reading() as connection:
+            known = set((await connection.execute(select(table.c.id))).scalars())
+        for file_id in lying - known - self._on_their_way:
+            await asyncio.to_thread(self._disk.drop_all, file_id)
+
+    async def _own(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
+        wanted = select(table).where(table.c.id == file_id, table.c.person_id == person_id, self._alive())
+        row = (await connection.execute(wanted)).one_or_none()
+        if row is None:
+            raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
+        return _file(row)
+
+    async def _used(self, connection: Connection, person_id: str) -> tuple[int, int]:
+        wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
+        row = (await connection.execute(wanted.where(table.c.person_id == person_id))).one()
+        return int(row[0]), int(row[1])
+
+    def _check_size(self, size_bytes: int) -> None:
+        most = self._config.max_file_bytes
+        if size_bytes > most:
+            raise TooLarge(
+                "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
+            )
+
+    def _check_room(self, used_bytes: int, count: int) -> None:
+        if used_bytes > self._config.max_person_bytes or count >= self._config.max_person_files:
+            message = (
+                f"Your files would be over your share: {self._config.max_person_bytes} bytes in "
+                f"{self._config.max_person_files} files."
+            )
+            raise Refused("files_quota", message, "Delete files that you no longer need.")
+
+    def _alive(self) -> Any:
+        return or_(table.c.expires_ms.is_(None), table.c.expires_ms > self._now_ms())
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now_s() * 1000)
+
+
+def check_name(name: str) -> str:
+    """A file's name as it is kept: its last part alone. Raises Misasked(`bad_file_name`)."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    if not 0 < len(last) <= MAX_NAME_CHARS or not last.isprintable():
+        hint = f"Use 1 to {MAX_NAME_CHARS} printable characters."
+        raise Misasked("bad_file_name", "This cannot be a file's name.", hint, param="file")
+    return last
+
+
+def _file(row: Row[*tuple[Any, ...]]) -> StoredFile:
+    return StoredFile(**row._mapping)

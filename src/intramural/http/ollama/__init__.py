@@ -1,0 +1,17 @@
+"""The Ollama dialect, below `/api`: chat and generate, embeddings, and the keeping of models.
+
+An adapter and nothing else: what is asked becomes a `ChatRequest`, what comes back lines of JSON.
+`docs/dialects/ollama.md` says field by field what is honoured, what is refused by name, and what has no effect and is
+said to have none.
+
+Reading order: `names`, `shapes` (what comes in), `options` and `parse` (shape → ChatRequest), `write` (events → what
+goes out), `abilities` and `describe` (what a model is), `answering`, then one module per subject: `chat`, `models`,
+`about`.
+"""
+
+from intramural.http.ollama import about, chat, models
+from intramural.http.ollama.about import GREETING
+
+MODULES = (chat, models, about)
+
+__all__ = ["GREETING", "MODULES"]

@@ -1,0 +1,63 @@
+"""A room of files with a small share each."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from intramural.core.clock import SystemClock
+from intramural.core.config import FilesConfig
+from intramural.files import Files, StoredFile
+from intramural.storage import Database
+from intramural.storage.schema import people
+
+SMALL = FilesConfig(max_file_bytes=5_000_000, max_person_bytes=8_000_000, max_person_files=3, keep_free_bytes=0)
+
+
+class Stores:
+    """Files on a real disk and database, and what a service does with them."""
+
+    def __init__(self, db: Database, folder: Path, config: FilesConfig = SMALL) -> None:
+        self.db, self.folder, self.config = db, folder, config
+        self.files = Files(db, folder, config, SystemClock())
+
+    def again(self, **changes: int) -> "Stores":
+        """The same files, opened anew."""
+        return Stores(self.db, self.folder, replace(self.config, **changes))
+
+    async def put(
+        self, person_id: str, data: bytes, expires_ms: int | None = None, purpose: str = "batch"
+    ) -> StoredFile:
+        arriving = await self.files.arriving(person_id, len(data))
+        try:
+            for at in range(0, len(data), 300_000):
+                await arriving.write(data[at : at + 300_000])
+            await arriving.finish()
+            async with self.db.writing() as connection:
+                return await self.files.keep(
+                    connection, person_id, arriving, name="a.txt", purpose=purpose, expires_ms=expires_ms
+                )
+        finally:
+            await self.files.settled(person_id, arriving)
+
+    async def ids(self, person_id: str) -> list[str]:
+        found = await self.files.list(person_id, purpose=None, limit=10, after=None, newest_first=False)
+        return [file.id for file in found]
+
+    def lying(self) -> list[str]:
+        return sorted(each.name for each in self.folder.iterdir())
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
+    db = await Database.open(tmp_path / "intramural.db")
+    async with db.writing() as connection:
+        for name in ("ada", "bob"):
+            values = {"username": name, "username_folded": name, "role": "member", "password_hash": "", "created_ms": 0}
+            await connection.execute(insert(people).values(id=name, **values))
+    stores = Stores(db, tmp_path / "files")
+    await stores.files.open()
+    yield stores
+    await db.close()
