@@ -136,6 +136,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         application = http.build(services, config.server, clock, web.Page())
+        streams = http.Streams()
+        stack.push_async_callback(streams.close)
+        application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
 
 

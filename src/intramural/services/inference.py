@@ -210,6 +210,11 @@ class Inference:
         request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
+    async def may_follow(self, actor: Actor, request_id: str, *, cancel: bool = False) -> None:
+        """Return if `actor` may read their own running answer further, or cancel it. Raises Refused."""
+        action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
+        await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
+
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
         while self._settling:
