@@ -135,7 +135,6 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.expiry.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
-        application = http.build(services, config.server, clock, web.Page())
         streams = http.Streams()
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
