@@ -98,9 +98,7 @@ def judge(case: Case, calls: Sequence[tuple[str, str]]) -> Verdict:
     return Verdict(bool(calls), valid, valid and function, valid and right)
 
 
-def _in_order(
-    calls: Sequence[tuple[str, Any]], expected: Sequence[tuple[str, Mapping[str, Sequence[Any]]]]
-) -> bool:
+def _in_order(calls: Sequence[tuple[str, Any]], expected: Sequence[tuple[str, Mapping[str, Sequence[Any]]]]) -> bool:
     return all(
         name == wanted and _right(arguments, values)
         for (name, arguments), (wanted, values) in zip(calls, expected, strict=True)

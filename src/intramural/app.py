@@ -42,6 +42,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    Expiry,
     FileDesk,
     FitDesk,
     Inference,
@@ -113,8 +114,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.conversations.mend()
         await services.files.recall()
         stack.push_async_callback(services.files.close)
-        services.responses.open()
         stack.push_async_callback(services.responses.close)
+        services.expiry.open()
+        stack.push_async_callback(services.expiry.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -194,6 +196,7 @@ def _services(
         files=files,
         responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
         transcripts=TranscriptDesk(gate, transcripts, audit),
+        expiry=Expiry(kept, transcripts, audit),
         records=Records(
             gate,
             audit,

@@ -5,8 +5,8 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `sign_in`, `people`, `keys`,
-`records`; `arrival` and `watched` are parts of several.
+`bundles`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`, `sign_in`,
+`people`, `keys`, `records`; `arrival`, `truncation` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from intramural.access import Identify
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.expiry import Expiry
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -52,6 +53,7 @@ class Services:
     files: FileDesk
     responses: Responses
     transcripts: TranscriptDesk
+    expiry: Expiry
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -62,6 +64,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "Expiry",
     "FileDesk",
     "FitDesk",
     "Inference",

@@ -24,7 +24,7 @@ from intramural.serving.schema import Bounds
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
 from intramural.serving.tools import Drive, drive, plain
-from intramural.serving.traits import Asking, Tokens, with_gap
+from intramural.serving.traits import Asking, Prompt, Tokens, with_gap
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
@@ -85,6 +85,15 @@ def reads_no_images(model: ModelToServe) -> Misasked:
     )  # fmt: skip
 
 
+async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> str:
+    """The prompt that the messages of `request` make, with all that is added to them: tools, thinking.
+
+    Raises what asking it would.
+    """
+    _, body = await _chat_body(lease, put(model, request)[1])
+    return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
+
+
 async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest) -> int:
     """How many prompt tokens `request` makes, with all that is added to it: tools, thinking, pictures.
 
@@ -96,9 +105,13 @@ async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest)
         return len((await lease.whole("/tokenize", prompt, Tokens)).tokens)
     if asked.prompt is not None:
         return len(asked.prompt)
-    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
-    target, body = build(asked, 0, fields)
+    target, body = await _chat_body(lease, asked)
     return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
+
+
+async def _chat_body(lease: Asking, asked: ChatRequest) -> tuple[str, bytes]:
+    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
+    return build(asked, 0, fields)
 
 
 class Stream(AsyncIterator[ChatEvent]):
