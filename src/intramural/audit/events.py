@@ -57,6 +57,8 @@ class Event(StrEnum):
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    RERANK_ASKED = "rerank.asked", "Documents were to be ranked for a query."
+    RERANK_ANSWERED = "rerank.answered", "They were ranked, or it failed."
     RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."

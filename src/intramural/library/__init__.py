@@ -7,9 +7,8 @@ a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `manifest`, `parts`, `strictjson`,
 `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`, `stock`,
-`pulling`, `library`,
-`verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk already, `provenance` for
-who published what.
+`pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk
+already, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
