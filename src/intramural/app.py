@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
-from intramural.chats import Chats
+from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
@@ -65,8 +65,10 @@ from intramural.services import (
     Pulls,
     Receipts,
     Records,
+    Responses,
     Services,
     SignIn,
+    TranscriptDesk,
     UploadDesk,
 )
 from intramural.services.gate import Gate
@@ -124,6 +126,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.conversations.mend()
         await services.files.recall()
         stack.push_async_callback(services.files.close)
+        services.responses.open()
+        stack.push_async_callback(services.responses.close)
         application = http.build(services, config.server, clock, web.Page())
         yield House(config, services, access, application, posture)
 
@@ -138,6 +142,8 @@ def _services(
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
     chats = Chats(db, clock)
+    kept = KeptResponses(db, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
     models = Models(
         gate,
         library,
@@ -202,6 +208,8 @@ def _services(
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
+        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        transcripts=TranscriptDesk(gate, transcripts, audit),
         records=Records(
             gate,
             audit,

@@ -44,6 +44,14 @@ files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i
 receipts.read       | AUM |     | ia
+responses.read      | AUM |     | i
+responses.keep      | AUM |     | i
+responses.cancel    | AUM |     | i
+responses.delete    | AUM |     | i
+conversations.read  | AUM |     | i
+conversations.create | AUM |    | i
+conversations.change | AUM |    | i
+conversations.delete | AUM |    | i
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a

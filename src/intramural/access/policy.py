@@ -49,6 +49,14 @@ class Action(StrEnum):
     FILES_CREATE = "files.create"
     FILES_DELETE = "files.delete"
     RECEIPTS_READ = "receipts.read"
+    RESPONSES_READ = "responses.read"
+    RESPONSES_KEEP = "responses.keep"
+    RESPONSES_CANCEL = "responses.cancel"
+    RESPONSES_DELETE = "responses.delete"
+    CONVERSATIONS_READ = "conversations.read"
+    CONVERSATIONS_CREATE = "conversations.create"
+    CONVERSATIONS_CHANGE = "conversations.change"
+    CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
@@ -139,6 +147,15 @@ _TABLE: Mapping[Action, _Row] = {
     Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
+    # what a person's programs keep here: theirs alone, as chats are, and any of their keys that may ask a model
+    Action.RESPONSES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RESPONSES_KEEP: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RESPONSES_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.RESPONSES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.CONVERSATIONS_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.CONVERSATIONS_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.CONVERSATIONS_CHANGE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),

@@ -71,6 +71,11 @@ class Event(StrEnum):
     FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
     FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
     IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
+    RESPONSE_CANCELLED = "response.cancelled", "A response that was being written in the background was ended."
+    RESPONSE_DELETED = "response.deleted", "A kept response was deleted."
+    RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
+    CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
+    CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

@@ -95,6 +95,20 @@ class AccessConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponsesConfig:
+    """What programs keep here: responses and their conversations."""
+
+    keep_days: int = setting(
+        30,
+        "Days for which a response is kept unless its request says `store: false`, as OpenAI does. It can be gone on "
+        "from as long as it is kept. 0: nothing is kept.",
+    )
+    conversation_keep_days: int = setting(
+        0, "Days without use after which a conversation is deleted. 0: never; its owner deletes it."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryConfig:
     """Where models come from."""
 
@@ -189,6 +203,7 @@ class Config:
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
     media: MediaConfig = MediaConfig()
+    responses: ResponsesConfig = ResponsesConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -205,6 +220,7 @@ SECTIONS: Mapping[str, type] = {
     "library": LibraryConfig,
     "files": FilesConfig,
     "media": MediaConfig,
+    "responses": ResponsesConfig,
 }
 
 

@@ -16,8 +16,9 @@ from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, models, ollama, operations, receipts
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, embeddings, files
+from intramural.http.openai import chat, completions, conversations, embeddings, files
 from intramural.http.openai.responses import create as responses
+from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
 from intramural.http.page import models as page_models
@@ -34,6 +35,8 @@ _MODULES = (
     completions,
     embeddings,
     responses,
+    kept_responses,
+    conversations,
     messages,
     files,
     receipts,

@@ -6,9 +6,9 @@ Never: executes, imports or renders anything it fetched; contacts a host that th
 a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`, `manifest`, `parts`,
-`strictjson`, `safetensors`, `snapshot`, `inspection`, `examination`, `pull`, `sources`, `flight`, `stock`, `pulling`,
-`library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk already,
-`uploads` for what clients send, `provenance` for who published what.
+`strictjson`, `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`,
+`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this
+disk already, `uploads` for what clients send, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -34,7 +34,7 @@ from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
 from intramural.library.library import Library, require_engine, require_released
-from intramural.library.manifest import WHOLE, Manifest, ModelFile, Piece, Release, Role, Trust
+from intramural.library.manifest import TOKENIZER, WHOLE, Manifest, ModelFile, Piece, Purpose, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
 from intramural.library.shape import Shape
@@ -58,6 +58,7 @@ __all__ = [
     "ENTRY",
     "STARTER",
     "TIMEOUT_S",
+    "TOKENIZER",
     "WHOLE",
     "Blob",
     "Candidate",
@@ -86,6 +87,7 @@ __all__ = [
     "Piece",
     "Plan",
     "PullState",
+    "Purpose",
     "Reach",
     "Registries",
     "Release",

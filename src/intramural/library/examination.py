@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from intramural.library.encoder import examine_encoder
 from intramural.library.facts import ModelFacts, templates_of
 from intramural.library.finding import Danger, Finding
 from intramural.library.gguf import Malformed, ReadAt, read_header
@@ -41,6 +42,8 @@ def examine(descriptors: Sequence[int], pieces: Sequence[Piece] = (WHOLE,)) -> M
 
 def examine_bytes(files: Sequence[tuple[ReadAt, int]], pieces: Sequence[Piece] = (WHOLE,)) -> ModelFacts | None:
     """As `examine`, for files given as a way to read them and their size in bytes."""
+    if any(piece.kind == "onnx" for piece in pieces):
+        return examine_encoder(files, pieces)
     if any(piece.kind != "gguf" for piece in pieces):
         return _examine_snapshot(files, pieces)
     headers = [

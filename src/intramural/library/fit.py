@@ -33,6 +33,12 @@ PROCESS_BYTES = 44 << 20
 VOCABULARY_ENTRY_BYTES = 340
 MERGE_BYTES = 270
 LAYER_BYTES = 200_000
+#: The worker of an ONNX model, measured: interpreter, runtime and tokenizer; how many tables of attention and of
+#: activations live at once; and the longest context it gets, for its attention grows with the square of it.
+ONNX_PROCESS_BYTES = 90 << 20
+ONNX_CONTEXT_TOKENS = 2048
+_ONNX_TABLES = 6
+_USUAL_HEAD = 32
 #: Engines round a slot's context up to this.
 CONTEXT_STEP_TOKENS = 256
 #: Rather fewer slots than a context shorter than this.
@@ -109,6 +115,8 @@ def plan(model: Candidate, budget_bytes: int, slots: int, context_tokens: int, k
 def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> Plan:
     """What the worker of `model` would need for exactly that."""
     shape = model.shape
+    if shape.whole == "onnx":
+        return _onnx_need(model, slots, context_tokens)
     kv_bytes = slots * (cache_bytes(shape, context_tokens, kv) + shape.state_bytes)
     kv_bytes += _copies_bytes(slots, checkpoint_bytes(shape, context_tokens, kv))
     compute = compute_bytes(shape, context_tokens)
@@ -117,6 +125,17 @@ def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> P
     weights_bytes = model.size_bytes + shape.copied_bytes
     total = weights_bytes + kv_bytes + compute + process_bytes
     return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute, process_bytes, kv)
+
+
+def _onnx_need(model: Candidate, slots: int, context_tokens: int) -> Plan:
+    """Texts are computed one at a time, however many slots there are."""
+    shape = model.shape
+    heads = shape.heads or max(1, shape.embedding_length // _USUAL_HEAD)
+    attention = heads * context_tokens**2
+    activations = context_tokens * (shape.feed_forward_length + 2 * shape.embedding_length)
+    compute = 4 * _ONNX_TABLES * (attention + activations)
+    total = model.size_bytes + compute + ONNX_PROCESS_BYTES
+    return Plan(context_tokens, slots, total, model.size_bytes, 0, compute, ONNX_PROCESS_BYTES)
 
 
 def checkpoint_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
@@ -168,6 +187,8 @@ def context_of(model: Candidate, wanted_tokens: int) -> int:
     """The context a worker of `model` gets where `wanted_tokens` are wanted. An encoder has no position beyond what it
     was trained with, so there nothing is rounded up."""
     least = min(wanted_tokens, model.trained_context_tokens)
+    if model.shape.whole == "onnx":
+        return min(least, ONNX_CONTEXT_TOKENS)
     return rounded(least) if model.shape.whole == "no" else least
 
 

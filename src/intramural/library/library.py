@@ -198,7 +198,7 @@ class Library:
 
 def require_engine(model: Manifest | Offer) -> None:
     """Raises Refused(`no_engine_for_format`) for a model that is kept here and cannot be loaded."""
-    if (format_ := format_of(model.files)) != "gguf":
+    if (format_ := format_of(model.files)) not in ("gguf", "onnx"):
         message = f"{model.name} is in the format {format_}, which no engine here serves."
         raise Refused("no_engine_for_format", message, "Get a GGUF variant of it: `intramural search` lists some.")
 

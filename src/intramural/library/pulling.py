@@ -15,6 +15,7 @@ from msgspec import structs
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, IntramuralError, Untrusted
 from intramural.library.blobs import close_all, disk_error
+from intramural.library.catalogue import POOLINGS
 from intramural.library.facts import ModelFacts
 from intramural.library.flight import Flight
 from intramural.library.inspection import Inspect
@@ -273,7 +274,7 @@ def _manifest(wish: Wish, standing: Standing, facts: ModelFacts, added_ms: int) 
         has_chat_template=template is not None,
         template=template,
         template_digest=template and f"sha256:{hashlib.sha256(template.encode()).hexdigest()}",
-        pooling=facts.pooling,
+        pooling=POOLINGS.get(offer.files[0].blob.digest, facts.pooling),
         licence=offer.licence,
         source=offer.source,
         revision=offer.revision,

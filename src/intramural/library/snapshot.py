@@ -30,6 +30,7 @@ class SnapshotFlaw(StrEnum):
     """Why a snapshot is refused. The values are error codes and never change their meaning."""
 
     CONFIG_MISSING = "snapshot_config_missing"
+    TOKENIZER_MISSING = "snapshot_tokenizer_missing"
     FILE_UNKNOWN = "snapshot_file_unknown"
     FILE_TWICE = "snapshot_file_twice"
     FILE_SIZE = "snapshot_file_size"
@@ -53,7 +54,9 @@ MAX_BYTES: Mapping[Kind, int] = {
     "template": 1 << 20,
     "index": 16 << 20,
     "settings": 1 << 20,
+    "pooling": 1 << 16,
 }
+_ONCE = ("onnx", "config", "tokenizer", "tokenizer_config", "template", "index", "pooling")
 _CODE_KEYS = ("auto_map", "custom_pipelines")
 _MODEL_TYPE = re.compile("[a-z0-9][a-z0-9_.-]{0,63}")
 _METHOD = re.compile("[a-z0-9][a-z0-9_-]{0,31}")
@@ -67,14 +70,17 @@ def require_whole(pieces: Sequence[Piece]) -> None:
     kinds = [piece.kind for piece in pieces]
     if all(kind == "gguf" for kind in kinds):
         return
-    if "gguf" in kinds or "safetensors" not in kinds:
-        _refuse(SnapshotFlaw.MIXED, "GGUF files and the files of a snapshot are no model together.")
+    if len({"gguf", "safetensors", "onnx"} & set(kinds)) != 1 or "gguf" in kinds:
+        _refuse(SnapshotFlaw.MIXED, "These files are no model together: their weights are of several formats, or none.")
     if "unknown" in kinds:
         _refuse(SnapshotFlaw.FILE_UNKNOWN, "A file of the snapshot has a name that is not taken.")
-    single = [kind for kind in kinds if kind in ("config", "tokenizer", "tokenizer_config", "template", "index")]
+    single = [kind for kind in kinds if kind in _ONCE]
     if len(set(single)) != len(single):
         _refuse(SnapshotFlaw.FILE_TWICE, "A file of the snapshot is there twice.")
-    if "config" not in kinds:
+    if "onnx" in kinds:
+        if "tokenizer" not in kinds:
+            _refuse(SnapshotFlaw.TOKENIZER_MISSING, "There is no tokenizer.json, without which no text can be read.")
+    elif "config" not in kinds:
         _refuse(SnapshotFlaw.CONFIG_MISSING, "There is no config.json, which says what the weights are.")
 
 
@@ -94,7 +100,7 @@ def examine_snapshot(
     together = list(zip(files, pieces, strict=True))
     shards = [read_contents(*file) for file, piece in together if piece.kind == "safetensors"]
     support: dict[Kind, Read] = {
-        piece.kind: _support(file, piece.kind) for file, piece in together if piece.kind != "safetensors"
+        piece.kind: read_support(file, piece.kind) for file, piece in together if piece.kind != "safetensors"
     }
     config = Config(support["config"]) if "config" in support else None
     templates = dict(_templates(support))
@@ -107,7 +113,7 @@ def examine_snapshot(
 # one file -------------------------------------------------------------------------------------------------------------
 
 
-def _support(file: tuple[ReadAt, int], kind: Kind) -> Read:
+def read_support(file: tuple[ReadAt, int], kind: Kind) -> Read:
     """What a file beside the weights says. The template is text; the tokenizer is checked and not kept."""
     read_at, size_bytes = file
     most = MAX_BYTES.get(kind, 0)

@@ -5,8 +5,8 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `files`, `sign_in`, `people`, `keys`, `records`; `arrival`
-and `watched` are parts of several.
+`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `sign_in`, `people`,
+`keys`, `records`; `arrival` and `watched` are parts of several.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,9 @@ from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
+from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
 
 
@@ -50,6 +52,8 @@ class Services:
     inference: Inference
     conversations: Conversations
     files: FileDesk
+    responses: Responses
+    transcripts: TranscriptDesk
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -71,7 +75,9 @@ __all__ = [
     "Pulls",
     "Receipts",
     "Records",
+    "Responses",
     "Services",
     "SignIn",
+    "TranscriptDesk",
     "UploadDesk",
 ]

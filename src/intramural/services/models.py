@@ -1,6 +1,7 @@
 """The models people see: what is on the shelf, what is running, and who may change that."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
-from intramural.library import STARTER, Defaults, Library, Manifest, merged, plan, require_engine
+from intramural.library import STARTER, TOKENIZER, Defaults, Library, Manifest, ModelFile, merged, plan, require_engine
 from intramural.services.gate import Gate
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
@@ -69,6 +70,7 @@ class Models:
             plan=fitted,
             template=manifest.template,
             pooling=_pooling(manifest),
+            runner="onnx" if manifest.format == "onnx" else "engine",
         )
 
     def context_tokens(self, manifest: Manifest) -> int | None:
@@ -109,8 +111,7 @@ class Models:
         except (Untrusted, Refused) as error:
             await self._record_refusal(manifest, actor, error)
             raise
-        files = zip(manifest.files, opened, strict=True)
-        return [OpenFile(file.role, each) for file, each in files if file.role != "support"]
+        return [each for file, number in zip(manifest.files, opened, strict=True) if (each := _given(file, number))]
 
     async def _record_refusal(self, manifest: Manifest, actor: Actor, error: IntramuralError) -> None:
         await self._audit.record(
@@ -287,6 +288,16 @@ class Models:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
 
 
+def _given(file: ModelFile, descriptor: int) -> OpenFile | None:
+    """What of a model its worker reads; the rest is closed."""
+    if file.role != "support":
+        return OpenFile(file.role, descriptor)
+    if file.name == TOKENIZER:
+        return OpenFile("tokenizer", descriptor)
+    os.close(descriptor)
+    return None
+
+
 def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:
     return next((worker for worker in status.workers if worker.name == name), None)
 
@@ -301,7 +312,7 @@ def _pooling(manifest: Manifest) -> Pooling | None:
     if manifest.architecture in _WITHOUT_EMBEDDINGS:
         return None
     match manifest.pooling:
-        case "mean" | "cls" as known:
+        case "mean" | "cls" | "given" | "rank" as known:
             return known
         case _:
             return "last"

@@ -29,11 +29,15 @@ class ServingPlan:
     memory_bytes: int
 
 
+#: What runs a model: the engine, or for ONNX files a worker of its own kind that speaks as the engine does.
+Runner = Literal["engine", "onnx"]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order."""
 
-    role: Literal["weights", "projector"]
+    role: Literal["weights", "projector", "tokenizer"]
     descriptor: int
 
 
@@ -52,3 +56,4 @@ class ModelToServe:
     plan: Plan
     template: str | None = None
     pooling: Pooling | None = "last"
+    runner: Runner = "engine"

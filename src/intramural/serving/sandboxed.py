@@ -10,11 +10,25 @@ from typing import Any
 
 from intramural.core.errors import Refused
 from intramural.sandbox import Child, Launch, Limits, Posture, allows, missing_layers, spawn
-from intramural.serving.model import ModelToServe, OpenFile
+from intramural.serving.model import ModelToServe, OpenFile, Runner
 from intramural.serving.threads import Compute
 from intramural.serving.worker import WorkerProcess
 
-_ENTRY = "intramural.serving.engine:serve"
+_ENTRIES: Mapping[Runner, str] = {
+    "engine": "intramural.serving.engine:serve",
+    "onnx": "intramural.serving.onnx:serve",
+}
+#: No library may make threads of its own when it is imported, before the process is confined, nor report to its maker
+#: (no version of ONNX Runtime that does is accepted; this is in case one comes in all the same).
+_ENVIRONMENTS: Mapping[Runner, Mapping[str, str]] = {
+    "engine": {},
+    "onnx": {
+        "OPENBLAS_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAYON_NUM_THREADS": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    },
+}
 _SOCKET = "worker.sock"
 #: Above the plan, before the kernel refuses an engine more memory of its own (its weights are memory of its own too).
 _DATA_HEADROOM_BYTES = 2**30
@@ -89,15 +103,16 @@ class SandboxedSpawner:
 
         launch = Launch(
             profile="engine",
-            entry=_ENTRY,
+            entry=_ENTRIES[model.runner],
             arg={
                 **engine_arg(model, compute, f"/proc/self/fd/{door}/{_SOCKET}"),
                 "weights": _weights_path(home, door, [f.descriptor for f in files if f.role == "weights"]),
-                "projector": next((f"/proc/self/fd/{f.descriptor}" for f in files if f.role == "projector"), None),
+                "projector": _path_of("projector", files),
+                "tokenizer": _path_of("tokenizer", files),
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
-            env=compute.env,
+            env={**compute.env, **_ENVIRONMENTS[model.runner]},
             limits=_limits(model, compute),
             without=missing_layers(self._posture.level),
         )
@@ -107,6 +122,10 @@ class SandboxedSpawner:
             clear()
             raise
         return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear)
+
+
+def _path_of(role: str, files: Sequence[OpenFile]) -> str | None:
+    return next((f"/proc/self/fd/{file.descriptor}" for file in files if file.role == role), None)
 
 
 def _weights_path(home: Path, door: int, shards: Sequence[int]) -> str:
@@ -127,7 +146,7 @@ def _shard_name(number: int, count: int) -> str:
 
 
 def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[str, Any]:
-    """What `engine.serve` is told."""
+    """What `engine.serve` (or `onnx.serve`) is told."""
     return {
         "socket": socket,
         "context_tokens": model.plan.context_tokens,
@@ -139,8 +158,10 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
 
 
 def _limits(model: ModelToServe, compute: Compute) -> Limits:
+    # While ONNX Runtime loads, a model is there as it lies in the file, and as it will be used.
+    times = 2 if model.runner == "onnx" else 1
     return Limits(
-        data_bytes=model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
+        data_bytes=times * model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
         open_files=_SPARE_FILES + 4 * model.plan.slots,
         file_size_bytes=0,
         processes=_SPARE_THREADS + 2 * model.plan.slots + 2 * compute.threads,

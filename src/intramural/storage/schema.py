@@ -158,6 +158,46 @@ chat_messages = Table(
     Index("ix_chat_messages_chat_id_position", "chat_id", "position", unique=True),
 )
 
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("previous_id", String),  # the response it goes on from, which may be gone
+    Column("body", LargeBinary, nullable=False),  # JSON: the response object without its output
+    Column("events", LargeBinary),  # JSON, deflated: a background response's stream
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
+
+response_items = Table(
+    "response_items",
+    metadata,
+    Column("response_id", String, ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),  # input first, then output
+    Column("item_id", String, nullable=False, index=True),
+    Column("is_input", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # JSON
+)
+
+transcripts = Table(
+    "transcripts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("notes", LargeBinary, nullable=False),  # JSON: the client's own metadata
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False, index=True),
+)
+
+transcript_items = Table(
+    "transcript_items",
+    metadata,
+    Column("transcript_id", String, ForeignKey("transcripts.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("item_id", String, nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),  # JSON
+)
+
 # serving --------------------------------------------------------------------------------------------------------------
 
 model_settings = Table(

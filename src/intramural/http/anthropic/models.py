@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from intramural.core.errors import Misasked
+from intramural.http.abilities import can_chat, can_see, can_think
 from intramural.library import Manifest
 
 _LIMIT = 20
@@ -26,8 +27,49 @@ def model(manifest: Manifest, context_tokens: int | None) -> dict[str, Any]:
         "line": None,
         "max_input_tokens": context_tokens,
         "max_tokens": context_tokens,
-        "capabilities": None,
+        "capabilities": _capabilities(manifest),
     }
+
+
+def _capabilities(manifest: Manifest) -> dict[str, Any]:
+    chats, thinks = can_chat(manifest), can_think(manifest)
+    return {
+        "batch": _supported(False),
+        "citations": _supported(False),
+        "code_execution": _supported(False),
+        "context_management": {
+            "supported": False,
+            **dict.fromkeys(
+                ("clear_thinking_20251015", "clear_tool_uses_20250919", "compact_20260112"), _supported(False)
+            ),
+        },
+        "effort": {
+            "supported": thinks,
+            # the highest three are one
+            **{degree: _supported(thinks) for degree in ("low", "medium", "high", "xhigh", "max")},
+        },
+        "image_input": _supported(can_see(manifest)),
+        "pdf_input": _supported(False),
+        "server_tools": {
+            "supported": False,
+            "code_execution": _supported(False),
+            "web_search": _supported(False),
+        },
+        "structured_outputs": _supported(chats),
+        "thinking": {
+            "supported": thinks,
+            "types": {
+                "adaptive": _supported(thinks),
+                "between_tools": _supported(False),
+                "disabled": _supported(True),
+                "enabled": _supported(thinks),
+            },
+        },
+    }
+
+
+def _supported(yes: bool) -> dict[str, bool]:
+    return {"supported": yes}
 
 
 def page(

@@ -1,12 +1,7 @@
 """What a model can do, in Ollama's words, from what the library knows of it. Pure."""
 
-import re
-from typing import Final
-
+from intramural.http.abilities import can_see, can_think
 from intramural.library import Manifest
-
-#: Words of chat templates that leave room for thinking.
-_THINKS: Final = re.compile(r"enable_thinking|reasoning_content|reasoning_effort|<think>|\[THINK\]")
 
 
 def abilities(manifest: Manifest) -> list[str]:
@@ -24,13 +19,3 @@ def abilities(manifest: Manifest) -> list[str]:
     if can_think(manifest):
         found.append("thinking")
     return found
-
-
-def can_think(manifest: Manifest) -> bool:
-    """Whether its chat template has a place for thinking."""
-    return manifest.template is not None and _THINKS.search(manifest.template) is not None
-
-
-def can_see(manifest: Manifest) -> bool:
-    """Whether it came with a projector for images."""
-    return any(file.role == "projector" for file in manifest.files)

@@ -8,12 +8,13 @@ Reading order: `entries`, `signed`, `packages`, `suggest`.
 """
 
 from intramural.library.catalogue.entries import Catalogue, Entry, Licence, Variant
-from intramural.library.catalogue.packages import PACKAGES, STARTER, KnownPackage
+from intramural.library.catalogue.packages import PACKAGES, POOLINGS, STARTER, KnownPackage
 from intramural.library.catalogue.signed import Loaded, load_catalogue
 from intramural.library.catalogue.suggest import Suggestion, suggest
 
 __all__ = [
     "PACKAGES",
+    "POOLINGS",
     "STARTER",
     "Catalogue",
     "Entry",

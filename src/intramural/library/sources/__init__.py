@@ -46,7 +46,7 @@ def parse_source(text: str, wheels: Path, outside: Outside | None = None) -> Sou
         case "file":
             return FileSource(Path(rest))
         case "package":
-            return PackageSource(Path(rest)) if rest.endswith(".whl") else PackageSource.named(rest, wheels)
+            return PackageSource.named(rest, wheels)
         case "ollama-store":
             return ollama_store(rest)
         case "lmstudio":

@@ -4,44 +4,51 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from intramural.core.chat import ChatEvent, Message
-from intramural.core.errors import IntramuralError
+from intramural.core.actor import Actor
+from intramural.core.chat import ChatRequest, Message
 from intramural.core.ids import new_id
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
-from intramural.http.openai.chat import DIALECT
 from intramural.http.openai.responses import items, parse, shapes
 from intramural.http.openai.responses.write import ResponseWriter
 from intramural.http.operations import Operation
 from intramural.http.wire import RESPONSES, frame
+from intramural.services.responses import Asked
 
 
 def operations(doors: Doors) -> list[Operation]:
-    """Answering, with the answer as an object that can be gone on with."""
-    inference = doors.services.inference
+    """Answering, with the answer as an object that can be gone on from."""
+    responses = doors.services.responses
     make_id = partial(new_id, clock=doors.clock)
 
     async def create(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.CreateIn)
-        settings = parse.settings(wire, doors.new_id(), store=False)
-        own = items.taken_in(wire.input or [], make_id)
-        asked = replace(settings.request, messages=_with_instructions(wire.instructions, items.messages(own)))
+        keep = responses.keeps_for(caller.actor, wire.store)
+        settings = parse.settings(wire, doors.new_id(), store=keep)
+        asked = await _asked(doors, caller.actor, wire, settings.request, keep=keep)
         writer = ResponseWriter(settings, doors.now_s(), doors.now_s, make_id)
-        headers = {"X-Request-Id": asked.id}
+        headers = {"X-Request-Id": asked.request.id}
+        if wire.background:
+            await responses.start(caller.actor, asked, writer)
+            if not wire.stream:
+                return JSONResponse(writer.body, headers=headers)
+            told = responses.follow(caller.actor, writer.body["id"], -1)
+            return sse.EventStream(frames(told), sse.Waits(), RESPONSES, headers=headers)
         if wire.stream:
             waits = sse.Waits()
-            events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits)
-            return sse.EventStream(_frames(events, writer), waits, RESPONSES, headers=headers)
+            told = responses.answer(caller.actor, asked, writer, streamed=True, on_wait=waits)
+            return sse.EventStream(frames(told), waits, RESPONSES, headers=headers)
 
         async def whole() -> Response:
-            async for event in inference.answer(caller.actor, asked, DIALECT, "chat"):
-                writer.feed(event)
-            writer.finish()
+            async with aclosing(responses.answer(caller.actor, asked, writer, streamed=False)) as told:
+                async for _ in told:
+                    pass
             return JSONResponse(writer.body, headers=headers)
 
         return await sse.answered(request, whole())
@@ -49,20 +56,34 @@ def operations(doors: Doors) -> list[Operation]:
     return [Operation("POST", "/v1/responses", "Answer, as a response object.", create, shapes.CreateIn)]
 
 
-def _with_instructions(instructions: str | None, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    return (Message("system", instructions), *messages) if instructions else messages
+async def context(
+    doors: Doors, actor: Actor, wire: shapes.CreateIn | shapes.CountIn
+) -> tuple[tuple[Message, ...], tuple[items.Item, ...]]:
+    """What the model is given, and what of it is new. Raises Misasked, Missing, Conflicting."""
+    responses = doors.services.responses
+    given = items.taken_in(wire.input or [], partial(new_id, clock=doors.clock))
+    conversation_id = parse.conversation_id(wire.conversation)
+    before = await responses.history(actor, wire.previous_response_id, conversation_id)
+    new = await responses.resolved(actor, given)
+    messages = items.messages([*before, *new])
+    if wire.instructions:
+        messages = (Message("system", wire.instructions), *messages)
+    return messages, new
 
 
-async def _frames(events: AsyncGenerator[ChatEvent, None], writer: ResponseWriter) -> AsyncGenerator[bytes, None]:
-    try:
-        async with aclosing(events):
-            async for event in events:
-                for told in writer.feed(event):
-                    yield frame(told, told["type"])
-        last = writer.finish()
-    except IntramuralError as error:
-        if not writer.begun:
-            raise
-        last = writer.fail(error)
-    for told in last:
-        yield frame(told, told["type"])
+async def _asked(doors: Doors, actor: Actor, wire: shapes.CreateIn, request: ChatRequest, *, keep: bool) -> Asked:
+    messages, new = await context(doors, actor, wire)
+    return Asked(
+        request=replace(request, messages=messages),
+        input=new,
+        keep=keep,
+        previous_id=wire.previous_response_id,
+        conversation_id=parse.conversation_id(wire.conversation),
+    )
+
+
+async def frames(told: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
+    """Events as they go over the wire."""
+    async with aclosing(told):
+        async for event in told:
+            yield frame(event, event["type"])

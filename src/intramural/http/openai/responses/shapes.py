@@ -5,7 +5,7 @@ is refused by name in `parse`; a field that is not here is unknown and refused t
 one in `items`: their `type` may be missing.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -24,6 +24,7 @@ Included = Literal[
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
 ]
+INCLUDED: frozenset[str] = frozenset(get_args(Included))
 
 
 class _Shape(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,15 +5,15 @@ every moment. A response that is not streamed is written by the same hand: only 
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from intramural.core.chat import ChatEvent, Delta, Finished, Reasoning, TokenLogprob, ToolCallDelta, Usage
-from intramural.core.errors import IntramuralError, Misasked, Throttled
+from intramural.core.chat import ChatEvent, Delta, Finished, Reasoning, ToolCallDelta, Usage
+from intramural.core.errors import Broken, IntramuralError, Misasked, Throttled
 from intramural.http.openai.responses import items
+from intramural.http.openai.responses.outputs import Call, Event, Output, Text, Thought, logprob_objects
 from intramural.http.openai.responses.parse import Settings
 
-Event = dict[str, Any]
 #: Deltas with `obfuscation` come in multiples of so many characters.
 _PADDED_CHARS = 16
 _STATUS_EVENTS = {"completed", "incomplete", "failed", "queued", "in_progress"}
@@ -24,13 +24,15 @@ class ResponseWriter:
 
     def __init__(self, settings: Settings, created_s: int, now_s: Callable[[], int], new_id: items.NewId) -> None:
         self.body: dict[str, Any] = {**settings.head, "created_at": created_s, "output": []}
+        self.summarise = settings.summarise
         self._settings = settings
         self._now_s = now_s
         self._new_id = new_id
         self._sequence = 0
-        self._open: _Open | None = None
+        self._open: Output | None = None
         self._cut = False
         self.begun = False
+        self.complete = False
 
     def wait(self) -> list[Event]:
         """It is accepted and waits (a background response's first events)."""
@@ -67,8 +69,9 @@ class ResponseWriter:
         """The answer is complete, or was cut at the limit that was asked for."""
         told = self.begin()
         if not self.body["output"]:
-            told += self._start(_Text(self))
+            told += self._start(Text(self))
         told += self._close(cut=self._cut)
+        self.complete = True
         if self._cut:
             self.body["incomplete_details"] = {"reason": "max_output_tokens"}
         return [*told, self._end("incomplete" if self._cut else "completed")]
@@ -87,6 +90,11 @@ class ResponseWriter:
         self._end("cancelled")
         return [*told, self._about("response.incomplete")]
 
+    def interrupted(self) -> dict[str, Any]:
+        """The object as it is left where the service ends before the answer does."""
+        error = Broken("interrupted", "The service ended while this response was being written.", "Ask again.")
+        return {**self.body, "status": "failed", "error": error_object(error)}
+
     def event(self, kind: str, **fields: Any) -> Event:
         """The next event of the stream."""
         made = {"type": kind, "sequence_number": self._sequence, **fields}
@@ -97,10 +105,6 @@ class ResponseWriter:
 
     def item_id(self, prefix: str) -> str:
         return self._new_id(prefix)
-
-    @property
-    def settings(self) -> Settings:
-        return self._settings
 
     def _about(self, kind: str) -> Event:
         # A copy: what has been told must not change when the response goes on.
@@ -122,19 +126,19 @@ class ResponseWriter:
         told: list[Event] = []
         if self._open is None or self._open.kind != kind:
             told += self._close(cut=False)
-            told += self._start(_Text(self) if kind == "message" else _Thought(self))
+            told += self._start(Text(self) if kind == "message" else Thought(self))
         assert self._open is not None
         return told + self._open.more(text, logprobs or [])
 
     def _call(self, event: ToolCallDelta) -> list[Event]:
         told: list[Event] = []
-        if not isinstance(self._open, _Call) or self._open.position != event.position:
+        if not isinstance(self._open, Call) or self._open.position != event.position:
             told += self._close(cut=False)
-            told += self._start(_Call(self, event))
+            told += self._start(Call(self, event))
         assert self._open is not None
         return told + self._open.more(event.arguments, [])
 
-    def _start(self, item: "_Open") -> list[Event]:
+    def _start(self, item: Output) -> list[Event]:
         self._open = item
         item.index = len(self.body["output"])
         self.body["output"].append(item.item)
@@ -144,140 +148,9 @@ class ResponseWriter:
         if self._open is None:
             return []
         item, self._open = self._open, None
-        return item.close("incomplete" if cut else "completed")
-
-
-class _Open:
-    """An item of the output that is being written. `item` is replaced, never changed: events hold earlier ones."""
-
-    kind = ""
-
-    def __init__(self, writer: ResponseWriter, item: Event) -> None:
-        self._writer = writer
-        self.item = item
-        self.index = 0
-        self._said: list[str] = []
-
-    def start(self) -> list[Event]:
-        return [self._writer.event("response.output_item.added", output_index=self.index, item=self.item)]
-
-    def more(self, text: str, logprobs: list[Event]) -> list[Event]:
-        raise NotImplementedError
-
-    def close(self, status: str) -> list[Event]:
-        raise NotImplementedError
-
-    @property
-    def _place(self) -> Event:
-        return {"item_id": self.item["id"], "output_index": self.index}
-
-    def _done(self, item: Event) -> Event:
-        self.item = self._writer.body["output"][self.index] = item
-        return self._writer.event("response.output_item.done", output_index=self.index, item=item)
-
-
-class _Text(_Open):
-    """An assistant's message."""
-
-    kind = "message"
-
-    def __init__(self, writer: ResponseWriter) -> None:
-        made = {"id": writer.item_id("msg"), "type": "message", "role": "assistant", "status": "in_progress"}
-        super().__init__(writer, {**made, "content": []})
-        self._logprobs: list[Event] = []
-
-    def start(self) -> list[Event]:
-        told = super().start()
-        part = items.output_text("")
-        return [*told, self._writer.event("response.content_part.added", **self._place, content_index=0, part=part)]
-
-    def more(self, text: str, logprobs: list[Event]) -> list[Event]:
-        self._said.append(text)
-        self._logprobs += logprobs
-        place = {**self._place, "content_index": 0}
-        return [self._writer.event("response.output_text.delta", **place, delta=text, logprobs=logprobs)]
-
-    def close(self, status: str) -> list[Event]:
-        text = "".join(self._said)
-        place = {**self._place, "content_index": 0}
-        part = items.output_text(text, self._logprobs)
-        return [
-            self._writer.event("response.output_text.done", **place, text=text, logprobs=self._logprobs),
-            self._writer.event("response.content_part.done", **place, part=part),
-            self._done({**self.item, "status": status, "content": [part]}),
-        ]
-
-
-class _Thought(_Open):
-    """What the model thinks before it answers: as it is, or in the place of a summary where one was asked for."""
-
-    kind = "reasoning"
-
-    def __init__(self, writer: ResponseWriter) -> None:
-        made = {"id": writer.item_id("rs"), "type": "reasoning", "status": "in_progress"}
-        super().__init__(writer, {**made, "summary": [], "content": []})
-        self._summarise = writer.settings.summarise
-
-    def start(self) -> list[Event]:
-        told = super().start()
-        if self._summarise:
-            part = {"type": "summary_text", "text": ""}
-            added = self._writer.event(
-                "response.reasoning_summary_part.added", **self._place, summary_index=0, part=part
-            )
-        else:
-            part = {"type": "reasoning_text", "text": ""}
-            added = self._writer.event("response.content_part.added", **self._place, content_index=0, part=part)
-        return [*told, added]
-
-    def more(self, text: str, logprobs: list[Event]) -> list[Event]:
-        self._said.append(text)
-        kind, index = self._names()
-        return [self._writer.event(f"response.{kind}.delta", **self._place, **index, delta=text)]
-
-    def close(self, status: str) -> list[Event]:
-        text = "".join(self._said)
-        kind, index = self._names()
-        place = {**self._place, **index}
-        told = [self._writer.event(f"response.{kind}.done", **place, text=text)]
-        if self._summarise:
-            part = {"type": "summary_text", "text": text}
-            told.append(self._writer.event("response.reasoning_summary_part.done", **place, part=part))
-            item = {**self.item, "status": status, "summary": [part]}
-        else:
-            part = {"type": "reasoning_text", "text": text}
-            told.append(self._writer.event("response.content_part.done", **place, part=part))
-            item = {**self.item, "status": status, "content": [part]}
-        return [*told, self._done(item)]
-
-    def _names(self) -> tuple[str, Event]:
-        return ("reasoning_summary_text", {"summary_index": 0}) if self._summarise else (
-            "reasoning_text", {"content_index": 0}
-        )  # fmt: skip
-
-
-class _Call(_Open):
-    """A call of a tool."""
-
-    kind = "function_call"
-
-    def __init__(self, writer: ResponseWriter, first: ToolCallDelta) -> None:
-        call_id, name = first.id or writer.item_id("call"), first.name or ""
-        super().__init__(writer, items.function_call(writer.item_id("fc"), call_id, name, "", "in_progress"))
-        self.position = first.position
-
-    def more(self, text: str, logprobs: list[Event]) -> list[Event]:
-        if not text:
-            return []
-        self._said.append(text)
-        return [self._writer.event("response.function_call_arguments.delta", **self._place, delta=text)]
-
-    def close(self, status: str) -> list[Event]:
-        arguments = "".join(self._said)
-        done = self._writer.event(
-            "response.function_call_arguments.done", **self._place, arguments=arguments, name=self.item["name"]
-        )
-        return [done, self._done({**self.item, "status": status, "arguments": arguments})]
+        told = item.close("incomplete" if cut else "completed")
+        self.body["output"][item.index] = item.item
+        return told
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
@@ -299,13 +172,6 @@ def error_object(error: IntramuralError) -> dict[str, Any]:
     elif isinstance(error, Misasked):
         code = "invalid_prompt"
     return {"code": code, "message": f"{error.message} {error.hint}".strip(), "type": error.code, "param": error.param}
-
-
-def logprob_objects(entries: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
-    def one(entry: TokenLogprob) -> dict[str, Any]:
-        return {"token": entry.token, "logprob": entry.logprob, "bytes": list(entry.bytes_)}
-
-    return [{**one(entry), "top_logprobs": [one(other) for other in entry.top]} for entry in entries]
 
 
 def _padding(size: int) -> str:

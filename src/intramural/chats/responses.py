@@ -1,0 +1,178 @@
+"""Responses that programs asked to be kept: what was sent, what was answered, and from which one it goes on.
+
+What an item or a response object looks like is its dialect's affair: here they are JSON with an `id`.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import CTE, delete, func, insert, literal, select
+
+from intramural.core.clock import Clock
+from intramural.core.errors import Missing
+from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import schema as t
+
+#: One part of a conversation, as its dialect has it; it has an `id`.
+Item = dict[str, Any]
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """A response with its own input (not that of those before it). `body` is the object without `output`."""
+
+    id: str
+    body: dict[str, Any]
+    input: tuple[Item, ...]
+    output: tuple[Item, ...]
+    previous_id: str | None = None
+
+
+class KeptResponses:
+    """Everybody's responses, each reached only with the identifier of the person whose it is.
+
+    After `keep_days` a response counts as gone; `expire` takes it away.
+    """
+
+    def __init__(self, db: Database, clock: Clock, keep_days: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._keep_ms = keep_days * DAY_MS
+
+    async def keep(self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
+        """Keep `response`, in the place of an earlier state of it. `events`: its stream, to be replayed."""
+        row = {
+            "id": response.id,
+            "person_id": person_id,
+            "previous_id": response.previous_id,
+            "body": msgspec.json.encode(response.body),
+            "events": None if events is None else zlib.compress(msgspec.json.encode(events)),
+            "created_ms": self._now_ms(),
+        }
+        items = [_row(response.id, n, item, is_input=True) for n, item in enumerate(response.input)]
+        items += [_row(response.id, len(items) + n, item, is_input=False) for n, item in enumerate(response.output)]
+
+        def work(connection: BlockingConnection) -> None:
+            connection.execute(delete(t.responses).where(t.responses.c.id == response.id))
+            connection.execute(insert(t.responses).values(**row))
+            if items:
+                connection.execute(insert(t.response_items), items)
+
+        await self._db.write(work)
+
+    async def get(self, person_id: str, response_id: str) -> KeptResponse:
+        """Raises Missing(`response_not_found`)."""
+        async with self._db.reading() as connection:
+            query = select(t.responses.c.body, t.responses.c.previous_id)
+            row = (await connection.execute(query.where(*self._own(person_id, response_id)))).one_or_none()
+            if row is None:
+                raise _missing()
+            of = select(t.response_items.c.is_input, t.response_items.c.body)
+            of = of.where(t.response_items.c.response_id == response_id).order_by(t.response_items.c.position)
+            items = [(is_input, msgspec.json.decode(body)) for is_input, body in await connection.execute(of)]
+        return KeptResponse(
+            id=response_id,
+            body=msgspec.json.decode(row.body),
+            input=tuple(item for is_input, item in items if is_input),
+            output=tuple(item for is_input, item in items if not is_input),
+            previous_id=row.previous_id,
+        )
+
+    async def context(self, person_id: str, response_id: str, *, with_output: bool = True) -> tuple[Item, ...]:
+        """Everything said up to and in a response, oldest first: what its successor goes on from.
+
+        Without output, what it was made from itself. Raises Missing(`response_not_found`), also where one of those
+        before it is gone.
+        """
+        chain = self._chain(person_id, response_id)
+        async with self._db.reading() as connection:
+            ends = select(func.count(), func.sum(chain.c.previous_id.is_(None)))
+            length, complete = (await connection.execute(ends)).one()
+            if not length or not complete:
+                raise _missing()
+            query = select(t.response_items.c.body).join(chain, chain.c.id == t.response_items.c.response_id)
+            if not with_output:
+                query = query.where((chain.c.depth > 0) | t.response_items.c.is_input)
+            ordered = query.order_by(chain.c.depth.desc(), t.response_items.c.position)
+            return tuple(msgspec.json.decode(body) for body in (await connection.execute(ordered)).scalars())
+
+    async def items(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Those of `item_ids` that a response of the person's holds; the newest, where several do."""
+        own = t.responses.c
+        query = (
+            select(t.response_items.c.item_id, t.response_items.c.body)
+            .join(t.responses, own.id == t.response_items.c.response_id)
+            .where(own.person_id == person_id, own.created_ms >= self._since_ms())
+            .where(t.response_items.c.item_id.in_(item_ids))
+            .order_by(own.created_ms)
+        )
+        async with self._db.reading() as connection:
+            return {item_id: msgspec.json.decode(body) for item_id, body in await connection.execute(query)}
+
+    async def events(self, person_id: str, response_id: str) -> list[Any] | None:
+        """The stream that was kept with it, if one was. Raises Missing(`response_not_found`)."""
+        async with self._db.reading() as connection:
+            query = select(t.responses.c.events).where(*self._own(person_id, response_id))
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise _missing()
+        return None if row.events is None else list(msgspec.json.decode(zlib.decompress(row.events)))
+
+    async def delete(self, person_id: str, response_id: str, connection: Connection) -> None:
+        """Take it away with all its items. Raises Missing(`response_not_found`)."""
+        if (await connection.execute(delete(t.responses).where(*self._own(person_id, response_id)))).rowcount == 0:
+            raise _missing()
+
+    async def any_expired(self) -> bool:
+        """Whether there is anything for `expire` to do."""
+        query = select(t.responses.c.id).where(t.responses.c.created_ms < self._since_ms()).limit(1)
+        async with self._db.reading() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def expire(self, connection: Connection) -> int:
+        """Take away what was kept long enough. How many there were."""
+        old = t.responses.c.created_ms < self._since_ms()
+        return (await connection.execute(delete(t.responses).where(old))).rowcount
+
+    def _chain(self, person_id: str, response_id: str) -> CTE:
+        """The response (depth 0) and all those before it that are there."""
+        own = t.responses.c
+        first = select(own.id, own.previous_id, literal(0).label("depth")).where(*self._own(person_id, response_id))
+        chain = first.cte("chain", recursive=True)
+        before = select(own.id, own.previous_id, chain.c.depth + 1).join(chain, own.id == chain.c.previous_id)
+        return chain.union_all(before.where(own.person_id == person_id, own.created_ms >= self._since_ms()))
+
+    def _own(self, person_id: str, response_id: str) -> tuple[Any, ...]:
+        """The only way from an identifier to a response: whose it is is part of the question."""
+        own = t.responses.c
+        return own.id == _text(response_id), own.person_id == person_id, own.created_ms >= self._since_ms()
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now_s() * 1000)
+
+    def _since_ms(self) -> int:
+        return self._now_ms() - self._keep_ms
+
+
+def _row(response_id: str, position: int, item: Item, *, is_input: bool) -> dict[str, Any]:
+    return {
+        "response_id": response_id,
+        "position": position,
+        "item_id": item["id"],
+        "is_input": is_input,
+        "body": msgspec.json.encode(item),
+    }
+
+
+def _text(identifier: str) -> str:
+    """What cannot be stored cannot be found: JSON and URLs may carry halves of surrogate pairs."""
+    return identifier.encode(errors="replace").decode()
+
+
+def _missing() -> Missing:
+    return Missing("response_not_found", "There is no such response.", "It may have been deleted, or not been stored.")

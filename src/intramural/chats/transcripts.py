@@ -1,0 +1,155 @@
+"""Transcripts: the conversations of programs, as lists of items that grow. The page's are `chats`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+
+from intramural.chats.responses import DAY_MS, Item
+from intramural.core.clock import Clock
+from intramural.core.errors import Missing
+from intramural.core.ids import new_id
+from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import schema as t
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One conversation of a program. `notes` are its own words about it."""
+
+    id: str
+    notes: Mapping[str, str]
+    created_ms: int
+
+
+class Transcripts:
+    """Everybody's transcripts, each reached only with the identifier of the person whose it is."""
+
+    def __init__(self, db: Database, clock: Clock, keep_days: int = 0) -> None:
+        """`keep_days` without use: then `expire` takes it away. 0: never."""
+        self._db = db
+        self._clock = clock
+        self._keep_ms = keep_days * DAY_MS
+
+    async def create(self, person_id: str, notes: Mapping[str, str], items: Sequence[Item]) -> Transcript:
+        """Begin one, with some items already."""
+        now_ms = self._now_ms()
+        made = Transcript(new_id("conv", self._clock), notes, now_ms)
+        row = {"id": made.id, "person_id": person_id, "notes": msgspec.json.encode(notes)}
+
+        def work(connection: BlockingConnection) -> None:
+            connection.execute(insert(t.transcripts).values(**row, created_ms=now_ms, updated_ms=now_ms))
+            _append(connection, made.id, items)
+
+        await self._db.write(work)
+        return made
+
+    async def get(self, person_id: str, transcript_id: str) -> Transcript:
+        """Raises Missing(`conversation_not_found`)."""
+        async with self._db.reading() as connection:
+            row = (await connection.execute(select(t.transcripts).where(*_own(person_id, transcript_id)))).one_or_none()
+        if row is None:
+            raise _missing()
+        return Transcript(row.id, msgspec.json.decode(row.notes), row.created_ms)
+
+    async def note(self, person_id: str, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
+        """Replace its notes. Raises Missing(`conversation_not_found`)."""
+        values = {"notes": msgspec.json.encode(notes), "updated_ms": self._now_ms()}
+        async with self._db.writing() as connection:
+            where = _own(person_id, transcript_id)
+            if (await connection.execute(update(t.transcripts).where(*where).values(**values))).rowcount == 0:
+                raise _missing()
+        return await self.get(person_id, transcript_id)
+
+    async def append(self, person_id: str, transcript_id: str, items: Sequence[Item]) -> None:
+        """Add items to its end. Raises Missing(`conversation_not_found`)."""
+        now_ms = self._now_ms()
+
+        def work(connection: BlockingConnection) -> None:
+            touched = update(t.transcripts).where(*_own(person_id, transcript_id)).values(updated_ms=now_ms)
+            if connection.execute(touched).rowcount == 0:
+                raise _missing()
+            _append(connection, transcript_id, items)
+
+        await self._db.write(work)
+
+    async def items(self, person_id: str, transcript_id: str) -> tuple[Item, ...]:
+        """All of its items in order. Raises Missing(`conversation_not_found`)."""
+        await self.get(person_id, transcript_id)
+        of = t.transcript_items.c
+        query = select(of.body).where(of.transcript_id == transcript_id).order_by(of.position)
+        async with self._db.reading() as connection:
+            return tuple(msgspec.json.decode(body) for body in (await connection.execute(query)).scalars())
+
+    async def found(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Those of `item_ids` that a transcript of the person's holds; the newest, where several do."""
+        of = t.transcript_items.c
+        query = (
+            select(of.item_id, of.body)
+            .join(t.transcripts, t.transcripts.c.id == of.transcript_id)
+            .where(t.transcripts.c.person_id == person_id, of.item_id.in_(item_ids))
+            .order_by(t.transcripts.c.updated_ms)
+        )
+        async with self._db.reading() as connection:
+            return {item_id: msgspec.json.decode(body) for item_id, body in await connection.execute(query)}
+
+    async def remove_item(self, person_id: str, transcript_id: str, item_id: str, connection: Connection) -> None:
+        """Take one item out. Raises Missing(`conversation_not_found`, `item_not_found`)."""
+        if (await connection.execute(select(1).where(*_own(person_id, transcript_id)))).first() is None:
+            raise _missing()
+        of = t.transcript_items.c
+        gone = delete(t.transcript_items).where(of.transcript_id == transcript_id, of.item_id == item_id)
+        if (await connection.execute(gone)).rowcount == 0:
+            raise Missing("item_not_found", "There is no such item in this conversation.", "List its items.")
+
+    async def delete(self, person_id: str, transcript_id: str, connection: Connection) -> None:
+        """Take it away with every item. Raises Missing(`conversation_not_found`)."""
+        gone = delete(t.transcripts).where(*_own(person_id, transcript_id))
+        if (await connection.execute(gone)).rowcount == 0:
+            raise _missing()
+
+    async def any_expired(self) -> bool:
+        """Whether there is anything for `expire` to do."""
+        query = select(t.transcripts.c.id).where(t.transcripts.c.updated_ms < self._since_ms()).limit(1)
+        async with self._db.reading() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def expire(self, connection: Connection) -> int:
+        """Take away what nobody used for long enough. How many there were."""
+        old = t.transcripts.c.updated_ms < self._since_ms()
+        return (await connection.execute(delete(t.transcripts).where(old))).rowcount
+
+    def _since_ms(self) -> int:
+        return self._now_ms() - self._keep_ms if self._keep_ms else 0
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now_s() * 1000)
+
+
+def _append(connection: BlockingConnection, transcript_id: str, items: Sequence[Item]) -> None:
+    of = t.transcript_items.c
+    end = select(func.coalesce(func.max(of.position) + 1, 0)).where(of.transcript_id == transcript_id)
+    first = connection.execute(end).scalar_one()
+    rows = [
+        {
+            "transcript_id": transcript_id,
+            "position": first + n,
+            "item_id": item["id"],
+            "body": msgspec.json.encode(item),
+        }
+        for n, item in enumerate(items)
+    ]
+    if rows:
+        connection.execute(insert(t.transcript_items), rows)
+
+
+def _own(person_id: str, transcript_id: str) -> tuple[Any, ...]:
+    """The only way from an identifier to a transcript: whose it is is part of the question."""
+    wanted = transcript_id.encode(errors="replace").decode()  # what cannot be stored cannot be found
+    return t.transcripts.c.id == wanted, t.transcripts.c.person_id == person_id
+
+
+def _missing() -> Missing:
+    return Missing("conversation_not_found", "There is no such conversation.", "It may have been deleted.")

@@ -1,0 +1,381 @@
+"""Responses of a person's programs: answered, kept, gone on from; also in the background, when nobody waits.
+
+How a response looks is its dialect's affair. The door hands over a `Writer` that puts it together; here is decided what
+is kept, for whom, and what happens when somebody leaves or the service ends.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from intramural.access import Action
+from intramural.audit import AuditLog, Event, Fact
+from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
+from intramural.core.actor import SYSTEM, Actor
+from intramural.core.chat import ChatEvent, ChatRequest
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
+from intramural.services.gate import Gate
+from intramural.services.inference import Inference, WaitNote
+from intramural.services.models import Models
+
+#: One event of a response's stream, in its dialect's form.
+Told = dict[str, Any]
+
+#: How many responses one person may have running in the background at the same time.
+MAX_BACKGROUND = 16
+_SWEEP_S = 3600.0
+
+
+class Writer(Protocol):
+    """Puts a response together. Each method returns the next events of its stream."""
+
+    #: The object as it is now; it has `id` and `output`.
+    body: dict[str, Any]
+    #: Whether anything was told.
+    begun: bool
+    #: Whether the answer came to its end.
+    complete: bool
+
+    def wait(self) -> list[Told]: ...
+    def feed(self, event: ChatEvent) -> list[Told]: ...
+    def finish(self) -> list[Told]: ...
+    def fail(self, error: IntramuralError) -> list[Told]: ...
+    def cancel(self) -> list[Told]: ...
+    def interrupted(self) -> dict[str, Any]:
+        """The object as it is left where the service ends before the answer does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One response to be made: the whole request, and what of it is new (`input`)."""
+
+    request: ChatRequest
+    input: tuple[Item, ...]
+    keep: bool
+    previous_id: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(slots=True)
+class _Live:
+    """A response that is being written in the background."""
+
+    person_id: str
+    writer: Writer
+    told: list[Told]
+    task: asyncio.Task[None] | None = None
+    cancelled: bool = False
+    over: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, events: Sequence[Told], *, over: bool = False) -> None:
+        self.told += events
+        self.over = over
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Responses:
+    """Responses of an actor's person."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        models: Models,
+        inference: Inference,
+        kept: KeptResponses,
+        transcripts: Transcripts,
+        audit: AuditLog,
+        *,
+        keeps: bool,
+    ) -> None:
+        """`keeps`: whether this house keeps responses at all."""
+        self._gate = gate
+        self._models = models
+        self._inference = inference
+        self._kept = kept
+        self._transcripts = transcripts
+        self._audit = audit
+        self._keeps = keeps
+        self._live: dict[str, _Live] = {}
+        self._busy: set[str] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """From now on, take away what was kept long enough."""
+        self._sweeper = asyncio.create_task(self._sweep(), name="responses-sweeper")
+
+    async def close(self) -> None:
+        """End what is being written; it stays kept as interrupted."""
+        tasks = [live.task for live in self._live.values() if live.task is not None]
+        tasks += [self._sweeper] if self._sweeper is not None else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._settling, return_exceptions=True)
+
+    def keeps_for(self, actor: Actor, wanted: bool | None) -> bool:
+        """Whether a response is kept: the person's wish, where this house keeps any. The console is nobody's."""
+        return self._keeps and actor.kind != "system" and wanted is not False
+
+    # what a response goes on from -------------------------------------------------------------------------------------
+
+    async def history(self, actor: Actor, previous_id: str | None, conversation_id: str | None) -> tuple[Item, ...]:
+        """Everything said before. Raises Misasked(`previous_response_not_found`), Missing(`conversation_not_found`),
+        Conflicting(`response_in_progress`)."""
+        if conversation_id is not None:
+            await self._gate.require(actor, Action.CONVERSATIONS_READ, owner_id=actor.person_id)
+            return await self._transcripts.items(actor.person_id, conversation_id)
+        if previous_id is None:
+            return ()
+        await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
+        if self._find_live(actor, previous_id) is not None:
+            message = "That response is still being written."
+            raise Conflicting("response_in_progress", message, "Wait for its end.", param="previous_response_id")
+        try:
+            return await self._kept.context(actor.person_id, previous_id)
+        except Missing:
+            raise Misasked(
+                "previous_response_not_found",
+                f"There is no response {previous_id[:64]!r} to go on from.",
+                "It, or one before it, was deleted, expired, or not stored. Send the conversation itself.",
+                param="previous_response_id",
+            ) from None
+
+    async def resolved(self, actor: Actor, given: Sequence[Item]) -> tuple[Item, ...]:
+        """`given` with every reference replaced by the item it names. Raises Misasked(`item_not_found`)."""
+        wanted = [item["id"] for item in given if item["type"] == "item_reference"]
+        if not wanted:
+            return tuple(given)
+        await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
+        found = await self._transcripts.found(actor.person_id, wanted)
+        found |= await self._kept.items(actor.person_id, wanted)
+        for item_id in wanted:
+            if item_id not in found:
+                message = f"There is no item {item_id[:64]!r}."
+                raise Misasked("item_not_found", message, "Send the item itself.", param="input")
+        return tuple(found[item["id"]] if item["type"] == "item_reference" else item for item in given)
+
+    # answering --------------------------------------------------------------------------------------------------------
+
+    async def answer(
+        self,
+        actor: Actor,
+        asked: Asked,
+        writer: Writer,
+        *,
+        streamed: bool,
+        on_wait: WaitNote | None = None,
+    ) -> AsyncGenerator[Told, None]:
+        """Answer, telling it as it comes; `writer.body` is the object. Closing the generator cancels it.
+
+        Errors are raised as `Inference.answer` does; in a stream that has begun they are told instead. However it
+        ended: what has begun is kept.
+        """
+        await self._may_keep(actor, asked)
+        with self._held(asked.conversation_id):
+            try:
+                async with aclosing(self._written(actor, asked, writer, on_wait)) as events:
+                    async for told in events:
+                        yield told
+                last = writer.finish()
+            except IntramuralError as error:
+                if not writer.begun:
+                    raise
+                last = writer.fail(error)
+                if not streamed:
+                    await self._settle(actor, asked, writer)
+                    raise
+            except (GeneratorExit, asyncio.CancelledError):
+                if writer.begun:
+                    writer.cancel()
+                    await self._settled(actor, asked, writer)
+                raise
+            await self._settle(actor, asked, writer)
+        for told in last:
+            yield told
+
+    async def start(self, actor: Actor, asked: Asked, writer: Writer) -> None:
+        """Answer in the background: returns as soon as it is certain to be kept, whatever happens.
+
+        Raises Refused, Missing(`model_not_found`), Throttled(`too_many_in_background`), Conflicting.
+        """
+        await self._may_keep(actor, asked)
+        model = asked.request.model
+        await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
+        self._models.manifest(model)
+        if sum(live.person_id == actor.person_id for live in self._live.values()) >= MAX_BACKGROUND:
+            message = f"{MAX_BACKGROUND} responses of yours are being written in the background."
+            raise Throttled("too_many_in_background", message, "Wait for one of them.", retry_after_s=5)
+        hold = ExitStack()
+        hold.enter_context(self._held(asked.conversation_id))
+        try:
+            live = _Live(actor.person_id, writer, writer.wait())
+            await self._kept.keep(actor.person_id, _kept(asked, writer.interrupted()))
+        except BaseException:
+            hold.close()
+            raise
+        self._live[writer.body["id"]] = live
+        live.task = asyncio.create_task(self._run(actor, asked, live, hold), name="background-response")
+
+    async def _run(self, actor: Actor, asked: Asked, live: _Live, hold: ExitStack) -> None:
+        writer = live.writer
+        try:
+            try:
+                async with aclosing(self._written(actor, asked, writer, None)) as events:
+                    async for told in events:
+                        live.tell([told])
+                last = writer.finish()
+            except IntramuralError as error:
+                last = writer.fail(error)
+            except asyncio.CancelledError:
+                if not live.cancelled:
+                    raise  # the service ends: it is kept as interrupted already
+                last = writer.cancel()
+            await self._settle(actor, asked, writer, [*live.told, *last])
+            live.tell(last)
+        finally:
+            hold.close()
+            del self._live[writer.body["id"]]
+            live.tell([], over=True)
+
+    async def _written(
+        self, actor: Actor, asked: Asked, writer: Writer, on_wait: WaitNote | None
+    ) -> AsyncGenerator[Told, None]:
+        events = self._inference.answer(actor, asked.request, "openai", "chat", on_wait=on_wait)
+        async with aclosing(events):
+            async for event in events:
+                for told in writer.feed(event):
+                    yield told
+
+    async def _may_keep(self, actor: Actor, asked: Asked) -> None:
+        if asked.keep:
+            await self._gate.require(actor, Action.RESPONSES_KEEP, owner_id=actor.person_id)
+        if asked.conversation_id is not None:
+            await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
+
+    @contextmanager
+    def _held(self, conversation_id: str | None) -> Iterator[None]:
+        """A conversation's turns come one after another. Raises Conflicting(`conversation_busy`)."""
+        if conversation_id is None:
+            yield
+            return
+        if conversation_id in self._busy:
+            message = "Another response of this conversation is being written."
+            raise Conflicting("conversation_busy", message, "Wait for its end.", param="conversation")
+        self._busy.add(conversation_id)
+        try:
+            yield
+        finally:
+            self._busy.discard(conversation_id)
+
+    async def _settle(self, actor: Actor, asked: Asked, writer: Writer, events: Sequence[Told] | None = None) -> None:
+        """Keep how it ended, and let the conversation grow by what came to its end."""
+        if asked.conversation_id is not None and writer.complete:
+            with suppress(Missing):  # it was deleted in the meantime
+                items = [*asked.input, *writer.body["output"]]
+                await self._transcripts.append(actor.person_id, asked.conversation_id, items)
+        if asked.keep:
+            await self._kept.keep(actor.person_id, _kept(asked, writer.body), events)
+
+    async def _settled(self, actor: Actor, asked: Asked, writer: Writer) -> None:
+        """As `_settle`, though the caller is being cancelled: the task outlives it."""
+        task = asyncio.create_task(self._settle(actor, asked, writer))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+    # what is kept -----------------------------------------------------------------------------------------------------
+
+    async def get(self, actor: Actor, response_id: str) -> dict[str, Any]:
+        """The response object, as it is now. Missing(`response_not_found`) also when it is somebody else's."""
+        await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
+        return await self._get(actor, response_id)
+
+    async def input_items(self, actor: Actor, response_id: str) -> tuple[Item, ...]:
+        """What it was made from, with what came before it. Raises Missing(`response_not_found`)."""
+        await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
+        return await self._kept.context(actor.person_id, response_id, with_output=False)
+
+    async def follow(self, actor: Actor, response_id: str, after: int) -> AsyncGenerator[Told, None]:
+        """A background response's stream from the event after number `after` on, to its end.
+
+        Nothing where it has none: it was not in the background, or a restart of the service interrupted it.
+        """
+        await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
+        live = self._find_live(actor, response_id)
+        if live is None:
+            for told in (await self._kept.events(actor.person_id, response_id) or [])[after + 1 :]:
+                yield told
+            return
+        position = after + 1
+        while True:
+            while position < len(live.told):
+                yield live.told[position]
+                position += 1
+            if live.over:
+                return
+            await live.changed.wait()
+
+    async def cancel(self, actor: Actor, response_id: str) -> dict[str, Any]:
+        """End a background response; the object. One that has ended already stays as it is."""
+        await self._gate.require(actor, Action.RESPONSES_CANCEL, owner_id=actor.person_id)
+        live = self._find_live(actor, response_id)
+        if live is not None:
+            await self._audit.record(Event.RESPONSE_CANCELLED, actor, target=f"response:{response_id}")
+            await self._stop(live)
+        return await self._get(actor, response_id)
+
+    async def delete(self, actor: Actor, response_id: str) -> None:
+        """Delete a response, and end it where it is still being written. Raises Missing(`response_not_found`)."""
+        await self._gate.require(actor, Action.RESPONSES_DELETE, owner_id=actor.person_id)
+        live = self._find_live(actor, response_id)
+        if live is not None:
+            await self._stop(live)
+        async with self._audit.transaction() as (connection, record):
+            await self._kept.delete(actor.person_id, response_id, connection)
+            record(Event.RESPONSE_DELETED, actor, target=f"response:{response_id}")
+
+    async def _get(self, actor: Actor, response_id: str) -> dict[str, Any]:
+        live = self._find_live(actor, response_id)
+        if live is not None:
+            return live.writer.body
+        kept = await self._kept.get(actor.person_id, response_id)
+        return {**kept.body, "output": list(kept.output)}
+
+    def _find_live(self, actor: Actor, response_id: str) -> _Live | None:
+        live = self._live.get(response_id)
+        return live if live is not None and live.person_id == actor.person_id else None
+
+    async def _stop(self, live: _Live) -> None:
+        live.cancelled = True
+        if live.task is not None:
+            live.task.cancel()
+            await asyncio.wait([live.task])
+
+    # what was kept long enough ----------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        while True:
+            with suppress(IntramuralError):  # a log that cannot be written: at the next time then
+                await self.expire()
+            await asyncio.sleep(_SWEEP_S)
+
+    async def expire(self) -> None:
+        """Take away what was kept as long as the settings say."""
+        if not (await self._kept.any_expired() or await self._transcripts.any_expired()):
+            return
+        async with self._audit.transaction() as (connection, record):
+            facts: dict[str, Fact] = {
+                "responses": await self._kept.expire(connection),
+                "conversations": await self._transcripts.expire(connection),
+            }
+            record(Event.RESPONSES_EXPIRED, SYSTEM, facts=facts)
+
+
+def _kept(asked: Asked, body: dict[str, Any]) -> KeptResponse:
+    without = {name: value for name, value in body.items() if name != "output"}
+    return KeptResponse(body["id"], without, asked.input, tuple(body["output"]), asked.previous_id)
