@@ -11,8 +11,20 @@ from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
-from intramural.library import STARTER, TOKENIZER, Defaults, Library, Manifest, ModelFile, merged, plan, require_engine
+from intramural.library import (
+    STARTER,
+    TOKENIZER,
+    Defaults,
+    Library,
+    Manifest,
+    ModelFile,
+    Purpose,
+    merged,
+    plan,
+    require_engine,
+)
 from intramural.services.gate import Gate
+from intramural.services.purposes import require_purpose
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
@@ -55,6 +67,12 @@ class Models:
     def manifest(self, name: str) -> Manifest:
         """The manifest of `name`; Missing(`model_not_found`) says what there is instead."""
         return self._library.get(name)
+
+    def made_for(self, purpose: Purpose, name: str, actor: Actor) -> Manifest:
+        """As `manifest`; Misasked(`wrong_model_kind`) if that is not what the model is for."""
+        manifest = self._library.get(name)
+        require_purpose(manifest, purpose, (m for m in self._library.list() if self._may_use(actor, m.name)))
+        return manifest
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.

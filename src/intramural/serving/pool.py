@@ -15,7 +15,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
-from intramural.serving.answer import Stream
+from intramural.serving.answer import Stream, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
@@ -220,6 +220,12 @@ class Pool:
             rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
             asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
             return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
+
+    async def rendered(self, model: ModelToServe, request: ChatRequest) -> str:
+        """The prompt that `request` makes, as it would be sent: see `answer.rendered`."""
+        put(model, request)  # what is wrong with it is said before it waits
+        async with self.lease(model, needs_slot=False) as lease:
+            return await rendered(lease, model, request)
 
     async def load(self, model: ModelToServe) -> None:
         """Return when a worker of `model` is ready. Raises what made it impossible."""
