@@ -16,7 +16,7 @@ from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import health, models, ollama, operations, receipts, replay, streams
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, conversations, embeddings, files
+from intramural.http.openai import chat, completions, conversations, embeddings, files, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
@@ -32,6 +32,7 @@ _MODULES = (
     health,
     models,
     chat,
+    stored,
     completions,
     embeddings,
     responses,
