@@ -7,8 +7,8 @@ Never: opens a path of its own accord, decides who may ask, keeps a word of a pr
 Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
 and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
 the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `tools`,
-`schema` and `jsontext` (tool calls by schema), `threads`, `sandboxed` and `engine` (both sides of starting a confined
-worker).
+`schema` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
+and `onnx` (the other side of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
@@ -16,6 +16,7 @@ from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, Serv
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
+from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ServingPlan",
     "Spawner",
     "Stream",
+    "Token",
     "WorkerProcess",
     "WorkerStatus",
 ]
