@@ -31,10 +31,22 @@ from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
 from intramural.files import Disk, Files
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
+from intramural.library import (
+    TIMEOUT_S,
+    Library,
+    Outside,
+    RunConfined,
+    Source,
+    Uploads,
+    Verdict,
+    confined,
+    judge,
+    parse_source,
+)
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
+from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
@@ -44,6 +56,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    Expiry,
     FileDesk,
     FitDesk,
     Inference,
@@ -59,6 +72,7 @@ from intramural.services import (
     Services,
     SignIn,
     TranscriptDesk,
+    UploadDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
@@ -116,11 +130,14 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.conversations.mend()
         await services.files.recall()
         stack.push_async_callback(services.files.close)
-        services.responses.open()
         stack.push_async_callback(services.responses.close)
+        services.expiry.open()
+        stack.push_async_callback(services.expiry.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
-        application = http.build(services, config.server, clock, web.Page())
+        streams = http.Streams()
+        stack.push_async_callback(streams.close)
+        application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
 
 
@@ -160,7 +177,9 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
-    parse = _source_parser(config, library, catalogue, clock)
+    uploads = Uploads(config.data_dir / "library", clock)
+    uploads.sweep(at_start=True)
+    parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
     files = FileDesk(gate, stored, audit, clock)
     batches = BatchDesk(
@@ -202,6 +221,7 @@ def _services(
             context_tokens=config.serving.context_tokens,
         ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
+        uploads=UploadDesk(gate, uploads, audit),
         provenance=Provenance(gate, library, audit, clock, trust),
         locks=Locks(gate, library, models, audit, parse),
         bundles=Bundles(
@@ -219,6 +239,7 @@ def _services(
         batches=batches,
         responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
         transcripts=TranscriptDesk(gate, transcripts, audit),
+        expiry=Expiry(kept, transcripts, audit),
         records=Records(
             gate,
             audit,
@@ -235,12 +256,16 @@ def _services(
     )
 
 
-def _source_parser(config: Config, library: Library, catalogue: CatalogueDesk, clock: Clock) -> Callable[[str], Source]:
-    """What a text names: a model of the catalogue (held to its digests), a bundle, or any other source."""
+def _source_parser(
+    config: Config, library: Library, uploads: Uploads, catalogue: CatalogueDesk, clock: Clock
+) -> Callable[[str], Source]:
+    """What a text names: a model of the catalogue (held to its digests), a bundle, uploads, or another source."""
     outside = Outside.of(config.library, config.data_dir)
 
     def parse(text: str) -> Source:
         kind, _, path = text.partition(":")
+        if kind == upload.KIND:
+            return upload.UploadSource(path, uploads.find)
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
         variant = catalogue.loaded().catalogue.variant(text)

@@ -40,6 +40,8 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+streams.read        | AUM |     | i
+streams.cancel      | AUM |     | i
 files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i

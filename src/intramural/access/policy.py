@@ -45,6 +45,8 @@ class Action(StrEnum):
     CHATS_CHANGE = "chats.change"
     CHATS_CONTINUE = "chats.continue"
     CHATS_DELETE = "chats.delete"
+    STREAMS_READ = "streams.read"
+    STREAMS_CANCEL = "streams.cancel"
     FILES_READ = "files.read"
     FILES_CREATE = "files.create"
     FILES_DELETE = "files.delete"
@@ -147,6 +149,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
     Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.STREAMS_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.STREAMS_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),

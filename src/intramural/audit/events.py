@@ -51,6 +51,12 @@ class Event(StrEnum):
     MODEL_LOADED = "model.loaded", "A worker began serving a model."
     MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
     MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+    MODEL_DERIVED = (
+        "model.derived",
+        "A model of the library got another name, or words and numbers of its own for what requests leave open.",
+    )
+    BLOB_RECEIVED = "blob.received", "A file was uploaded, for a model to be made of it."
+    MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that failed."
     MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."

@@ -13,12 +13,12 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations, receipts, rerank, tokens
+from intramural.http import health, models, ollama, operations, receipts, replay, rerank, streams, tokens
 from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.mcp import door as mcp
-from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations
+from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
@@ -34,6 +34,7 @@ _MODULES = (
     health,
     models,
     chat,
+    stored,
     completions,
     embeddings,
     moderations,
@@ -48,13 +49,14 @@ _MODULES = (
     batches,
     receipts,
     mcp,
+    streams,
     *ollama.MODULES,
 )
 
 
-def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
-    """The whole ASGI application. `page` serves everything that no route claims."""
-    doors = Doors(services, config, clock)
+def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp, streams: replay.Streams) -> ASGIApp:
+    """The whole ASGI application. `page` serves everything that no route claims; `streams` is closed by the caller."""
+    doors = Doors(services, config, clock, streams)
     app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     listed = _operations(doors)
     app.router.routes.extend(operations.routes(listed))

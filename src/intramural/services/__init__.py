@@ -5,8 +5,9 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `batches`, `sign_in`, `people`,
-`keys`, `records`; `arrival`, `batch_work` and `watched` are parts of several.
+`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`,
+`batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are parts of
+several.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.expiry import Expiry
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -31,6 +33,7 @@ from intramural.services.records import Records
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
+from intramural.services.uploads import UploadDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    uploads: UploadDesk
     catalogue: CatalogueDesk
     fit: FitDesk
     provenance: Provenance
@@ -54,6 +58,7 @@ class Services:
     batches: BatchDesk
     responses: Responses
     transcripts: TranscriptDesk
+    expiry: Expiry
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -65,6 +70,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "Expiry",
     "FileDesk",
     "FitDesk",
     "Inference",
@@ -80,4 +86,5 @@ __all__ = [
     "Services",
     "SignIn",
     "TranscriptDesk",
+    "UploadDesk",
 ]
