@@ -88,6 +88,7 @@ class Models:
             plan=fitted,
             template=manifest.template,
             pooling=_pooling(manifest),
+            reads_images=any(file.role == "projector" for file in manifest.files),
             runner="onnx" if manifest.format == "onnx" else "engine",
         )
 

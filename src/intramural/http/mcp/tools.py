@@ -68,7 +68,7 @@ def _list_models(doors: Doors) -> Tool:
                     "parameters": each.parameters,
                     "quantisation": each.quantisation,
                     "context_tokens": each.trained_context_tokens,
-                    "made_for": "embeddings" if each.pooling else "chat",
+                    "made_for": each.purpose,
                     "licence": each.licence,
                 }
                 for each in usable
