@@ -56,7 +56,11 @@ class Event(StrEnum):
         "A model of the library got another name, or words and numbers of its own for what requests leave open.",
     )
     BLOB_RECEIVED = "blob.received", "A file was uploaded, for a model to be made of it."
-    MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that failed."
+    MODEL_PUSH_ASKED = (
+        "model.push_asked",
+        "A model is to be copied to a registry on another machine; durable before the first byte leaves.",
+    )
+    MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that ended early."
     MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
