@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import STARTER_WHEEL
 from tests.service import MODEL, Service
 
-from conformance import anthropic_cases, ollama_cases, openai_cases, report
+from conformance import anthropic_cases, models, ollama_cases, openai_cases, report
 from conformance.dialect import Dialect
 from conformance.door import Door
 from conformance.judge import Result
@@ -21,10 +21,12 @@ _DOCUMENT = Path(__file__).parent.parent / "docs/conformance.md"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "data", Path(os.environ["INTRAMURAL_TEST_WHEELS"]) / STARTER_WHEEL).start()
+        starter = Path(os.environ["INTRAMURAL_TEST_WHEELS"]) / STARTER_WHEEL
+        service = Service(Path(folder) / "data", starter).start()
         try:
             service.set_up()
             service.wait_ready()
+            models.shelve(service, starter, Path(folder))
             results = _all(service, sys.argv[1:])
         finally:
             service.stop()
@@ -50,9 +52,9 @@ def _dialects(service: Service) -> list[Dialect]:
     door = Door(service.address, {"authorization": f"Bearer {key}"})
     made = openai_cases.Made(door, MODEL)
     return [
-        openai_cases.dialect(service.address, key, MODEL, MODEL, made.file(), made),
+        openai_cases.dialect(service.address, key, MODEL, models.EMBEDDER, made.file(), made),
         anthropic_cases.dialect(service.address, key, MODEL),
-        ollama_cases.dialect(service.address, key, MODEL, MODEL),
+        ollama_cases.dialect(service.address, key, MODEL, models.EMBEDDER),
     ]
 
 

@@ -7,6 +7,7 @@ from conformance.answers import Shapes
 from conformance.dialect import Dialect, Subject
 from conformance.door import Door
 from conformance.judge import Answer, Check
+from conformance.models import THINKER
 from conformance.openai_cases import picture
 from conformance.stainless import operations
 
@@ -91,12 +92,20 @@ def _subjects(door: Door, model: str) -> list[Subject]:
     message = {"model": model, "messages": hello, "max_tokens": 8}
     request = {"custom_id": "a", "params": message}
 
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    also = {
+        "thinking": {"model": THINKER, "max_tokens": 1100, "thinking": thinking},
+        "thinking, streamed": {"model": THINKER, "max_tokens": 1100, "thinking": thinking, "stream": True},
+        "a call, streamed": {"tools": [_WEATHER], "tool_choice": {"type": "any"}, "stream": True, "max_tokens": 300},
+        "a stop sequence, streamed": {"stop_sequences": ["e"], "stream": True, "max_tokens": 40},
+    }
+
     def batch() -> dict[str, str]:
         made = door.ask("POST", "/v1/messages/batches", {"requests": [request]}).body or {}
         return {"message_batch_id": str(made.get("id", "none"))}
 
     return [
-        Subject("POST /messages", base=message, wrap=_WRAPS, checks=_CHECKS),
+        Subject("POST /messages", base=message, also=also, wrap=_WRAPS, checks=_CHECKS),
         Subject("POST /messages/count_tokens", base={"model": model, "messages": hello}, wrap=_COUNT_WRAPS),
         Subject("GET /models"),
         Subject("GET /models/{model_id}", ids=lambda: {"model_id": model}),

@@ -23,6 +23,7 @@ class Subject:
 
     `wrap` turns a field's value into the body that carries it (a tool choice needs tools). `checks` look for the
     effect of a field, by its name or a variation's label; `silent` says why a field's effect shows in no answer.
+    `also` are further bodies that must work, for what a single field cannot bring about (name → body).
     """
 
     key: str
@@ -34,6 +35,7 @@ class Subject:
     checks: Mapping[str, Check] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
     skip: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -99,8 +101,16 @@ class Dialect:
             return
         yield self._result("operation", operation, "", "honoured")
         with ThreadPoolExecutor(_LANES) as pool:
+            yield from pool.map(lambda case: self._scenario(operation, subject, *case), subject.also.items())
             yield from self._fields(pool, operation, subject)
             yield from pool.map(lambda case: self._error(operation, subject, *case), self._wrong(operation, subject))
+
+    def _scenario(self, operation: Operation, subject: Subject, name: str, body: Mapping[str, Any]) -> Result:
+        answer = self._send(operation, subject, body, {})
+        wrong = self._trouble(operation, answer) if answer.status < 300 else f"{answer.status}: {answer.text[:160]}"
+        if wrong is None and name in subject.checks:
+            wrong = subject.checks[name](answer)
+        return self._result("scenario", operation, name, "failed" if wrong else "honoured", wrong or "")
 
     def _fields(self, pool: ThreadPoolExecutor, operation: Operation, subject: Subject) -> Iterator[Result]:
         """Every variation, outer types before what is inside them: a type that is refused is one case, not hundreds."""

@@ -23,7 +23,7 @@ class Result:
     """One line of the report."""
 
     dialect: str
-    kind: Literal["operation", "field", "answer field", "event", "error"]
+    kind: Literal["operation", "scenario", "field", "answer field", "event", "error"]
     operation: str
     case: str
     verdict: Verdict

@@ -8,6 +8,7 @@ from conformance.answers import Shapes
 from conformance.dialect import Dialect, Subject
 from conformance.door import Door
 from conformance.judge import Answer, Check
+from conformance.models import THINKER
 from conformance.ollama_types import operations
 from conformance.openai_cases import picture
 
@@ -87,6 +88,14 @@ def _subjects(door: Door, model: str, embedder: str) -> list[Subject]:
     chat = {**generate, "messages": [{"role": "user", "content": "hi"}]}
     del chat["prompt"]
 
+    thinking: Mapping[str, Any] = {"model": THINKER, "think": True, "options": {"num_predict": 60}}
+    chats: Mapping[str, Any] = {
+        "thinking": thinking,
+        "thinking, streamed": {**thinking, "stream": True},
+        "a call": {"tools": [_WEATHER], "options": {"num_predict": 200}},
+    }
+    texts = {"thinking": thinking, "thinking, streamed": {**thinking, "stream": True}}
+
     def copy() -> None:
         door.ask("POST", "/api/copy", {"source": model, "destination": "a-copy"})
 
@@ -95,8 +104,8 @@ def _subjects(door: Door, model: str, embedder: str) -> list[Subject]:
         return {}
 
     return [
-        Subject("POST /api/generate", base=generate, wrap=_WRAPS, checks=_CHECKS),
-        Subject("POST /api/chat", base=chat, wrap=_WRAPS, checks=_CHECKS),
+        Subject("POST /api/generate", base=generate, also=texts, wrap=_WRAPS, checks=_CHECKS),
+        Subject("POST /api/chat", base=chat, also=chats, wrap=_WRAPS, checks=_CHECKS),
         Subject("POST /api/embed", base={"model": embedder, "input": "a river"}),
         Subject("POST /api/embeddings", base={"model": embedder, "prompt": "a river"}),
         Subject("POST /api/pull", base={"model": model, "stream": False}, skip=_ITSELF),
@@ -147,4 +156,6 @@ NO_FIELD: Mapping[str, str] = {
     "image": "no engine here makes pictures",
     "completed": "of making pictures",
     "total": "of making pictures",
+    "Message.images": "an answer holds no pictures",
+    "Message.tool_name": "of what a client sends",
 }

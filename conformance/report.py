@@ -47,7 +47,7 @@ def _row(dialect: str, version: str, results: Sequence[Result]) -> str:
 def _chapter(dialect: str, results: Sequence[Result]) -> Iterable[str]:
     yield f"\n## {dialect}\n"
     yield "| what | honoured | accepted | refused | failed | not applicable |\n|---|---|---|---|---|---|"
-    for kind in ("operation", "field", "answer field", "event", "error"):
+    for kind in ("operation", "scenario", "field", "answer field", "event", "error"):
         count = Counter(result.verdict for result in results if result.kind == kind)
         cells = [kind, *(count[v] for v in ("honoured", "accepted", "refused", "failed", "not applicable"))]
         yield "| " + " | ".join(map(str, cells)) + " |"

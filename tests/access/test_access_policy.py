@@ -45,6 +45,10 @@ streams.cancel      | AUM |     | i
 files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i
+batches.read        | AUM |     | i
+batches.create      | AUM |     | i
+batches.cancel      | AUM |     | i
+batches.delete      | AUM |     | i
 receipts.read       | AUM |     | ia
 responses.read      | AUM |     | i
 responses.keep      | AUM |     | i

@@ -28,11 +28,14 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Ite
 #: What can end the session that the other requests ride on: these come last.
 ENDS_SESSIONS = r"/(logout|me/password|me/sessions/\{session_id\}|people/\{person_id\})$"
 
+#: Answered with a 501 whatever is asked (`tests/journeys/test_retrieval.py`).
+NOT_OFFERED = r"^/v1/moderations$"
+
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("who", ["stranger", "administrator"])
 def test_no_server_error(fuzzed: Service, tmp_path: Path, who: str) -> None:
-    _fuzz(fuzzed, tmp_path, who, BUDGET_S, "--exclude-path-regex", ENDS_SESSIONS)
+    _fuzz(fuzzed, tmp_path, who, BUDGET_S, "--exclude-path-regex", f"{ENDS_SESSIONS}|{NOT_OFFERED}")
     assert fuzzed.page("GET", "/me").status_code == 200, "the session did not outlive the run: it tested nothing"
 
 

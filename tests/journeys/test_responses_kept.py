@@ -1,8 +1,10 @@
 """What the Responses API remembers: going on, conversations, the background, owners, restarts, and forgetting."""
 
 import asyncio
+import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +310,23 @@ def test_tokens_are_counted_as_they_are_used(client: OpenAI) -> None:
     assert used.usage and counted.input_tokens == used.usage.input_tokens
 
 
+def test_a_killed_worker_is_told_in_the_stream_and_kept(client: OpenAI, service: Service) -> None:
+    stream = client.responses.create(**LONG, stream=True)
+    events = iter(stream)
+    response_id = next(events).response.id
+    for _ in range(5):
+        next(events)
+    worker = service.page("GET", "/models").json()["models"][0]["worker"]
+    os.kill(worker["pid"], signal.SIGKILL)
+    rest = list(events)
+    assert [event.type for event in rest[-2:]] == ["error", "response.failed"]
+    assert rest[-2].code == "worker_died"
+    kept = client.responses.retrieve(response_id)
+    assert kept.status == "failed" and kept.error and kept.error.code == "server_error"
+    assert kept.to_dict() == rest[-1].response.to_dict()
+    assert kept.output[0].content[0].text  # type: ignore[union-attr]
+
+
 async def test_the_asynchronous_client(service: Service) -> None:
     client = AsyncOpenAI(base_url=f"{service.address}/v1", api_key=service.new_key(), max_retries=0, timeout=110)
     async with client:
@@ -359,17 +378,40 @@ def test_restart(fresh: Service, how: signal.Signals) -> None:
     assert again.usage and first.usage and again.usage.input_tokens > first.usage.input_tokens
 
 
-def test_a_house_that_keeps_nothing_says_so(tmp_path: Path, starter_wheel: Path) -> None:
-    service = Service(tmp_path / "data", starter_wheel, {"INTRAMURAL_RESPONSES_KEEP_DAYS": "0"}).start()
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
+    """A service that keeps nothing, with a short context."""
+    settings = {"INTRAMURAL_RESPONSES_KEEP_DAYS": "0", "INTRAMURAL_SERVING_CONTEXT_TOKENS": "1024"}
+    service = Service(tmp_path_factory.mktemp("small") / "data", starter_wheel, settings).start()
     try:
         service.set_up()
         service.wait_ready()
-        client = service.client()
-        made = raw(service, client, "POST", "/responses", json={"model": MODEL, "input": "Hi.", "max_output_tokens": 4})
-        assert made.json()["store"] is False
-        with pytest.raises(openai.NotFoundError):
-            client.responses.retrieve(made.json()["id"])
-        with pytest.raises(openai.BadRequestError):
-            client.responses.create(model=MODEL, input="Hi.", background=True)
+        yield service
     finally:
         service.stop()
+
+
+def test_a_house_that_keeps_nothing_says_so(small: Service) -> None:
+    client = small.client()
+    made = raw(small, client, "POST", "/responses", json={"model": MODEL, "input": "Hi.", "max_output_tokens": 4})
+    assert made.json()["store"] is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(made.json()["id"])
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model=MODEL, input="Hi.", background=True)
+
+
+def test_a_conversation_that_is_too_long_is_refused_or_shortened_as_asked(small: Service) -> None:
+    client = small.client()
+    turns: list[Any] = [{"role": "system", "content": "Be short."}]
+    for n in range(8):
+        turns += [{"role": "user", "content": f"{n}: " + "word " * 200}, {"role": "assistant", "content": "Yes."}]
+    turns.append({"role": "user", "content": "What now?"})
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input=turns, max_output_tokens=4)
+    assert caught.value.code == "context_length_exceeded"
+    response = client.responses.create(model=MODEL, input=turns, truncation="auto", max_output_tokens=4)
+    assert response.usage and 700 < response.usage.input_tokens <= 1020 and response.truncation == "auto"
+    last = [turns[0], turns[-1]]
+    one = client.responses.create(model=MODEL, input=last, truncation="auto", max_output_tokens=4)
+    assert one.usage and one.usage.input_tokens < 50

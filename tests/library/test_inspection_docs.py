@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from intramural.library.encoder import EncoderFlaw
 from intramural.library.finding import RELEASABLE, Danger
 from intramural.library.gguf import Flaw
+from intramural.library.onnx import OnnxFlaw
 from intramural.library.safetensors import SafetensorsFlaw
 from intramural.library.snapshot import SnapshotFlaw
 
@@ -13,9 +15,11 @@ PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
 
 def test_every_code_is_explained() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    ours = r"`((?:gguf|template|safetensors|snapshot)_[a-z0-9_]+)`"
+    ours = r"`((?:gguf|template|safetensors|snapshot|onnx)_[a-z0-9_]+)`"
     codes = [code for row in rows for code in re.findall(ours, row.split(" | ")[0])]
-    known = [each.value for kind in (Flaw, SafetensorsFlaw, SnapshotFlaw, Danger) for each in kind]
+    known = [
+        each.value for kind in (Flaw, SafetensorsFlaw, SnapshotFlaw, OnnxFlaw, EncoderFlaw, Danger) for each in kind
+    ]
     assert sorted(codes) == sorted(known)
 
 

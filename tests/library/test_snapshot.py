@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import hub as fake
+from tests.fakes import onnx_file
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.hub import Hub, Repository
 from tests.fakes.safetensors_file import CONFIG, TEMPLATE, encoded, tiny_shards, tiny_snapshot, tiny_weights
@@ -52,7 +53,7 @@ def _file(body: bytes) -> Any:
 
 def _listed(files: Mapping[str, bytes]) -> tuple[ModelFile, ...]:
     def role(name: str) -> Role:
-        return "weights" if name.endswith((".safetensors", ".gguf")) else "support"
+        return "weights" if name.endswith((".safetensors", ".gguf", ".onnx")) else "support"
 
     return tuple(ModelFile(name, role(name), blob_of(body)) for name, body in files.items())
 
@@ -113,6 +114,7 @@ def index(**where: str) -> dict[str, bytes]:
 FIRST = "model-00001-of-00002.safetensors"
 HOSTILE: list[tuple[SnapshotFlaw, dict[str, bytes], str | None]] = [
     (S.CONFIG_MISSING, without(tiny_snapshot(), "config.json"), None),
+    (S.TOKENIZER_MISSING, {"model.onnx": onnx_file.model(), "config.json": tiny_snapshot()["config.json"]}, None),
     (S.FILE_UNKNOWN, changed(modeling_tiny__py=b"import os"), None),
     (S.FILE_TWICE, {**SHARDS, f"other.{INDEX.partition('.')[2]}": SHARDS[INDEX]}, None),
     (S.FILE_SIZE, changed(config__json=encoded({**CONFIG, "x": "x" * (1 << 20)})), None),

@@ -50,6 +50,10 @@ class Action(StrEnum):
     FILES_READ = "files.read"
     FILES_CREATE = "files.create"
     FILES_DELETE = "files.delete"
+    BATCHES_READ = "batches.read"
+    BATCHES_CREATE = "batches.create"
+    BATCHES_CANCEL = "batches.cancel"
+    BATCHES_DELETE = "batches.delete"
     RECEIPTS_READ = "receipts.read"
     RESPONSES_READ = "responses.read"
     RESPONSES_KEEP = "responses.keep"
@@ -150,6 +154,10 @@ _TABLE: Mapping[Action, _Row] = {
     Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),  # and MODEL_USE for every line
+    Action.BATCHES_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     # what a person's programs keep here: theirs alone, as chats are, and any of their keys that may ask a model
     Action.RESPONSES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),

@@ -51,12 +51,20 @@ class Event(StrEnum):
     MODEL_LOADED = "model.loaded", "A worker began serving a model."
     MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
     MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+    MODEL_DERIVED = (
+        "model.derived",
+        "A model of the library got another name, or words and numbers of its own for what requests leave open.",
+    )
+    BLOB_RECEIVED = "blob.received", "A file was uploaded, for a model to be made of it."
+    MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that failed."
     MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."
     EMBEDDING_ANSWERED = "embedding.answered", "Embeddings were computed, or failed."
+    RERANK_ASKED = "rerank.asked", "Documents were to be ranked for a query."
+    RERANK_ANSWERED = "rerank.answered", "They were ranked, or it failed."
     RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
@@ -65,6 +73,10 @@ class Event(StrEnum):
     FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
     FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
     IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
+    BATCH_CREATED = "batch.created", "A batch of requests was asked for; each of its lines has entries of its own."
+    BATCH_CANCELLED = "batch.cancelled", "A batch's owner asked for it to end early."
+    BATCH_ENDED = "batch.ended", "A batch ended; the facts hold how, and how many lines were answered."
+    BATCH_DELETED = "batch.deleted", "A batch was deleted, with its results."
     RESPONSE_CANCELLED = "response.cancelled", "A response that was being written in the background was ended."
     RESPONSE_DELETED = "response.deleted", "A kept response was deleted."
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."

@@ -191,6 +191,22 @@ class MediaConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchesConfig:
+    """Batches: many requests at once, answered when there is time."""
+
+    parallel: int = setting(
+        2,
+        "Batches worked on at the same time, one line of each, and one batch of each person. Leave slots for people: "
+        "`serving.slots` is how many answers a worker writes at once.",
+    )
+    max_requests: int = setting(50_000, "Most requests in one batch.")
+    max_person_open: int = setting(50, "Unfinished batches that one person may have.")
+    max_body_bytes: int = setting(
+        64 * 2**20, "Largest body in bytes that brings a batch's requests with it (Anthropic's form); beyond it a 413."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -203,6 +219,7 @@ class Config:
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
     media: MediaConfig = MediaConfig()
+    batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
     @property
@@ -220,6 +237,7 @@ SECTIONS: Mapping[str, type] = {
     "library": LibraryConfig,
     "files": FilesConfig,
     "media": MediaConfig,
+    "batches": BatchesConfig,
     "responses": ResponsesConfig,
 }
 

@@ -8,6 +8,7 @@
     │   └── TooLarge            it is over a stated limit
     ├── Refused             policy: you may not
     │   └── Throttled           not so fast (`retry_after_s`)
+    ├── NotOffered          this service does not do that
     ├── Unavailable         later (`retry_after_s`)
     ├── Untrusted           they: bytes or a worker failed a check
     └── Broken              the other side failed
@@ -64,6 +65,10 @@ class Throttled(Refused):
     def __init__(self, code: str, message: str, hint: str = "", *, retry_after_s: float) -> None:
         super().__init__(code, message, hint)
         self.retry_after_s = retry_after_s
+
+
+class NotOffered(IntramuralError):
+    """A known operation that this service has nothing to do with; asking again will not help."""
 
 
 class Unavailable(IntramuralError):

@@ -7,7 +7,7 @@ Never: asks the policy, speaks HTTP, or shows one person's file to another.
 Read in this order: `pictures`, `disk`, `files`.
 """
 
-from intramural.files.disk import Arriving
+from intramural.files.disk import Arriving, Disk
 from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
 from intramural.files.pictures import MAX_PICTURE_BYTES, Picture, look_at
 
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_PICTURE_BYTES",
     "PURPOSES",
     "Arriving",
+    "Disk",
     "Files",
     "Picture",
     "StoredFile",

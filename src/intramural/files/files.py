@@ -6,7 +6,7 @@ is bytes without a row, and those `sweep` removes.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,18 +57,20 @@ class Files:
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def arriving(self, person_id: str, announced_bytes: int = 0) -> Arriving:
+    async def arriving(self, person_id: str, announced_bytes: int = 0, *, counted: bool = True) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
-        length tells; `write` raises them as soon as the limit is passed.
+        length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
+        the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
+        if not counted:
+            return self._begun(lambda more_bytes: None)
         async with self._db.reading() as connection:
             used_bytes, count = await self._used(connection, person_id)
         self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
-        file_id = new_id("file", self._clock)
         size_bytes = 0
 
         def admit(more_bytes: int) -> None:
@@ -78,8 +80,11 @@ class Files:
             size_bytes += more_bytes
             self._arriving_bytes[person_id] += more_bytes
 
-        arriving = self._disk.arriving(file_id, admit)
-        self._on_their_way.add(file_id)
+        return self._begun(admit)
+
+    def _begun(self, admit: Callable[[int], None]) -> Arriving:
+        arriving = self._disk.arriving(new_id("file", self._clock), admit)
+        self._on_their_way.add(arriving.id)
         return arriving
 
     async def keep(
@@ -95,7 +100,7 @@ class Files:
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted`: whether the quota may refuse it; what the service itself makes is kept in any case.
+        `counted` as for `arriving`.
         """
         used_bytes, count = await self._used(connection, person_id)
         if counted:
@@ -107,9 +112,10 @@ class Files:
         await connection.execute(insert(table).values(**asdict(file)))
         return file
 
-    async def settled(self, person_id: str, arriving: Arriving) -> None:
-        """The upload is over, however it ended: without a row nothing stays of it."""
-        self._arriving_bytes[person_id] -= arriving.size_bytes
+    async def settled(self, person_id: str, arriving: Arriving, *, counted: bool = True) -> None:
+        """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
+        if counted:
+            self._arriving_bytes[person_id] -= arriving.size_bytes
         async with self._db.reading() as connection:
             kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
         if kept is None:
@@ -167,6 +173,12 @@ class Files:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
         file = await self.get(person_id, file_id)
         return file, await asyncio.to_thread(self._disk.open, file_id)
+
+    async def lend(self, person_id: str, file_id: str, to: Disk, as_id: str) -> StoredFile:
+        """Put the bytes of a file on another disk too, where they stay when it is deleted. Raises as `content`."""
+        file = await self.get(person_id, file_id)
+        await asyncio.to_thread(to.adopt, self._disk, file_id, as_id)
+        return file
 
     async def sweep(self) -> None:
         """Remove bytes that belong to no row and are not on their way: of crashes, and of people who were removed."""

@@ -13,10 +13,12 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations, receipts, replay, streams
+from intramural.http import health, models, ollama, operations, receipts, replay, rerank, streams, tokens
+from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, conversations, embeddings, files, stored
+from intramural.http.mcp import door as mcp
+from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
@@ -35,12 +37,18 @@ _MODULES = (
     stored,
     completions,
     embeddings,
+    moderations,
+    rerank,
+    tokens,
     responses,
     kept_responses,
     conversations,
     messages,
+    message_batches,
     files,
+    batches,
     receipts,
+    mcp,
     streams,
     *ollama.MODULES,
 )
@@ -57,6 +65,8 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     app.add_exception_handler(RequestValidationError, _on_bad_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    services.batches.speak(batches.OpenAIForm(app))
+    services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 

@@ -210,15 +210,15 @@ async def _disconnected(receive: Receive) -> None:
         message = await receive()
 
 
-async def answered(request: Request, work: Awaitable[Response]) -> Response:
+async def answered(request: Request, work: Awaitable[Response], *, receipt: bool = True) -> Response:
     """`work`'s response, unless the client leaves first (then an empty one that nobody reads).
 
-    One that says its request's identifier also says where its receipt is.
+    One that says its request's identifier also says where its `receipt` is, if what was done is in the log.
     """
     response = await until_client_leaves(request.receive, work)
     if response is None:
         return Response(status_code=499)
-    if request_id := response.headers.get(REQUEST_ID):
+    if receipt and (request_id := response.headers.get(REQUEST_ID)):
         response.headers[RECEIPT] = receipt_path(request_id)
     return response
 

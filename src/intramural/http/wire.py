@@ -84,11 +84,15 @@ PAGE = Wire(errors.status_of, errors.page_body, lambda error: frame(errors.page_
 CHAT_PAGE = Wire(errors.status_of, errors.page_body, PAGE.frame_error, end=OPENAI.end)
 
 
+#: What vLLM and llama.cpp's server have outside `/v1`.
+_DEVELOPERS = frozenset({"/tokenize", "/detokenize", "/apply-template"})
+
+
 def wire_of(path: str, headers: Mapping[str, str]) -> Wire:
     """The form that a request to `path` expects. `headers`: lower-case names."""
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in headers):
         return ANTHROPIC
-    if path.startswith(("/v1/", "/v2/")):
+    if path.startswith(("/v1/", "/v2/")) or path in _DEVELOPERS:
         return OPENAI
     return OLLAMA if path.startswith("/api/") else PAGE
 

@@ -5,17 +5,20 @@ transaction as the change; an answer's first byte waits until the question is in
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `responses`, `transcripts`, `files`, `sign_in`, `people`, `keys`,
-`records`; `arrival` and `watched` are parts of several.
+`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`,
+`batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are parts of
+several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.expiry import Expiry
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -30,6 +33,7 @@ from intramural.services.records import Records
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
+from intramural.services.uploads import UploadDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    uploads: UploadDesk
     catalogue: CatalogueDesk
     fit: FitDesk
     provenance: Provenance
@@ -50,8 +55,10 @@ class Services:
     inference: Inference
     conversations: Conversations
     files: FileDesk
+    batches: BatchDesk
     responses: Responses
     transcripts: TranscriptDesk
+    expiry: Expiry
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -59,9 +66,11 @@ class Services:
 
 
 __all__ = [
+    "BatchDesk",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "Expiry",
     "FileDesk",
     "FitDesk",
     "Inference",
@@ -77,4 +86,5 @@ __all__ = [
     "Services",
     "SignIn",
     "TranscriptDesk",
+    "UploadDesk",
 ]

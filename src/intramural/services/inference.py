@@ -6,26 +6,34 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
-from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Usage
+from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError
-from intramural.library import Manifest
+from intramural.core.errors import IntramuralError, Misasked
+from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
-from intramural.services import particulars
+from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
 from intramural.services.media import Media
 from intramural.services.models import Models
-from intramural.serving import Pool, Stream
+from intramural.serving import Pool, Stream, Token
 
 WaitNote = Callable[[int], None]
+_Counted = TypeVar("_Counted", Embeddings, Ranking)
+#: What is written down when it is asked, and when it is over.
+_EVENTS: Mapping[Operation, tuple[Event, Event]] = {
+    "chat": (Event.CHAT_ASKED, Event.CHAT_ANSWERED),
+    "completion": (Event.CHAT_ASKED, Event.CHAT_ANSWERED),
+    "embedding": (Event.EMBEDDING_ASKED, Event.EMBEDDING_ANSWERED),
+    "rerank": (Event.RERANK_ASKED, Event.RERANK_ANSWERED),
+}
 
 #: The engine takes seeds below this, and this one for "choose one": then nobody would know which.
 _SEEDS = 2**32 - 1
@@ -88,8 +96,8 @@ class Inference:
         Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
         """
         rule = await self._may_use(actor, request.model, request.id)
-        manifest = self._models.manifest(request.model)
-        request = await self._media.resolved(actor, request, manifest)
+        manifest = self._models.made_for("chat", request.model, actor)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s())
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
@@ -125,41 +133,73 @@ class Inference:
         inputs: Sequence[str | tuple[int, ...]],
         dialect: Dialect,
         request_id: str,
+        *,
+        dimensions: int | None = None,
+        cut: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> Embeddings:
-        """One vector per input. Errors as for `answer`."""
-        rule = await self._may_use(actor, model, request_id)
-        manifest = self._models.manifest(model)
-        run = _Run(actor, manifest, request_id, dialect, "embedding", rule, self._clock.monotonic_s())
-        asked = asyncio.ensure_future(
-            self._audit.record(
-                Event.EMBEDDING_ASKED,
-                actor,
-                target=f"model:{model}",
-                request_id=request_id,
-                facts={
-                    "dialect": dialect,
-                    "operation": run.operation,
-                    "inputs": len(inputs),
-                    "weights": manifest.digest,
-                    "model": particulars.model(manifest),
-                    "rule": rule,
-                },
-            )
+        """One vector of length 1 per input, with the first `dimensions` numbers if that is given.
+
+        With `cut`, of the beginning of a text that is too long. Errors as for `answer`; Misasked(`too_many_dimensions`)
+        where the model's vectors have fewer.
+        """
+        run = await self._begun(actor, "embedding", model, dialect, request_id)
+        width = run.manifest.shape.embedding_length
+        if dimensions is not None and dimensions > width:
+            raise vectors.too_many(run.manifest.name, dimensions, width)
+        facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
+        served = self._models.to_serve(run.manifest, actor)
+        result = await self._whole(run, facts, labels, self._pool.embed(served, inputs, cut=cut))
+        return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
+
+    async def rerank(
+        self,
+        actor: Actor,
+        model: str,
+        query: str,
+        documents: Sequence[str],
+        dialect: Dialect,
+        request_id: str,
+        *,
+        max_tokens_per_document: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Ranking:
+        """How well each document answers `query`, from 0 to 1. Longer ones are cut to `max_tokens_per_document`.
+
+        Errors as for `answer`.
+        """
+        run = await self._begun(actor, "rerank", model, dialect, request_id)
+        facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
+        served = self._models.to_serve(run.manifest, actor)
+        result = await self._whole(
+            run, facts, labels, self._pool.rerank(served, query, documents, max_tokens_per_document)
         )
-        usage = Usage(0, 0)
-        try:
-            result = await self._pool.embed(self._models.to_serve(manifest, actor), inputs)
-            usage = Usage(result.prompt_tokens, 0)
-            run.outcome = "finished"
-        except IntramuralError as error:
-            run.error_code = error.code
-            raise
-        except asyncio.CancelledError:
-            run.outcome = "cancelled"
-            raise
-        finally:
-            await self._settled(run, usage, 0.0, asked)
-        return result
+        return vectors.relevance(result, run.manifest.architecture)
+
+    async def tokenize(
+        self, actor: Actor, model: str, text: str, request_id: str, *, special: bool, marks: bool
+    ) -> tuple[Token, ...]:
+        """The model's tokens of `text` (see `serving.vectors`). Nothing is generated, so nothing is metered."""
+        await self._may_use(actor, model, request_id)
+        served = self._models.to_serve(self._models.manifest(model), actor)
+        return await self._pool.tokenize(served, text, special=special, marks=marks)
+
+    async def rendered(self, actor: Actor, request: ChatRequest) -> str:
+        """The conversation of `request` as its model reads it. Errors as for `answer`; nothing is metered."""
+        await self._may_use(actor, request.model, request.id)
+        manifest = self._models.made_for("chat", request.model, actor)
+        request = await self._media.resolved(actor, request, manifest)
+        return await self._pool.rendered(self._models.to_serve(manifest, actor), request)
+
+    async def detokenize(self, actor: Actor, model: str, tokens: Sequence[int], request_id: str) -> str:
+        """The text of `tokens`. Raises Misasked(`invalid_token`) for one that the model does not have."""
+        await self._may_use(actor, model, request_id)
+        manifest = self._models.manifest(model)
+        if not all(0 <= token < manifest.shape.vocabulary_size for token in tokens):
+            size = manifest.shape.vocabulary_size
+            message = f"There is a number that is no token of {model}, which has {size}."
+            raise Misasked("invalid_token", message, "Send tokens that this model's tokenizer made.", param="tokens")
+        return await self._pool.detokenize(self._models.to_serve(manifest, actor), tokens)
 
     async def count_tokens(self, actor: Actor, request: ChatRequest) -> int:
         """How many tokens the prompt of `request` has, by the model's own tokenizer. Nothing is generated, so nothing
@@ -167,7 +207,7 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
-        request = await self._media.resolved(actor, request, manifest)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
     def fingerprint(self, model: str) -> str:
@@ -189,6 +229,53 @@ class Inference:
         target = f"model:{model}"
         decision = await self._gate.require(actor, Action.MODEL_USE, target=target, model=model, request_id=request_id)
         return decision.rule
+
+    async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:
+        rule = await self._may_use(actor, model, request_id)
+        manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
+        return _Run(actor, manifest, request_id, dialect, operation, rule, self._clock.monotonic_s())
+
+    async def _whole(
+        self,
+        run: _Run,
+        facts: Mapping[str, Fact],
+        labels: Mapping[str, str] | None,
+        work: Coroutine[Any, Any, _Counted],
+    ) -> _Counted:
+        """Do `work`, which is no stream; what was asked and what came of it are written down."""
+        asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
+        usage = Usage(0, 0)
+        try:
+            result = await work
+            usage = Usage(result.prompt_tokens, 0)
+            run.outcome = "finished"
+        except IntramuralError as error:
+            run.error_code = error.code
+            raise
+        except asyncio.CancelledError:
+            run.outcome = "cancelled"
+            raise
+        finally:
+            await self._settled(run, usage, 0.0, asked)
+        return result
+
+    async def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> None:
+        manifest = run.manifest
+        await self._audit.record(
+            _EVENTS[run.operation][0],
+            run.actor,
+            target=f"model:{manifest.name}",
+            request_id=run.request_id,
+            facts={
+                "dialect": run.dialect,
+                "operation": run.operation,
+                **facts,
+                "weights": manifest.digest,
+                "model": particulars.model(manifest),
+                "rule": run.rule,
+            },
+            texts=particulars.labelled(labels),
+        )
 
     def _with_seed(self, request: ChatRequest) -> ChatRequest:
         """`request` with the seed that the engine will use: the client's, or one chosen here so that it is known."""
@@ -250,15 +337,14 @@ class Inference:
             "error": run.error_code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
-        embedding = run.operation == "embedding"
         await self._audit.record(
-            Event.EMBEDDING_ANSWERED if embedding else Event.CHAT_ANSWERED,
+            _EVENTS[run.operation][1],
             run.actor,
             target=f"model:{run.manifest.name}",
             outcome=run.outcome,
             request_id=run.request_id,
             facts=facts,
-            texts={} if embedding else run.said.texts(),
+            texts=run.said.texts() if run.operation in ("chat", "completion") else {},
             beside=(Beside(*self._meter.insertion(row)),),
         )
         self._metrics.request_ended(row)

@@ -106,9 +106,12 @@ def asked_texts(request: ChatRequest) -> dict[str, str]:
     texts = {"prompt": prompt_text(request)}
     if options:
         texts["options"] = canonical(options)
-    if request.labels:
-        texts["labels"] = canonical(request.labels)
-    return texts
+    return texts | labelled(request.labels)
+
+
+def labelled(labels: Mapping[str, str]) -> dict[str, str]:
+    """The client's own words about a request, as a text."""
+    return {"labels": canonical(labels)} if labels else {}
 
 
 def prompt_text(request: ChatRequest) -> str:

@@ -39,8 +39,8 @@ from intramural.services.gate import Gate
 from intramural.services.particulars import statement
 
 KIND = "receipt"
-_ASKED = frozenset({str(Event.CHAT_ASKED), str(Event.EMBEDDING_ASKED)})
-_ANSWERED = frozenset({str(Event.CHAT_ANSWERED), str(Event.EMBEDDING_ANSWERED)})
+_ASKED = frozenset(map(str, (Event.CHAT_ASKED, Event.EMBEDDING_ASKED, Event.RERANK_ASKED)))
+_ANSWERED = frozenset(map(str, (Event.CHAT_ANSWERED, Event.EMBEDDING_ANSWERED, Event.RERANK_ANSWERED)))
 _SALT_BYTES = 32
 
 

@@ -7,75 +7,38 @@ is kept, for whom, and what happens when somebody leaves or the service ends.
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from intramural.access import Action
-from intramural.audit import AuditLog, Event, Fact
+from intramural.audit import AuditLog, Event
 from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM, Actor
-from intramural.core.chat import ChatEvent, ChatRequest
+from intramural.core.actor import Actor
+from intramural.core.chat import ChatRequest
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference, WaitNote
+from intramural.services.live import Live, LiveResponses, Told, Writer
 from intramural.services.models import Models
-
-#: One event of a response's stream, in its dialect's form.
-Told = dict[str, Any]
+from intramural.services.truncation import fitted
 
 #: How many responses one person may have running in the background at the same time.
 MAX_BACKGROUND = 16
-_SWEEP_S = 3600.0
-
-
-class Writer(Protocol):
-    """Puts a response together. Each method returns the next events of its stream."""
-
-    #: The object as it is now; it has `id` and `output`.
-    body: dict[str, Any]
-    #: Whether anything was told.
-    begun: bool
-    #: Whether the answer came to its end.
-    complete: bool
-
-    def wait(self) -> list[Told]: ...
-    def feed(self, event: ChatEvent) -> list[Told]: ...
-    def finish(self) -> list[Told]: ...
-    def fail(self, error: IntramuralError) -> list[Told]: ...
-    def cancel(self) -> list[Told]: ...
-    def interrupted(self) -> dict[str, Any]:
-        """The object as it is left where the service ends before the answer does."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One response to be made: the whole request, and what of it is new (`input`)."""
+    """One response to be made: its name, the whole request, and what of it is new (`input`)."""
 
+    id: str
     request: ChatRequest
     input: tuple[Item, ...]
     keep: bool
+    #: Whether the oldest part is left out where it is too long.
+    shorten: bool = False
     previous_id: str | None = None
     conversation_id: str | None = None
-
-
-@dataclass(slots=True)
-class _Live:
-    """A response that is being written in the background."""
-
-    person_id: str
-    writer: Writer
-    told: list[Told]
-    task: asyncio.Task[None] | None = None
-    cancelled: bool = False
-    over: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def tell(self, events: Sequence[Told], *, over: bool = False) -> None:
-        self.told += events
-        self.over = over
-        self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class Responses:
@@ -100,22 +63,14 @@ class Responses:
         self._transcripts = transcripts
         self._audit = audit
         self._keeps = keeps
-        self._live: dict[str, _Live] = {}
+        self._live = LiveResponses()
         self._busy: set[str] = set()
         self._settling: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """From now on, take away what was kept long enough."""
-        self._sweeper = asyncio.create_task(self._sweep(), name="responses-sweeper")
 
     async def close(self) -> None:
-        """End what is being written; it stays kept as interrupted."""
-        tasks = [live.task for live in self._live.values() if live.task is not None]
-        tasks += [self._sweeper] if self._sweeper is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._settling, return_exceptions=True)
+        """End what is being written in the background; it stays kept as interrupted."""
+        await self._live.close()
+        await asyncio.gather(*self._settling, return_exceptions=True)
 
     def keeps_for(self, actor: Actor, wanted: bool | None) -> bool:
         """Whether a response is kept: the person's wish, where this house keeps any. The console is nobody's."""
@@ -132,7 +87,7 @@ class Responses:
         if previous_id is None:
             return ()
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        if self._find_live(actor, previous_id) is not None:
+        if self._live.find(actor.person_id, previous_id) is not None:
             message = "That response is still being written."
             raise Conflicting("response_in_progress", message, "Wait for its end.", param="previous_response_id")
         try:
@@ -207,21 +162,21 @@ class Responses:
         model = asked.request.model
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{model}", model=model)
         self._models.manifest(model)
-        if sum(live.person_id == actor.person_id for live in self._live.values()) >= MAX_BACKGROUND:
+        if self._live.count(actor.person_id) >= MAX_BACKGROUND:
             message = f"{MAX_BACKGROUND} responses of yours are being written in the background."
             raise Throttled("too_many_in_background", message, "Wait for one of them.", retry_after_s=5)
         hold = ExitStack()
         hold.enter_context(self._held(asked.conversation_id))
         try:
-            live = _Live(actor.person_id, writer, writer.wait())
+            live = Live(actor.person_id, writer, writer.wait())
             await self._kept.keep(actor.person_id, _kept(asked, writer.interrupted()))
         except BaseException:
             hold.close()
             raise
-        self._live[writer.body["id"]] = live
+        self._live.add(asked.id, live)
         live.task = asyncio.create_task(self._run(actor, asked, live, hold), name="background-response")
 
-    async def _run(self, actor: Actor, asked: Asked, live: _Live, hold: ExitStack) -> None:
+    async def _run(self, actor: Actor, asked: Asked, live: Live, hold: ExitStack) -> None:
         writer = live.writer
         try:
             try:
@@ -239,17 +194,24 @@ class Responses:
             live.tell(last)
         finally:
             hold.close()
-            del self._live[writer.body["id"]]
+            self._live.remove(asked.id)
             live.tell([], over=True)
 
     async def _written(
         self, actor: Actor, asked: Asked, writer: Writer, on_wait: WaitNote | None
     ) -> AsyncGenerator[Told, None]:
-        events = self._inference.answer(actor, asked.request, "openai", "chat", on_wait=on_wait)
+        request = await self._shortened(actor, asked.request) if asked.shorten else asked.request
+        events = self._inference.answer(actor, request, "openai", "chat", on_wait=on_wait)
         async with aclosing(events):
             async for event in events:
                 for told in writer.feed(event):
                     yield told
+
+    async def _shortened(self, actor: Actor, request: ChatRequest) -> ChatRequest:
+        context_tokens = self._models.context_tokens(self._models.manifest(request.model))
+        if context_tokens is None:  # it does not run here: the answer says so
+            return request
+        return await fitted(request, context_tokens, partial(self._inference.count_tokens, actor))
 
     async def _may_keep(self, actor: Actor, asked: Asked) -> None:
         if asked.keep:
@@ -306,76 +268,42 @@ class Responses:
         Nothing where it has none: it was not in the background, or a restart of the service interrupted it.
         """
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        live = self._find_live(actor, response_id)
+        live = self._live.find(actor.person_id, response_id)
         if live is None:
             for told in (await self._kept.events(actor.person_id, response_id) or [])[after + 1 :]:
                 yield told
             return
-        position = after + 1
-        while True:
-            while position < len(live.told):
-                yield live.told[position]
-                position += 1
-            if live.over:
-                return
-            await live.changed.wait()
+        async with aclosing(live.follow(after + 1)) as events:
+            async for told in events:
+                yield told
 
     async def cancel(self, actor: Actor, response_id: str) -> dict[str, Any]:
         """End a background response; the object. One that has ended already stays as it is."""
         await self._gate.require(actor, Action.RESPONSES_CANCEL, owner_id=actor.person_id)
-        live = self._find_live(actor, response_id)
+        live = self._live.find(actor.person_id, response_id)
         if live is not None:
             await self._audit.record(Event.RESPONSE_CANCELLED, actor, target=f"response:{response_id}")
-            await self._stop(live)
+            await live.stop()
         return await self._get(actor, response_id)
 
     async def delete(self, actor: Actor, response_id: str) -> None:
         """Delete a response, and end it where it is still being written. Raises Missing(`response_not_found`)."""
         await self._gate.require(actor, Action.RESPONSES_DELETE, owner_id=actor.person_id)
-        live = self._find_live(actor, response_id)
+        live = self._live.find(actor.person_id, response_id)
         if live is not None:
-            await self._stop(live)
+            await live.stop()
         async with self._audit.transaction() as (connection, record):
             await self._kept.delete(actor.person_id, response_id, connection)
             record(Event.RESPONSE_DELETED, actor, target=f"response:{response_id}")
 
     async def _get(self, actor: Actor, response_id: str) -> dict[str, Any]:
-        live = self._find_live(actor, response_id)
+        live = self._live.find(actor.person_id, response_id)
         if live is not None:
             return live.writer.body
         kept = await self._kept.get(actor.person_id, response_id)
         return {**kept.body, "output": list(kept.output)}
 
-    def _find_live(self, actor: Actor, response_id: str) -> _Live | None:
-        live = self._live.get(response_id)
-        return live if live is not None and live.person_id == actor.person_id else None
-
-    async def _stop(self, live: _Live) -> None:
-        live.cancelled = True
-        if live.task is not None:
-            live.task.cancel()
-            await asyncio.wait([live.task])
-
-    # what was kept long enough ----------------------------------------------------------------------------------------
-
-    async def _sweep(self) -> None:
-        while True:
-            with suppress(IntramuralError):  # a log that cannot be written: at the next time then
-                await self.expire()
-            await asyncio.sleep(_SWEEP_S)
-
-    async def expire(self) -> None:
-        """Take away what was kept as long as the settings say."""
-        if not (await self._kept.any_expired() or await self._transcripts.any_expired()):
-            return
-        async with self._audit.transaction() as (connection, record):
-            facts: dict[str, Fact] = {
-                "responses": await self._kept.expire(connection),
-                "conversations": await self._transcripts.expire(connection),
-            }
-            record(Event.RESPONSES_EXPIRED, SYSTEM, facts=facts)
-
 
 def _kept(asked: Asked, body: dict[str, Any]) -> KeptResponse:
     without = {name: value for name, value in body.items() if name != "output"}
-    return KeptResponse(body["id"], without, asked.input, tuple(body["output"]), asked.previous_id)
+    return KeptResponse(asked.id, without, asked.input, tuple(body["output"]), asked.previous_id)

@@ -16,6 +16,7 @@ from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, Serv
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
+from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ServingPlan",
     "Spawner",
     "Stream",
+    "Token",
     "WorkerProcess",
     "WorkerStatus",
 ]

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import replace
 from typing import Protocol
 
+import msgspec
+
 from intramural.core.chat import ChatEvent, ChatRequest, Thinking, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Unavailable
@@ -21,7 +23,7 @@ from intramural.serving.schema import Bounds
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
 from intramural.serving.tools import Drive, drive, plain
-from intramural.serving.traits import Asking, with_gap
+from intramural.serving.traits import Asking, Prompt, with_gap
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
@@ -53,6 +55,32 @@ class Slots(Protocol):
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
+def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRequest]:
+    """How `request` is put to `model`: what reads its answer, if tools may be called, and what is really asked.
+
+    Raises Misasked for what is wrong with it, as far as that is known before the model is loaded.
+    """
+    check(request)
+    request = look_back(request, model.plan.context_tokens)
+    driven = drive(request, _SMALL_BOUNDS if model.plan.memory_bytes < _SMALL_BYTES else _BOUNDS)
+    if driven is not None:
+        return driven, driven.request
+    if any(message.tool_calls or message.role == "tool" for message in request.messages):
+        request = replace(request, messages=plain(request.messages))
+    return None, request
+
+
+async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> str:
+    """The prompt that the messages of `request` make, with all that is added to them: tools, thinking.
+
+    Raises what asking it would.
+    """
+    _, asked = put(model, request)
+    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
+    _, body = build(asked, 0, fields)
+    return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
+
+
 class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
 
@@ -70,19 +98,13 @@ class Stream(AsyncIterator[ChatEvent]):
         on_wait: Callable[[int], None] | None,
         clock: Clock,
     ) -> None:
-        check(request)
-        request = look_back(request, model.plan.context_tokens)
-        small = model.plan.memory_bytes < _SMALL_BYTES
         self._slots = slots
         self._model = model
         self._on_wait = on_wait
         self.under_way = asyncio.Event()
         self._clock = clock
         self.waited_ms = 0.0
-        self._drive: Drive | None = drive(request, _SMALL_BOUNDS if small else _BOUNDS)
-        self._request = self._drive.request if self._drive else request
-        if self._drive is None and any(m.tool_calls or m.role == "tool" for m in request.messages):
-            self._request = replace(request, messages=plain(request.messages))
+        self._drive, self._request = put(model, request)
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)

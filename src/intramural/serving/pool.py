@@ -15,7 +15,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
-from intramural.serving.answer import Stream
+from intramural.serving.answer import Stream, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
@@ -172,8 +172,11 @@ class Pool:
         """
         return Stream(self, model, request, on_wait, self._clock)
 
-    async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector of length 1 per input, in one slot, a few inputs at a time.
+    async def embed(
+        self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]], *, cut: bool = False
+    ) -> Embeddings:
+        """One vector of length 1 per input, in one slot, a few inputs at a time. `cut`: of a text that is too long the
+        beginning counts, and the answer says which it was.
 
         Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
         the input, and what a lease raises.
@@ -182,7 +185,7 @@ class Pool:
             hint = "Ask a model made for them."
             raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model) as lease:
-            return await vectors.embed(lease, model, inputs)
+            return await vectors.embed(lease, model, inputs, cut=cut)
 
     async def rerank(
         self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None
@@ -217,6 +220,12 @@ class Pool:
             rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
             asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
             return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
+
+    async def rendered(self, model: ModelToServe, request: ChatRequest) -> str:
+        """The prompt that `request` makes, as it would be sent: see `answer.rendered`."""
+        put(model, request)  # what is wrong with it is said before it waits
+        async with self.lease(model, needs_slot=False) as lease:
+            return await rendered(lease, model, request)
 
     async def load(self, model: ModelToServe) -> None:
         """Return when a worker of `model` is ready. Raises what made it impossible."""

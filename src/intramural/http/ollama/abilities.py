@@ -5,12 +5,12 @@ from intramural.library import Manifest
 
 
 def abilities(manifest: Manifest) -> list[str]:
-    """`completion` or `embedding`, then what goes with it.
+    """`completion`, `embedding` or `rerank` (a word of ours), then what goes with it.
 
     Tools are driven through a constrained form where the template knows none: every model that can chat can call them.
     """
-    if manifest.pooling is not None:
-        return ["embedding"]
+    if manifest.purpose != "chat":
+        return [manifest.purpose]
     found = ["completion"]
     if manifest.has_chat_template:
         found.append("tools")

@@ -7,6 +7,8 @@ same one, and capital letters where they like; here one model has one name.
 from intramural.library import parse_name
 
 _HOMES = ("registry.ollama.ai/", "ollama.com/")
+#: How sources are spelt that are not Ollama's names.
+_KINDS = ("bundle", "file", "hf", "http", "https", "lmstudio", "oci", "oci+http", "ollama", "ollama-store", "package")
 _NAMESPACE = "library/"
 
 
@@ -24,6 +26,34 @@ def canonical(text: str) -> str:
     if name.count("/") == 1:
         name = name.removeprefix(_NAMESPACE)
     return parse_name(name)
+
+
+def source_of(text: str, *, is_listed: bool, insecure: bool) -> tuple[str, str | None]:
+    """What to pull for what a client calls `text`, and the name to keep it under (None: what the source suggests).
+
+    `is_listed`: the catalogue knows it. Else it is a source as `intramural pull` takes it, or a model of Ollama's
+    library or of the registry that its first part names. `insecure` asks that registry without encryption, which only
+    one on this machine may be. Raises Misasked(`bad_model_name`).
+    """
+    kind = text.partition(":")[0]
+    if is_listed:
+        return text, parse_name(text)
+    if kind in _KINDS:
+        return text, None
+    if insecure:
+        return f"oci+http://{text}", canonical(text)
+    return f"ollama:{text}", canonical(text)
+
+
+def registry_of(text: str) -> tuple[str, str] | None:
+    """(registry, the rest) where `text` begins with a registry's name; None for a model of Ollama's own.
+
+    A first part is a registry's if it has a dot or a port, or is this machine: as Docker's tools read it.
+    """
+    first, slash, rest = text.strip().partition("/")
+    is_registry = "." in first or ":" in first or first == "localhost"
+    home = f"{first.lower()}/"
+    return (first, rest) if slash and is_registry and home not in _HOMES else None
 
 
 def listed(name: str) -> str:

@@ -23,6 +23,8 @@ from intramural.http.ollama import options, shapes
 from intramural.http.ollama.names import canonical
 
 MAX_TOOLS: Final = 128
+MAX_INPUTS: Final = 2048
+MAX_DIMENSIONS: Final = 65_536
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ROLES: Final[Mapping[str, MessageRole]] = {
     "system": "system", "user": "user", "assistant": "assistant", "tool": "tool",
@@ -117,6 +119,46 @@ def _asked(request: ChatRequest, wire: shapes.ChatIn | shapes.GenerateIn) -> Ask
         keep_alive_s=keep_alive_s(wire.keep_alive),
         context_tokens=options.context_tokens(wire.options),
         without_effect=(*cutting, *options.without_effect(wire.options)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AskedVectors:
+    """Texts to make vectors of. `dimensions` None: all; `cut`: of a text that is too long the beginning counts."""
+
+    model: str
+    inputs: tuple[str, ...]
+    dimensions: int | None
+    cut: bool
+    keep_alive_s: float | None
+    context_tokens: int | None
+    without_effect: tuple[str, ...]
+
+
+def embed(wire: shapes.EmbedIn) -> AskedVectors:
+    """Without a text it only loads the model. Raises Misasked naming the parameter."""
+    inputs = ((wire.input,) if wire.input else ()) if isinstance(wire.input, str) else tuple(wire.input or ())
+    if len(inputs) > MAX_INPUTS:
+        raise _bad("input", f"`input` has {len(inputs)} texts.", f"Send at most {MAX_INPUTS}.")
+    if not all(inputs):
+        raise _bad("input", "`input` holds an empty text.", "Send some text.")
+    if wire.dimensions is not None and not 0 <= wire.dimensions <= MAX_DIMENSIONS:
+        raise _bad("dimensions", f"`dimensions` is {wire.dimensions}.", f"It must be from 1 to {MAX_DIMENSIONS}.")
+    return AskedVectors(
+        model=canonical(wire.model),
+        inputs=inputs,
+        dimensions=wire.dimensions or None,
+        cut=wire.truncate is not False,
+        keep_alive_s=keep_alive_s(wire.keep_alive),
+        context_tokens=options.context_tokens(wire.options),
+        without_effect=tuple(options.without_effect_on_vectors(wire.options)),
+    )
+
+
+def embeddings(wire: shapes.EmbeddingsIn) -> AskedVectors:
+    """The older way: one text, and never cut."""
+    return embed(
+        shapes.EmbedIn(wire.model, wire.prompt, truncate=False, keep_alive=wire.keep_alive, options=wire.options)
     )
 
 

@@ -130,6 +130,67 @@ class GenerateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_rend
     steps: Json = None
 
 
+class CreateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    model: str = ""
+    name: str = ""
+    from_: str | None = None
+    files: dict[str, str] | None = None
+    stream: bool | None = None
+    parameters: OptionsIn | None = None
+    system: str | None = None
+    messages: list[MessageIn] | None = None
+    # refused by name
+    adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
+    draft_quantize: str | None = None
+    info: dict[str, Json] | None = None
+    license: str | list[str] | None = None
+    parser: str | None = None
+    quantization: str | None = None
+    quantize: str | None = None
+    remote_host: str | None = None
+    renderer: str | None = None
+    requires: str | None = None
+    template: str | None = None
+
+
+class CopyIn(msgspec.Struct, forbid_unknown_fields=True):
+    source: str
+    destination: str
+
+
+class DeleteIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str = ""
+    name: str = ""
+
+
+class MoveIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Of a pull and of a push."""
+
+    model: str = ""
+    name: str = ""
+    insecure: bool | None = None
+    stream: bool | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class EmbedIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
+
+
+class EmbeddingsIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    prompt: str | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
+
+
 class ShowIn(msgspec.Struct, forbid_unknown_fields=True):
     model: str = ""
     name: str = ""

@@ -83,7 +83,7 @@ def _items(doors: Doors) -> list[Operation]:
         wire = bodies.decode(await doors.body(request), ItemsIn)
         added = await doors.services.responses.resolved(caller.actor, _taken_in(doors, wire.items))
         await desk.add(caller.actor, request.path_params["conversation_id"], added)
-        return JSONResponse(_list(added))
+        return JSONResponse(pages.listed(added, len(added)))
 
     async def listed(request: Request) -> Response:
         caller = await doors.identify(request)
@@ -124,8 +124,3 @@ def _conversation(transcript: Transcript) -> dict[str, Any]:
         "created_at": transcript.created_ms // 1000,
         "metadata": dict(transcript.notes),
     }
-
-
-def _list(shown: tuple[items.Item, ...]) -> dict[str, Any]:
-    ends = {"first_id": shown[0]["id"] if shown else "", "last_id": shown[-1]["id"] if shown else ""}
-    return {"object": "list", "data": list(shown), **ends, "has_more": False}

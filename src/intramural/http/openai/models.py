@@ -18,4 +18,16 @@ def model(manifest: Manifest) -> dict[str, Any]:
         "object": "model",
         "created": manifest.added_ms // 1000,
         "owned_by": "intramural",
+        "capabilities": capabilities(manifest),
     }
+
+
+def capabilities(manifest: Manifest) -> list[str]:
+    """What it is made for (a field of ours): `chat` and `completion` and what goes with them, `embedding` or `rerank`.
+
+    Tools are driven through a constrained form where the template knows none, so every model that chats calls them.
+    """
+    if manifest.purpose != "chat":
+        return [manifest.purpose]
+    sees = any(file.role == "projector" for file in manifest.files)
+    return ["chat", "completion", *(["tools"] if manifest.has_chat_template else []), *(["vision"] if sees else [])]

@@ -27,6 +27,9 @@ MAX_TOOLS = 128
 MAX_STOPS = 16
 MAX_LOGIT_BIAS = 1024
 MAX_INPUTS = 256
+#: As many as OpenAI takes.
+MAX_EMBEDDED = 2048
+MAX_DIMENSIONS = 2**20
 #: Of the specification: pairs of `metadata`, the length of their names and values.
 MAX_METADATA, MAX_METADATA_NAME, MAX_LABEL = 16, 64, 512
 #: What else a client may say about a request, and how long it may be.
@@ -46,7 +49,6 @@ _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "store": (False,),
     "verbosity": ("medium",),
     "web_search_options": (),
-    "dimensions": (),
 }
 _INSTEAD: Mapping[str, str] = {
     "chat_template_kwargs": "Templates are the administrator's; for thinking use `reasoning_effort`.",
@@ -114,7 +116,7 @@ def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
     )
 
 
-def labels(wire: shapes.ChatIn | shapes.CompletionIn) -> dict[str, str]:
+def labels(wire: msgspec.Struct) -> dict[str, str]:
     """What the client says about the request, within the specification's bounds. Pairs are named `metadata.key`."""
     pairs: Mapping[str, str] = getattr(wire, "metadata", None) or {}
     if len(pairs) > MAX_METADATA:
@@ -204,7 +206,7 @@ def echoed(asked: ChatRequest) -> str:
     return asked.prompt if isinstance(asked.prompt, str) else ""
 
 
-def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...], ...]:
+def inputs(given: str | Sequence[Any], name: str, most: int = MAX_INPUTS) -> tuple[str | tuple[int, ...], ...]:
     """`prompt` and `input`: a text, texts, token ids or lists of token ids, as a tuple of single inputs."""
     single: tuple[str | tuple[int, ...], ...]
     if isinstance(given, str):
@@ -215,8 +217,8 @@ def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...]
         single = tuple(each if isinstance(each, str) else tuple(each) for each in given)
     else:
         raise _bad(name, f"`{name}` mixes texts and token ids.", "Send one kind.")
-    if not 1 <= len(single) <= MAX_INPUTS:
-        raise _bad(name, f"`{name}` has {len(single)} entries.", f"Send 1 to {MAX_INPUTS}.")
+    if not 1 <= len(single) <= most:
+        raise _bad(name, f"`{name}` has {len(single)} entries.", f"Send 1 to {most}.")
     for each in single:
         if len(each) == 0:
             raise _bad(name, f"`{name}` holds an empty entry.", "Send some text.")
@@ -227,8 +229,8 @@ def inputs(given: str | Sequence[Any], name: str) -> tuple[str | tuple[int, ...]
 
 def embeddings(wire: shapes.EmbeddingIn) -> tuple[str | tuple[int, ...], ...]:
     """The inputs to embed."""
-    _refuse_unsupported(wire)
-    return inputs(wire.input, "input")
+    _within_int("dimensions", wire.dimensions, 1, MAX_DIMENSIONS)
+    return inputs(wire.input, "input", most=MAX_EMBEDDED)
 
 
 def _message(wire: shapes.MessageIn, where: str) -> Message:

@@ -108,6 +108,7 @@ def _view(view: ModelView) -> shapes.ModelOut:
     manifest, worker = view.manifest, view.worker
     return shapes.ModelOut(
         name=manifest.name,
+        purpose=manifest.purpose,
         architecture=manifest.architecture,
         parameters=manifest.parameters,
         quantisation=manifest.quantisation,

@@ -150,6 +150,7 @@ class PullOut(BaseModel):
     model: str | None
     state: str
     step: str
+    digest: str | None
     done_bytes: int
     total_bytes: int | None
     bytes_per_s: float | None
@@ -186,9 +187,13 @@ class ReleaseOut(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`."""
+    """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`.
+
+    `purpose`: what it is made for (chat, embedding or rerank).
+    """
 
     name: str
+    purpose: str
     architecture: str
     parameters: int
     quantisation: str

@@ -1,7 +1,7 @@
 """Where models come from. Each source claims what it has; nothing it says is believed before Verify and Inspect.
 
-Reading order: `port`, `disk`, `sets`, `file`, `package`, `licences`, `layers`, `reference`, `store`; on a network:
-`reach`, `web`, `outside`, `tree`, `sums`, `mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `registry`.
+Reading order: `port`, `disk`, `sets`, `file`, `upload`, `package`, `licences`, `layers`, `reference`, `store`; on a
+network: `reach`, `web`, `outside`, `tree`, `sums`, `mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `registry`.
 """
 
 from pathlib import Path

@@ -38,7 +38,7 @@ def operations(doors: Doors) -> list[Operation]:
             await responses.start(caller.actor, asked, writer)
             if not wire.stream:
                 return JSONResponse(writer.body, headers=headers)
-            told = responses.follow(caller.actor, writer.body["id"], -1)
+            told = responses.follow(caller.actor, asked.id, -1)
             return sse.EventStream(frames(told), sse.Waits(), RESPONSES, headers=headers)
         if wire.stream:
             waits = sse.Waits()
@@ -74,9 +74,11 @@ async def context(
 async def _asked(doors: Doors, actor: Actor, wire: shapes.CreateIn, request: ChatRequest, *, keep: bool) -> Asked:
     messages, new = await context(doors, actor, wire)
     return Asked(
+        id=parse.response_id(request.id),
         request=replace(request, messages=messages),
         input=new,
         keep=keep,
+        shorten=wire.truncation == "auto",
         previous_id=wire.previous_response_id,
         conversation_id=parse.conversation_id(wire.conversation),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from intramural.core.chat import Image, Message, ToolCall
 from intramural.core.errors import Misasked
-from intramural.http import bodies
+from intramural.http import bodies, images
 from intramural.http.openai.responses import shapes
 from intramural.http.openai.responses.checks import bad, identifier, unsupported
 
@@ -91,13 +91,35 @@ def _part(part: shapes.Part, role: str, where: str) -> Item:
         case shapes.InputText():
             _refuse_breakpoint(part.prompt_cache_breakpoint, where)
             return output_text(part.text) if role == "assistant" else {"type": "input_text", "text": part.text}
-    allowed = "`output_text` or `refusal`" if role == "assistant" else "`input_text`"
+        case shapes.InputImage() if role == "user":
+            _refuse_breakpoint(part.prompt_cache_breakpoint, where)
+            if part.detail == "low":
+                raise unsupported(f"{where}.detail", "An image is read as finely as the model can: send a smaller one.")
+            return _picture({"type": "input_image", "detail": part.detail or "auto"}, part.image_url, part, where)
+        case shapes.InputFile() if role == "user":
+            _refuse_breakpoint(part.prompt_cache_breakpoint, where)
+            made = (
+                {"type": "input_file"} if part.filename is None else {"type": "input_file", "filename": part.filename}
+            )
+            return _picture(made, part.file_data or part.file_url, part, where)
+    allowed = {"assistant": "`output_text` or `refusal`", "user": "`input_text`, `input_image` or `input_file`"}
     raise Misasked(
         "unsupported_content",
         f"`{where}` is of a type that a message of role {role!r} cannot have here.",
-        f"Send parts of type {allowed}.",
+        f"Send parts of type {allowed.get(role, '`input_text`')}.",
         param=where,
     )
+
+
+def _picture(made: Item, url: str | None, part: shapes.InputImage | shapes.InputFile, where: str) -> Item:
+    """A picture, named in one way. A file is one too: other documents have to be sent as text."""
+    if (url is None) == (not part.file_id):
+        raise bad(where, f"`{where}` names no picture, or two.", "Send its data, its address or `file_id`.")
+    if url is None:
+        return {**made, "file_id": part.file_id}
+    images.from_url(url, where)
+    names = {"input_image": "image_url", "input_file": "file_data" if url.startswith("data:") else "file_url"}
+    return {**made, names[made["type"]]: url}
 
 
 def output_text(text: str, logprobs: Sequence[Any] = (), annotations: Sequence[Any] = ()) -> Item:
@@ -223,7 +245,16 @@ def _said(item: Item, thought: str | None) -> Message:
 def _content(content: str | list[Item]) -> tuple[str, tuple[str | Image, ...]]:
     if isinstance(content, str):
         return content, ()
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content), ()
+    read = [_read(part) for part in content]
+    text = "".join(part for part in read if isinstance(part, str))
+    return text, tuple(read) if any(isinstance(part, Image) for part in read) else ()
+
+
+def _read(part: Item) -> str | Image:
+    if part["type"] not in ("input_image", "input_file"):
+        return str(part.get("text") or part.get("refusal") or "")
+    url = part.get("image_url") or part.get("file_data") or part.get("file_url")
+    return images.from_url(url, "input") if url else Image(file_id=part["file_id"])
 
 
 def _thought(item: Item) -> str:

@@ -1,37 +1,37 @@
-"""Lists in pages, as OpenAI has them: `limit`, `order`, and `after` the identifier of the last item that was seen."""
+"""Items as lists in pages, and what of them is shown only where it was asked for."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
 
+from intramural.http.openai import paging
 from intramural.http.openai.responses.checks import bad
 from intramural.http.openai.responses.items import Item
 from intramural.http.openai.responses.shapes import INCLUDED
 
 QUERY = ("after", "limit", "order", "include", "include[]")
 IMAGE_URLS = "message.input_image.image_url"
-_MAX_LIMIT = 100
 
 
 def page(request: Request, items: Sequence[Item]) -> dict[str, Any]:
     """The page of `items` (oldest first) that `request` asks for. Raises Misasked naming the parameter."""
-    limit, newest_first, after = _limit(request), _newest_first(request), request.query_params.get("after")
+    wanted = paging.page(request, default=20, most=100, also=("include", "include[]"))
     included = includes(request)
-    ordered = list(reversed(items)) if newest_first else list(items)
-    if after is not None:
-        place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
+    ordered = list(reversed(items)) if wanted.newest_first else list(items)
+    if wanted.after is not None:
+        place = next((n for n, item in enumerate(ordered) if item["id"] == wanted.after), None)
         if place is None:
             raise bad("after", "There is no such item in this list.", "Begin at its beginning.")
         ordered = ordered[place + 1 :]
-    shown = [item if IMAGE_URLS in included else without_images(item) for item in ordered[:limit]]
-    return {
-        "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else "",
-        "last_id": shown[-1]["id"] if shown else "",
-        "has_more": len(ordered) > limit,
-    }
+    shown = [item if IMAGE_URLS in included else without_images(item) for item in ordered[: wanted.limit + 1]]
+    return listed(shown, wanted.limit)
+
+
+def listed(items: Sequence[Item], limit: int) -> dict[str, Any]:
+    """Items as a list object. Its ends are texts also where it is empty: the client's types insist."""
+    made = paging.listed(items, limit)
+    return {**made, "first_id": made["first_id"] or "", "last_id": made["last_id"] or ""}
 
 
 def includes(request: Request) -> frozenset[str]:
@@ -50,17 +50,3 @@ def without_images(item: Item) -> Item:
         return item
     parts = [{**part, "image_url": None} if part["type"] == "input_image" else part for part in content or ()]
     return {**item, "content": parts}
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", "20")
-    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= _MAX_LIMIT):
-        raise bad("limit", f"`limit` is {text[:16]!r}.", f"It is a number from 1 to {_MAX_LIMIT}.")
-    return int(text)
-
-
-def _newest_first(request: Request) -> bool:
-    order = request.query_params.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise bad("order", f"`order` is {order[:16]!r}.", "It is `asc` or `desc`.")
-    return order == "desc"
