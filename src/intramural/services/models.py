@@ -93,6 +93,7 @@ class Models:
             plan=self._plan(manifest),
             template=manifest.template,
             pooling=_pooling(manifest),
+            reads_images=any(file.role == "projector" for file in manifest.files),
             runner="onnx" if manifest.format == "onnx" else "engine",
         )
 
