@@ -161,9 +161,7 @@ class Call(Output):
 
     def close(self, status: str) -> list[Event]:
         arguments = "".join(self._said)
-        done = self._writer.event(
-            "response.function_call_arguments.done", **self._place, arguments=arguments, name=self.item["name"]
-        )
+        done = self._writer.event("response.function_call_arguments.done", **self._place, arguments=arguments)
         return [done, self._done({**self.item, "status": status, "arguments": arguments})]
 
 
