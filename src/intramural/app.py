@@ -239,7 +239,9 @@ def _services(
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
         batches=batches,
-        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        responses=Responses(
+            gate, models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
+        ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
         records=Records(

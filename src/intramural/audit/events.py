@@ -76,6 +76,7 @@ class Event(StrEnum):
     FILE_READ = "file.read", "The content of a stored file was sent to its owner."
     FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
     FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
+    DOCUMENTS_SEARCHED = "documents.searched", "A person's own files were searched for them."
     IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
     BATCH_CREATED = "batch.created", "A batch of requests was asked for; each of its lines has entries of its own."
     BATCH_CANCELLED = "batch.cancelled", "A batch's owner asked for it to end early."
