@@ -118,7 +118,8 @@ class LibraryConfig:
     allow_network: bool = setting(
         True,
         "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull that an administrator asked for ever does, and an image's address on a host in `media.allowed_hosts`.",
+        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
+        "`media.allowed_hosts`.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."

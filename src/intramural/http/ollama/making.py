@@ -13,7 +13,7 @@ from intramural.http.ollama.names import canonical
 from intramural.library import Defaults
 from intramural.library.defaults import SAMPLING, as_options
 
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _NOT_CONVERTED: Final = "Weights stay as they were published: get the model in the quantisation you want."
 _REFUSED: Final[Mapping[str, str]] = {
     "adapters": "Use a model into which the adapter was merged.",
@@ -55,7 +55,7 @@ def making(wire: shapes.CreateIn) -> Making:
     if not name:
         raise _bad("model", "`model` is missing.", "Say how the new model shall be called.")
     for file, digest in (wire.files or {}).items():
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise _bad("files", f"{digest[:80]!r} of {file[:80]!r} is no digest.", "Write sha256:<64 hex digits>.")
     return Making(
         name=canonical(name),

@@ -6,12 +6,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from intramural.core.actor import Actor
-from intramural.core.errors import Misasked, Missing, TooLarge
+from intramural.core.errors import Misasked, Missing
 from intramural.http import bodies
 from intramural.http.doors import Doors
 from intramural.http.ollama import progress, shapes
 from intramural.http.ollama.keeping import IGNORED
-from intramural.http.ollama.making import Making, making
+from intramural.http.ollama.making import DIGEST, Making, making
 from intramural.http.ollama.models import named
 from intramural.http.ollama.names import canonical, push_target, source_of
 from intramural.http.operations import Operation
@@ -117,6 +117,7 @@ def refuse_passwords(wire: shapes.MoveIn) -> None:
 
 def _digest(request: Request) -> str:
     digest = str(request.path_params["digest"])
-    if len(digest) > 100:
-        raise TooLarge("digest_too_long", "That is longer than any digest.", "Write sha256:<64 hex digits>.")
+    if not DIGEST.fullmatch(digest):
+        message = f"{digest[:80]!r} is not a SHA-256 digest."
+        raise Misasked("bad_parameter", message, "Write sha256:<64 hex digits>.", param="digest")
     return digest
