@@ -20,7 +20,7 @@ from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.mcp import door as mcp
-from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations
+from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
@@ -36,6 +36,7 @@ _MODULES = (
     health,
     models,
     chat,
+    stored,
     completions,
     embeddings,
     moderations,

@@ -22,9 +22,17 @@ _STATUS_EVENTS = {"completed", "incomplete", "failed", "queued", "in_progress"}
 class ResponseWriter:
     """Puts one response together. Read `body` for the whole; every method gives the stream's next events."""
 
-    def __init__(self, settings: Settings, created_s: int, now_s: Callable[[], int], new_id: items.NewId) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        created_s: int,
+        now_s: Callable[[], int],
+        new_id: items.NewId,
+        seal: Callable[[str], str],
+    ) -> None:
         self.body: dict[str, Any] = {**settings.head, "created_at": created_s, "output": []}
         self.summarise = settings.summarise
+        self.seal = seal if settings.sealed else None
         self._settings = settings
         self._now_s = now_s
         self._new_id = new_id
