@@ -41,7 +41,7 @@ _ANSWER_BOUNDS = Bounds(string_chars=8192, items=256, calls=1)
 _INSTRUCTIONS = {
     "auto": (
         'To call tools, answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}. '
-        'To answer the person yourself, answer with {"response": "your whole answer"}.'
+        'To answer the person yourself, answer with {"response": ...}.'
     ),
     "required": 'Answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}.',
 }
