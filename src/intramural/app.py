@@ -66,6 +66,7 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    PushDesk,
     Receipts,
     Records,
     Responses,
@@ -221,6 +222,7 @@ def _services(
             context_tokens=config.serving.context_tokens,
         ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
+        pushes=PushDesk(gate, library, audit, Outside.of(config.library, config.data_dir)),
         uploads=UploadDesk(gate, uploads, audit),
         provenance=Provenance(gate, library, audit, clock, trust),
         locks=Locks(gate, library, models, audit, parse),
@@ -237,7 +239,9 @@ def _services(
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
         batches=batches,
-        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        responses=Responses(
+            gate, models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
+        ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
         records=Records(

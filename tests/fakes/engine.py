@@ -77,6 +77,8 @@ class Engine:
             if body.get("with_pieces"):
                 ids = [{"id": number, "piece": word} for number, word in zip(ids, words, strict=True)]
             return self.whole(writer, 200, {"tokens": ids})
+        if target == "/v1/chat/completions/input_tokens":
+            return self.whole(writer, 200, {"input_tokens": len(self.rendered(body).split())})
         if target == "/apply-template":
             return self.whole(writer, 200, {"prompt": self.rendered(body)})
         if target == "/v1/embeddings":

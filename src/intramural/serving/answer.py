@@ -8,22 +8,23 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from intramural.core.chat import ChatEvent, ChatRequest, Thinking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.core.ids import new_id
 from intramural.serving.exchange import Exchange
+from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
 from intramural.serving.request import build, check, look_back, thinking_fields
 from intramural.serving.schema import Bounds
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
 from intramural.serving.tools import Drive, drive, plain
-from intramural.serving.traits import Asking, Prompt, with_gap
+from intramural.serving.traits import Asking, Prompt, Tokens, with_gap
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
@@ -31,6 +32,10 @@ _SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2)
 _BOUNDS = Bounds(string_chars=16384, items=256, calls=16)
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
 _MERGE_LIMIT = 64
+
+
+class _Count(msgspec.Struct):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Stage(Protocol):
@@ -61,6 +66,8 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
     Raises Misasked for what is wrong with it, as far as that is known before the model is loaded.
     """
     check(request)
+    if check_images(request.messages) and not model.reads_images:
+        raise reads_no_images(model)
     request = look_back(request, model.plan.context_tokens)
     driven = drive(request, _SMALL_BOUNDS if model.plan.memory_bytes < _SMALL_BYTES else _BOUNDS)
     if driven is not None:
@@ -70,15 +77,41 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
     return None, request
 
 
+def reads_no_images(model: ModelToServe) -> Misasked:
+    """`model` was shown one."""
+    return Misasked(
+        "model_reads_no_images", f"{model.name} reads text, not images.", "Ask a model that comes with a projector.",
+        param="messages",
+    )  # fmt: skip
+
+
 async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> str:
     """The prompt that the messages of `request` make, with all that is added to them: tools, thinking.
 
     Raises what asking it would.
     """
-    _, asked = put(model, request)
-    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
-    _, body = build(asked, 0, fields)
+    _, body = await _chat_body(lease, put(model, request)[1])
     return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
+
+
+async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest) -> int:
+    """How many prompt tokens `request` makes, with all that is added to it: tools, thinking, pictures.
+
+    Raises what asking it would.
+    """
+    _, asked = put(model, request)
+    if isinstance(asked.prompt, str):
+        prompt = {"content": asked.prompt, "add_special": True, "parse_special": True}
+        return len((await lease.whole("/tokenize", prompt, Tokens)).tokens)
+    if asked.prompt is not None:
+        return len(asked.prompt)
+    target, body = await _chat_body(lease, asked)
+    return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
+
+
+async def _chat_body(lease: Asking, asked: ChatRequest) -> tuple[str, bytes]:
+    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
+    return build(asked, 0, fields)
 
 
 class Stream(AsyncIterator[ChatEvent]):
@@ -248,9 +281,9 @@ class Stream(AsyncIterator[ChatEvent]):
                 raise refusal(status, await exchange.read_all())
             while data := await exchange.read():
                 for event in self._readers[index].feed(data):
-                    for shown in _through(stages, event):
+                    for shown in _through(stages, event) if stages else (event,):
                         yield shown
-                if any(stage.over for stage in stages):
+                if stages and any(stage.over for stage in stages):
                     return
             self._readers[index].end()
         except IntramuralError as error:

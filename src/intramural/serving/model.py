@@ -56,4 +56,5 @@ class ModelToServe:
     plan: Plan
     template: str | None = None
     pooling: Pooling | None = "last"
+    reads_images: bool = False
     runner: Runner = "engine"

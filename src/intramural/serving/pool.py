@@ -15,7 +15,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
-from intramural.serving.answer import Stream, put, rendered
+from intramural.serving.answer import Stream, count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (
@@ -47,7 +47,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
-from intramural.serving.traits import Prompt, Tokens, Traits, discover
+from intramural.serving.traits import Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -214,12 +214,10 @@ class Pool:
             return await vectors.detokenize(lease, tokens)
 
     async def count_tokens(self, model: ModelToServe, request: ChatRequest) -> int:
-        """How many prompt tokens the messages of `request` make, through the model's template."""
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        """How many prompt tokens `request` makes, as it would be sent: see `answer.count_tokens`."""
+        put(model, request)  # what is wrong with it is said before it waits
         async with self.lease(model, needs_slot=False) as lease:
-            rendered = await lease.whole("/apply-template", {"messages": messages}, Prompt)
-            asked = {"content": rendered.prompt, "parse_special": True, "add_special": True}
-            return len((await lease.whole("/tokenize", asked, Tokens)).tokens)
+            return await count_tokens(lease, model, request)
 
     async def rendered(self, model: ModelToServe, request: ChatRequest) -> str:
         """The prompt that `request` makes, as it would be sent: see `answer.rendered`."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, Effort, JsonSchema, Message, ResponseFormat, Sampling, Thinking
+from intramural.core.chat import ChatRequest, Effort, Image, JsonSchema, Message, ResponseFormat, Sampling, Thinking
 from intramural.core.errors import Misasked
+from intramural.serving.images import data_url
 from intramural.serving.traits import Traits, thinking_words
 
 SCHEMA_LIMIT_BYTES = 64 * 1024
@@ -203,11 +204,19 @@ def _prompt(prompt: str | tuple[int, ...]) -> str | list[int]:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    fields = {"role": message.role, "content": message.content}
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if any(isinstance(part, Image) for part in message.parts):
+        fields["content"] = [_part(part) for part in message.parts]
     if message.reasoning:
         # The name templates know it by. One that does not know it leaves it out.
         fields["reasoning_content"] = message.reasoning
     return fields
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": data_url(part)}}
 
 
 def _chat_format(wanted: ResponseFormat) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from intramural.core.chat import (
     ChatRequest,
     Delta,
     Finished,
+    Image,
     Message,
     ResponseFormat,
     Tool,
@@ -86,19 +87,30 @@ def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
     turned: list[Message] = []
     for message in messages:
         if message.role == "assistant" and message.tool_calls:
-            turned.append(replace(message, content=_calls_text(message), tool_calls=()))
+            turned.append(replace(message, content=_calls_text(message), parts=(), tool_calls=()))
             continue
-        content = message.content
+        told = message
         if message.role == "tool":
-            content = f"Result of {_called(messages, message.tool_call_id)}:\n{message.content}"
-        after_result = bool(turned) and turned[-1].role == "tool"
-        if after_result and message.role in ("tool", "user"):
-            kind = message.role
-            parts = (f"{turned[-1].content}\n\n", *message.parts) if message.parts else ()
-            turned[-1] = Message(kind, f"{turned[-1].content}\n\n{content}", parts=parts)
+            told = _led(f"Result of {_called(messages, message.tool_call_id)}:\n", replace(message, tool_call_id=None))
+        if turned and turned[-1].role == "tool" and message.role in ("tool", "user"):
+            told = _led("\n\n", told)
+            for part in reversed(_parts(turned[-1])):
+                told = _led(part, told)
+            turned[-1] = told
         else:
-            turned.append(replace(message, content=content, tool_call_id=None))
+            turned.append(told)
     return tuple(replace(m, role="user") if m.role == "tool" else m for m in turned)
+
+
+def _led(lead: str | Image, message: Message) -> Message:
+    """`message` with `lead` before what it says."""
+    text = lead if isinstance(lead, str) else ""
+    parts = (lead, *_parts(message)) if message.parts or isinstance(lead, Image) else ()
+    return replace(message, content=text + message.content, parts=parts)
+
+
+def _parts(message: Message) -> tuple[str | Image, ...]:
+    return message.parts or (message.content,)
 
 
 def _calls_text(message: Message) -> str:
@@ -207,7 +219,7 @@ def _with_tools(messages: Sequence[Message], tools: Sequence[Tool], instructions
     text = "You can call these tools:\n" + "\n".join(described) + "\n" + instructions
     turned = plain(messages)
     if turned and turned[0].role == "system":
-        return (replace(turned[0], content=f"{turned[0].content}\n\n{text}"), *turned[1:])
+        return (replace(turned[0], content=f"{turned[0].content}\n\n{text}", parts=()), *turned[1:])
     return (Message("system", text), *turned)
 
 

@@ -193,10 +193,11 @@ def _reasoning(item: shapes.ReasoningItem, new_id: NewId) -> Item:
 # to messages ----------------------------------------------------------------------------------------------------------
 
 
-def messages(items: Iterable[Item]) -> tuple[Message, ...]:
+def messages(items: Iterable[Item], unseal: Callable[[str], str]) -> tuple[Message, ...]:
     """What the model is given. Calls join the assistant's message they follow; reasoning joins what follows it.
 
-    Raises Misasked(`call_not_found`) for the output of a call that is not there.
+    `unseal` opens thinking that a program kept in its encrypted form. Raises Misasked(`call_not_found`) for the output
+    of a call that is not there.
     """
     turns: list[Message] = []
     thought: str | None = None
@@ -204,7 +205,7 @@ def messages(items: Iterable[Item]) -> tuple[Message, ...]:
     for item in items:
         kind = item["type"]
         if kind == "reasoning":
-            thought = (thought or "") + _thought(item)
+            thought = (thought or "") + _thought(item, unseal)
             continue
         if kind == "function_call":
             called.add(item["call_id"])
@@ -257,6 +258,8 @@ def _read(part: Item) -> str | Image:
     return images.from_url(url, "input") if url else Image(file_id=part["file_id"])
 
 
-def _thought(item: Item) -> str:
+def _thought(item: Item, unseal: Callable[[str], str]) -> str:
     parts = item.get("content") or item["summary"]
+    if not parts and item.get("encrypted_content"):
+        return unseal(item["encrypted_content"])
     return "\n".join(part["text"] for part in parts)
