@@ -1,6 +1,7 @@
 """The service's own tools with the official client of the Model Context Protocol, and without any."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -143,3 +144,30 @@ def test_nobody_else_gets_in(service: Service, key: str) -> None:
     for method in ("GET", "DELETE"):
         answered = requests.request(method, f"{service.address}/mcp", timeout=20)
         assert (answered.status_code, answered.headers["Allow"]) == (405, "POST")
+
+
+async def test_ones_own_documents_are_searched(service: Service, key: str) -> None:
+    openai = service.client(key)
+    text = "# Rules of the house\n\nVisitors sign in.\n\nThe zymurgy laboratory opens at nine.\n"
+    file = openai.files.create(file=("rules.md", text.encode()), purpose="user_data")
+    picture = openai.files.create(file=("plan.png", b"\x89PNG zymurgy"), purpose="user_data")
+    assert "Not searchable" in (picture.status_details or "")
+    end = time.monotonic() + 30
+    while openai.files.retrieve(file.id).status != "processed" and time.monotonic() < end:
+        time.sleep(0.02)
+    asked = {"query": "When does the zymurgy laboratory open?", "limit": 3}
+    async with connected(service, key) as client:
+        found = (await client.call_tool("search_documents", asked)).structured_content
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        jsonschema.validate(found, tools["search_documents"].output_schema or {})
+        assert found and found["other_files"] >= 1
+        (passage,) = [each for each in found["passages"] if each["file_id"] == file.id]
+        assert (passage["file_name"], passage["position"], passage["line"]) == ("rules.md", 0, 1)
+        assert "opens at nine" in passage["text"]
+        openai.files.delete(file.id)
+        again = (await client.call_tool("search_documents", asked)).structured_content
+        assert again and file.id not in [each["file_id"] for each in again["passages"]]
+        refused = await client.call_tool("search_documents", {"query": "?"})
+        assert refused.is_error and "[bad_query]" in refused.content[0].text  # type: ignore[union-attr]
+    searched = service.events(event="documents.searched")
+    assert searched and "zymurgy" not in json.dumps(searched)

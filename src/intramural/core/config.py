@@ -118,7 +118,8 @@ class LibraryConfig:
     allow_network: bool = setting(
         True,
         "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull that an administrator asked for ever does, and an image's address on a host in `media.allowed_hosts`.",
+        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
+        "`media.allowed_hosts`.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -173,6 +174,9 @@ class FilesConfig:
     max_file_bytes: int = setting(512 * 2**20, "Largest file in bytes; beyond it a 413. 512 MiB, as OpenAI allows.")
     max_person_bytes: int = setting(10 * 2**30, "Bytes that the files of one person may have together.")
     max_person_files: int = setting(10_000, "Files that one person may have.")
+    max_search_bytes: int = setting(
+        16 * 2**20, "Largest text file in bytes whose text is searched; a larger one is stored and not searched."
+    )
     keep_free_bytes: int = setting(
         2**30, "An upload that would leave less than this many bytes free on the disk gets a 503."
     )

@@ -60,7 +60,7 @@ def operations(doors: Doors) -> list[Operation]:
         async def whole() -> Response:
             ranking = await inference.rerank(
                 caller.actor, wire.model, query, documents, _DIALECT, request_id,
-                max_tokens_per_document=wire.max_tokens_per_doc, labels=labels(wire.user),
+                max_tokens_per_document=wire.max_tokens_per_doc, labels=labels(wire),
             )  # fmt: skip
             body = answer(request_id, wire.model, ranking, documents if shown else None, wire.top_n)
             return JSONResponse(body, headers={"X-Request-Id": request_id})

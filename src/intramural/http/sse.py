@@ -148,9 +148,14 @@ class _Outlet:
 
     async def put(self, body: bytes, *, more: bool = True) -> None:
         """Hand `body` to the client; returns when there is room for more."""
-        if self._beat is not None:
+        if self._beat is not None and self._beat is not asyncio.current_task():
             await self._beat
-        await self._put(body, more)
+        self._sending, self._since_s = True, self._loop.time()
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._sending, self._since_s = False, self._loop.time()
 
     async def close(self) -> None:
         """No more signs of life."""
@@ -158,14 +163,6 @@ class _Outlet:
         if self._beat is not None:
             self._beat.cancel()
             await asyncio.wait([self._beat])
-
-    async def _put(self, body: bytes, more: bool) -> None:
-        self._sending, self._since_s = True, self._loop.time()
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._sending, self._since_s = False, self._loop.time()
 
     def _look(self) -> None:
         past_s = self._loop.time() - self._since_s
@@ -178,7 +175,7 @@ class _Outlet:
         else:
             self._timer = self._loop.call_later(self._heartbeat_s, self._look)
             if self._heartbeat:
-                self._beat = asyncio.ensure_future(self._put(self._heartbeat, more=True))
+                self._beat = asyncio.ensure_future(self.put(self._heartbeat))
                 self._beat.add_done_callback(self._beaten)
 
     def _beaten(self, _: "asyncio.Task[None]") -> None:
@@ -210,15 +207,15 @@ async def _disconnected(receive: Receive) -> None:
         message = await receive()
 
 
-async def answered(request: Request, work: Awaitable[Response]) -> Response:
+async def answered(request: Request, work: Awaitable[Response], *, receipt: bool = True) -> Response:
     """`work`'s response, unless the client leaves first (then an empty one that nobody reads).
 
-    One that says its request's identifier also says where its receipt is.
+    One that says its request's identifier also says where its `receipt` is, if what was done is in the log.
     """
     response = await until_client_leaves(request.receive, work)
     if response is None:
         return Response(status_code=499)
-    if request_id := response.headers.get(REQUEST_ID):
+    if receipt and (request_id := response.headers.get(REQUEST_ID)):
         response.headers[RECEIPT] = receipt_path(request_id)
     return response
 

@@ -67,7 +67,7 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), TokenizeIn)
         request_id = doors.new_id()
-        return await sse.answered(request, _tokenized(inference, models, caller.actor, wire, request_id))
+        return await sse.answered(request, _tokenized(inference, models, caller.actor, wire, request_id), receipt=False)
 
     async def detokenize(request: Request) -> Response:
         caller = await doors.identify(request)
@@ -80,7 +80,7 @@ def operations(doors: Doors) -> list[Operation]:
             text = await inference.detokenize(caller.actor, wire.model, wire.tokens, request_id)
             return JSONResponse({"content": text, "prompt": text}, headers=_headers(request_id))
 
-        return await sse.answered(request, whole())
+        return await sse.answered(request, whole(), receipt=False)
 
     async def template(request: Request) -> Response:
         caller = await doors.identify(request)
@@ -93,7 +93,7 @@ def operations(doors: Doors) -> list[Operation]:
         async def whole() -> Response:
             return JSONResponse({"prompt": await inference.rendered(caller.actor, asked)}, headers=_headers(asked.id))
 
-        return await sse.answered(request, whole())
+        return await sse.answered(request, whole(), receipt=False)
 
     listed = (
         ("/tokenize", "A text's tokens.", tokenize, TokenizeIn),

@@ -17,17 +17,18 @@ from intramural.http import errors
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 _LINES = b"application/x-ndjson"
+_encode = msgspec.json.Encoder().encode
 
 
 def frame(value: Any, event: str | None = None) -> bytes:
     """One `data:` frame holding `value` as JSON, named if `event` is given."""
     head = b"" if event is None else b"event: " + event.encode() + b"\n"
-    return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
+    return b"%bdata: %b\n\n" % (head, _encode(value))
 
 
 def line(value: Any) -> bytes:
     """One line of newline-delimited JSON."""
-    return msgspec.json.encode(value) + b"\n"
+    return _encode(value) + b"\n"
 
 
 def _waiting(position: int) -> bytes:

@@ -37,6 +37,7 @@ from intramural.library.library import Library, require_engine, require_released
 from intramural.library.manifest import TOKENIZER, WHOLE, Manifest, ModelFile, Piece, Purpose, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
+from intramural.library.pushing import Push, Pushed
 from intramural.library.shape import Shape
 from intramural.library.sources import (
     FileSource,
@@ -46,9 +47,11 @@ from intramural.library.sources import (
     Outside,
     PackageSource,
     Reach,
+    Reference,
     Registries,
     Source,
     only_offer,
+    parse_reference,
     parse_source,
 )
 from intramural.library.uploads import Uploads
@@ -88,7 +91,10 @@ __all__ = [
     "Plan",
     "PullState",
     "Purpose",
+    "Push",
+    "Pushed",
     "Reach",
+    "Reference",
     "Registries",
     "Release",
     "Role",
@@ -112,6 +118,7 @@ __all__ = [
     "need",
     "only_offer",
     "parse_name",
+    "parse_reference",
     "parse_source",
     "plan",
     "read_bytes_per_s",

@@ -58,6 +58,15 @@ SAMPLING: Final = (
 )  # fmt: skip
 
 
+def as_options(defaults: Defaults | None) -> dict[str, Any]:
+    """Its numbers as Ollama calls them, in its API and in registries."""
+    if defaults is None:
+        return {}
+    called = {"max_tokens": "num_predict", "context_tokens": "num_ctx"}
+    found = {name: getattr(defaults, name) for name in (*SAMPLING, "context_tokens") if name in defaults.given}
+    return {called.get(name, name): list(v) if isinstance(v, tuple) else v for name, v in found.items()}
+
+
 def merged(before: Defaults | None, given: Defaults) -> Defaults | None:
     """`given`, and of `before` what `given` leaves open; None if nothing is set at all."""
     both = structs.replace(before or Defaults(), **{name: getattr(given, name) for name in given.given})

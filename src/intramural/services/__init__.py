@@ -4,10 +4,10 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`,
-`batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are parts of
-several.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
+`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
+`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are
+parts of several.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.pushes import PushDesk
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.responses import Responses
@@ -46,6 +47,7 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    pushes: PushDesk
     uploads: UploadDesk
     catalogue: CatalogueDesk
     fit: FitDesk
@@ -80,6 +82,7 @@ __all__ = [
     "PeopleDesk",
     "Provenance",
     "Pulls",
+    "PushDesk",
     "Receipts",
     "Records",
     "Responses",

@@ -210,6 +210,10 @@ class Inference:
         request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
 
+    def fingerprint(self, model: str) -> str:
+        """A short name of what computes `model`'s answers now. Raises Missing(`model_not_found`)."""
+        return particulars.fingerprint(self._models.manifest(model))
+
     async def may_follow(self, actor: Actor, request_id: str, *, cancel: bool = False) -> None:
         """Return if `actor` may read their own running answer further, or cancel it. Raises Refused."""
         action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
@@ -18,6 +18,7 @@ from intramural.library import (
     Library,
     Manifest,
     ModelFile,
+    Plan,
     Purpose,
     merged,
     plan,
@@ -61,6 +62,7 @@ class Models:
         self._db = db
         self._slots = slots
         self._context_tokens = context_tokens
+        self._plans: dict[str, tuple[Manifest, Plan]] = {}
 
     # what inference needs -------------------------------------------------------------------------------------
 
@@ -71,8 +73,12 @@ class Models:
     def made_for(self, purpose: Purpose, name: str, actor: Actor) -> Manifest:
         """As `manifest`; Misasked(`wrong_model_kind`) if that is not what the model is for."""
         manifest = self._library.get(name)
-        require_purpose(manifest, purpose, (m for m in self._library.list() if self._may_use(actor, m.name)))
+        require_purpose(manifest, purpose, self._usable(actor))
         return manifest
+
+    def _usable(self, actor: Actor) -> Iterator[Manifest]:
+        """Those of the library that `actor` may use; it is read only when the first is asked for."""
+        yield from (manifest for manifest in self._library.list() if self._may_use(actor, manifest.name))
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
@@ -80,12 +86,11 @@ class Models:
         Raises Refused(`no_engine_for_format`).
         """
         require_engine(manifest)
-        fitted = plan(manifest, self._pool.budget_bytes, self._slots, self._most_context_tokens(manifest))
         return ModelToServe(
             name=self._served_as(manifest),
             digest=manifest.digest,
             open_files=lambda: self._open_files(manifest, actor),
-            plan=fitted,
+            plan=self._plan(manifest),
             template=manifest.template,
             pooling=_pooling(manifest),
             reads_images=any(file.role == "projector" for file in manifest.files),
@@ -95,10 +100,18 @@ class Models:
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
         try:
-            most = self._most_context_tokens(manifest)
-            return plan(manifest, self._pool.budget_bytes, self._slots, most).context_tokens
+            return self._plan(manifest).context_tokens
         except Misasked:
             return None
+
+    def _plan(self, manifest: Manifest) -> Plan:
+        """Computed once for a manifest: this is on the path of every request. Raises Misasked(`model_too_large`)."""
+        known = self._plans.get(manifest.name)
+        if known is None or known[0] is not manifest:
+            most = self._most_context_tokens(manifest)
+            known = manifest, plan(manifest, self._pool.budget_bytes, self._slots, most)
+            self._plans[manifest.name] = known
+        return known[1]
 
     def _most_context_tokens(self, manifest: Manifest) -> int:
         own = manifest.defaults.context_tokens if manifest.defaults else None

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
 )
 
 metadata = MetaData(
@@ -240,8 +242,22 @@ files = Table(
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, index=True),
+    Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
 )
+
+#: The full-text index of people's text files: a row for each passage. `owner` holds person and file as words.
+FILE_TEXTS = (
+    "CREATE VIRTUAL TABLE file_texts USING fts5("
+    "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
+    "tokenize = 'porter unicode61 remove_diacritics 2')"
+)
+
+
+@event.listens_for(metadata, "after_create")
+def _make_index(_metadata: MetaData, connection: Connection, **_: object) -> None:
+    connection.exec_driver_sql(FILE_TEXTS)
+
 
 # batches --------------------------------------------------------------------------------------------------------------
 

@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from intramural.core.chat import Sampling
 from intramural.core.errors import Misasked
 from intramural.http.ollama import options, shapes
 from intramural.http.ollama.names import canonical
 from intramural.library import Defaults
-from intramural.library.defaults import SAMPLING
+from intramural.library.defaults import SAMPLING, as_options
 
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 _NOT_CONVERTED: Final = "Weights stay as they were published: get the model in the quantisation you want."
 _REFUSED: Final[Mapping[str, str]] = {
     "adapters": "Use a model into which the adapter was merged.",
@@ -56,7 +55,7 @@ def making(wire: shapes.CreateIn) -> Making:
     if not name:
         raise _bad("model", "`model` is missing.", "Say how the new model shall be called.")
     for file, digest in (wire.files or {}).items():
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise _bad("files", f"{digest[:80]!r} of {file[:80]!r} is no digest.", "Write sha256:<64 hex digits>.")
     return Making(
         name=canonical(name),
@@ -100,20 +99,10 @@ def _said(wire: shapes.MessageIn, where: str) -> dict[str, str]:
 def parameters(defaults: Defaults | None) -> str:
     """The defaults as Ollama lists them: one a line."""
     listed = []
-    for name, value in given(defaults).items():
+    for name, value in as_options(defaults).items():
         values = value if isinstance(value, list) else [value]
         listed += [f"{name:<30} {msgspec.json.encode(each).decode()}" for each in values]
     return "\n".join(listed)
-
-
-def given(defaults: Defaults | None) -> dict[str, Any]:
-    """The defaults' numbers under the names of `options`."""
-    ours = {field.name for field in fields(Sampling)} & set(defaults.given if defaults else ())
-    called = {"max_tokens": "num_predict"}
-    found = {called.get(name, name): getattr(defaults, name) for name in SAMPLING if name in ours}
-    if defaults and defaults.context_tokens is not None:
-        found["num_ctx"] = defaults.context_tokens
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def modelfile(name: str, defaults: Defaults | None) -> str:
@@ -121,7 +110,7 @@ def modelfile(name: str, defaults: Defaults | None) -> str:
     lines = ["# Made from what the library knows of it.", f"FROM {name}"]
     if defaults and defaults.system is not None:
         lines.append(f"SYSTEM {_quoted(defaults.system)}")
-    for option, value in given(defaults).items():
+    for option, value in as_options(defaults).items():
         for each in value if isinstance(value, list) else [value]:
             lines.append(f"PARAMETER {option} {_quoted(each) if isinstance(each, str) else each}")
     lines += [f"MESSAGE {each.role} {_quoted(each.content)}" for each in (defaults.messages if defaults else ())]

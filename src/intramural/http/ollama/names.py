@@ -4,7 +4,8 @@ They write `llama3.2`, `llama3.2:latest`, `library/llama3.2` and `registry.ollam
 same one, and capital letters where they like; here one model has one name.
 """
 
-from intramural.library import parse_name
+from intramural.core.errors import Misasked
+from intramural.library import Reference, parse_name, parse_reference
 
 _HOMES = ("registry.ollama.ai/", "ollama.com/")
 #: How sources are spelt that are not Ollama's names.
@@ -45,15 +46,26 @@ def source_of(text: str, *, is_listed: bool, insecure: bool) -> tuple[str, str |
     return f"ollama:{text}", canonical(text)
 
 
-def registry_of(text: str) -> tuple[str, str] | None:
-    """(registry, the rest) where `text` begins with a registry's name; None for a model of Ollama's own.
+def push_target(text: str, *, insecure: bool) -> Reference:
+    """Where a model that a client calls `text` is to be pushed: its first part names a registry.
 
-    A first part is a registry's if it has a dot or a port, or is this machine: as Docker's tools read it.
+    A first part is a registry's if it has a dot or a port, or is this machine, as Docker's tools read it. `insecure`:
+    without encryption, which only a registry on this machine may be. Raises Misasked(`push_needs_registry`,
+    `bad_source`).
     """
-    first, slash, rest = text.strip().partition("/")
+    first, slash, _ = text.partition("/")
     is_registry = "." in first or ":" in first or first == "localhost"
-    home = f"{first.lower()}/"
-    return (first, rest) if slash and is_registry and home not in _HOMES else None
+    if not slash or not is_registry or f"{first.lower()}/" in _HOMES:
+        raise Misasked(
+            "push_needs_registry",
+            f"{text[:80]!r} does not name a registry; Ollama's own takes models from accounts at ollama.com only.",
+            "Copy the model to registry.example.org/team/model:tag first, and push that.",
+            param="model",
+        )
+    target = parse_reference(text, "http" if insecure else "https")
+    if target.digest or target.file:
+        raise Misasked("bad_source", "A push goes to a tag.", "Write HOST/MODEL:TAG.", param="model")
+    return target
 
 
 def listed(name: str) -> str:

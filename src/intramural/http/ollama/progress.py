@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from intramural.http import sse
 from intramural.http.wire import OLLAMA, line
-from intramural.library import Step
+from intramural.library import Pushed, Step
 from intramural.services.pulls import PullView
 
 SUCCESS: Final[dict[str, Any]] = {"status": "success"}
@@ -51,6 +51,21 @@ async def of_pull(views: AsyncGenerator[PullView, None]) -> Lines:
             if view.state in ("running", "shelved") and (said := pull_line(view)) != last:
                 yield said
                 last = said
+
+
+async def of_push(states: AsyncGenerator[Pushed | str, None]) -> Lines:
+    """The lines of a push."""
+    yield {"status": "retrieving manifest"}
+    async with aclosing(states):
+        async for state in states:
+            if isinstance(state, str):
+                yield SUCCESS
+            elif state.blob is None:
+                yield {"status": "pushing manifest"}
+            else:
+                digest, total = state.blob.digest, state.blob.size_bytes
+                short = digest.removeprefix("sha256:")[:12]
+                yield {"status": f"pushing {short}", "digest": digest, "total": total, "completed": state.done_bytes}
 
 
 def pull_line(view: PullView) -> dict[str, Any]:

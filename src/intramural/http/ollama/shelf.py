@@ -1,4 +1,4 @@
-"""What is kept: `/api/create`, `/api/copy`, `/api/delete`, `/api/pull` and `/api/blobs`."""
+"""What is kept: `/api/create`, `/api/copy`, `/api/delete`, `/api/pull`, `/api/push` and `/api/blobs`."""
 
 import asyncio
 
@@ -6,14 +6,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from intramural.core.actor import Actor
-from intramural.core.errors import Misasked, Missing, TooLarge
+from intramural.core.errors import Misasked, Missing
 from intramural.http import bodies
 from intramural.http.doors import Doors
 from intramural.http.ollama import progress, shapes
 from intramural.http.ollama.keeping import IGNORED
-from intramural.http.ollama.making import Making, making
+from intramural.http.ollama.making import DIGEST, Making, making
 from intramural.http.ollama.models import named
-from intramural.http.ollama.names import canonical, source_of
+from intramural.http.ollama.names import canonical, push_target, source_of
 from intramural.http.operations import Operation
 from intramural.library import Defaults
 
@@ -21,7 +21,7 @@ _LINES = "application/x-ndjson"
 
 
 def operations(doors: Doors) -> list[Operation]:
-    """Making, copying, removing and getting models."""
+    """Making, copying, removing, getting and pushing models."""
     models, pulls, uploads = doors.services.models, doors.services.pulls, doors.services.uploads
 
     async def create(request: Request) -> Response:
@@ -68,6 +68,15 @@ def operations(doors: Doors) -> list[Operation]:
         lines = progress.of_pull(pulls.follow(caller.actor, source, name))
         return await progress.told(request, lines, stream=wire.stream is not False, headers={})
 
+    async def push(request: Request) -> Response:
+        caller = await doors.identify(request)
+        wire = bodies.decode(await doors.body(request), shapes.MoveIn)
+        refuse_passwords(wire)
+        called = named(wire.model, wire.name)
+        target = push_target(called, insecure=bool(wire.insecure))
+        lines = progress.of_push(doors.services.pushes.push(caller.actor, canonical(called), target))
+        return await progress.told(request, lines, stream=wire.stream is not False, headers={})
+
     async def has_blob(request: Request) -> Response:
         caller = await doors.identify(request)
         digest = _digest(request)
@@ -91,6 +100,7 @@ def operations(doors: Doors) -> list[Operation]:
         Operation("POST", "/api/copy", "Give a model another name besides.", copy, shapes.CopyIn),
         Operation("DELETE", "/api/delete", "Take a model off the shelf.", delete, shapes.DeleteIn),
         Operation("POST", "/api/pull", "Get a model.", pull, shapes.MoveIn, media_type=_LINES),
+        Operation("POST", "/api/push", "Copy a model to a registry.", push, shapes.MoveIn, media_type=_LINES),
         Operation("HEAD", "/api/blobs/{digest}", "Whether these bytes are here.", has_blob),
         Operation("POST", "/api/blobs/{digest}", "Upload a file, for a model to be made of it.", put_blob),
     ]  # fmt: skip
@@ -107,6 +117,7 @@ def refuse_passwords(wire: shapes.MoveIn) -> None:
 
 def _digest(request: Request) -> str:
     digest = str(request.path_params["digest"])
-    if len(digest) > 100:
-        raise TooLarge("digest_too_long", "That is longer than any digest.", "Write sha256:<64 hex digits>.")
+    if not DIGEST.fullmatch(digest):
+        message = f"{digest[:80]!r} is not a SHA-256 digest."
+        raise Misasked("bad_parameter", message, "Write sha256:<64 hex digits>.", param="digest")
     return digest

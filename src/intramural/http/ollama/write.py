@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -26,7 +27,13 @@ _NS_PER_MS = 1_000_000
 
 def timestamp(epoch_s: float) -> str:
     """RFC 3339 in UTC: `2026-11-21T09:30:00.123456Z`."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, micros = divmod(round(epoch_s * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat()
 
 
 @dataclass(slots=True)

@@ -9,14 +9,16 @@ import msgspec
 from intramural.core.chat import (
     ChatRequest,
     Message,
+    MessageRole,
     ResponseFormat,
     Sampling,
+    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
 )
 from intramural.core.errors import Misasked
-from intramural.http.openai import parts, shapes
+from intramural.http.openai import functions, parts, shapes
 
 #: Name of a tool: what every dialect allows.
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,42 +30,63 @@ MAX_INPUTS = 256
 #: As many as OpenAI takes.
 MAX_EMBEDDED = 2048
 MAX_DIMENSIONS = 2**20
-#: Of the specification: pairs of `metadata`, the length of their names and values, of `safety_identifier`.
-MAX_METADATA, MAX_METADATA_NAME, MAX_LABEL, MAX_IDENTIFIER = 16, 64, 512, 64
+#: Of the specification: pairs of `metadata`, the length of their names and values.
+MAX_METADATA, MAX_METADATA_NAME, MAX_LABEL = 16, 64, 512
+#: What else a client may say about a request, and how long it may be.
+_LABELS: Mapping[str, int] = {"user": 65_536, "safety_identifier": 64, "prompt_cache_key": 65_536}
 _INT63 = 2**63 - 1
 
-#: Fields of the specification that cannot be honoured, with the values that ask for nothing.
+#: Fields that cannot be honoured, with the values that ask for nothing or for what is done anyway.
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
-    "function_call": (),
-    "functions": (),
+    "chat_template_kwargs": (),
     "modalities": (["text"],),
     "moderation": (),
     "prediction": (),
     "prompt_cache_options": (),
-    "prompt_cache_retention": (),
-    "reasoning_effort": ("none",),
+    "prompt_cache_retention": ("in_memory", "in-memory"),
+    "service_tier": ("auto", "default"),
     "store": (False,),
     "verbosity": ("medium",),
     "web_search_options": (),
-    "best_of": (1,),
-    "suffix": ("",),
 }
 _INSTEAD: Mapping[str, str] = {
-    "functions": "Use `tools`.",
-    "function_call": "Use `tool_choice`.",
-    "best_of": "Use `n`.",
+    "chat_template_kwargs": "Templates are the administrator's; for thinking use `reasoning_effort`.",
+    "moderation": "Leave it out.",
+    "store": "Use /v1/responses, which can be kept.",
+}
+#: `function` is a tool by the time it is asked for (`functions.as_tools`).
+_ROLES: Mapping[str, MessageRole] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+#: What each effort of the specification is here.
+_EFFORTS: Mapping[str, Thinking] = {
+    "none": Thinking("off"),
+    "minimal": Thinking("on", "low"),
+    "low": Thinking("on", "low"),
+    "medium": Thinking("on", "medium"),
+    "high": Thinking("on", "high"),
+    "xhigh": Thinking("on", "high"),
+    "max": Thinking("on", "high"),
 }
 
 
 def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
     """A chat completion request. Raises Misasked naming the parameter."""
     _refuse_unsupported(wire)
+    _stream_options(wire)
+    wire = functions.as_tools(wire)
     if not wire.messages:
         raise _bad("messages", "`messages` is empty.", "Send at least one message.")
     if wire.top_logprobs and not wire.logprobs:
         raise _bad("top_logprobs", "`top_logprobs` needs `logprobs: true`.", "Set both or neither.")
-    tools = _tools(wire.tools or [])
+    tools, choice = _tool_choice(wire.tool_choice, _tools(wire.tools or []))
+    _continued(wire)
     return ChatRequest(
         id=request_id,
         model=wire.model,
@@ -83,19 +106,19 @@ def chat(wire: shapes.ChatIn, request_id: str) -> ChatRequest:
             top_logprobs=_within_int("top_logprobs", wire.top_logprobs, 0, 20) or 0,
         ),
         tools=tools,
-        tool_choice=_tool_choice(wire.tool_choice, tools),
+        tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         response_format=_format(wire.response_format),
         choices=_choices(wire.n),
-        labels=labels(wire.user, wire.safety_identifier, wire.metadata),
+        thinking=_EFFORTS[wire.reasoning_effort] if wire.reasoning_effort else Thinking(),
+        deterministic=bool(wire.deterministic),
+        labels=labels(wire),
     )
 
 
-def labels(
-    user: str | None, safety_identifier: str | None = None, metadata: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def labels(wire: msgspec.Struct) -> dict[str, str]:
     """What the client says about the request, within the specification's bounds. Pairs are named `metadata.key`."""
-    pairs = metadata or {}
+    pairs: Mapping[str, str] = getattr(wire, "metadata", None) or {}
     if len(pairs) > MAX_METADATA:
         raise _bad("metadata", f"`metadata` has {len(pairs)} pairs.", f"Send at most {MAX_METADATA}.")
     for name, value in pairs.items():
@@ -103,7 +126,8 @@ def labels(
             bounds = f"Names take {MAX_METADATA_NAME} characters, values {MAX_LABEL}."
             raise _bad("metadata", f"`metadata` entry {name[:MAX_METADATA_NAME]!r} is too long.", bounds)
     found = {f"metadata.{name}": value for name, value in pairs.items()}
-    for field, said, most in (("user", user, MAX_LABEL), ("safety_identifier", safety_identifier, MAX_IDENTIFIER)):
+    for field, most in _LABELS.items():
+        said = getattr(wire, field, None)
         if said is not None and len(said) > most:
             raise _bad(field, f"`{field}` is too long.", f"It takes {most} characters.")
         if said:
@@ -111,9 +135,40 @@ def labels(
     return found
 
 
+def _stream_options(wire: shapes.ChatIn | shapes.CompletionIn) -> None:
+    options = wire.stream_options
+    if options is None:
+        return
+    if not wire.stream:
+        raise _bad("stream_options", "`stream_options` needs `stream: true`.", "Set both or neither.")
+    if options.include_obfuscation:
+        raise Misasked(
+            "unsupported_parameter", "`stream_options.include_obfuscation` is not supported.",
+            "Leave it out; the way to this service is encrypted by whoever runs it.",
+            param="stream_options.include_obfuscation",
+        )  # fmt: skip
+
+
+def _continued(wire: shapes.ChatIn) -> None:
+    """An assistant's last message is gone on from: `continue_final_message` may say so, and not the contrary."""
+    if wire.continue_final_message is None:
+        return
+    if wire.continue_final_message != (wire.messages[-1].role == "assistant"):
+        raise _bad(
+            "continue_final_message", "An assistant's message is gone on from if it is the last, and no other is.",
+            "Leave it out.",
+        )  # fmt: skip
+
+
 def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ...]:
     """One request per prompt; `new_id()` gives each its identifier."""
     _refuse_unsupported(wire)
+    _stream_options(wire)
+    if wire.best_of is not None and wire.best_of != (wire.n or 1):
+        raise Misasked(
+            "unsupported_parameter", "`best_of` is not supported: every answer that is written is given.", "Use `n`.",
+            param="best_of",
+        )  # fmt: skip
     if wire.echo and wire.logprobs is not None:
         raise _bad("echo", "`echo` with `logprobs` is not supported.", "Ask for one of them.")
     sampling = Sampling(
@@ -131,8 +186,6 @@ def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ..
     prompts = inputs(wire.prompt, "prompt")
     if wire.echo and not all(isinstance(each, str) for each in prompts):
         raise _bad("echo", "`echo` needs prompts that are text.", "Send text, or do not ask for an echo.")
-    if wire.stream and len(prompts) > 1:
-        raise _bad("prompt", "Several prompts cannot be streamed together.", "Send them one by one, or do not stream.")
     return tuple(
         ChatRequest(
             id=new_id(),
@@ -140,7 +193,9 @@ def completions(wire: shapes.CompletionIn, new_id: Any) -> tuple[ChatRequest, ..
             prompt=each,
             sampling=sampling,
             choices=_choices(wire.n),
-            labels=labels(wire.user),
+            suffix=wire.suffix or None,
+            deterministic=bool(wire.deterministic),
+            labels=labels(wire),
         )
         for each in prompts
     )
@@ -179,21 +234,24 @@ def embeddings(wire: shapes.EmbeddingIn) -> tuple[str | tuple[int, ...], ...]:
 
 
 def _message(wire: shapes.MessageIn, where: str) -> Message:
-    for field in ("audio", "function_call"):
-        if getattr(wire, field) is not None:
-            raise _bad(f"{where}.{field}", f"`{where}.{field}` is not supported.", "Leave it out.")
+    if wire.audio is not None:
+        raise Misasked(
+            "unsupported_parameter", f"`{where}.audio` is not supported.", "Leave it out.", param=f"{where}.audio"
+        )
     if wire.role == "tool" and not wire.tool_call_id:
         raise _bad(f"{where}.tool_call_id", "A tool's message needs `tool_call_id`.", "Name the call it answers.")
-    if wire.content is None and not wire.tool_calls:
+    given = wire.refusal if wire.content is None and wire.role == "assistant" else wire.content
+    if given is None and not wire.tool_calls:
         raise _bad(f"{where}.content", f"`{where}` has no content.", "Send a text.")
-    content, in_order = parts.content(wire.content, wire.role, where)
+    content, in_order = parts.content(given, wire.role, where)
     return Message(
-        role="system" if wire.role == "developer" else wire.role,
+        role=_ROLES[wire.role],
         content=content,
         parts=in_order,
         name=wire.name,
         tool_calls=tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in wire.tool_calls or ()),
         tool_call_id=wire.tool_call_id,
+        reasoning=(wire.reasoning or wire.reasoning_content or None) if wire.role == "assistant" else None,
     )
 
 
@@ -210,18 +268,28 @@ def _tools(wire: list[shapes.ToolIn]) -> tuple[Tool, ...]:
     return tuple(Tool(t.function.name, t.function.description, t.function.parameters or nothing) for t in wire)
 
 
-def _tool_choice(wire: str | shapes.NamedChoice | None, tools: tuple[Tool, ...]) -> ToolChoice:
-    if wire is None:
-        return ToolChoice("auto" if tools else "none")
+def _tool_choice(
+    wire: str | shapes.NamedChoice | shapes.AllowedChoice | None, tools: tuple[Tool, ...]
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """The tools that may be called, and whether one may or must."""
+    if isinstance(wire, shapes.AllowedChoice):
+        allowed = {_known(each, tools, "tool_choice.allowed_tools.tools") for each in wire.allowed_tools.tools}
+        tools = tuple(tool for tool in tools if tool.name in allowed)
+        wire = wire.allowed_tools.mode
     if isinstance(wire, shapes.NamedChoice):
-        if wire.function.name not in {tool.name for tool in tools}:
-            raise _bad("tool_choice", f"No tool is named {wire.function.name!r}.", "Name one of `tools`.")
-        return ToolChoice("named", wire.function.name)
+        return tools, ToolChoice("named", _known(wire, tools, "tool_choice"))
     if wire == "required":
         if not tools:
             raise _bad("tool_choice", "`tool_choice: required` needs `tools`.", "Send the tools.")
-        return ToolChoice("required")
-    return ToolChoice("none" if wire == "none" or not tools else "auto")
+        return tools, ToolChoice("required")
+    return tools, ToolChoice("none" if wire == "none" or not tools else "auto")
+
+
+def _known(choice: shapes.NamedChoice, tools: tuple[Tool, ...], where: str) -> str:
+    name = choice.function.name
+    if all(tool.name != name for tool in tools):
+        raise _bad(where, f"No tool is named {name!r}.", "Name one of `tools`.")
+    return name
 
 
 def _format(wire: shapes.FormatIn | None) -> ResponseFormat:

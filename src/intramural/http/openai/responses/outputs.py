@@ -71,8 +71,16 @@ class Text(Output):
     def more(self, text: str, logprobs: list[Event]) -> list[Event]:
         self._said.append(text)
         self._logprobs += logprobs
-        place = {**self._place, "content_index": 0}
-        return [self._writer.event("response.output_text.delta", **place, delta=text, logprobs=logprobs)]
+        return [
+            self._writer.event(
+                "response.output_text.delta",
+                item_id=self.item["id"],
+                output_index=self.index,
+                content_index=0,
+                delta=text,
+                logprobs=logprobs,
+            )
+        ]
 
     def close(self, status: str) -> list[Event]:
         text = "".join(self._said)
