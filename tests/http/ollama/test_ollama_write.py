@@ -48,8 +48,8 @@ def test_a_chat() -> None:
     assert {key: said[-1][key] for key in said[-1] if key not in ("model", "created_at", "message")} == {
         "done": True,
         "done_reason": "stop",
-        "total_duration": 200_000_000,
-        "load_duration": 80_000_000,
+        "total_duration": 100_000_000,
+        "load_duration": 40_000_000,
         "prompt_eval_count": 9,
         "prompt_eval_duration": 20_000_000,
         "eval_count": 4,
