@@ -12,7 +12,10 @@ WITS = {
     "test_agent_loop[model1]",
     "test_bind_runnables_as_tools",
     "test_json_mode",
+    "test_structured_output[pydantic]",
+    "test_structured_output_async[pydantic]",
     "test_structured_output_optional_param",
+    "test_structured_output_pydantic_2_v1",
     "test_unicode_tool_call_integration",
 }
 
