@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from intramural.core.errors import Misasked
+from intramural.http.checks import bad
 from intramural.http.ollama import options, shapes
 from intramural.http.ollama.names import canonical
 from intramural.library import Defaults
@@ -50,13 +51,13 @@ def making(wire: shapes.CreateIn) -> Making:
             raise Misasked("unsupported_parameter", f"`{field}` is not supported.", hint, param=field)
     if bool(wire.from_) == bool(wire.files):
         message = "Exactly one of `from` and `files` says what the model is made of."
-        raise _bad("from", message, "Name a model in `from`, or uploaded files in `files`.")
+        raise bad("from", message, "Name a model in `from`, or uploaded files in `files`.")
     name = wire.model or wire.name
     if not name:
-        raise _bad("model", "`model` is missing.", "Say how the new model shall be called.")
+        raise bad("model", "`model` is missing.", "Say how the new model shall be called.")
     for file, digest in (wire.files or {}).items():
         if not DIGEST.fullmatch(digest):
-            raise _bad("files", f"{digest[:80]!r} of {file[:80]!r} is no digest.", "Write sha256:<64 hex digits>.")
+            raise bad("files", f"{digest[:80]!r} of {file[:80]!r} is no digest.", "Write sha256:<64 hex digits>.")
     return Making(
         name=canonical(name),
         base=canonical(wire.from_) if wire.from_ else None,
@@ -84,7 +85,7 @@ def _defaults(wire: shapes.CreateIn) -> Defaults:
     try:
         return msgspec.convert(built, Defaults)
     except msgspec.ValidationError as error:
-        raise _bad("system", f"What it shall say is out of bounds: {error}.", "Shorten it.") from None
+        raise bad("system", f"What it shall say is out of bounds: {error}.", "Shorten it.") from None
 
 
 def _said(wire: shapes.MessageIn, where: str) -> dict[str, str]:
@@ -92,7 +93,7 @@ def _said(wire: shapes.MessageIn, where: str) -> dict[str, str]:
     plain = not (wire.images or wire.tool_calls or wire.thinking or wire.tool_name or wire.tool_call_id)
     if role not in ("system", "user", "assistant") or not plain or not wire.content:
         message = f"`{where}` is no message that can be kept with a model."
-        raise _bad(where, message, "Use texts of the roles system, user and assistant.")
+        raise bad(where, message, "Use texts of the roles system, user and assistant.")
     return {"role": role, "content": wire.content}
 
 
@@ -119,7 +120,3 @@ def modelfile(name: str, defaults: Defaults | None) -> str:
 
 def _quoted(text: str) -> str:
     return f'"""{text}"""' if "\n" in text or '"' in text else f'"{text}"'
-
-
-def _bad(param: str, message: str, hint: str) -> Misasked:
-    return Misasked("bad_parameter", message, hint, param=param)

@@ -89,13 +89,13 @@ class OptionsIn(msgspec.Struct, forbid_unknown_fields=True):
     penalize_newline: bool | None = None
 
 
-class ChatIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
+class _AskedIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
+    """What a chat and a generation have in common."""
+
     model: str
-    messages: list[MessageIn] | None = None
     stream: bool | None = None
     format: Json = None
     keep_alive: KeepAlive | None = None
-    tools: list[ToolIn] | None = None
     options: OptionsIn | None = None
     think: bool | str | None = None
     truncate: bool | None = None
@@ -105,25 +105,19 @@ class ChatIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_o
     debug_render_only: bool | None = None
 
 
-class GenerateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
-    model: str
+class ChatIn(_AskedIn):
+    messages: list[MessageIn] | None = None
+    tools: list[ToolIn] | None = None
+
+
+class GenerateIn(_AskedIn):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
     context: list[int] | None = None
-    stream: bool | None = None
     raw: bool | None = None
-    format: Json = None
-    keep_alive: KeepAlive | None = None
     images: list[bytes] | None = None
-    options: OptionsIn | None = None
-    think: bool | str | None = None
-    truncate: bool | None = None
-    shift: bool | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    debug_render_only: bool | None = None
     # for models that make pictures
     width: Json = None
     height: Json = None

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from intramural.core.errors import Misasked
+from intramural.http.checks import bad
 from intramural.http.openai import shapes
 
 #: What a message's call is known by inside: in the old form it has no identifier, and there is one to a message.
@@ -16,13 +16,13 @@ def as_tools(wire: shapes.ChatIn) -> shapes.ChatIn:
     messages = _messages(wire.messages)
     if wire.functions is None:
         if wire.function_call is not None:
-            raise _bad("function_call", "`function_call` needs `functions`.", "Send the functions.")
+            raise bad("function_call", "`function_call` needs `functions`.", "Send the functions.")
         return wire if messages is wire.messages else _changed(wire, messages=messages)
     for field in ("tools", "tool_choice"):
         if getattr(wire, field) is not None:
-            raise _bad("functions", f"`functions` and `{field}` exclude each other.", "Use `tools`.")
+            raise bad("functions", f"`functions` and `{field}` exclude each other.", "Use `tools`.")
     if not wire.functions:
-        raise _bad("functions", "`functions` is empty.", "Send one at least, or leave it out.")
+        raise bad("functions", "`functions` is empty.", "Send one at least, or leave it out.")
     choice = wire.function_call
     named = shapes.NamedChoice(choice) if isinstance(choice, shapes.NamedFunction) else choice
     return _changed(
@@ -58,13 +58,13 @@ def _messages(wire: list[shapes.MessageIn]) -> list[shapes.MessageIn]:
     for i, each in enumerate(wire):
         if each.function_call is not None:
             if each.role != "assistant" or each.tool_calls:
-                raise _bad(f"messages[{i}].function_call", "It has no place in that message.", "Leave it out.")
+                raise bad(f"messages[{i}].function_call", "It has no place in that message.", "Leave it out.")
             number += 1
             call = shapes.CallIn(_CALL.format(number=number), each.function_call)
             found.append(_changed(each, function_call=None, tool_calls=[call]))
         elif each.role == "function":
             if not each.name or not number:
-                raise _bad(f"messages[{i}]", "A function's result follows its call and has its name.", "Mend it.")
+                raise bad(f"messages[{i}]", "A function's result follows its call and has its name.", "Mend it.")
             found.append(_changed(each, role="tool", tool_call_id=_CALL.format(number=number)))
         else:
             found.append(each)
@@ -76,7 +76,3 @@ _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 def _changed(wire: _Shape, **fields: Any) -> _Shape:
     return msgspec.structs.replace(wire, **fields)
-
-
-def _bad(param: str, message: str, hint: str) -> Misasked:
-    return Misasked("bad_parameter", message, hint, param=param)

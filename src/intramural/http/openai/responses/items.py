@@ -11,8 +11,9 @@ from typing import Any
 from intramural.core.chat import Image, Message, ToolCall
 from intramural.core.errors import Misasked
 from intramural.http import bodies, images
+from intramural.http.checks import bad
 from intramural.http.openai.responses import shapes
-from intramural.http.openai.responses.checks import bad, identifier, unsupported
+from intramural.http.openai.responses.checks import identifier, unsupported
 
 Item = dict[str, Any]
 #: Makes an identifier that begins with the given prefix.

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from intramural.core.actor import Actor
 from intramural.core.errors import Misasked, NotOffered
 from intramural.http import bodies, sse
+from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai.responses import pages, parse, shapes
-from intramural.http.openai.responses.checks import bad
 from intramural.http.openai.responses.create import context, frames
 from intramural.http.operations import Operation
 from intramural.http.wire import RESPONSES

@@ -9,8 +9,9 @@ from typing import Any
 from intramural.core.chat import ChatRequest, Effort, ResponseFormat, Sampling, Thinking, Tool, ToolChoice
 from intramural.core.errors import Misasked
 from intramural.http import bodies
+from intramural.http.checks import bad, within
 from intramural.http.openai.responses import checks, head, shapes
-from intramural.http.openai.responses.checks import bad, unsupported, within, within_int
+from intramural.http.openai.responses.checks import unsupported
 
 MAX_LABEL_CHARS = 512
 #: The specification's defaults for what a request leaves open.
@@ -59,11 +60,11 @@ def settings(wire: shapes.CreateIn, request_id: str, *, store: bool) -> Settings
         top_p=_or(within("top_p", wire.top_p, 0, 1), TOP_P),
         presence_penalty=within("presence_penalty", wire.presence_penalty, -2, 2),
         frequency_penalty=within("frequency_penalty", wire.frequency_penalty, -2, 2),
-        max_tokens=_at_most(within_int("max_output_tokens", wire.max_output_tokens, 1, _INT63)),
+        max_tokens=_at_most(within("max_output_tokens", wire.max_output_tokens, 1, _INT63)),
         logprobs=logprobs,
-        top_logprobs=within_int("top_logprobs", wire.top_logprobs, 0, 20) or 0,
+        top_logprobs=within("top_logprobs", wire.top_logprobs, 0, 20) or 0,
     )
-    within_int("max_tool_calls", wire.max_tool_calls, 1, _INT63)
+    within("max_tool_calls", wire.max_tool_calls, 1, _INT63)
     request = ChatRequest(
         id=request_id,
         model=wire.model,
