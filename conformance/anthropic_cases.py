@@ -17,7 +17,6 @@ ELSEWHERE: Mapping[str, str] = {
     "/user_profiles": "the vendor's own accounts",
 }
 MISSING: Mapping[str, str] = {
-    "/files": "files are kept and named as OpenAI's clients do it",
     "/complete": "the vendor ended it",
 }
 _WEATHER = {
@@ -57,6 +56,7 @@ def samples(model: str) -> dict[str, Any]:
         "after_id": model,
         "limit": 2,
         "user_id": "pupil-17",
+        "expires_in_seconds": 7200,
     }
 
 
@@ -104,6 +104,10 @@ def _subjects(door: Door, model: str) -> list[Subject]:
         made = door.ask("POST", "/v1/messages/batches", {"requests": [request]}).body or {}
         return {"message_batch_id": str(made.get("id", "none"))}
 
+    def file() -> dict[str, str]:
+        made = door.ask("POST", "/v1/files", files={"file": ("a.txt", b"A note about rivers.", "text/plain")})
+        return {"file_id": str((made.body or {}).get("id", "none"))}
+
     return [
         Subject("POST /messages", base=message, also=also, wrap=_WRAPS, checks=_CHECKS),
         Subject("POST /messages/count_tokens", base={"model": model, "messages": hello}, wrap=_COUNT_WRAPS),
@@ -117,6 +121,15 @@ def _subjects(door: Door, model: str) -> list[Subject]:
         ),
         Subject("GET /messages/batches/{message_batch_id}", ids=batch),
         Subject("POST /messages/batches/{message_batch_id}/cancel", ids=batch),
+        Subject("GET /files", checks={"limit": lambda a: differs(len(a.body["data"]), 2)}),
+        Subject(
+            "POST /files",
+            files=lambda: {"file": ("note.txt", b"A note.", "text/plain")},
+            skip={"file": "sent with every case"},
+        ),
+        Subject("GET /files/{file_id}", ids=file),
+        Subject("DELETE /files/{file_id}", ids=file),
+        Subject("GET /files/{file_id}/content", ids=file),
     ]
 
 

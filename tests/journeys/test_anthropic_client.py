@@ -217,7 +217,8 @@ def test_models(claude: Anthropic, service: Service) -> None:
     ModelInfo.model_validate_json(json.dumps(model.to_dict(mode="json")), strict=True)
     assert (model.id, model.type, model.lifecycle) == (MODEL, "model", "active")
     assert model.max_input_tokens and model.capabilities
-    assert model.capabilities.structured_outputs.supported and not model.capabilities.image_input.supported
+    assert model.capabilities.structured_outputs.supported and model.capabilities.batch.supported
+    assert not model.capabilities.image_input.supported
     assert claude.models.retrieve(MODEL) == model
     assert list(claude.models.list(after_id=MODEL)) == []
     assert list(claude.models.list(lifecycle=["retired"])) == []

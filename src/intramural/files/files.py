@@ -143,9 +143,18 @@ class Files:
             return await self._own(connection, person_id, file_id)
 
     async def list(
-        self, person_id: str, *, purpose: str | None, limit: int, after: str | None, newest_first: bool
+        self,
+        person_id: str,
+        *,
+        purpose: str | None,
+        limit: int,
+        after: str | None,
+        newest_first: bool,
+        ids: Collection[str] | None = None,
     ) -> list[StoredFile]:
         """This person's files by their time of making; `after` is the last one of the page before.
+
+        Of those named in `ids`, where that is given.
 
         Raises Misasked(`bad_limit`).
         """
@@ -154,6 +163,8 @@ class Files:
         wanted = select(table).where(table.c.person_id == person_id, self._alive())
         if purpose is not None:
             wanted = wanted.where(table.c.purpose == purpose)
+        if ids is not None:
+            wanted = wanted.where(table.c.id.in_(ids))
         if after is not None:
             wanted = wanted.where(table.c.id < after if newest_first else table.c.id > after)
         by = table.c.id.desc() if newest_first else table.c.id.asc()

@@ -15,12 +15,12 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations, receipts, replay, rerank, streams, tokens
+from intramural.http import files, health, models, ollama, operations, receipts, replay, rerank, streams, tokens
 from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
 from intramural.http.mcp import door as mcp
-from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations, stored
+from intramural.http.openai import batches, chat, completions, conversations, embeddings, moderations, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation

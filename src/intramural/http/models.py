@@ -29,14 +29,14 @@ def operations(doors: Doors) -> list[Operation]:
     page_as_anthropic, shown_as_anthropic = door.named(doors, page), door.named(doors, shown)
 
     async def listed(request: Request) -> Response:
-        if _is_anthropic(request):
+        if door.is_meant(request):
             return await page_as_anthropic(request)
         caller = await doors.identify(request)
         usable = await models.usable(caller.actor)
         return JSONResponse(openai.listing(usable))
 
     async def one(request: Request) -> Response:
-        if _is_anthropic(request):
+        if door.is_meant(request):
             return await shown_as_anthropic(request)
         caller = await doors.identify(request)
         return JSONResponse(openai.model(await models.usable_by_name(caller.actor, request.path_params["name"])))
@@ -45,7 +45,3 @@ def operations(doors: Doors) -> list[Operation]:
         Operation("GET", "/v1/models", "The models one may use.", listed),
         Operation("GET", "/v1/models/{name:path}", "One model.", one),
     ]
-
-
-def _is_anthropic(request: Request) -> bool:
-    return "anthropic-version" in request.headers

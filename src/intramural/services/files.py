@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,8 +17,8 @@ from intramural.services.gate import Gate
 
 log = logging.getLogger(__name__)
 
-#: How long a file may be asked to stay, in seconds: an hour to 30 days, as OpenAI's API says.
-EXPIRY_S = (3_600, 2_592_000)
+#: How long a file may be asked to stay, in seconds: an hour to 90 days, as Anthropic's API says; OpenAI's says 30.
+EXPIRY_S = (3_600, 7_776_000)
 #: Input of batches is removed after 30 days unless something else is asked for, as there.
 BATCH_EXPIRY_S = 2_592_000
 #: Between two looks for files whose time is over.
@@ -96,12 +96,19 @@ class FileDesk:
         return await asyncio.shield(task)
 
     async def list(
-        self, actor: Actor, *, purpose: str | None, limit: int, after: str | None, newest_first: bool
+        self,
+        actor: Actor,
+        *,
+        purpose: str | None,
+        limit: int,
+        after: str | None,
+        newest_first: bool,
+        ids: Collection[str] | None = None,
     ) -> list[StoredFile]:
-        """A page of them. Raises Misasked(`bad_limit`)."""
+        """A page of them, of all or of those named in `ids`. Raises Misasked(`bad_limit`)."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
         return await self._files.list(
-            actor.person_id, purpose=purpose, limit=limit, after=after, newest_first=newest_first
+            actor.person_id, purpose=purpose, limit=limit, after=after, newest_first=newest_first, ids=ids
         )
 
     async def get(self, actor: Actor, file_id: str) -> StoredFile:

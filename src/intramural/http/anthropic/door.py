@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,8 +14,14 @@ from intramural.http.wire import ANTHROPIC, Wire, frame
 from intramural.metering import Dialect
 
 DIALECT: Dialect = "anthropic"
+_VERSION = "anthropic-version"
 #: A route's work: the request and its identifier, which is also in the answer's `request-id`.
 Work = Callable[[Request, str], Awaitable[Response]]
+
+
+def is_meant(request: Request) -> bool:
+    """Whether a request to a path that two dialects share is in this one."""
+    return _VERSION in request.headers
 
 
 def named(doors: Doors, work: Work) -> Callable[[Request], Awaitable[Response]]:
@@ -49,3 +56,8 @@ def wire(request_id: str) -> Wire:
 def headers(request_id: str) -> dict[str, str]:
     """What names the request in an answer: as Anthropic's clients read it, and as all of this service's answers do."""
     return {"request-id": request_id, "X-Request-Id": request_id}
+
+
+def timestamp(at_ms: int) -> str:
+    """A time as Anthropic's API writes it, to the second."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

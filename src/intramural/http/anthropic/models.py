@@ -1,13 +1,13 @@
 """`/v1/models` as Anthropic's clients ask for it: newest first, in pages."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 
 from intramural.core.errors import Misasked
 from intramural.http.abilities import can_chat, can_see, can_think
+from intramural.http.anthropic.door import timestamp
 from intramural.library import Manifest
 
 _LIMIT = 20
@@ -20,7 +20,7 @@ def model(manifest: Manifest, context_tokens: int | None) -> dict[str, Any]:
         "type": "model",
         "id": manifest.name,
         "display_name": manifest.name,
-        "created_at": datetime.fromtimestamp(manifest.added_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": timestamp(manifest.added_ms),
         "lifecycle": "active",
         "deprecated_at": None,
         "retires_at": None,
@@ -34,7 +34,7 @@ def model(manifest: Manifest, context_tokens: int | None) -> dict[str, Any]:
 def _capabilities(manifest: Manifest) -> dict[str, Any]:
     chats, thinks = can_chat(manifest), can_think(manifest)
     return {
-        "batch": _supported(False),
+        "batch": _supported(chats),
         "citations": _supported(False),
         "code_execution": _supported(False),
         "context_management": {

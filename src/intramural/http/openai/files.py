@@ -1,29 +1,21 @@
-"""`/v1/files`: what a person stores for their programs."""
+"""`/v1/files` as OpenAI's clients ask for it: what a person stores for their programs."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any, BinaryIO
-from urllib.parse import quote
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from intramural.core.errors import Misasked
 from intramural.files import ENDINGS, MAX_LIST, StoredFile
 from intramural.http import uploads
+from intramural.http.attachments import attachment
 from intramural.http.doors import Doors
 from intramural.http.openai.paging import listed, page
 from intramural.http.operations import Operation
 
-_CHUNK_BYTES = 256 * 1024
-#: A stored file is somebody's text: no browser shall run it as a page of ours.
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+#: As OpenAI's API says.
+_MAX_EXPIRY_S = 2_592_000
 _FORM = {
     "file": {"type": "string", "format": "binary"},
     "purpose": {"type": "string", "enum": ["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]},
@@ -64,12 +56,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def content(request: Request) -> Response:
         caller = await doors.identify(request)
         file, opened = await files.content(caller.actor, request.path_params["file_id"])
-        headers = {
-            **_HEADERS,
-            "Content-Length": str(file.size_bytes),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
-        }
-        return StreamingResponse(_chunks(opened), media_type="application/octet-stream", headers=headers)
+        return attachment(file, opened)
 
     async def delete(request: Request) -> Response:
         caller = await doors.identify(request)
@@ -130,10 +117,6 @@ def _wanted(fields: dict[str, str]) -> tuple[str, int | None]:
         raise Misasked("bad_parameter", "`expires_after[anchor]` must be `created_at`.", "Send both.", param=_ANCHOR)
     if not (seconds.isascii() and seconds.isdecimal() and len(seconds) < 10):
         raise Misasked("bad_parameter", "`expires_after[seconds]` must be a number.", "Send it.", param=_SECONDS)
+    if int(seconds) > _MAX_EXPIRY_S:
+        raise Misasked("bad_expiry", "A file cannot expire then.", f"Ask for {_MAX_EXPIRY_S} at most.", param=_SECONDS)
     return fields["purpose"], int(seconds)
-
-
-async def _chunks(opened: BinaryIO) -> AsyncGenerator[bytes, None]:
-    with opened:
-        while chunk := await asyncio.to_thread(opened.read, _CHUNK_BYTES):
-            yield chunk
