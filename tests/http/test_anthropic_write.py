@@ -86,6 +86,13 @@ def test_the_order_of_a_stream() -> None:
     assert told[-2]["usage"]["output_tokens"] == 9
 
 
+def test_a_stream_begins_with_what_was_read() -> None:
+    writer = write.StreamWriter(ASKED)
+    writer.prompt_read(Usage(prompt_tokens=10, completion_tokens=1, cached_tokens=4))
+    started = writer.feed(Delta(0, "Hm"))[0]["message"]["usage"]
+    assert (started["input_tokens"], started["cache_read_input_tokens"], started["output_tokens"]) == (6, 4, 0)
+
+
 def test_a_whole_message() -> None:
     message = whole(*EVERYTHING)
     assert message["content"] == [

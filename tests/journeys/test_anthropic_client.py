@@ -74,6 +74,10 @@ def test_stream(claude: Anthropic) -> None:
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert set(kinds[2:-3]) == {"content_block_delta"}
+    began, ended = events[0].message.usage, events[-2].usage  # type: ignore[union-attr]
+    assert began.input_tokens + (began.cache_read_input_tokens or 0) > 5
+    counts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    assert [getattr(began, each) for each in counts] == [getattr(ended, each) for each in counts]
 
 
 def test_stream_helper(claude: Anthropic) -> None:

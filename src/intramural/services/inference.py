@@ -26,6 +26,7 @@ from intramural.services.models import Models
 from intramural.serving import Pool, Stream, Token
 
 WaitNote = Callable[[int], None]
+ReadNote = Callable[[Usage], None]
 _Counted = TypeVar("_Counted", Embeddings, Ranking)
 #: What is written down when it is asked, and when it is over.
 _EVENTS: Mapping[Operation, tuple[Event, Event]] = {
@@ -89,9 +90,11 @@ class Inference:
         operation: Operation,
         *,
         on_wait: WaitNote | None = None,
+        on_read: ReadNote | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
         """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
 
+        `on_read` is called just before the first event, when the whole prompt has been read, with the counts of then.
         Closing the generator cancels the generation. Raises Refused, Missing(`model_not_found`),
         Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
         """
@@ -109,6 +112,8 @@ class Inference:
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
+                    if on_read is not None:
+                        on_read(stream.usage)
                 if isinstance(event, Usage):
                     last = event
                     continue

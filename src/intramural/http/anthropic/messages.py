@@ -26,8 +26,9 @@ def operations(doors: Doors) -> list[Operation]:
         form, headers = parse.form(wire), door.headers(request_id)
         if wire.stream:
             waits = sse.Waits()
-            events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits)
-            frames = message_frames(events, write.StreamWriter(asked, form))
+            writer = write.StreamWriter(asked, form)
+            events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits, on_read=writer.prompt_read)
+            frames = message_frames(events, writer)
             return sse.EventStream(frames, waits, door.wire(request_id), headers=headers)
 
         async def whole() -> Response:

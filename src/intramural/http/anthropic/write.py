@@ -58,12 +58,17 @@ class StreamWriter:
         self._asked = asked
         self._form = form
         self._begun = False
+        self._prompt = Usage(0, 0)
         self._blocks = 0
         self._open: str | int | None = None  # `text`, `thinking`, or the position of a call
         self._space = ""  # blank text that begins a block, or stands between two and belongs to none
         self._kept: list[str] = []  # of the open block: its thinking, or an input that is sent in one piece
         self._whole = False
         self._finished = Finished(0, "stop")
+
+    def prompt_read(self, usage: Usage) -> None:
+        """The prompt's counts, known before anything is said; `message_start` states them. Without this they are 0."""
+        self._prompt = Usage(usage.prompt_tokens, 0, usage.cached_tokens)
 
     def feed(self, event: ChatEvent) -> list[_Event]:
         """What is to be sent for `event`."""
@@ -94,8 +99,7 @@ class StreamWriter:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            # counted once the prompt has been read to its end; `message_delta` has the numbers
-            "usage": {**usage_object(Usage(0, 0)), **_USAGE_OF_ALL},
+            "usage": {**usage_object(self._prompt), **_USAGE_OF_ALL},
         }
         return [{"type": "message_start", "message": head}, {"type": "ping"}]
 
