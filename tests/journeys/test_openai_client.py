@@ -61,7 +61,9 @@ def test_streamed_answer_with_usage(client: OpenAI) -> None:
             model=MODEL, messages=ASK, max_tokens=12, stream=True, stream_options={"include_usage": True}
         )
     )
-    assert chunks[0].choices[0].delta.role == "assistant"
+    opening = chunks[0].choices[0]
+    assert (opening.delta.role, opening.delta.content, opening.finish_reason) == ("assistant", "", None)
+    assert all(c.choices[0].delta.role is None for c in chunks[1:] if c.choices)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert chunks[-1].usage and chunks[-1].usage.completion_tokens <= 12
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] in ("stop", "length")
@@ -185,6 +187,7 @@ def test_streamed_tool_call(client: OpenAI) -> None:
             stream=True,
         )
     )
+    assert (chunks[0].choices[0].delta.role, chunks[0].choices[0].delta.content) == ("assistant", None)
     parts = [call for c in chunks if c.choices for call in c.choices[0].delta.tool_calls or []]
     assert parts[0].id and parts[0].function and parts[0].function.name == "get_weather"
     arguments = "".join((p.function and p.function.arguments) or "" for p in parts)

@@ -66,10 +66,13 @@ async def chat_frames(
                 if writer is None:
                     known = form if fingerprint is None else replace(form, fingerprint=fingerprint(form.asked.model))
                     writer = write.ChunkWriter(known)
-                if not isinstance(event, Usage):
+                if isinstance(event, Usage):
+                    if form.with_usage:
+                        yield frame(writer.usage_chunk(event))
+                elif (opening := writer.opening(event)) is None:
                     yield frame(writer.chunk(event))
-                elif form.with_usage:
-                    yield frame(writer.usage_chunk(event))
+                else:  # in one piece: the first token is not sent later for it
+                    yield frame(opening) + frame(writer.chunk(event))
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 
 class ChunkWriter:
-    """Events → `chat.completion.chunk` objects. The first chunk of each choice carries the role."""
+    """Events → `chat.completion.chunk` objects. The first chunk of each choice carries the role and nothing else."""
 
     def __init__(self, form: Form) -> None:
         self._head = form.head("chat.completion.chunk")
@@ -134,12 +134,19 @@ class ChunkWriter:
         self._old_calls = form.old_calls
         self._begun: set[int] = set()
 
+    def opening(self, event: Delta | Reasoning | ToolCallDelta | Finished) -> dict[str, Any] | None:
+        """What stands before the chunk of `event`, if it is the first of its choice: who speaks, as OpenAI has it."""
+        if event.index in self._begun:
+            return None
+        self._begun.add(event.index)
+        text = None if isinstance(event, ToolCallDelta) else ""
+        delta = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": event.index, "delta": delta, "logprobs": None, "finish_reason": None}
+        return {**self._head, "choices": [choice], **self._tail}
+
     def chunk(self, event: Delta | Reasoning | ToolCallDelta | Finished) -> dict[str, Any]:
         """The chunk of one event (if usage was asked for, it is null in every chunk before the last)."""
         delta = self._delta(event)
-        if event.index not in self._begun:
-            self._begun.add(event.index)
-            delta = {"role": "assistant", **delta}
         logprobs = None
         if self._logprobs and isinstance(event, Delta) and event.logprobs:
             logprobs = _chat_logprobs(event.logprobs)
