@@ -1,5 +1,7 @@
 """Putting the doors together: routes, error handlers, the guards every request passes."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -15,9 +17,9 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import files, health, models, ollama, operations, receipts, replay, rerank, streams, tokens
+from intramural.http import files, health, models, ollama, operations, receipts, replay, rerank, sse, streams, tokens
 from intramural.http.anthropic import batches as message_batches
-from intramural.http.anthropic import messages
+from intramural.http.anthropic import door, messages
 from intramural.http.doors import Doors
 from intramural.http.mcp import door as mcp
 from intramural.http.openai import batches, chat, completions, conversations, embeddings, moderations, stored
@@ -26,11 +28,13 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
 from intramural.http.page import models as page_models
-from intramural.http.wire import wire_of, wire_of_scope
+from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PREFIX = "/intramural/v1"
+#: Makes an answer of an error.
+Worded = Callable[[Doors, Request, Exception], Response]
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
 _MODULES = (
     health,
@@ -61,16 +65,16 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     doors = Doors(services, config, clock, streams)
     app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     listed = _operations(doors)
-    app.router.routes.extend(operations.routes(listed))
+    finish = partial(_named, doors)
+    app.router.routes.extend(operations.routes(listed, finish))
     app.include_router(_page_router(doors))
-    app.add_exception_handler(IntramuralError, _on_intramural_error)
-    app.add_exception_handler(RequestValidationError, _on_bad_shape)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    for kind, worded in _ERRORS.items():
+        app.add_exception_handler(kind, _handler(doors, worded))
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     services.batches.speak(batches.OpenAIForm(app))
     services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page, app)  # not a mount: that would also take requests with a wrong method
-    return HostGuard(app, _allowed_hosts(config))
+    return HostGuard(app, _allowed_hosts(config), finish)
 
 
 def routes_document() -> dict[str, Any]:
@@ -115,23 +119,48 @@ def _document(app: FastAPI, listed: list[Operation]) -> dict[str, Any]:
     return document
 
 
-async def _on_intramural_error(request: Request, error: Exception) -> Response:
+def _handler(doors: Doors, worded: Worded) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """An error handler that answers what `worded` makes of an error, under the request's name."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return _named(doors, request, worded(doors, request, error))
+
+    return handle
+
+
+def _named(doors: Doors, request: Request, response: Response) -> Response:
+    """`response` with what names its request: every answer of an API has that. Streams bring it with them."""
+    wire = wire_of_scope(request.scope)
+    if wire is not PAGE and not isinstance(response, sse.EventStream):
+        response.headers.setdefault(sse.REQUEST_ID, doors.request_id(request))
+        if wire is ANTHROPIC:
+            response.headers.setdefault(door.REQUEST_ID, response.headers[sse.REQUEST_ID])
+    return response
+
+
+def _wire(doors: Doors, request: Request) -> Wire:
+    """The form that `request` expects; in Anthropic's, errors say which request it was."""
+    wire = wire_of_scope(request.scope)
+    return door.wire(doors.request_id(request)) if wire is ANTHROPIC else wire
+
+
+def _on_intramural_error(doors: Doors, request: Request, error: Exception) -> Response:
     assert isinstance(error, IntramuralError)
-    return wire_of_scope(request.scope).response(error)
+    return _wire(doors, request).response(error)
 
 
-async def _on_bad_shape(request: Request, error: Exception) -> Response:
+def _on_bad_shape(doors: Doors, request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return wire_of_scope(request.scope).response(
+    return _wire(doors, request).response(
         Misasked("bad_parameter", f"{where}: {first['msg']}.", "Mend it.", param=where)
     )
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
+def _on_http_error(doors: Doors, request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path, wire = request.url.path, wire_of_scope(request.scope)
+    path, wire = request.url.path, _wire(doors, request)
     if error.status_code == 404 and (meant := _meant(request.app, request.scope)):
         headers = {name.lower(): "" for name in request.headers}
         hint = f"Is {meant} meant? Then mend the client's base URL."
@@ -147,6 +176,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return wire.response(Missing("no_such_route", f"There is no {path}.", "See the API reference."))
     return wire.response(Misasked("bad_request", str(error.detail), "Mend the request."))
+
+
+_ERRORS: Mapping[type[Exception], Worded] = {
+    IntramuralError: _on_intramural_error,
+    RequestValidationError: _on_bad_shape,
+    HTTPException: _on_http_error,
+}
 
 
 def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
@@ -190,9 +226,10 @@ def _wants_html(scope: Scope) -> bool:
 class HostGuard:
     """Refuses requests for a host name that is not ours: the defence against DNS rebinding."""
 
-    def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: frozenset[str], finish: operations.Finish) -> None:
         self._app = app
         self._allowed = allowed
+        self._finish = finish
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -203,7 +240,7 @@ class HostGuard:
                     "This service does not answer under that host name.",
                     "Use its own name, or add the name to `server.allowed_hosts`.",
                 )
-                await wire_of_scope(scope).response(error)(scope, receive, send)
+                await self._finish(Request(scope), wire_of_scope(scope).response(error))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

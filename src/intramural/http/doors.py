@@ -1,5 +1,6 @@
 """What every route is handed: the services, who is asking, and the bounds of a request."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -9,6 +10,9 @@ from intramural.core.config import ServerConfig
 from intramural.core.ids import new_id
 from intramural.http import bodies, identity, replay
 from intramural.services import Services
+
+#: Set in a request's ASGI scope as soon as somebody asks what the request is called.
+_REQUEST_ID = "intramural.request_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ class Doors:
     def new_id(self) -> str:
         """A fresh request identifier."""
         return new_id("req", self.clock)
+
+    def request_id(self, request: Request) -> str:
+        """What `request` is called in its answer, in the log and in the meter: the same whenever it is asked for."""
+        if _REQUEST_ID not in request.scope:
+            request.scope[_REQUEST_ID] = self.new_id()
+        return str(request.scope[_REQUEST_ID])
+
+    def request_ids(self, request: Request) -> Iterator[str]:
+        """As many as are needed for a request that is several; the first is its own."""
+        yield self.request_id(request)
+        while True:
+            yield self.new_id()
 
     def now_s(self) -> int:
         """Seconds since the epoch, as answers state their time of making."""

@@ -13,6 +13,8 @@ from starlette.routing import Route
 _REF = "#/components/schemas/{name}"
 _ERROR = {"description": "An error in the dialect's own shape, with a hint."}
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
+#: What is done to every response.
+Finish = Callable[[Request, Response], Response]
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
@@ -33,13 +35,16 @@ class Operation:
     query: Sequence[str] = ()
     multipart: dict[str, Any] | None = None
 
-    def route(self) -> Route:
-        return Route(self.path, self.endpoint, methods=[self.method])
+    def route(self, finish: Finish) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return finish(request, await self.endpoint(request))
+
+        return Route(self.path, endpoint, methods=[self.method])
 
 
-def routes(operations: Sequence[Operation]) -> list[Route]:
-    """Their routes. Operations of one path with different methods each get their own."""
-    return [each.route() for each in operations]
+def routes(operations: Sequence[Operation], finish: Finish) -> list[Route]:
+    """Their routes, each response `finish`ed. Operations of one path with different methods each get their own."""
+    return [each.route(finish) for each in operations]
 
 
 def describe(document: dict[str, Any], operations: Sequence[Operation]) -> None:

@@ -54,7 +54,7 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), RerankIn)
         query, documents = _checked(wire)
-        request_id = doors.new_id()
+        request_id = doors.request_id(request)
         # Jina's clients get the documents back unless they say otherwise, Cohere's newer ones never.
         shown = wire.return_documents if wire.return_documents is not None else request.url.path.startswith("/v1/")
 

@@ -67,7 +67,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def tokenize(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), TokenizeIn)
-        request_id = doors.new_id()
+        request_id = doors.request_id(request)
         return await sse.answered(request, _tokenized(inference, models, caller.actor, wire, request_id), receipt=False)
 
     async def detokenize(request: Request) -> Response:
@@ -75,7 +75,7 @@ def operations(doors: Doors) -> list[Operation]:
         wire = bodies.decode(await doors.body(request), DetokenizeIn)
         if len(wire.tokens) > MAX_TOKENS:
             raise bad("tokens", f"`tokens` has {len(wire.tokens)} entries.", f"Send at most {MAX_TOKENS}.")
-        request_id = doors.new_id()
+        request_id = doors.request_id(request)
 
         async def whole() -> Response:
             text = await inference.detokenize(caller.actor, wire.model, wire.tokens, request_id)
@@ -87,7 +87,7 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), TemplateIn)
         asked = _conversation(
-            wire.model, wire.messages, wire.tools, doors.new_id(),
+            wire.model, wire.messages, wire.tools, doors.request_id(request),
             tool_choice=wire.tool_choice, response_format=wire.response_format,
         )  # fmt: skip
 

@@ -15,6 +15,8 @@ from intramural.metering import Dialect
 
 DIALECT: Dialect = "anthropic"
 _VERSION = "anthropic-version"
+#: Where its clients look for what the request is called.
+REQUEST_ID = "request-id"
 #: A route's work: the request and its identifier, which is also in the answer's `request-id`.
 Work = Callable[[Request, str], Awaitable[Response]]
 
@@ -28,7 +30,7 @@ def named(doors: Doors, work: Work) -> Callable[[Request], Awaitable[Response]]:
     """`work` as an endpoint."""
 
     async def endpoint(request: Request) -> Response:
-        request_id = doors.new_id()
+        request_id = doors.request_id(request)
         try:
             if request.headers.get("anthropic-workspace-id"):
                 raise Misasked(
@@ -55,7 +57,7 @@ def wire(request_id: str) -> Wire:
 
 def headers(request_id: str) -> dict[str, str]:
     """What names the request in an answer: as Anthropic's clients read it, and as all of this service's answers do."""
-    return {"request-id": request_id, "X-Request-Id": request_id}
+    return {REQUEST_ID: request_id, "X-Request-Id": request_id}
 
 
 def timestamp(at_ms: int) -> str:

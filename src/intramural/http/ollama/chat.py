@@ -20,13 +20,13 @@ def operations(doors: Doors) -> list[Operation]:
     async def chat(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.ChatIn)
-        asked = parse.chat(wire, doors.new_id())
+        asked = parse.chat(wire, doors.request_id(request))
         return await answer_chat(request, caller.actor, wire.model, asked, idle=not wire.messages)
 
     async def generate(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.GenerateIn)
-        asked = parse.generate(wire, doors.new_id())
+        asked = parse.generate(wire, doors.request_id(request))
         return await answer_prompt(request, caller.actor, wire.model, asked, idle=not (wire.prompt or wire.suffix))
 
     return [

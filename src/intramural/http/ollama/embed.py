@@ -24,10 +24,11 @@ def operations(doors: Doors) -> list[Operation]:
     """Turning texts into vectors."""
     inference, models = doors.services.inference, doors.services.models
 
-    async def vectors(actor: Actor, asked: parse.AskedVectors) -> tuple[Embeddings, dict[str, str], dict[str, int]]:
+    async def vectors(
+        actor: Actor, asked: parse.AskedVectors, request_id: str
+    ) -> tuple[Embeddings, dict[str, str], dict[str, int]]:
         """(vectors, headers, metrics)."""
         began_s = doors.clock.monotonic_s()
-        request_id = doors.new_id()
         manifest = await models.usable_by_name(actor, asked.model)
         require_context(models, manifest, asked.context_tokens)
         keeping = Keeping(models, actor, asked.model, asked.keep_alive_s)
@@ -55,7 +56,7 @@ def operations(doors: Doors) -> list[Operation]:
         asked = parse.embed(wire)
 
         async def whole() -> Response:
-            found, headers, metrics = await vectors(caller.actor, asked)
+            found, headers, metrics = await vectors(caller.actor, asked, doors.request_id(request))
             short = [shortened(each, asked.dimensions) for each in found.vectors]
             body: dict[str, Any] = {"model": wire.model, "embeddings": short, **metrics}
             return JSONResponse(body, headers=headers)
@@ -67,7 +68,7 @@ def operations(doors: Doors) -> list[Operation]:
         asked = parse.embeddings(bodies.decode(await doors.body(request), shapes.EmbeddingsIn))
 
         async def whole() -> Response:
-            found, headers, _ = await vectors(caller.actor, asked)
+            found, headers, _ = await vectors(caller.actor, asked, doors.request_id(request))
             return JSONResponse({"embedding": found.vectors[0] if found.vectors else []}, headers=headers)
 
         return await sse.answered(request, whole())

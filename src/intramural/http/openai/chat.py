@@ -28,7 +28,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def chat(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.ChatIn)
-        asked = parse.chat(wire, doors.new_id())
+        asked = parse.chat(wire, doors.request_id(request))
         form = write.Form(
             asked,
             doors.now_s(),

@@ -31,7 +31,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def completions(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.CompletionIn)
-        asked = parse.completions(wire, doors.new_id)
+        asked = parse.completions(wire, doors.request_ids(request).__next__)
         with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
         form = write.Form(asked[0], doors.now_s(), with_usage=with_usage)
         headers = {sse.REQUEST_ID: asked[0].id}

@@ -18,7 +18,7 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.EmbeddingIn)
         inputs = parse.embeddings(wire)
-        request_id = doors.new_id()
+        request_id = doors.request_id(request)
 
         async def whole() -> Response:
             result = await inference.embed(

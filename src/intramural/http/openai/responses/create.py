@@ -30,7 +30,7 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.CreateIn)
         keep = responses.keeps_for(caller.actor, wire.store)
-        settings = parse.settings(wire, doors.new_id(), store=keep)
+        settings = parse.settings(wire, doors.request_id(request), store=keep)
         asked = await _asked(doors, caller.actor, wire, settings.request, keep=keep)
         seal = partial(responses.sealed, caller.actor)
         writer = ResponseWriter(settings, doors.now_s(), doors.now_s, make_id, seal)

@@ -63,7 +63,7 @@ def operations(doors: Doors) -> list[Operation]:
         wire = bodies.decode(await doors.body(request), shapes.CountIn)
         if not wire.model:
             raise bad("model", "`model` is missing: every model counts in its own way.", "Name one.")
-        asked = parse.counted(wire, wire.model, doors.new_id())
+        asked = parse.counted(wire, wire.model, doors.request_id(request))
         messages, _ = await context(doors, caller.actor, wire)
         count = await doors.services.inference.count_tokens(caller.actor, replace(asked, messages=messages))
         return JSONResponse({"object": "response.input_tokens", "input_tokens": count})
