@@ -39,6 +39,10 @@ HEARTBEAT_S = 15.0
 #: A client that has taken nothing for this long counts as gone: it keeps a slot from somebody who waits. Longer than
 #: a laptop takes to change its network.
 STALLED_S = 120.0
+#: Frames sent in one go before everything else gets a turn. Where a client takes them as fast as they are made, or has
+#: left so that nothing holds them back, sending never waits by itself: a source with much at hand (a held stream that
+#: is followed from its beginning) would keep the loop, and the client's leaving would not be seen before its end.
+GIVE_WAY_FRAMES = 64
 
 
 class EventStream(Response):
@@ -90,8 +94,12 @@ class EventStream(Response):
     async def _send_all(self, outlet: "_Outlet", scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._send_first(outlet)
+            sent = 0
             async for each in self._frames:
                 await outlet.put(each)
+                sent += 1
+                if sent % GIVE_WAY_FRAMES == 0:
+                    await asyncio.sleep(0)
             await outlet.put(self._wire.end, more=False)
         except IntramuralError as error:
             if not outlet.started:
