@@ -1,4 +1,4 @@
-"""One conversation through every dialect: the same policy, meter, log and receipts, whoever's words it came in."""
+"""One conversation in every form it can come in: the same policy, meter, log and receipts, whoever's words it is in."""
 
 import json
 import sqlite3
@@ -66,7 +66,51 @@ def ollama(service: Service, key: str, *, stream: bool) -> tuple[str, requests.R
     return "".join(line["message"]["content"] for line in lines(answer)), answer
 
 
-DIALECTS = {"openai": openai, "responses": responses, "anthropic": anthropic, "ollama": ollama}
+def rendered(service: Service, key: str) -> str:
+    """The conversation as the model reads it."""
+    body = {"messages": [{"role": "user", "content": SAY}]}
+    return str(post(service, key, "/v1/apply-template", body).json()["prompt"])
+
+
+def completions(service: Service, key: str, *, stream: bool) -> tuple[str, requests.Response]:
+    body = {"prompt": rendered(service, key), "max_tokens": TOKENS, "temperature": 0, "seed": 7, "stream": stream}
+    answer = post(service, key, "/v1/completions", body)
+    told = lines(answer) if stream else [answer.json()]
+    return "".join(each["choices"][0]["text"] for each in told), answer
+
+
+def generate(service: Service, key: str, *, stream: bool) -> tuple[str, requests.Response]:
+    options = {"num_predict": TOKENS, "temperature": 0, "seed": 7}
+    body = {"prompt": rendered(service, key), "raw": True, "options": options, "stream": stream}
+    answer = post(service, key, "/api/generate", body)
+    return "".join(each["response"] for each in lines(answer)), answer
+
+
+def page(service: Service, key: str, *, stream: bool) -> tuple[str, requests.Response]:
+    """As the page does it: signed in, in a chat that is kept, streamed in any case."""
+    chat = service.page("POST", "/chats", json={"model": MODEL}).json()["id"]
+    body = {"content": SAY, "max_tokens": TOKENS, "temperature": 0}
+    answer = service.page("POST", f"/chats/{chat}/turns", json=body)
+    assert answer.status_code == 200, answer.text
+    told = [each["choices"][0]["delta"] for each in lines(answer) if each.get("choices")]
+    said = "".join(each.get("content") or "" for each in told)
+    assert stream or service.page("GET", f"/chats/{chat}").json()["messages"][-1]["content"] == said
+    return said, answer
+
+
+DIALECTS = {
+    "openai": openai,
+    "responses": responses,
+    "completions": completions,
+    "anthropic": anthropic,
+    "ollama": ollama,
+    "generate": generate,
+    "page": page,
+}
+#: What is metered as.
+METERED = {"responses": "openai", "completions": "openai", "generate": "ollama"}
+#: Those that are given the prompt as the model reads it, and not the conversation.
+RAW = {"completions", "generate"}
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +136,9 @@ def asked(service: Service, key: str) -> dict[str, tuple[str, str, Any]]:
     for name, ask in DIALECTS.items():
         for stream in (False, True):
             said, answer = ask(service, key, stream=stream)
+            where = service.address + answer.headers["X-Intramural-Receipt"]
             bearer = {"Authorization": f"Bearer {key}"}
-            receipt = requests.get(service.address + answer.headers["X-Intramural-Receipt"], headers=bearer, timeout=60)
+            receipt = service.session.get(where) if name == "page" else requests.get(where, headers=bearer, timeout=60)
             found[f"{name} {'streamed' if stream else 'whole'}"] = (
                 said,
                 answer.headers["X-Request-Id"],
@@ -105,31 +150,41 @@ def asked(service: Service, key: str) -> dict[str, tuple[str, str, Any]]:
 def test_the_same_words_and_the_same_count(service: Service, asked: dict[str, tuple[str, str, Any]]) -> None:
     assert len({said for said, _, _ in asked.values()}) == 1, {name: said for name, (said, _, _) in asked.items()}
     rows = [usage_row(service, request_id) for _, request_id, _ in asked.values()]
-    for column in ("prompt_tokens", "completion_tokens", "outcome", "operation", "model", "weights_digest",
-                   "person_id", "credential_id"):  # fmt: skip
+    for column in ("prompt_tokens", "completion_tokens", "outcome", "model", "weights_digest", "person_id"):
         assert len({row[column] for row in rows}) == 1, (column, [row[column] for row in rows])
     assert rows[0]["completion_tokens"] == TOKENS
-    dialects = {name.split()[0]: row["dialect"] for name, row in zip(asked, rows, strict=True)}
-    assert dialects == {"openai": "openai", "responses": "openai", "anthropic": "anthropic", "ollama": "ollama"}
+    by_name = {name.split()[0]: row for name, row in zip(asked, rows, strict=True)}
+    assert {name: row["dialect"] for name, row in by_name.items()} == {
+        name: METERED.get(name, name) for name in by_name
+    }
+    for name, row in by_name.items():
+        assert row["operation"] == ("completion" if name in RAW else "chat")
+        # the page's is a session, and not the key that all others came with
+        assert (row["credential_id"] == by_name["openai"]["credential_id"]) == (name != "page")
 
 
 def test_the_same_entries_in_the_log(service: Service, asked: dict[str, tuple[str, str, Any]]) -> None:
     kinds = []
-    for _, request_id, _ in asked.values():
+    for name, (_, request_id, _) in asked.items():
         entries = recorded(service, request_id)
         assert set(entries) == {"chat.asked", "chat.answered"}
         question, answer = entries["chat.asked"]["facts"], entries["chat.answered"]["facts"]
-        known = ("model", "weights", "rule", "choices", "messages", "tools", "images", "deterministic", "operation")
-        ended = {name: value for name, value in answer.items() if name not in TIMES}
-        kinds.append(({name: question[name] for name in known}, ended, entries["chat.answered"]["outcome"]))
+        known = ("model", "weights", "rule", "choices", "tools", "images", "deterministic")
+        ended = {fact: value for fact, value in answer.items() if fact not in TIMES}
+        raw = name.split()[0] in RAW
+        assert (question["operation"], question["messages"]) == (("completion", 0) if raw else ("chat", 1))
+        kinds.append(({fact: question[fact] for fact in known}, ended, entries["chat.answered"]["outcome"]))
         assert question["sampling"]["max_tokens"] == TOKENS and question["sampling"]["temperature"] == 0
     assert all(kind == kinds[0] for kind in kinds), kinds
 
 
-def test_the_same_receipts(asked: dict[str, tuple[str, str, Any]]) -> None:
-    for said, _, receipt in asked.values():
+def test_the_same_receipts(service: Service, key: str, asked: dict[str, tuple[str, str, Any]]) -> None:
+    prompt = rendered(service, key)
+    for name, (said, _, receipt) in asked.items():
         texts, salts = receipt["statement"]["texts"], {n: bytes.fromhex(s) for n, s in receipt["salts"].items()}
-        assert texts["prompt"]["commitment"] == commitment(salts["prompt"], f"user: {SAY}")
+        assert texts["prompt"]["commitment"] == commitment(
+            salts["prompt"], prompt if name.split()[0] in RAW else f"user: {SAY}"
+        )
         assert texts["answer"]["commitment"] == commitment(salts["answer"], said)
         assert receipt["statement"]["outcome"] == "finished"
         assert receipt["statement"]["tokens"]["completion"] == TOKENS
