@@ -1,4 +1,7 @@
-"""`make conformance`: start a service, try every dialect, write `docs/conformance.md`. Arguments name dialects."""
+"""`make conformance`: start a service, try every dialect, write `docs/conformance.md`.
+
+Arguments name dialects: then only those are tried, and what was found is printed instead of written.
+"""
 
 import importlib.metadata
 import os
@@ -32,7 +35,11 @@ def main() -> None:
             service.stop()
     packages = {name: name.lower() for name in ("OpenAI", "Anthropic", "Ollama")}
     versions = {name: f"{package} {importlib.metadata.version(package)}" for name, package in packages.items()}
-    report.write(results, versions, _DOCUMENT)
+    page = report.page(results, versions)
+    if sys.argv[1:]:
+        print(page)
+    else:
+        _DOCUMENT.write_text(page, "utf-8")
     for dialect in dict.fromkeys(result.dialect for result in results):
         print(dialect, dict(Counter(result.verdict for result in results if result.dialect == dialect)))
 

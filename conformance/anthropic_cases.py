@@ -1,5 +1,6 @@
 """The Anthropic dialect: what is offered and how to try it, which effect a parameter must have, what does not apply."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ ELSEWHERE: Mapping[str, str] = {
 MISSING: Mapping[str, str] = {
     "/complete": "the vendor ended it",
 }
+#: A batch of one message has to wait until nobody else does.
+_BATCH_S = 90
 _WEATHER = {
     "name": "get_weather",
     "description": "The weather in a city.",
@@ -104,6 +107,14 @@ def _subjects(door: Door, model: str) -> list[Subject]:
         made = door.ask("POST", "/v1/messages/batches", {"requests": [request]}).body or {}
         return {"message_batch_id": str(made.get("id", "none"))}
 
+    def ended() -> dict[str, str]:
+        made = batch()
+        until_s = time.monotonic() + _BATCH_S
+        path = f"/v1/messages/batches/{made['message_batch_id']}"
+        while (door.ask("GET", path).body or {}).get("processing_status") != "ended" and time.monotonic() < until_s:
+            time.sleep(0.5)
+        return made
+
     def file() -> dict[str, str]:
         made = door.ask("POST", "/v1/files", files={"file": ("a.txt", b"A note about rivers.", "text/plain")})
         return {"file_id": str((made.body or {}).get("id", "none"))}
@@ -119,7 +130,8 @@ def _subjects(door: Door, model: str) -> list[Subject]:
             base={"requests": [request]},
             skip={"requests": "each of them is a message, tried above"},
         ),
-        Subject("GET /messages/batches/{message_batch_id}", ids=batch),
+        Subject("GET /messages/batches/{message_batch_id}", ids=ended),
+        Subject("DELETE /messages/batches/{message_batch_id}", ids=ended),
         Subject("POST /messages/batches/{message_batch_id}/cancel", ids=batch),
         Subject("GET /files", checks={"limit": lambda a: differs(len(a.body["data"]), 2)}),
         Subject(
@@ -183,6 +195,7 @@ NO_FIELD: Mapping[str, str] = {
     "diagnostics": "of the vendor's own cache",
     "toolset_name": "the vendor's hosted tools",
     "speed": "the vendor's prices",
+    "archived_at": "results stay until their owner deletes them",
     "deprecated_at": "no model here is withdrawn by somebody else",
     "retires_at": "no model here is withdrawn by somebody else",
     "line": "of the vendor's own models",

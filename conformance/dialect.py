@@ -228,8 +228,9 @@ class Dialect:
                 if each.where == IN_BODY and each.name not in subject.skip:
                     wrong = {**subject.base, each.name: _wrong_kind(each)}
                     yield f"wrong kind: {each.name}", {"body": wrong}, {400}, each.name
-            if "model" in subject.base:
-                yield "unknown model", {"body": {**subject.base, "model": "no-such-model"}}, {404}, "no-such-model"
+            known = "from" if "from" in subject.base else "model"  # one that is made is not known yet
+            if known in subject.base:
+                yield "unknown model", {"body": {**subject.base, known: "no-such-model"}}, {404}, "no-such-model"
 
     def _error(
         self,
@@ -285,8 +286,8 @@ class Dialect:
 
 def _wrong_kind(each: Field) -> Any:
     """A value of a kind the parameter does not have: an object with a strange member; a number where it is a map."""
-    text = str(each.type)
-    return 3.25 if "Dict" in text or "TypedDict" in text or "Metadata" in text or "object" in text else {"strange": [1]}
+    text = str(each.type).lower()
+    return 3.25 if any(word in text for word in ("dict", "metadata", "object")) else {"strange": [1]}
 
 
 def _short(text: str | None) -> str:

@@ -47,6 +47,7 @@ def samples(model: str) -> dict[str, Any]:
         "keep_alive": "5m",
         "images": [picture().partition(",")[2]],
         "format": "json",
+        "from": model,
         "dimensions": 64,
         "role": "user",
         "tools": [_WEATHER],

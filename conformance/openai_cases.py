@@ -112,6 +112,12 @@ def samples(model: str, ids: Mapping[str, str]) -> dict[str, Any]:
         "dimensions": 64,
         "limit": 2,
         "top_k": 5,
+        "ChatCompletionContentPartImageParam.image_url": {"url": picture()},
+        "ChatCompletionAssistantMessageParam": {"content": "text"},
+        "ChatCompletionAllowedToolsParam.tools": [{"type": "function", "function": {"name": "get_weather"}}],
+        "ToolChoiceAllowedParam.tools": [{"type": "function", "name": "get_weather"}],
+        "JSONSchema": {"schema": _SCHEMA},
+        "FileFile": {"file_id": ids.get("file_id", "file_none")},
     }
 
 
@@ -412,9 +418,11 @@ _RESPONSE_CHECKS: Mapping[str, Check] = {
     "stream=True": lambda a: _holds(a.events[-1]["type"] in ("response.completed", "response.incomplete"), "no end"),
 }
 
-#: What we add to the vendor's answers; the last three are of the Open Responses specification.
+#: What we add to the vendor's answers; three are of the Open Responses specification. `obfuscation` is documented
+#: (under `include_obfuscation`), and the types leave it out.
 _EXTRAS = frozenset(
     {"reasoning", "reasoning_content", "hint", "capabilities", "presence_penalty", "frequency_penalty", "store"}
+    | {"obfuscation"}
 )
 NO_EVENT: Mapping[str, str] = {
     f"response.{name}": f"no such tool runs here ({name})"

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from conformance.judge import Result
 
@@ -24,14 +23,14 @@ _COLUMNS = (
 )
 
 
-def write(results: Sequence[Result], versions: dict[str, str], file: Path) -> None:
-    """Write the page."""
+def page(results: Sequence[Result], versions: dict[str, str]) -> str:
+    """The page."""
     lines = [_HEAD + _COLUMNS + "|---" * 10 + "|"]
     for dialect in dict.fromkeys(result.dialect for result in results):
         lines.append(_row(dialect, versions.get(dialect, ""), [r for r in results if r.dialect == dialect]))
     for dialect in dict.fromkeys(result.dialect for result in results):
         lines += _chapter(dialect, [r for r in results if r.dialect == dialect])
-    file.write_text("\n".join(lines) + "\n", "utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _row(dialect: str, version: str, results: Sequence[Result]) -> str:

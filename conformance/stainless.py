@@ -19,7 +19,10 @@ from conformance.values import is_union
 
 _LISTS = "_get_api_list"
 _METHODS = {"_get": "GET", "_post": "POST", "_put": "PUT", "_patch": "PATCH", "_delete": "DELETE", _LISTS: "GET"}
-_NOT_SENT = frozenset({"self", "extra_headers", "extra_query", "extra_body", "timeout", "betas"})
+#: The last two travel as headers.
+_NOT_SENT = frozenset(
+    {"self", "extra_headers", "extra_query", "extra_body", "timeout", "betas", "workspace_id", "user_profile_id"}
+)
 
 
 def operations(package: str, *, without: tuple[str, ...] = ()) -> list[Operation]:

@@ -26,7 +26,10 @@ class Variation:
 
 @dataclass
 class Values:
-    """Makes values. `samples`: what to send for a field, by `Type.field` or by the field's name alone."""
+    """Makes values. `samples`: what to send for a field, by `Type.field` or by the field's name alone.
+
+    By `Type` alone: fields to send besides the required ones, where those alone say nothing.
+    """
 
     samples: Mapping[str, Any]
     _seen: set[str] = field(default_factory=set)
@@ -51,11 +54,12 @@ class Values:
         if _has_members(kind):
             if depth > _MAX_DEPTH:
                 return {}
-            return {
+            required = {
                 each: self.least(hint, each, kind.__name__, depth + 1)
                 for each, hint in _hints(kind).items()
                 if each in _required(kind)
             }
+            return {**required, **self.samples.get(kind.__name__, {})}
         return {bool: True, int: 1, float: 0.5, str: "text"}.get(kind, "text")
 
     def variations(self, kind: Any, label: str, name: str = "", owner: str = "", depth: int = 0) -> Iterator[Variation]:
@@ -114,8 +118,18 @@ def _has_members(kind: Any) -> bool:
 
 def _required(kind: Any) -> frozenset[str]:
     if is_typeddict(kind):
-        return frozenset(kind.__required_keys__)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return frozenset(name for name, hint in hints.items() if _marked(hint, name in kind.__required_keys__))
     return frozenset(each.alias or name for name, each in kind.model_fields.items() if each.is_required())
+
+
+def _marked(hint: Any, otherwise: bool) -> bool:
+    """Whether a field is `Required`. Python's own `__required_keys__` does not see marks in postponed annotations."""
+    while (origin := typing.get_origin(hint)) in (typing.Annotated, typing.Required, typing.NotRequired):
+        if origin is not typing.Annotated:
+            return origin is typing.Required
+        hint = typing.get_args(hint)[0]
+    return otherwise
 
 
 def _hints(kind: Any) -> dict[str, Any]:
