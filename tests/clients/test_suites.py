@@ -5,28 +5,33 @@ from tests.clients.conftest import Run
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.clients]
 
-#: What the starter is too small for, though the protocol does all it can: to choose a tool of its own accord, to say
-#: something of the right shape when only JSON is asked for, and to come to an end within the tokens it is given.
-WITS = {
-    "test_agent_loop[model0]",
-    "test_agent_loop[model1]",
-    "test_bind_runnables_as_tools",
-    "test_json_mode",
+#: What the starter is too small for, though the protocol does all it can, suite by suite: to choose a tool of its own
+#: accord, to say something of the right shape when only JSON is asked for, and to come to an end within the tokens it
+#: is given. A name that passes has no place here.
+_SHAPES = {
     "test_structured_output[pydantic]",
     "test_structured_output_async[pydantic]",
-    "test_structured_output_optional_param",
     "test_structured_output_pydantic_2_v1",
-    "test_unicode_tool_call_integration",
+}
+WITS = {
+    "TestOpenAI": {
+        "test_agent_loop[model0]",
+        "test_agent_loop[model1]",
+        "test_json_mode",
+        "test_structured_output_optional_param",
+    },
+    "TestResponses": {*_SHAPES, "test_json_mode", "test_structured_output_optional_param"},
+    "TestOllama": {*_SHAPES, "test_json_mode"},
 }
 
 
 @pytest.mark.parametrize(
     ("suite", "passes"),
     [
-        ("TestOpenAI", 30),
-        ("TestResponses", 30),
-        ("TestAnthropic", 30),
-        ("TestOllama", 30),
+        ("TestOpenAI", 34),
+        ("TestResponses", 34),
+        ("TestAnthropic", 38),
+        ("TestOllama", 34),
         ("TestOpenAIEmbeddings", 5),
         ("TestOllamaEmbeddings", 5),
     ],
@@ -34,5 +39,7 @@ WITS = {
 def test_langchains_own_tests(langchain_suite: Run, suite: str, passes: int) -> None:
     told = langchain_suite(suite)
     assert told["ran"]
-    assert {name: why for name, why in told["failed"].items() if name not in WITS} == {}
+    excused = WITS.get(suite, set())
+    assert {name: why for name, why in told["failed"].items() if name not in excused} == {}
+    assert excused - told["failed"].keys() == set(), "these pass: they need no excuse any more"
     assert told["passed"] >= passes
