@@ -25,6 +25,8 @@ _MAX_TOKEN_ID = 2**31 - 1
 _MAX_TOKENS = 2**24
 #: For templates that know no effort: after so many tokens of thinking comes the answer.
 _EFFORT_TOKENS: Mapping[Effort, int | None] = {"low": 512, "medium": 4096, "high": None}
+#: As Python's `json` writes, which is what models have seen most.
+_COMPACT = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 #: The engine reads this seed as "choose one".
 _RANDOM_SEED = 2**32 - 1
 
@@ -116,12 +118,22 @@ def thinking_fields(wanted: Thinking, traits: Traits) -> dict[str, Any]:
     return fields
 
 
-def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, bytes]:
+def may_think(wanted: Thinking, traits: Traits) -> bool:
+    """Whether thinking may come before the answer."""
+    return traits.thinks == "always" or (traits.thinks == "either" and wanted.kind != "off")
+
+
+def build(
+    request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({}), *, exact: bool = False
+) -> tuple[str, bytes]:
     """The engine's route and JSON body for choice `index`; `more` are fields of `thinking_fields`.
 
+    `exact` has a JSON schema enforced by the better of the engine's two compilers, which knows every keyword that
+    `supported` lets through and writes no empty space; but it would hold a model's thinking to the schema too.
     Raises Misasked naming the field at fault.
     """
     fields = {**_sampling(request.sampling, index), **more}
+    exact = exact and request.response_format.kind == "json_schema"
     if request.deterministic:
         # What another prompt left behind was computed in other batches, and would round differently.
         fields["cache_prompt"] = False
@@ -132,12 +144,12 @@ def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingPro
     fields["return_progress"] = True
     if request.prompt is not None:
         fields["prompt"] = _prompt(request.prompt)
-        fields.update(_prompt_format(request.response_format))
+        fields.update(exact_grammar(request.response_format) if exact else _prompt_format(request.response_format))
         return "/v1/completions", msgspec.json.encode(fields)
     if "n_probs" in fields:
         fields["logprobs"], fields["top_logprobs"] = True, fields.pop("n_probs")
     fields["messages"] = [_message(message) for message in request.messages]
-    fields.update(_chat_format(request.response_format))
+    fields.update(exact_grammar(request.response_format) if exact else _chat_format(request.response_format))
     return "/v1/chat/completions", msgspec.json.encode(fields)
 
 
@@ -217,6 +229,12 @@ def _part(part: str | Image) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     return {"type": "image_url", "image_url": {"url": data_url(part)}}
+
+
+def exact_grammar(wanted: ResponseFormat) -> dict[str, Any]:
+    """A JSON schema in the words of the engine's exact compiler."""
+    schema = msgspec.json.encode({**_schema(wanted), "x-guidance": _COMPACT}).decode()
+    return {"grammar": f"%llguidance {{}}\nstart: %json {schema}"}
 
 
 def _chat_format(wanted: ResponseFormat) -> dict[str, Any]:

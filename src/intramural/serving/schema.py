@@ -1,4 +1,4 @@
-"""Tool schemas made enforceable: the engine's compiler knows part of JSON Schema and ignores the rest in silence.
+"""Schemas made enforceable: the engine's compiler knows part of JSON Schema and ignores the rest in silence.
 
 `enforceable` narrows a schema to what is enforced while the model writes: every value it admits is one the original
 admits, as far as the keywords below go. `mend` then puts right in a finished value what no grammar can say (numeric
@@ -11,28 +11,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-#: Formats the engine does not know, as patterns (narrower than the format, which is the safe side).
-_FORMAT_PATTERNS = {
-    "email": r"^[a-z0-9][a-z0-9._-]{0,40}@[a-z0-9][a-z0-9-]{0,40}[.][a-z]{2,10}$",
-    "ipv4": r"^(1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])([.](1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])){3}$",
-    "uri": r"^https?://[a-z0-9][a-z0-9.-]{0,60}(/[a-zA-Z0-9._~%-]{0,60}){0,6}$",
-    "hostname": r"^[a-z0-9][a-z0-9-]{0,40}([.][a-z0-9-]{1,40}){0,4}$",
-}
-_ENGINE_FORMATS = frozenset({"date", "time", "date-time", "uuid"})
+from intramural.serving.fits import FORMAT_PATTERNS, fits, resolved
+
+_ENGINE_FORMATS = frozenset({"uuid"})
+#: Numbers that a small model would never end are kept within so many, before the point.
+_WHOLE_LIMIT = 10**15
+#: Multiples within a range are listed up to this many.
+_LISTED = 500
+_RANGE = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _SHORTHANDS = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " "}
 #: Keywords copied as they are; their values hold no schemas.
 _PLAIN = ("enum", "const", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
-          "exclusiveMinimum", "exclusiveMaximum")  # fmt: skip
+          "exclusiveMinimum", "exclusiveMaximum", "multipleOf")  # fmt: skip
 _BRANCHES = ("anyOf", "oneOf")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits for what a schema leaves open, so that a small model does not ramble on for ever."""
+    """Limits for what a schema leaves open, so that a small model does not ramble on for ever.
+
+    `members`: of an object whose names are free. `decimals`: places of a number after its point. None: any number.
+    """
 
     string_chars: int
     items: int
     calls: int
+    members: int | None = None
+    decimals: int | None = None
 
 
 def enforceable(schema: Any, bounds: Bounds, pointer: str) -> dict[str, Any]:
@@ -56,7 +61,12 @@ class _Narrowing:
                 base = {key: value for key, value in schema.items() if key != word and not key.startswith("$")}
                 branches = [self.narrow(_merged(base, branch)) for branch in schema[word]]
                 return {"anyOf": branches, **self._definitions(schema)}
+        if len(schema.get("allOf") or ()) == 1:
+            return {**self.narrow(schema["allOf"][0]), **self._definitions(schema)}
         narrowed = {word: schema[word] for word in _PLAIN if word in schema}
+        if "enum" in schema:  # those that the rest of the schema would not have are not offered
+            rest = {word: value for word, value in schema.items() if word != "enum"}
+            narrowed["enum"] = [each for each in schema["enum"] if fits(each, rest, schema)] or schema["enum"]
         if "allOf" in schema:
             narrowed["allOf"] = [self.narrow(part) for part in schema["allOf"]]
         kind = schema.get("type") or _implied_type(schema)
@@ -65,6 +75,8 @@ class _Narrowing:
         kinds = kind if isinstance(kind, list) else [kind]
         if "string" in kinds:
             self._string(schema, narrowed)
+        if kind in ("number", "integer") and not ("enum" in schema or "const" in schema):
+            self._number(schema, narrowed)
         if "array" in kinds:
             self._array(schema, narrowed)
         if "object" in kinds:
@@ -78,7 +90,9 @@ class _Narrowing:
     def _anything(self) -> dict[str, Any]:
         """A value without a schema: any scalar. (Free nesting is where small models never stop.)"""
         text = {"type": "string", "maxLength": self._bounds.string_chars}
-        return {"anyOf": [text, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
+        number: dict[str, Any] = {"type": "number"}
+        self._number(number, number)
+        return {"anyOf": [text, number, {"type": "boolean"}, {"type": "null"}]}
 
     def _definitions(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -92,7 +106,7 @@ class _Narrowing:
         return self._pointer + reference[1:] if local else reference
 
     def _string(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
-        pattern = schema.get("pattern") or _FORMAT_PATTERNS.get(str(schema.get("format")))
+        pattern = schema.get("pattern") or FORMAT_PATTERNS.get(str(schema.get("format")))
         if isinstance(pattern, str):
             narrowed["pattern"] = anchored(pattern)
         elif schema.get("format") in _ENGINE_FORMATS:
@@ -100,9 +114,31 @@ class _Narrowing:
         elif not ("maxLength" in schema or "enum" in schema or "const" in schema):
             narrowed["maxLength"] = max(self._bounds.string_chars, schema.get("minLength", 0))
 
+    def _number(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
+        low, high = _limits(schema, None)
+        step = schema.get("multipleOf")
+        if isinstance(step, int) and step > 0 and 0 <= high - low <= _LISTED * step:
+            # Few enough to be listed, which both of the engine's compilers know.
+            for word in _RANGE:
+                narrowed.pop(word, None)
+            numbers = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
+            narrowed["enum"] = [number for number in numbers if fits(number, schema, schema)]
+            return
+        places = self._bounds.decimals
+        if places is None:
+            return
+        if not math.isfinite(low):
+            narrowed["minimum"] = -_WHOLE_LIMIT
+        if not math.isfinite(high):
+            narrowed["maximum"] = _WHOLE_LIMIT
+        # Not where hardly any such number would be left, nor below zero, where the engine finds none.
+        if schema.get("type") == "number" and step is None and high > 0 and high - max(low, 0) > 100 * 10.0**-places:
+            narrowed["multipleOf"] = 10.0**-places
+
     def _array(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
         if "prefixItems" in schema:
             narrowed["prefixItems"] = [self.narrow(each) for each in schema["prefixItems"]]
+            narrowed["minItems"] = narrowed["maxItems"] = len(narrowed["prefixItems"])
             return
         narrowed["items"] = self.narrow(schema.get("items"))
         narrowed.setdefault("maxItems", max(self._bounds.items, schema.get("minItems", 0)))
@@ -115,6 +151,11 @@ class _Narrowing:
         narrowed["properties"] = {name: self.narrow(each) for name, each in wanted.items()}
         narrowed["required"] = [name for name in wanted if name in required]
         extra = schema.get("additionalProperties")
+        if self._bounds.members is not None and isinstance(extra, Mapping) and wanted:
+            # Of a small model's names there would be no end, and names can be counted only where all are required.
+            extra = False
+        elif self._bounds.members is not None and not wanted and extra is not False:
+            narrowed["maxProperties"] = self._bounds.members
         # A free-form object stays free (its values are scalars); one with named members is closed.
         narrowed["additionalProperties"] = (
             self.narrow(extra) if isinstance(extra, Mapping) or (not wanted and extra is not False) else False
@@ -165,7 +206,14 @@ def mend(value: Any, schema: Any, root: Any, depth: int = 0) -> Any:
     if not isinstance(schema, Mapping) or depth > 32:
         return value
     if "$ref" in schema:
-        return mend(value, _resolved(schema["$ref"], root), root, depth + 1)
+        return mend(value, resolved(schema["$ref"], root), root, depth + 1)
+    for word in ("allOf", *_BRANCHES):
+        branches = schema.get(word)
+        for branch in branches if isinstance(branches, list) else ():
+            mended = mend(value, branch, root, depth + 1)
+            if fits(mended, branch, root):
+                value = mended
+                break
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
@@ -175,12 +223,18 @@ def mend(value: Any, schema: Any, root: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         known = schema.get("properties")
         known = known if isinstance(known, Mapping) else {}
-        return {name: mend(each, known.get(name), root, depth + 1) for name, each in value.items()}
+        extra = schema.get("additionalProperties")
+        return {name: mend(each, known.get(name, extra), root, depth + 1) for name, each in value.items()}
     return value
 
 
 def _items(value: list[Any], schema: Mapping[str, Any], root: Any, depth: int) -> list[Any]:
-    mended = [mend(each, schema.get("items"), root, depth + 1) for each in value]
+    given = schema.get("prefixItems")
+    first = given if isinstance(given, list) else []
+    mended = [
+        mend(each, first[place] if place < len(first) else schema.get("items"), root, depth + 1)
+        for place, each in enumerate(value)
+    ]
     if not schema.get("uniqueItems"):
         return mended
     return [each for place, each in enumerate(mended) if each not in mended[:place]]
@@ -224,10 +278,3 @@ def _bound(value: Any, otherwise: float) -> float:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _resolved(reference: Any, root: Any) -> Any:
-    found = root
-    for part in str(reference).removeprefix("#").split("/")[1:]:
-        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-    return found

@@ -1,0 +1,182 @@
+"""Answers held to a schema: what is refused, what is put right, and that the real starter's answers validate."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.spawner import PlainSpawner
+from tests.serving.pools import model, request, running
+from tests.serving.schemas import schema
+from tests.serving.test_what_is_asked import THINKING
+
+from intramural.core.chat import Delta, Finished, Reasoning, ResponseFormat, Thinking
+from intramural.core.errors import Broken, Misasked
+from intramural.serving import ModelToServe, Pool
+from intramural.serving.fits import fits
+from intramural.serving.formatted import FormattedReader, needs_mending
+from intramural.serving.supported import check
+
+TEXT = {"type": "string"}
+
+
+def refused(given_schema: Any) -> Misasked:
+    with pytest.raises(Misasked) as caught:
+        check(given_schema, "response_format")
+    assert caught.value.param == "response_format"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"not": TEXT}, "`not`"),
+        ({"if": TEXT, "then": TEXT}, "`if`, `then`"),
+        ({"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}, "`uniqueItems`"),
+        ({"type": "object", "patternProperties": {}, "minProperties": 1}, "`patternProperties`, `minProperties`"),
+        ({"$defs": {"a": {"contains": TEXT}}}, "`contains`"),
+        ({"type": "string", "format": "iri"}, "`format: iri`"),
+        ({"type": "string", "pattern": "(?=a)b"}, "pattern with"),
+        ({"type": "string", "pattern": r"(a)\1"}, "pattern with"),
+        ({"type": "string", "pattern": "a^b"}, "pattern with"),
+        ({"type": "string", "pattern": "a", "maxLength": 3}, "`maxLength beside pattern`"),
+        ({"type": "number", "multipleOf": 0.1}, "multipleOf of a fraction"),
+        ({"allOf": [TEXT, {"minLength": 1}]}, "allOf"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf of"),
+        ({"$ref": "#/$defs/a", "minLength": 2, "$defs": {"a": TEXT}}, "minLength beside $ref"),
+        ({"dependentRequired": {}, "x-mine": 1}, "`dependentRequired`, `x-mine`"),
+    ],
+)
+def test_what_cannot_be_enforced_is_named(wrong: Any, named: str) -> None:
+    error = refused(wrong)
+    assert error.code == "unsupported_schema"
+    assert named in error.message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "strin"},
+        {"enum": []},
+        {"$ref": "#/$defs/none"},
+        {"$ref": "#"},
+        {"$ref": "https://example.org/schema"},
+        {"items": 7},
+        {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False},
+    ],
+)
+def test_what_is_no_schema_is_refused(wrong: Any) -> None:
+    assert refused(wrong).code == "invalid_schema"
+
+
+@pytest.mark.parametrize("number", range(200))
+def test_every_random_schema_is_supported(number: int) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(number))
+    check(schema(number), "response_format")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-60, 160) | st.floats(-6, 110) | st.text("abZ1-:", max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("name", "age", "id", "is")), inner),
+    max_leaves=6,
+)
+
+
+@given(st.integers(0, 199), json_values)
+def test_our_judge_never_lets_pass_what_the_other_does_not(number: int, value: Any) -> None:
+    made = schema(number)
+    if fits(value, made, made):
+        jsonschema.validate(value, made)
+
+
+def read(text: str, given_schema: Any, *, held: bool, reason: str = "stop") -> list[Any]:
+    reader = FormattedReader(0, given_schema, held=held)
+    pieces = [Delta(0, text[at : at + 3]) for at in range(0, len(text), 3)]
+    return [out for event in (*pieces, Finished(0, reason)) for out in reader.feed(event)]  # type: ignore[arg-type]
+
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "number", "maximum": 5}}, "required": ["n"]}
+
+
+def test_text_goes_out_as_it_comes_where_all_is_enforced() -> None:
+    assert len(read('{"n": 3}', NUMBER, held=False)) == 4
+
+
+def test_an_answer_is_put_right_before_it_goes_out() -> None:
+    assert read('{"n": 7}', NUMBER, held=True) == [Delta(0, '{"n": 5}'), Finished(0, "stop")]
+    assert [e.text for e in read('{"n": 3}', NUMBER, held=True)[:-1]] == ['{"n', '": ', "3}"], "as it was, if it fits"
+
+
+def test_what_does_not_fit_is_an_error_and_what_is_cut_off_is_shown() -> None:
+    with pytest.raises(Broken, match="answer_outside_schema"):
+        read('{"n": 7}', NUMBER, held=False)
+    with pytest.raises(Broken, match="answer_outside_schema"):
+        read('{"n": 7', NUMBER, held=True)
+    with pytest.raises(Misasked, match="invalid_schema"):
+        read("Sure! Here is", NUMBER, held=True)
+    assert "".join(e.text for e in read('{"n"', NUMBER, held=True, reason="length")[:-1]) == '{"n"'
+
+
+async def test_a_schema_is_refused_before_anything_waits() -> None:
+    spawner = PlainSpawner()
+    async with running(spawner) as pool:
+        with pytest.raises(Misasked, match="unsupported_schema"):
+            pool.chat(model(), replace(request(), response_format=ResponseFormat("json_schema", {"not": TEXT})))
+        assert spawner.started == []
+
+
+# the real engine --------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    def __init__(self, pool: Pool, served: ModelToServe) -> None:
+        self.pool = pool
+        self.model = served
+
+    async def answer(self, number: int, thinking: Thinking = Thinking()) -> list[Any]:  # noqa: B008 (frozen)
+        """Checked against the schema, by the reference implementation."""
+        made = schema(number)
+        asked = replace(
+            request("Fill in the form with something plausible.", temperature=0.8, seed=number, max_tokens=500),
+            response_format=ResponseFormat("json_schema", made),
+            thinking=thinking,
+        )
+        events = [event async for event in self.pool.chat(self.model, asked)]
+        assert events[-2] == Finished(0, "stop"), made
+        jsonschema.validate(json.loads("".join(e.text for e in events if isinstance(e, Delta))), made)
+        return events
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def starter(weights: Path) -> AsyncIterator[Bench]:
+    async with running(PlainSpawner(real=True)) as pool:
+        yield Bench(pool, model(slots=1, context_tokens=1024, weights=weights))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_answers_to_25_random_schemas_validate(starter: Bench) -> None:
+    for number in range(25):
+        await starter.answer(number)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_answers_to_200_random_schemas_validate(starter: Bench) -> None:
+    for number in range(200):
+        await starter.answer(number)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_answers_after_thinking_validate_too(weights: Path) -> None:
+    async with running(PlainSpawner(real=True)) as pool:
+        thinker = Bench(pool, model(slots=1, context_tokens=1024, weights=weights, template=THINKING))
+        numbers = [number for number in range(40) if needs_mending(schema(number))][:5]
+        for number in numbers:
+            events = await thinker.answer(number, Thinking("on", budget_tokens=4))
+            assert any(isinstance(event, Reasoning) for event in events)
