@@ -33,7 +33,10 @@ soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred t
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks; each prints one table
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench
 
-conformance: .venv/.dev .cache/wheels/.starter ## try every dialect, field by field; writes docs/conformance.md
+clients: .venv/.dev .cache/wheels/.starter ui/node_modules/.stamp ## install and run other people's programs against the service
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest tests/clients -m clients --timeout 900
+
+conformance: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models ## try every dialect, field by field; writes docs/conformance.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m conformance
 
 ui: $(DIST) ## build the page
@@ -77,4 +80,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test check soak bench conformance ui reference lock clean
+.PHONY: help run test check soak bench clients conformance ui reference lock clean

@@ -6,7 +6,7 @@ from typing import Any
 from conformance.answers import Shapes
 from conformance.dialect import Dialect, Subject
 from conformance.door import Door
-from conformance.judge import Answer, Check
+from conformance.judge import Answer, Check, differs
 from conformance.models import THINKER
 from conformance.openai_cases import picture
 from conformance.stainless import operations
@@ -120,10 +120,6 @@ def _subjects(door: Door, model: str) -> list[Subject]:
     ]
 
 
-def _is(found: Any, wanted: Any) -> str | None:
-    return None if found == wanted else f"{found!r} instead of {wanted!r}"
-
-
 def _told(value: Any) -> Mapping[str, Any]:
     return {"messages": [*value, {"role": "user", "content": "hi"}]}
 
@@ -142,12 +138,12 @@ _COUNT_WRAPS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "tool_choice": lambda value: {"tool_choice": value, "tools": [_WEATHER]},
 }
 _CHECKS: Mapping[str, Check] = {
-    "max_tokens": lambda a: _is((a.body["usage"]["output_tokens"], a.body["stop_reason"]), (3, "max_tokens")),
-    "stop_sequences": lambda a: _is((a.body["stop_reason"], a.body["stop_sequence"]), ("stop_sequence", "e")),
+    "max_tokens": lambda a: differs((a.body["usage"]["output_tokens"], a.body["stop_reason"]), (3, "max_tokens")),
+    "stop_sequences": lambda a: differs((a.body["stop_reason"], a.body["stop_sequence"]), ("stop_sequence", "e")),
     "stream=True": lambda a: _order(a),
-    "tool_choice<any>": lambda a: _is(a.body["stop_reason"], "tool_use"),
-    "tool_choice<tool>": lambda a: _is(a.body["content"][-1]["name"], "get_weather"),
-    "tool_choice<none>": lambda a: _is([b["type"] for b in a.body["content"]].count("tool_use"), 0),
+    "tool_choice<any>": lambda a: differs(a.body["stop_reason"], "tool_use"),
+    "tool_choice<tool>": lambda a: differs(a.body["content"][-1]["name"], "get_weather"),
+    "tool_choice<none>": lambda a: differs([b["type"] for b in a.body["content"]].count("tool_use"), 0),
 }
 
 

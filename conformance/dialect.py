@@ -81,9 +81,12 @@ class Dialect:
 
     def _not_offered(self, operation: Operation) -> Result:
         """An operation without a subject: it must be answered honestly all the same."""
+        declined = self.missing.get(operation.key)
         why = next((text for start, text in self.elsewhere.items() if operation.path.startswith(start)), None)
         path = self.prefix + re.sub(r"{\w+}", "x", operation.path)
         answer = self.door.ask(operation.method, path, {} if operation.method == "POST" else None)
+        if declined and answer.status in (400, 501) and self.message_of(answer.body) is not None:
+            return self._result("operation", operation, "", "refused", declined)
         if answer.status not in (404, 405, 501) or self.message_of(answer.body) is None:
             return self._result("operation", operation, "", "failed", f"answered {answer.status}: {answer.text[:120]}")
         if why is not None:
@@ -212,7 +215,7 @@ class Dialect:
             {401},
             "",
         )
-        if operation.method == "POST" and subject.files is None and operation.fields:
+        if operation.method == "POST" and subject.files is None and any(f.where == IN_BODY for f in operation.fields):
             yield "broken JSON", {"raw": b'{"model": '}, {400}, ""
             yield "not an object", {"raw": b"[]"}, {400}, ""
             yield "unknown field", {"body": {**subject.base, "no_such_field": 1}}, {400}, "no_such_field"

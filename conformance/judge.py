@@ -34,6 +34,11 @@ class Result:
 Check = Callable[[Answer], str | None]
 
 
+def differs(found: Any, wanted: Any) -> str | None:
+    """How `found` differs from what was wanted; None if it does not."""
+    return None if found == wanted else f"{found!r} instead of {wanted!r}"
+
+
 def refusal(answer: Answer, names: set[str], message_of: Callable[[Any], str | None]) -> str | None:
     """None if `answer` is a refusal in the dialect's shape that names one of `names`; else what it is instead."""
     if answer.status >= 500 and answer.status != 501:

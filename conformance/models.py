@@ -7,23 +7,11 @@ from pathlib import Path
 
 from tests.onnx_models import wheel
 from tests.service import Service
+from tests.thinking import THINKING
 
 THINKER = "thinker"
 EMBEDDER = "bge-small-en-v1.5:int8"
 RANKER = "ms-marco-minilm-l-12-v2:int8"
-
-#: As thinking models have it: the answer begins inside the thinking, unless that is forbidden.
-_TEMPLATE = """\
-{%- for m in messages -%}
-{{- '<|im_start|>' + m.role + '\\n' -}}
-{%- if m.reasoning_content -%}{{- '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' -}}{%- endif -%}
-{{- m.content + '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n<think>\\n' -}}
-{%- if enable_thinking is defined and enable_thinking is false -%}{{- '\\n</think>\\n\\n' -}}{%- endif -%}
-{%- endif -%}
-"""
 
 
 def shelve(service: Service, starter: Path, folder: Path) -> None:
@@ -40,5 +28,5 @@ def _thinker(starter: Path, folder: Path) -> Path:
         plain = Path(archive.extract(name, folder))
     made = folder / "thinker.gguf"
     command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--force"]
-    subprocess.run([*command, "--chat-template", _TEMPLATE, str(plain), str(made)], check=True, capture_output=True)
+    subprocess.run([*command, "--chat-template", THINKING, str(plain), str(made)], check=True, capture_output=True)
     return made

@@ -7,7 +7,7 @@ from typing import Any
 from conformance.answers import Shapes
 from conformance.dialect import Dialect, Subject
 from conformance.door import Door
-from conformance.judge import Answer, Check
+from conformance.judge import Answer, Check, differs
 from conformance.models import THINKER
 from conformance.ollama_types import operations
 from conformance.openai_cases import picture
@@ -126,10 +126,6 @@ def _subjects(door: Door, model: str, embedder: str) -> list[Subject]:
 _ITSELF = {"model": "in the base of every case"}
 
 
-def _is(found: Any, wanted: Any) -> str | None:
-    return None if found == wanted else f"{found!r} instead of {wanted!r}"
-
-
 def _text(answer: Answer) -> str:
     return str(answer.body["message"]["content"] if "message" in answer.body else answer.body["response"])
 
@@ -147,10 +143,10 @@ _WRAPS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
 }
 _CHECKS: Mapping[str, Check] = {
     "stream": lambda a: None if a.events and a.events[-1]["done"] else "no stream with an end",
-    "options<Options>.num_predict": lambda a: _is((a.body["eval_count"], a.body["done_reason"]), (3, "length")),
-    "options<Options>.stop": lambda a: _is("e" in _text(a), False),
+    "options<Options>.num_predict": lambda a: differs((a.body["eval_count"], a.body["done_reason"]), (3, "length")),
+    "options<Options>.stop": lambda a: differs("e" in _text(a), False),
     "logprobs": lambda a: None if a.body.get("logprobs") else "no logprobs",
-    "top_logprobs": lambda a: _is(len(a.body["logprobs"][0]["top_logprobs"]), 2),
+    "top_logprobs": lambda a: differs(len(a.body["logprobs"][0]["top_logprobs"]), 2),
 }
 NO_FIELD: Mapping[str, str] = {
     "image": "no engine here makes pictures",

@@ -22,23 +22,37 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access
 from intramural.audit import AuditLog, Event
+from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, IntramuralError
-from intramural.files import Files
+from intramural.files import Disk, Files
 from intramural.http.identity import Console
-from intramural.library import TIMEOUT_S, Library, Outside, RunConfined, Source, Verdict, confined, judge, parse_source
+from intramural.library import (
+    TIMEOUT_S,
+    Library,
+    Outside,
+    RunConfined,
+    Source,
+    Uploads,
+    Verdict,
+    confined,
+    judge,
+    parse_source,
+)
 from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
+from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    BatchDesk,
     Bundles,
     CatalogueDesk,
     Conversations,
@@ -52,13 +66,16 @@ from intramural.services import (
     PeopleDesk,
     Provenance,
     Pulls,
+    PushDesk,
     Receipts,
     Records,
     Responses,
     Services,
     SignIn,
     TranscriptDesk,
+    UploadDesk,
 )
+from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.serving import Pool, SandboxedSpawner
@@ -117,7 +134,11 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.responses.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
-        application = http.build(services, config.server, clock, web.Page())
+        await services.batches.recall()
+        stack.push_async_callback(services.batches.close)
+        streams = http.Streams()
+        stack.push_async_callback(streams.close)
+        application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
 
 
@@ -157,15 +178,36 @@ def _services(
         slots=config.serving.slots,
         context_tokens=config.serving.context_tokens,
     )
-    parse = _source_parser(config, library, catalogue, clock)
+    uploads = Uploads(config.data_dir / "library", clock)
+    uploads.sweep(at_start=True)
+    parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
     files = FileDesk(gate, stored, audit, clock)
+    batches = BatchDesk(
+        gate,
+        Workshop(
+            rows=Batches(db),
+            inputs=Disk(config.data_dir / "batches", config.files.keep_free_bytes),
+            files=stored,
+            audit=audit,
+            again=access.identify.again,
+            queued=lambda: pool.status().queued,
+            clock=clock,
+            config=config.batches,
+            max_line_bytes=config.server.max_body_bytes,
+        ),
+    )
+
+    async def after_removal() -> None:
+        await files.sweep()
+        await batches.sweep()
+
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(gate, models, media, pool, audit, meter, metrics, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit, files.sweep),
+        people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         catalogue=catalogue,
@@ -180,6 +222,8 @@ def _services(
             context_tokens=config.serving.context_tokens,
         ),
         pulls=Pulls(gate, library, audit, db, clock, parse),
+        pushes=PushDesk(gate, library, audit, Outside.of(config.library, config.data_dir)),
+        uploads=UploadDesk(gate, uploads, audit),
         provenance=Provenance(gate, library, audit, clock, trust),
         locks=Locks(gate, library, models, audit, parse),
         bundles=Bundles(
@@ -194,7 +238,10 @@ def _services(
         inference=inference,
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
-        responses=Responses(gate, models, inference, kept, transcripts, audit, keeps=config.responses.keep_days > 0),
+        batches=batches,
+        responses=Responses(
+            gate, models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
+        ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
         records=Records(
@@ -213,12 +260,16 @@ def _services(
     )
 
 
-def _source_parser(config: Config, library: Library, catalogue: CatalogueDesk, clock: Clock) -> Callable[[str], Source]:
-    """What a text names: a model of the catalogue (held to its digests), a bundle, or any other source."""
+def _source_parser(
+    config: Config, library: Library, uploads: Uploads, catalogue: CatalogueDesk, clock: Clock
+) -> Callable[[str], Source]:
+    """What a text names: a model of the catalogue (held to its digests), a bundle, uploads, or another source."""
     outside = Outside.of(config.library, config.data_dir)
 
     def parse(text: str) -> Source:
         kind, _, path = text.partition(":")
+        if kind == upload.KIND:
+            return upload.UploadSource(path, uploads.find)
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
         variant = catalogue.loaded().catalogue.variant(text)

@@ -40,9 +40,15 @@ chats.create        | AUM |     | c
 chats.change        | AUM |     | c
 chats.continue      | AUM |     | c
 chats.delete        | AUM |     | c
+streams.read        | AUM |     | i
+streams.cancel      | AUM |     | i
 files.read          | AUM |     | i
 files.create        | AUM |     | i
 files.delete        | AUM |     | i
+batches.read        | AUM |     | i
+batches.create      | AUM |     | i
+batches.cancel      | AUM |     | i
+batches.delete      | AUM |     | i
 receipts.read       | AUM |     | ia
 responses.read      | AUM |     | i
 responses.keep      | AUM |     | i

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CACHE = ROOT / ".cache/clients"
 _TIMEOUT_S = 110
+_SUITE_TIMEOUT_S = 1500
 _INSTALL_TIMEOUT_S = 600
 
 #: Runs a client's program and returns what it printed, parsed.
@@ -59,6 +60,17 @@ def python(told: dict[str, str]) -> Run:
 
 
 @pytest.fixture
+def langchain_suite(told: dict[str, str]) -> Run:
+    """Runs a class of LangChain's own tests (`programs/suite_langchain.py`)."""
+
+    def run(name: str) -> dict[str, Any]:
+        interpreter = _environment("langchain-tests") / "bin/python"
+        return _printed([str(interpreter), str(HERE / "programs/suite_langchain.py"), name], told, _SUITE_TIMEOUT_S)
+
+    return run
+
+
+@pytest.fixture
 def node(told: dict[str, str]) -> Run:
     """Runs `node/NAME.mjs` with what `node/package-lock.json` pins."""
 
@@ -71,8 +83,8 @@ def node(told: dict[str, str]) -> Run:
     return run
 
 
-def _printed(command: list[str], environ: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+def _printed(command: list[str], environ: dict[str, str], timeout_s: int = _TIMEOUT_S) -> dict[str, Any]:
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     printed: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return printed

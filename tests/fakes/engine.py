@@ -30,6 +30,7 @@ class Engine:
         self.knobs = knobs
         self.free = asyncio.Semaphore(knobs.slots)
         self.busy = 0
+        self.written_bytes = 0
         self.ready_at = time.monotonic() + knobs.slow_start
 
     async def serve(self) -> None:
@@ -68,6 +69,8 @@ class Engine:
         if target == "/props":
             caps = {"supports_reasoning_effort": self.knobs.degrees}
             return self.whole(writer, 200, {"chat_template": "{{ messages }}", "chat_template_caps": caps})
+        if target == "/written":  # how far it came, for tests of a reader who does not read
+            return self.whole(writer, 200, {"bytes": self.written_bytes})
         if target == "/tokenize":
             words = body["content"].split()
             ids: list[Any] = [len(word) for word in words]
@@ -189,6 +192,7 @@ class Engine:
         self.chunk(writer, b"data: " + json.dumps(value).encode() + b"\n\n")
 
     def chunk(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        self.written_bytes += len(data)
         writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
     def whole(self, writer: asyncio.StreamWriter, status: int, value: Any) -> None:

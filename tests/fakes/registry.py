@@ -1,6 +1,6 @@
-"""An OCI registry on loopback (distribution-spec 1.1, pulling): honest by default, and able to lie in every answer.
+"""An OCI registry on loopback (distribution-spec 1.1): honest by default, and able to lie in every answer.
 
-Nothing is pushed to it over the network: `blob` and `manifest` put things in. Speaks through `tests.fakes.web`.
+`blob` and `manifest` put things in; so does a client that pushes. Speaks through `tests.fakes.web`.
 """
 
 import base64
@@ -48,6 +48,8 @@ class Registry:
     on_blob: Callable[[Request, Reply], Reply] = field(default=lambda _, reply: reply)
     #: Answers a manifest's request instead, if it returns something.
     on_manifest: Callable[[Request], Reply | None] = field(default=lambda _: None)
+    #: Answers a request to begin an upload instead, if it returns something.
+    on_upload: Callable[[Request], Reply | None] = field(default=lambda _: None)
     #: Its own address, known when it is served.
     url: str = ""
     issued: int = 0
@@ -81,12 +83,30 @@ class Registry:
             return self._token(request)
         if not self._lets_in(request):
             return self._unauthorised()
+        if request.method in ("POST", "PUT"):
+            return self._pushed(request)
         kind, _, which = request.path.removeprefix(f"/v2/{self.repository}/").partition("/")
         if request.path.startswith(f"/v2/{self.repository}/") and kind == "manifests":
             return self.on_manifest(request) or self._manifest(which)
         if request.path.startswith(f"/v2/{self.repository}/") and kind == "blobs":
             return self._blob(request, which)
         return error(404, "NAME_UNKNOWN")
+
+    def _pushed(self, request: Request) -> Reply:
+        base = f"/v2/{self.repository}/"
+        if request.method == "POST" and request.path == f"{base}blobs/uploads/":
+            return self.on_upload(request) or Reply(202, {"Location": f"{base}blobs/uploads/one?state=secret"})
+        if request.path == f"{base}blobs/uploads/one":
+            stated = parse_qs(request.query)["digest"][0]
+            if stated != digest_of(request.body):
+                return error(400, "DIGEST_INVALID")
+            return Reply(201, {"Docker-Content-Digest": self.blob(request.body)})
+        kind = request.headers.get("content-type", "")
+        body = json.loads(request.body)
+        if not all(each["digest"] in self.blobs for each in (body["config"], *body["layers"])):
+            return error(400, "MANIFEST_BLOB_UNKNOWN")
+        self.put(request.path.removeprefix(f"{base}manifests/"), kind, request.body)
+        return Reply(201)
 
     def _manifest(self, which: str) -> Reply:
         if which not in self.manifests:

@@ -28,7 +28,12 @@ class Stores:
         return Stores(self.db, self.folder, replace(self.config, **changes))
 
     async def put(
-        self, person_id: str, data: bytes, expires_ms: int | None = None, purpose: str = "batch"
+        self,
+        person_id: str,
+        data: bytes,
+        expires_ms: int | None = None,
+        purpose: str = "batch",
+        name: str = "a.txt",
     ) -> StoredFile:
         arriving = await self.files.arriving(person_id, len(data))
         try:
@@ -37,10 +42,15 @@ class Stores:
             await arriving.finish()
             async with self.db.writing() as connection:
                 return await self.files.keep(
-                    connection, person_id, arriving, name="a.txt", purpose=purpose, expires_ms=expires_ms
+                    connection, person_id, arriving, name=name, purpose=purpose, expires_ms=expires_ms
                 )
         finally:
             await self.files.settled(person_id, arriving)
+
+    async def index(self) -> None:
+        """Whatever waits for it."""
+        while (file := await self.files.unindexed()) is not None:
+            await self.files.index(file)
 
     async def ids(self, person_id: str) -> list[str]:
         found = await self.files.list(person_id, purpose=None, limit=10, after=None, newest_first=False)

@@ -25,8 +25,12 @@ SERVICE = ("fastapi", "intramural.app", "pydantic", "sqlalchemy", "uvicorn")
 
 @pytest.mark.parametrize(
     ("imported", "absent"),
-    [("intramural.cli.serve", LATER), ("intramural.cli.client", (*LATER, *SERVICE))],
-    ids=["the service", "the command line"],
+    [
+        ("intramural.cli.serve", LATER),
+        ("intramural.cli.client", (*LATER, *SERVICE)),
+        ("intramural.serving.engine", SERVICE),  # every module of a worker is memory, and something to break into
+    ],
+    ids=["the service", "the command line", "a worker"],
 )
 def test_what_is_imported_later(imported: str, absent: tuple[str, ...]) -> None:
     program = f"import sys, {imported}; print(*sys.modules)"

@@ -52,7 +52,7 @@ def parsed(body: dict[str, object]) -> object:
             "bad_parameter",
             "tools[1].function.name",
         ),
-        (chat(functions=[]), "unsupported_parameter", "functions"),
+        (chat(functions=[]), "bad_parameter", "functions"),
         (chat(store=True), "unsupported_parameter", "store"),
         (chat(modalities=["audio"]), "unsupported_parameter", "modalities"),
         (chat(web_search_options={}), "unsupported_parameter", "web_search_options"),

@@ -20,7 +20,11 @@ USAGE = Usage(10, 7, cached_tokens=4, reasoning_tokens=3)
 def writer(**fields: Any) -> ResponseWriter:
     settings = parse.settings(shapes.CreateIn(model="m", input="x", **fields), REQUEST, store=True)
     numbers = iter(range(10_000))
-    return ResponseWriter(settings, 1_800_000_000, lambda: 1_800_000_007, lambda prefix: f"{prefix}_{next(numbers)}")
+
+    def new_id(prefix: str) -> str:
+        return f"{prefix}_{next(numbers)}"
+
+    return ResponseWriter(settings, 1_800_000_000, lambda: 1_800_000_007, new_id, str.upper)
 
 
 def told(made: ResponseWriter, *events: ChatEvent, error: IntramuralError | None = None) -> list[dict[str, Any]]:
@@ -94,6 +98,15 @@ def test_thinking_as_a_summary_where_one_was_asked_for() -> None:
     ]  # fmt: skip
     thought = made.body["output"][0]
     assert thought["summary"] == [{"type": "summary_text", "text": "Hm"}] and thought["content"] == []
+
+
+def test_thinking_that_the_client_keeps() -> None:
+    made = writer(include=["reasoning.encrypted_content"])
+    told(made, Reasoning(0, "Hm"), Delta(0, "Hi"), Finished(0, "stop"), USAGE)
+    assert made.body["output"][0]["encrypted_content"] == "HM"
+    plain = writer()
+    told(plain, Reasoning(0, "Hm"), Finished(0, "stop"), USAGE)
+    assert "encrypted_content" not in plain.body["output"][0]
 
 
 def test_several_calls() -> None:

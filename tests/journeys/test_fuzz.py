@@ -28,8 +28,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Ite
 #: What can end the session that the other requests ride on: these come last.
 ENDS_SESSIONS = r"/(logout|me/password|me/sessions/\{session_id\}|people/\{person_id\})$"
 
-#: Answered with a 501 whatever is asked (`tests/journeys/test_retrieval.py`).
-NOT_OFFERED = r"^/v1/moderations$"
+#: Answered with a 501 whatever is asked (`test_retrieval.py`, `test_responses*.py`).
+NOT_OFFERED = r"^/v1/(moderations|responses/compact)$"
 
 
 @pytest.mark.timeout(300)

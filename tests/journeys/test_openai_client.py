@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import openai
 import pytest
+import requests
 from openai import OpenAI
 from tests.service import MODEL, Service
 
@@ -250,7 +251,8 @@ def test_context_too_long_is_refused_never_cut(client: OpenAI) -> None:
         ({"top_logprobs": 3}, "bad_parameter", "top_logprobs"),
         ({"messages": []}, "bad_parameter", "messages"),
         ({"tool_choice": "required"}, "bad_parameter", "tool_choice"),
-        ({"extra_body": {"reasoning_effort": "high"}}, "unsupported_parameter", "reasoning_effort"),
+        ({"extra_body": {"reasoning_effort": "high"}}, "model_does_not_think", "reasoning_effort"),
+        ({"extra_body": {"verbosity": "high"}}, "unsupported_parameter", "verbosity"),
         ({"extra_body": {"tempreature": 1}}, "unknown_parameter", "tempreature"),
         ({"extra_body": {"response_format": {"type": "json_schema"}}}, "bad_parameter", "response_format.json_schema"),
     ],
@@ -267,6 +269,28 @@ def test_unknown_model_names_what_there_is(client: OpenAI) -> None:
         client.chat.completions.create(model="gpt-4o", messages=ASK)
     assert caught.value.code == "model_not_found"
     assert MODEL in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "meant"),
+    [
+        ("", "/chat/completions", "/v1/chat/completions"),
+        ("/v1", "/v1/messages", "/v1/messages"),
+        ("/v1", "/api/chat", "/api/chat"),
+    ],
+)
+def test_a_wrong_base_url_is_told_what_was_meant(service: Service, base: str, path: str, meant: str) -> None:
+    answer = requests.post(f"{service.address}{base}{path}", json={}, timeout=20)
+    assert answer.status_code == 404
+    assert f"Is {meant} meant?" in answer.text
+
+
+def test_nobody_takes_the_page_for_a_wrong_base_url(service: Service) -> None:
+    browser = {"Accept": "text/html,*/*"}
+    assert requests.get(f"{service.address}/models", headers=browser, timeout=20).text == "There is no such file.\n"
+    program = requests.get(f"{service.address}/models", timeout=20)
+    assert (program.status_code, program.json()["error"]["code"]) == (404, "no_such_route")
+    assert requests.post(f"{service.address}/nothing", timeout=20).status_code == 405
 
 
 def test_keys_are_needed_and_bounded(service: Service) -> None:

@@ -1,15 +1,18 @@
 """ONNX files: hostile ones are refused by name, honest ones are what the runtime says they are."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes import hub
 from tests.fakes import onnx_file as o
+from tests.fakes.hub import Repository
 from tests.library.shop import Shop
 from tests.onnx_models import BGE, MINILM, unpacked, wheel
 
-from intramural.core.errors import Misasked, Refused
-from intramural.library import PackageSource
+from intramural.core.errors import Misasked, Missing, Refused
+from intramural.library import FileSource, HubSource, PackageSource, Reach
 from intramural.library.blobs import Blob
 from intramural.library.encoder import EncoderFlaw as E
 from intramural.library.examination import examine_bytes
@@ -17,6 +20,8 @@ from intramural.library.facts import ModelFacts
 from intramural.library.gguf import Malformed
 from intramural.library.manifest import POOLING, ModelFile, kind_of, pieces
 from intramural.library.onnx import MAX_DEPTH, OnnxFlaw, read_graph
+from intramural.library.sources.encoders import encoder_in
+from intramural.library.sources.hub import HubReference
 
 TOKENIZER = b'{"version": "1.0", "model": {}}'
 F = OnnxFlaw
@@ -191,3 +196,62 @@ def test_kinds() -> None:
     assert kind_of("Model.ONNX", "weights") == "onnx"
     assert kind_of(POOLING, "support") == "pooling"
     assert kind_of("x.onnx", "support") == "unknown"
+
+
+# where they come from ---
+
+
+def test_which_files_of_a_repository_are_the_model() -> None:
+    files = ["README.md", "model.safetensors", "tokenizer.json", "config.json", "1_Pooling/config.json", "vocab.txt",
+             "onnx/model.onnx", "onnx/model_int8.onnx", "run.py", "other/x.onnx"]  # fmt: skip
+    found = encoder_in(files, "bge-small-en-v1.5")
+    assert found is not None
+    assert found.name == "bge-small-en-v1.5:onnx"
+    assert found.weights == ("onnx/model.onnx",)
+    assert found.support == ("tokenizer.json", "config.json", "1_Pooling/config.json")
+    small = encoder_in(files, "bge-small-en-v1.5", "onnx/model_int8.onnx")
+    assert small is not None
+    assert (small.name, small.weights) == ("bge-small-en-v1.5:int8", ("onnx/model_int8.onnx",))
+    assert encoder_in(["model.gguf", "tokenizer.json"], "x") is None
+    assert encoder_in(files, "x", "onnx/none.onnx") is None
+    with pytest.raises(Refused) as refused:
+        encoder_in(["model.onnx"], "x")
+    assert refused.value.code == "snapshot_tokenizer_missing"
+    with pytest.raises(Misasked, match=r"onnx/a\.onnx, onnx/b\.onnx"):
+        encoder_in(["tokenizer.json", "onnx/a.onnx", "onnx/b.onnx"], "x")
+
+
+@pytest.mark.parametrize("named", ["", "onnx/model.onnx"])
+async def test_a_folder_as_it_was_downloaded(shop: Shop, tmp_path: Path, named: str) -> None:
+    folder = tmp_path / "my-encoder"
+    for name, body in {
+        "onnx/model.onnx": o.model(),
+        "tokenizer.json": TOKENIZER,
+        "1_Pooling/config.json": b'{"pooling_mode_cls_token": true}',
+        "run.py": b"import os",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(body)
+    manifest, _ = await shop.pull(FileSource(folder / named))
+    assert (manifest.name, manifest.format, manifest.pooling) == ("my-encoder:onnx", "onnx", "cls")
+    assert [file.name for file in manifest.files] == ["model.onnx", "tokenizer.json", POOLING]
+    shop.check_invariant()
+
+
+async def test_a_repository_of_a_hub(shop: Shop) -> None:
+    files = {
+        "onnx/model.onnx": o.model(), "tokenizer.json": TOKENIZER, "run.py": b"import os",
+        "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}', "onnx/model.onnx_data": b"x",
+    }  # fmt: skip
+    async with hub.running({"acme/encoder": Repository(files)}) as served:
+
+        def source(text: str) -> HubSource:
+            return HubSource(HubReference.parse(text), served.url, None, [served.store.host], Reach())
+
+        for text in ("acme/encoder", "acme/encoder:onnx", "acme/encoder/onnx/model.onnx"):
+            manifest, _ = await shop.pull(source(text))
+            assert (manifest.name, manifest.pooling, manifest.trust) == ("encoder:onnx", "mean", "attested")
+        with pytest.raises(Missing):
+            await shop.pull(source("acme/encoder/onnx/other.onnx"))
+        assert not any(path.endswith(("run.py", "onnx_data")) for _, path in served.paths())
+    shop.check_invariant()

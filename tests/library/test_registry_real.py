@@ -1,16 +1,13 @@
 """The same, from the registry that everybody runs (CNCF Distribution), where `scripts/test-system` could fetch it."""
 
-import asyncio
-import base64
 import json
-import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx2
 import pytest
+from tests.fakes import distribution
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, TITLE, digest_of
 from tests.fakes.source import blob_of
@@ -19,50 +16,20 @@ from tests.library.shop import Shop
 from intramural.core.errors import IntramuralError
 from intramural.library import Outside, Registries, parse_source
 
-UNPACKED = Path(__file__).parents[2] / ".tools/registry/usr/bin/docker-registry"
-BINARY = shutil.which("docker-registry") or (str(UNPACKED) if UNPACKED.exists() else None)
-pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no docker-registry here")
+pytestmark = pytest.mark.skipif(distribution.BINARY is None, reason="there is no docker-registry here")
 
 BODY = tiny_model(extra_bytes=3 << 20)
-#: bcrypt of `me:password`, with the fewest rounds there are.
-LOGIN = "me:$2b$04$pDtAjJEtLWiShbbpzjXVweQox3tLBS0b3vsJhIrNuyLc4eEr3/sW6\n"
-CONFIG = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http: {{addr: "127.0.0.1:0"}}
-auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}
-"""
 
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[str]:
-    """`127.0.0.1:PORT` of a running registry."""
-    (tmp_path / "htpasswd").write_text(LOGIN)
-    (tmp_path / "config.yml").write_text(CONFIG.format(folder=tmp_path))
-    process = await asyncio.create_subprocess_exec(
-        str(BINARY), "serve", str(tmp_path / "config.yml"), stdout=-3, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    drained: asyncio.Task[bytes] | None = None
-    try:
-        while line := await process.stderr.readline():
-            if found := re.search(rb"listening on (127\.0\.0\.1:[0-9]+)", line):
-                drained = asyncio.create_task(process.stderr.read())
-                yield found[1].decode()
-                break
-    finally:
-        process.kill()
-        await process.wait()
-        if drained:
-            await drained
+    async with distribution.running(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
 def credentials(tmp_path: Path, host: str) -> Path:
-    file = tmp_path / "registries.json"
-    file.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"me:password").decode()}}}))
-    file.chmod(0o600)
-    return file
+    return distribution.credentials(tmp_path, host)
 
 
 class Pusher:

@@ -34,7 +34,7 @@ def served(folder: Path, pooling: Pooling, context_tokens: int = 512) -> ModelTo
         ]
 
     plan = ServingPlan(context_tokens, 2, 300 * MiB)
-    return ModelToServe(folder.name, f"sha256:{folder.name}", opened, plan, None, pooling, "onnx")
+    return ModelToServe(folder.name, f"sha256:{folder.name}", opened, plan, pooling=pooling, runner="onnx")
 
 
 @asynccontextmanager

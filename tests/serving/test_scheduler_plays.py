@@ -12,6 +12,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -199,6 +200,38 @@ def test_negative_keep_alive_means_for_ever() -> None:
     play.loaded(SMALL)
     assert wake_at(play.state) is None
     assert play.later(1e9) == []
+
+
+def test_who_may_decides_how_long_one_worker_stays(play: Play) -> None:
+    play.loaded(SMALL)
+    play.happened(KeepAsked(play.now_s, "small", 60))
+    assert wake_at(play.state) == pytest.approx(60)
+    assert play.later(30) == []
+    play.arrives("a", SMALL)
+    play.leaves("a")
+    assert play.later(59) == [], "a request begins it anew"
+    assert play.later(1) == ["stop 1"]
+    play.gone(1)
+    play.loaded(SMALL, "again")
+    assert wake_at(play.state) == pytest.approx(play.now_s + 1800), "the next worker is as any other"
+
+
+def test_kept_for_no_time_it_goes_when_its_last_answer_is_done(play: Play) -> None:
+    play.loaded(SMALL)
+    play.arrives("a", SMALL)
+    play.arrives("b", SMALL)
+    assert play.happened(KeepAsked(play.now_s, "small", 0)) == []
+    assert play.leaves("a") == ["grant b 1"], "whoever waits is answered first"
+    play.happened(PinAsked(play.now_s, "small", True))
+    assert play.leaves("b") == [], "a pin goes first"
+    assert play.happened(PinAsked(play.now_s, "small", False)) == ["stop 1"]
+
+
+def test_kept_for_ever_it_still_makes_room(play: Play) -> None:
+    play.loaded(BIG)
+    play.happened(KeepAsked(play.now_s, "big", -1))
+    assert wake_at(play.state) is None
+    assert play.arrives("a", OTHER) == ["stop 1", "wait a 1"]
 
 
 def test_a_pinned_model_is_not_stopped_for_another(play: Play) -> None:

@@ -14,6 +14,7 @@ from intramural.serving.scheduler import (
     Event,
     Fail,
     Grant,
+    KeepAsked,
     Left,
     Phase,
     PinAsked,
@@ -157,6 +158,10 @@ class Scheduler(RuleBasedStateMachine):
     @rule(name=st.sampled_from("abcd"), pinned=st.booleans())
     def pinned(self, name: str, pinned: bool) -> None:
         self.happened(PinAsked(self.now_s, name, pinned))
+
+    @rule(name=st.sampled_from("abcd"), keep_alive_s=st.sampled_from((-1.0, 0.0, 1.0, 100.0)))
+    def keep_asked(self, name: str, keep_alive_s: float) -> None:
+        self.happened(KeepAsked(self.now_s, name, keep_alive_s))
 
     @rule(name=st.sampled_from("abcd"))
     def unload_asked(self, name: str) -> None:

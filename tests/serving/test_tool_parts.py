@@ -246,6 +246,15 @@ def test_calls_come_out_whole_with_ids() -> None:
     ]
 
 
+def test_a_call_is_not_made_twice_in_one_answer() -> None:
+    calls = [{"name": "weather", "arguments": {"city": city}} for city in ("Ulm", "Ulm", "Bern", "Ulm")]
+    assert answered("required", json.dumps({"tool_calls": calls})) == [
+        ToolCallDelta(0, 0, '{"city": "Ulm"}', "call_0", "weather"),
+        ToolCallDelta(0, 1, '{"city": "Bern"}', "call_1", "weather"),
+        Finished(0, "tool_calls"),
+    ]
+
+
 def test_text_streams_out_with_auto() -> None:
     events = answered("auto", '{"response": "Hello\\nyou"}', size=4)
     assert "".join(event.text for event in events[:-1]) == "Hello\nyou"

@@ -12,6 +12,7 @@ from tests.fakes.spawner import PlainSpawner
 from tests.families.families import llama
 from tests.families.tiny import Size, write
 from tests.serving.pools import model, request, running
+from tests.thinking import THINKING
 
 from intramural.core.chat import (
     ChatRequest,
@@ -32,18 +33,6 @@ from intramural.serving import ModelToServe, Pool
 from intramural.serving.request import build, check, thinking_fields
 from intramural.serving.traits import Traits, judge
 
-#: A template as thinking models have: it opens the thinking, or closes it at once, and shows earlier thinking.
-THINKING = """\
-{%- for m in messages -%}
-{{- '<|im_start|>' + m.role + '\\n' -}}
-{%- if m.reasoning_content -%}{{- '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' -}}{%- endif -%}
-{{- m.content + '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n<think>\\n' -}}
-{%- if enable_thinking is defined and enable_thinking is false -%}{{- '\\n</think>\\n\\n' -}}{%- endif -%}
-{%- endif -%}
-"""
 TOOL = Tool("t", "", {"type": "object"})
 EITHER, ALWAYS, NEVER = Traits("either"), Traits("always"), Traits("never")
 

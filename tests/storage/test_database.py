@@ -44,11 +44,17 @@ def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
         metadata.create_all(connection)
         made = _structure(connection)
     with _connected(tmp_path / "migrated.db") as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        opts = {"compare_type": True, "compare_server_default": True, "include_name": _is_a_plain_table}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
         migrated = _structure(connection)
     assert migrated.pop("alembic_version")
     assert migrated == made
+
+
+def _is_a_plain_table(name: str | None, kind: str, _parents: object) -> bool:
+    """Alembic knows no full-text indexes; `_structure` compares them, with the tables they consist of."""
+    return kind != "table" or not str(name).startswith("file_texts")
 
 
 def _structure(connection: BlockingConnection) -> dict[str, list[str]]:

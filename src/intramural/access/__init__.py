@@ -10,7 +10,7 @@ A change takes the open connection of the caller's transaction, so that the act 
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
 Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `identify`,
-`access`.
+`seal`, `access`.
 """
 
 from intramural.access.access import Access
@@ -19,6 +19,7 @@ from intramural.access.keys import Key, Keys
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
 from intramural.access.policy import Action, Decision, decide, permissions
+from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
 
@@ -33,6 +34,7 @@ __all__ = [
     "People",
     "Person",
     "Proven",
+    "Seal",
     "Session",
     "Sessions",
     "Setup",

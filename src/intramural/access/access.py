@@ -11,6 +11,7 @@ from intramural.access.keys import Keys
 from intramural.access.lately import Lately
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import People
+from intramural.access.seal import Seal
 from intramural.access.secret import Pepper
 from intramural.access.sessions import Sessions
 from intramural.access.setup import Setup
@@ -39,6 +40,7 @@ class Access:
         self.sessions = Sessions(db, clock, config, pepper, self._lately)
         self.setup = Setup(db, clock, pepper, self.people)
         self.identify = Identify(db, clock, config, pepper, self._lately)
+        self.seal = Seal(pepper, clock)
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

@@ -27,6 +27,12 @@ _KEY = (
     .join(t.people)
     .where(t.keys.c.key_hash == bindparam("digest"))
 )
+_KEY_BY_ID = (
+    select(t.keys, t.people.c.username, t.people.c.role, t.people.c.disabled_ms)
+    .join(t.people)
+    .where(t.keys.c.id == bindparam("id"))
+)
+_PERSON = select(t.people).where(t.people.c.id == bindparam("id"))
 _SESSION = (
     select(t.sessions, t.people.c.username, t.people.c.role, t.people.c.disabled_ms)
     .join(t.people)
@@ -55,15 +61,22 @@ class Identify:
         now_ms = int(self._clock.now_s() * 1000)
         row = _valid(self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
         self._lately.keys[row.id] = now_ms
-        return Actor(
-            kind="key",
-            person_id=row.person_id,
-            username=row.username,
-            role=cast(Role, row.role),
-            scopes=keys.scopes_from(row.scopes),
-            credential_id=row.id,
-            models=keys.models_from(row.models),
-        )
+        return _by_key(row)
+
+    async def again(self, kind: str, person_id: str, credential_id: str) -> Actor:
+        """Whoever asked for something that is still going on, as they may act now: `kind` and the identifiers are those
+        of the actor then. A key must still open something; a session may have ended, its person must still be let in.
+
+        Raises Unauthenticated(`invalid_key`, `revoked_key`, `expired_key`, `disabled_person`).
+        """
+        now_ms = int(self._clock.now_s() * 1000)
+        if kind == "key":
+            return _by_key(_valid(self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
+        row = self._db.look_up(_PERSON, person_id)
+        if row is None or row.disabled_ms is not None:
+            raise Unauthenticated("disabled_person", "The person is not let in any more.", "Ask an administrator.")
+        role = cast(Role, row.role)
+        return Actor("person", row.id, row.username, role, ROLE_SCOPES[role], credential_id)
 
     async def by_session(self, token: str) -> tuple[Actor, Session]:
         """Whose session this is. Raises Unauthenticated(`session_ended`)."""
@@ -79,6 +92,18 @@ class Identify:
     def _over(self, session: Session, now_ms: int) -> bool:
         seen_ms = max(session.last_seen_ms, self._lately.sessions.get(session.id, 0))
         return now_ms >= session.ends_ms or now_ms - seen_ms >= self._config.session_idle_s * 1000
+
+
+def _by_key(row: SimpleNamespace) -> Actor:
+    return Actor(
+        kind="key",
+        person_id=row.person_id,
+        username=row.username,
+        role=cast(Role, row.role),
+        scopes=keys.scopes_from(row.scopes),
+        credential_id=row.id,
+        models=keys.models_from(row.models),
+    )
 
 
 #: What is wrong with a key, as (message, hint).

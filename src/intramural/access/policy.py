@@ -45,9 +45,15 @@ class Action(StrEnum):
     CHATS_CHANGE = "chats.change"
     CHATS_CONTINUE = "chats.continue"
     CHATS_DELETE = "chats.delete"
+    STREAMS_READ = "streams.read"
+    STREAMS_CANCEL = "streams.cancel"
     FILES_READ = "files.read"
     FILES_CREATE = "files.create"
     FILES_DELETE = "files.delete"
+    BATCHES_READ = "batches.read"
+    BATCHES_CREATE = "batches.create"
+    BATCHES_CANCEL = "batches.cancel"
+    BATCHES_DELETE = "batches.delete"
     RECEIPTS_READ = "receipts.read"
     RESPONSES_READ = "responses.read"
     RESPONSES_KEEP = "responses.keep"
@@ -143,9 +149,15 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
     Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
     Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.STREAMS_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.STREAMS_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_CREATE: _owned(EVERYONE, NOBODY, _INFERENCE),  # and MODEL_USE for every line
+    Action.BATCHES_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
+    Action.BATCHES_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.RECEIPTS_READ: _owned(EVERYONE, NOBODY, _INFERENCE | _ADMIN_API),  # others': AUDIT_READ
     # what a person's programs keep here: theirs alone, as chats are, and any of their keys that may ask a model
     Action.RESPONSES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),

@@ -51,6 +51,16 @@ class Event(StrEnum):
     MODEL_LOADED = "model.loaded", "A worker began serving a model."
     MODEL_UNLOADED = "model.unloaded", "A worker was stopped."
     MODEL_PINNED = "model.pinned", "A model was pinned in memory, or its pin was taken away."
+    MODEL_DERIVED = (
+        "model.derived",
+        "A model of the library got another name, or words and numbers of its own for what requests leave open.",
+    )
+    BLOB_RECEIVED = "blob.received", "A file was uploaded, for a model to be made of it."
+    MODEL_PUSH_ASKED = (
+        "model.push_asked",
+        "A model is to be copied to a registry on another machine; durable before the first byte leaves.",
+    )
+    MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that ended early."
     MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
@@ -66,7 +76,12 @@ class Event(StrEnum):
     FILE_READ = "file.read", "The content of a stored file was sent to its owner."
     FILE_DELETED = "file.deleted", "A stored file was deleted, with its bytes."
     FILE_EXPIRED = "file.expired", "A stored file's time was over; it was deleted, with its bytes."
+    DOCUMENTS_SEARCHED = "documents.searched", "A person's own files were searched for them."
     IMAGE_FETCHED = "image.fetched", "An image that a request named by its address was fetched, from an allowed host."
+    BATCH_CREATED = "batch.created", "A batch of requests was asked for; each of its lines has entries of its own."
+    BATCH_CANCELLED = "batch.cancelled", "A batch's owner asked for it to end early."
+    BATCH_ENDED = "batch.ended", "A batch ended; the facts hold how, and how many lines were answered."
+    BATCH_DELETED = "batch.deleted", "A batch was deleted, with its results."
     RESPONSE_CANCELLED = "response.cancelled", "A response that was being written in the background was ended."
     RESPONSE_DELETED = "response.deleted", "A kept response was deleted."
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."

@@ -151,6 +151,8 @@ def canonical(value: Mapping[str, Any]) -> str:
 
 def clean(text: str, limit_chars: int = MAX_TEXT_CHARS) -> str:
     """`text` as valid Unicode of bounded length: lone surrogates become U+FFFD, the rest is cut and marked."""
+    if type(text) is str and len(text) <= limit_chars and text.isascii():
+        return text  # nearly all of them
     if len(text) > limit_chars:
         text = f"{text[:limit_chars]}…[{len(text)}]"
     try:
@@ -208,7 +210,7 @@ def _plain(value: object, depth: int) -> Any:
         return str(int(value)) if value.bit_length() <= _MAX_INTEGER_BITS else f"…[{value.bit_length()} bits]"
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, (Mapping, list, tuple)):
+    if isinstance(value, (dict, list, tuple, Mapping)):  # the abstract one last: asking it is slow
         return _plain_items(value, depth)
     raise TypeError(f"a fact cannot be a {type(value).__name__}")
 
@@ -216,7 +218,7 @@ def _plain(value: object, depth: int) -> Any:
 def _plain_items(value: Mapping[str, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:
     if depth == 0:
         return "…"
-    if not isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
         plain = [_plain(item, depth - 1) for item in value[:MAX_ITEMS]]
         return plain if len(value) <= MAX_ITEMS else [*plain, f"…[{len(value)}]"]
     found = {_key(key): _plain(item, depth - 1) for key, item in list(value.items())[:MAX_ITEMS]}

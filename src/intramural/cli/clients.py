@@ -212,7 +212,7 @@ def merged(existing: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, A
 
 
 def _by_hand(told: Told, head: str, values: Mapping[str, str], key_name: str, *then: str) -> Settings:
-    rows = {**values, key_name: told.key or "a key from the page, or `intramural key create`"}
+    rows = {**values, key_name: told.key or "a key from the page, or `intramural key add`"}
     width = max(map(len, rows)) + 2
     return Settings("\n".join([head, *(f"  {name:{width}}{value}" for name, value in rows.items())]), then=then)
 

@@ -26,6 +26,7 @@ async def serve(config: Config, out: Out) -> None:
         await stack.enter_async_context(app.console(house))
         await app.shelve_starter(house, out.note)
         await house.services.pulls.go_on()
+        await house.services.batches.go_on()
         host, port = await stack.enter_async_context(app.listening(house))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()

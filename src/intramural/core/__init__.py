@@ -4,5 +4,5 @@ Promises: plain frozen values, no I/O except reading settings (`config`), the op
 the private socket's place (`console`).
 Never: imports another room.
 
-Read in this order: `errors`, `chat`, `actor`, `clock`, `ids`, `config`, `console`.
+Read in this order: `errors`, `chat`, `pictures`, `actor`, `clock`, `ids`, `config`, `console`.
 """

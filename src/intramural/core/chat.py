@@ -210,10 +210,14 @@ ChatEvent = Delta | Reasoning | ToolCallDelta | Finished | Usage
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """One vector per input (same order), and the engine's count of prompt tokens."""
+    """One vector per input (same order), and the engine's count of prompt tokens.
+
+    `cut`: places of inputs of which only the beginning counts, where the caller let them be cut.
+    """
 
     vectors: tuple[tuple[float, ...], ...]
     prompt_tokens: int
+    cut: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,8 @@ class LibraryConfig:
     allow_network: bool = setting(
         True,
         "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull that an administrator asked for ever does, and an image's address on a host in `media.allowed_hosts`.",
+        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
+        "`media.allowed_hosts`.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -173,6 +174,9 @@ class FilesConfig:
     max_file_bytes: int = setting(512 * 2**20, "Largest file in bytes; beyond it a 413. 512 MiB, as OpenAI allows.")
     max_person_bytes: int = setting(10 * 2**30, "Bytes that the files of one person may have together.")
     max_person_files: int = setting(10_000, "Files that one person may have.")
+    max_search_bytes: int = setting(
+        16 * 2**20, "Largest text file in bytes whose text is searched; a larger one is stored and not searched."
+    )
     keep_free_bytes: int = setting(
         2**30, "An upload that would leave less than this many bytes free on the disk gets a 503."
     )
@@ -191,6 +195,22 @@ class MediaConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchesConfig:
+    """Batches: many requests at once, answered when there is time."""
+
+    parallel: int = setting(
+        2,
+        "Batches worked on at the same time, one line of each, and one batch of each person. Leave slots for people: "
+        "`serving.slots` is how many answers a worker writes at once.",
+    )
+    max_requests: int = setting(50_000, "Most requests in one batch.")
+    max_person_open: int = setting(50, "Unfinished batches that one person may have.")
+    max_body_bytes: int = setting(
+        64 * 2**20, "Largest body in bytes that brings a batch's requests with it (Anthropic's form); beyond it a 413."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -203,6 +223,7 @@ class Config:
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
     media: MediaConfig = MediaConfig()
+    batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
     @property
@@ -220,6 +241,7 @@ SECTIONS: Mapping[str, type] = {
     "library": LibraryConfig,
     "files": FilesConfig,
     "media": MediaConfig,
+    "batches": BatchesConfig,
     "responses": ResponsesConfig,
 }
 

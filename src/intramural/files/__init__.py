@@ -1,24 +1,26 @@
-"""What people keep here for their programs: files.
+"""What people keep here for their programs: files, and an index of those that are text.
 
 Promises: a file is reached only with the identifier of the person whose it is; what was acknowledged survives a crash,
 and what was deleted is gone from the disk.
 Never: asks the policy, speaks HTTP, or shows one person's file to another.
 
-Read in this order: `pictures`, `disk`, `files`.
+Read in this order: `disk`, `search`, `files`.
 """
 
-from intramural.files.disk import Arriving
+from intramural.files.disk import Arriving, Disk
 from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
-from intramural.files.pictures import MAX_PICTURE_BYTES, Picture, look_at
+from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS, Passage
 
 __all__ = [
+    "ENDINGS",
+    "MAX_LIMIT",
     "MAX_LIST",
-    "MAX_PICTURE_BYTES",
+    "MAX_QUERY_CHARS",
     "PURPOSES",
     "Arriving",
+    "Disk",
     "Files",
-    "Picture",
+    "Passage",
     "StoredFile",
     "check_name",
-    "look_at",
 ]

@@ -6,18 +6,20 @@ is bytes without a row, and those `sweep` removes.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Row, delete, func, insert, or_, select
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
-from intramural.core.errors import Misasked, Missing, Refused, TooLarge
+from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge
 from intramural.core.ids import new_id
+from intramural.files import search
 from intramural.files.disk import Arriving, Disk
+from intramural.files.search import Passage
 from intramural.storage import Connection, Database
 from intramural.storage.schema import files as table
 
@@ -25,6 +27,8 @@ from intramural.storage.schema import files as table
 PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data", "vision")
 MAX_NAME_CHARS = 255
 MAX_LIST = 10_000
+#: In one transaction: a large file must not hold up everybody else's.
+_PASSAGES_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class StoredFile:
     digest: str
     created_ms: int
     expires_ms: int | None
+    #: `ready`: its text can be searched; `pending`: soon; None: it is not searched.
+    search: str | None = None
 
 
 class Files:
@@ -57,18 +63,20 @@ class Files:
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def arriving(self, person_id: str, announced_bytes: int = 0) -> Arriving:
+    async def arriving(self, person_id: str, announced_bytes: int = 0, *, counted: bool = True) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
-        length tells; `write` raises them as soon as the limit is passed.
+        length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
+        the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
+        if not counted:
+            return self._begun(lambda more_bytes: None)
         async with self._db.reading() as connection:
             used_bytes, count = await self._used(connection, person_id)
         self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
-        file_id = new_id("file", self._clock)
         size_bytes = 0
 
         def admit(more_bytes: int) -> None:
@@ -78,8 +86,11 @@ class Files:
             size_bytes += more_bytes
             self._arriving_bytes[person_id] += more_bytes
 
-        arriving = self._disk.arriving(file_id, admit)
-        self._on_their_way.add(file_id)
+        return self._begun(admit)
+
+    def _begun(self, admit: Callable[[int], None]) -> Arriving:
+        arriving = self._disk.arriving(new_id("file", self._clock), admit)
+        self._on_their_way.add(arriving.id)
         return arriving
 
     async def keep(
@@ -95,21 +106,31 @@ class Files:
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted`: whether the quota may refuse it; what the service itself makes is kept in any case.
+        `counted` as for `arriving`.
         """
         used_bytes, count = await self._used(connection, person_id)
         if counted:
             self._check_room(used_bytes + arriving.size_bytes, count)
         now_ms = self._now_ms()
+        searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
-            arriving.id, person_id, name, purpose, arriving.size_bytes, arriving.digest, now_ms, expires_ms
+            arriving.id,
+            person_id,
+            name,
+            purpose,
+            arriving.size_bytes,
+            arriving.digest,
+            now_ms,
+            expires_ms,
+            "pending" if searched else None,
         )
         await connection.execute(insert(table).values(**asdict(file)))
         return file
 
-    async def settled(self, person_id: str, arriving: Arriving) -> None:
-        """The upload is over, however it ended: without a row nothing stays of it."""
-        self._arriving_bytes[person_id] -= arriving.size_bytes
+    async def settled(self, person_id: str, arriving: Arriving, *, counted: bool = True) -> None:
+        """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
+        if counted:
+            self._arriving_bytes[person_id] -= arriving.size_bytes
         async with self._db.reading() as connection:
             kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
         if kept is None:
@@ -140,8 +161,12 @@ class Files:
             return [_file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
     async def delete(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
-        """Delete the row in the caller's transaction; then call `drop`. Raises Missing(`file_not_found`)."""
+        """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
+
+        Raises Missing(`file_not_found`).
+        """
         file = await self._own(connection, person_id, file_id)
+        await search.remove(connection, file_id)
         await connection.execute(delete(table).where(table.c.id == file_id))
         return file
 
@@ -155,6 +180,8 @@ class Files:
         over = table.c.expires_ms <= self._now_ms()
         found = [_file(row) for row in await connection.execute(select(table).where(over))]
         await connection.execute(delete(table).where(over))
+        for file in found:
+            await search.remove(connection, file.id)
         return found
 
     async def any_expired(self) -> bool:
@@ -168,12 +195,73 @@ class Files:
         file = await self.get(person_id, file_id)
         return file, await asyncio.to_thread(self._disk.open, file_id)
 
+    async def lend(self, person_id: str, file_id: str, to: Disk, as_id: str) -> StoredFile:
+        """Put the bytes of a file on another disk too, where they stay when it is deleted. Raises as `content`."""
+        file = await self.get(person_id, file_id)
+        await asyncio.to_thread(to.adopt, self._disk, file_id, as_id)
+        return file
+
+    # searching ------------------------------------------------------------------------------------------------
+
+    async def unindexed(self) -> StoredFile | None:
+        """A file that is to be searched and is not in the index yet."""
+        wanted = select(table).where(table.c.search == "pending").order_by(table.c.id).limit(1)
+        async with self._db.reading() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        return None if row is None else _file(row)
+
+    async def index(self, file: StoredFile) -> None:
+        """Put a file's text into the index. What is no text, whatever its name says, is not searched from then on."""
+        whole = await asyncio.to_thread(self._text, file.id)
+        async with self._db.writing() as connection:
+            await search.remove(connection, file.id)  # what a crash left half done
+        found = list(search.passages(whole or ""))
+        for at in range(0, len(found), _PASSAGES_AT_ONCE):
+            async with self._db.writing() as connection:
+                if not await self._mark(connection, file.id, "pending"):
+                    return  # it was deleted meanwhile
+                await search.add(connection, file.person_id, file.id, found[at : at + _PASSAGES_AT_ONCE])
+        async with self._db.writing() as connection:
+            await self._mark(connection, file.id, None if whole is None else "ready")
+
+    async def search(self, person_id: str, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
+        """The passages of this person's files that hold words of `query`, the best first. Raises as `search.search`."""
+        async with self._db.reading() as connection:
+            found = await search.search(connection, person_id, query, limit)
+            wanted = select(table).where(table.c.person_id == person_id, self._alive())
+            rows = await connection.execute(wanted.where(table.c.id.in_([each.file_id for each in found])))
+            files = {row.id: _file(row) for row in rows}
+        return [(files[each.file_id], each.passage) for each in found if each.file_id in files]
+
+    async def searched(self, person_id: str) -> tuple[int, int]:
+        """How many of this person's files are searched, and how many are not (yet)."""
+        wanted = select(func.count(), func.coalesce(func.sum(table.c.search == "ready"), 0))
+        async with self._db.reading() as connection:
+            row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
+        return int(row[1]), int(row[0]) - int(row[1])
+
+    def _text(self, file_id: str) -> str | None:
+        try:
+            with self._disk.open(file_id) as opened:
+                whole = opened.read().decode("utf-8-sig")
+        except (Broken, UnicodeDecodeError):
+            return None
+        return None if "\x00" in whole else whole
+
+    async def _mark(self, connection: Connection, file_id: str, state: str | None) -> bool:
+        """Whether there was such a file."""
+        done = await connection.execute(update(table).where(table.c.id == file_id).values(search=state))
+        return done.rowcount == 1
+
     async def sweep(self) -> None:
         """Remove bytes that belong to no row and are not on their way: of crashes, and of people who were removed."""
         lying = await asyncio.to_thread(self._disk.ids) - self._on_their_way
         async with self._db.reading() as connection:
             known = set((await connection.execute(select(table.c.id))).scalars())
         for file_id in lying - known - self._on_their_way:
+            # in this order: as long as the bytes lie here, the next sweep comes back for the rest
+            async with self._db.writing() as connection:
+                await search.remove(connection, file_id)
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
     async def _own(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:

@@ -5,24 +5,28 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import health, models, ollama, operations, receipts, rerank, tokens
+from intramural.http import health, models, ollama, operations, receipts, replay, rerank, streams, tokens
+from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import messages
 from intramural.http.doors import Doors
-from intramural.http.openai import chat, completions, conversations, embeddings, files, moderations
+from intramural.http.mcp import door as mcp
+from intramural.http.openai import batches, chat, completions, conversations, embeddings, files, moderations, stored
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import account, catalogue, chats, fit, people, provenance, pulls, records, shapes
 from intramural.http.page import models as page_models
-from intramural.http.wire import wire_of_scope
+from intramural.http.wire import wire_of, wire_of_scope
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -32,6 +36,7 @@ _MODULES = (
     health,
     models,
     chat,
+    stored,
     completions,
     embeddings,
     moderations,
@@ -41,15 +46,19 @@ _MODULES = (
     kept_responses,
     conversations,
     messages,
+    message_batches,
     files,
+    batches,
     receipts,
+    mcp,
+    streams,
     *ollama.MODULES,
 )
 
 
-def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp) -> ASGIApp:
-    """The whole ASGI application. `page` serves everything that no route claims."""
-    doors = Doors(services, config, clock)
+def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp, streams: replay.Streams) -> ASGIApp:
+    """The whole ASGI application. `page` serves everything that no route claims; `streams` is closed by the caller."""
+    doors = Doors(services, config, clock, streams)
     app = FastAPI(title="intramural", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     listed = _operations(doors)
     app.router.routes.extend(operations.routes(listed))
@@ -58,7 +67,9 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp)
     app.add_exception_handler(RequestValidationError, _on_bad_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
-    app.router.default = _Else(page)  # not a mount: that would also take requests with a wrong method
+    services.batches.speak(batches.OpenAIForm(app))
+    services.batches.speak(message_batches.AnthropicForm(app))
+    app.router.default = _Else(page, app)  # not a mount: that would also take requests with a wrong method
     return HostGuard(app, _allowed_hosts(config))
 
 
@@ -121,6 +132,10 @@ async def _on_bad_shape(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, wire = request.url.path, wire_of_scope(request.scope)
+    if error.status_code == 404 and (meant := _meant(request.app, request.scope)):
+        headers = {name.lower(): "" for name in request.headers}
+        hint = f"Is {meant} meant? Then mend the client's base URL."
+        return wire_of(meant, headers).response(Missing("no_such_route", f"There is no {path}.", hint))
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         response = wire.response(
@@ -138,18 +153,31 @@ def _allowed_hosts(config: ServerConfig) -> frozenset[str]:
     return _LOCAL_HOSTS | {config.host} | {host.lower() for host in config.allowed_hosts}
 
 
+def _meant(app: Starlette, scope: Scope) -> str | None:
+    """The path that a client with `/v1` missing from its base URL, or there once too often, wanted; None if neither."""
+    path: str = scope["path"]
+    doubled = path.startswith(("/v1/v1/", "/v1/api/"))
+    other = path.removeprefix("/v1") if doubled else f"/v1{path}"
+    there = {**scope, "path": other}
+    return other if any(route.matches(there)[0] is Match.FULL for route in app.router.routes) else None
+
+
 class _Else:
     """Whatever no route claims: under an API's prefix a proper error, elsewhere the page.
 
     At `/` a program that does not ask for HTML gets the greeting by which Ollama's clients know that somebody is there.
+    What is said to the page's place in another way than a browser asks is a program with a wrong base URL.
     """
 
-    def __init__(self, page: ASGIApp) -> None:
+    def __init__(self, page: ASGIApp, app: Starlette) -> None:
         self._page = page
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/")):
-            raise HTTPException(404)
+        if scope["type"] == "http":
+            elsewhere = scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/"))
+            if elsewhere or (not _wants_html(scope) and _meant(self._app, scope)):
+                raise HTTPException(404)
         greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
         greeting = PlainTextResponse(ollama.GREETING)
         await (greeting if greets and not _wants_html(scope) else self._page)(scope, receive, send)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.ids import new_id
-from intramural.http import bodies, identity
+from intramural.http import bodies, identity, replay
 from intramural.services import Services
 
 
@@ -18,10 +18,13 @@ class Doors:
     services: Services
     config: ServerConfig
     clock: Clock
+    streams: replay.Streams
 
     async def identify(self, request: Request) -> identity.Caller:
         """The caller, or Unauthenticated / Refused(`csrf`)."""
-        return await identity.identify(request, self.services.identity, https=self.config.https)
+        caller = await identity.identify(request, self.services.identity, https=self.config.https)
+        replay.offer(request.scope, self.streams, caller.actor)
+        return caller
 
     async def body(self, request: Request) -> bytes:
         """The whole request body within `server.max_body_bytes`."""

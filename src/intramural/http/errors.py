@@ -31,6 +31,17 @@ _ANTHROPIC: Mapping[int, str] = {
     529: "overloaded_error",
 }
 
+#: What the core calls a parameter → what a dialect calls it, where they differ.
+CHAT_NAMES: Mapping[str, str] = {"thinking": "reasoning_effort"}
+RESPONSE_NAMES: Mapping[str, str] = {
+    "thinking": "reasoning",
+    "messages": "input",
+    "response_format": "text.format",
+    "max_tokens": "max_output_tokens",
+}
+_ANTHROPIC_NAMES: Mapping[str, str] = {"response_format": "output_config.format", "stop": "stop_sequences"}
+_OLLAMA_NAMES: Mapping[str, str] = {"thinking": "think", "response_format": "format", "max_tokens": "num_predict"}
+
 #: First match wins: subclasses stand before their parents.
 _STATUS: tuple[tuple[type[IntramuralError], int, str], ...] = (
     (Unauthenticated, 401, "authentication_error"),
@@ -52,11 +63,23 @@ def status_of(error: IntramuralError) -> int:
     return next((status for kind, status, _ in _STATUS if isinstance(error, kind)), 500)
 
 
-def openai_body(error: IntramuralError) -> dict[str, Any]:
+def _named(error: IntramuralError, names: Mapping[str, str]) -> str | None:
+    return names.get(error.param, error.param) if error.param else None
+
+
+def openai_body(error: IntramuralError, names: Mapping[str, str] = CHAT_NAMES) -> dict[str, Any]:
     """OpenAI's error shape; `hint` is an extra field, and part of the message for clients that show only that."""
     kind = next((name for cls, _, name in _STATUS if isinstance(error, cls)), "server_error")
     message = f"{error.message} {error.hint}".strip()
-    return {"error": {"message": message, "type": kind, "param": error.param, "code": error.code, "hint": error.hint}}
+    return {
+        "error": {
+            "message": message,
+            "type": kind,
+            "param": _named(error, names),
+            "code": error.code,
+            "hint": error.hint,
+        }
+    }
 
 
 def anthropic_status(error: IntramuralError) -> int:
@@ -73,7 +96,7 @@ def anthropic_body(error: IntramuralError, request_id: str | None = None) -> dic
         "message": message,
         "details": {"error_code": error.code},
         "code": error.code,
-        "param": error.param,
+        "param": _named(error, _ANTHROPIC_NAMES),
         "hint": error.hint,
     }
     return {"type": "error", "error": detail, "request_id": request_id}
@@ -82,7 +105,7 @@ def anthropic_body(error: IntramuralError, request_id: str | None = None) -> dic
 def ollama_body(error: IntramuralError) -> dict[str, Any]:
     """Ollama's error shape: one text; `code`, `param` and `hint` are extra fields."""
     text = f"{error.message} {error.hint}".strip()
-    return {"error": text, "code": error.code, "param": error.param, "hint": error.hint}
+    return {"error": text, "code": error.code, "param": _named(error, _OLLAMA_NAMES), "hint": error.hint}
 
 
 def page_body(error: IntramuralError) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A session's request that changes something needs its CSRF token too.
 """
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -33,6 +34,13 @@ def cookie_name(*, https: bool) -> str:
 
 #: Set in the ASGI scope by `Console` alone; nothing a client sends can put it there.
 _CONSOLE = "intramural.console"
+#: As above, by `as_caller`.
+_CALLER = "intramural.caller"
+
+
+def as_caller(actor: Actor) -> dict[str, Any]:
+    """What to put into the scope of a request that the service makes of itself, as somebody it has identified."""
+    return {_CALLER: Caller(actor)}
 
 
 class Console:
@@ -49,6 +57,8 @@ async def identify(request: Request, identity: Identify, *, https: bool) -> Call
     """The caller. Raises Unauthenticated, or Refused(`csrf`) for a change that another site may have sent."""
     if request.scope.get(_CONSOLE):
         return Caller(CONSOLE)
+    if isinstance(inside := request.scope.get(_CALLER), Caller):
+        return inside
     authorization = request.headers.get("authorization", "")
     if authorization:
         scheme, _, secret = authorization.partition(" ")

@@ -10,7 +10,7 @@ import re
 
 from intramural.core.chat import Image
 from intramural.core.errors import Misasked, TooLarge
-from intramural.files import MAX_PICTURE_BYTES, look_at
+from intramural.core.pictures import MAX_PICTURE_BYTES, look_at
 
 _DATA_URL = re.compile(r"data:([\w.+/-]*)((?:;[\w.+-]+=[^;,]*)*)(;base64)?,", re.ASCII | re.IGNORECASE)
 _BLANK = str.maketrans("", "", " \t\r\n")

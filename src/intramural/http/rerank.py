@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from intramural.core.chat import Ranking
 from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
+from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai.parse import labels
 from intramural.http.operations import Operation
@@ -60,7 +61,7 @@ def operations(doors: Doors) -> list[Operation]:
         async def whole() -> Response:
             ranking = await inference.rerank(
                 caller.actor, wire.model, query, documents, _DIALECT, request_id,
-                max_tokens_per_document=wire.max_tokens_per_doc, labels=labels(wire.user),
+                max_tokens_per_document=wire.max_tokens_per_doc, labels=labels(wire),
             )  # fmt: skip
             body = answer(request_id, wire.model, ranking, documents if shown else None, wire.top_n)
             return JSONResponse(body, headers={"X-Request-Id": request_id})
@@ -105,26 +106,22 @@ def _checked(wire: RerankIn) -> tuple[str, list[str]]:
         raise _unsupported("rank_fields", "Send each document as one text.")
     query, documents = _text(wire.query), [_text(each) for each in wire.documents]
     if not query.strip():
-        raise _bad("query", "`query` is empty.", "Send some text.")
+        raise bad("query", "`query` is empty.", "Send some text.")
     if not 1 <= len(documents) <= MAX_DOCUMENTS:
-        raise _bad("documents", f"`documents` has {len(documents)} entries.", f"Send 1 to {MAX_DOCUMENTS}.")
+        raise bad("documents", f"`documents` has {len(documents)} entries.", f"Send 1 to {MAX_DOCUMENTS}.")
     for at, each in enumerate(documents):
         if not each.strip():
-            raise _bad(f"documents[{at}]", f"`documents[{at}]` is empty.", "Leave it out.")
+            raise bad(f"documents[{at}]", f"`documents[{at}]` is empty.", "Leave it out.")
     if wire.top_n is not None and wire.top_n < 1:
-        raise _bad("top_n", f"`top_n` is {wire.top_n}.", "It must be at least 1.")
+        raise bad("top_n", f"`top_n` is {wire.top_n}.", "It must be at least 1.")
     if wire.max_tokens_per_doc is not None and not 1 <= wire.max_tokens_per_doc <= _MAX_TOKENS:
         message = f"`max_tokens_per_doc` is {wire.max_tokens_per_doc}."
-        raise _bad("max_tokens_per_doc", message, f"It must be from 1 to {_MAX_TOKENS}.")
+        raise bad("max_tokens_per_doc", message, f"It must be from 1 to {_MAX_TOKENS}.")
     return query, documents
 
 
 def _text(given: str | DocumentIn) -> str:
     return given if isinstance(given, str) else given.text
-
-
-def _bad(param: str, message: str, hint: str) -> Misasked:
-    return Misasked("bad_parameter", message, hint, param=param)
 
 
 def _unsupported(field: str, hint: str) -> Misasked:

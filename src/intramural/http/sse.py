@@ -18,6 +18,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from intramural.core.errors import IntramuralError
+from intramural.http import replay
+from intramural.http.replay import Waits as Waits
 from intramural.http.wire import Wire
 
 T = TypeVar("T")
@@ -29,24 +31,14 @@ _HEADERS = [
 REQUEST_ID = "X-Request-Id"
 #: Where the signed record of this very answer is to be had.
 RECEIPT = "X-Intramural-Receipt"
+#: Where the stream can be had again from some event on, if the client wished for that.
+STREAM = "X-Intramural-Stream"
 #: A silence this long gets a sign of life: the HTML standard's advice for event streams, and well within the 30 to 60
 #: seconds after which proxies give up. A model may be loading, a prompt being read, a tool call being put together.
 HEARTBEAT_S = 15.0
 #: A client that has taken nothing for this long counts as gone: it keeps a slot from somebody who waits. Longer than
 #: a laptop takes to change its network.
 STALLED_S = 120.0
-
-
-class Waits:
-    """Queue positions on their way from the scheduler to the stream."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.changed = asyncio.Event()
-
-    def __call__(self, position: int) -> None:
-        self.position = position
-        self.changed.set()
 
 
 class EventStream(Response):
@@ -79,6 +71,7 @@ class EventStream(Response):
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._hold(scope)
         own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._own.items()]
         head = [(b"content-type", self._wire.media_type), *_HEADERS, *own]
         outlet = _Outlet(send, head, self._wire.heartbeat, self._heartbeat_s, self._stalled_s)
@@ -86,6 +79,13 @@ class EventStream(Response):
             await until_client_leaves(receive, self._send_all(outlet, scope, receive, send), outlet.stalled)
         finally:
             await outlet.close()
+
+    def _hold(self, scope: Scope) -> None:
+        """Read the frames through a ring that outlives this connection, where the client wished for it."""
+        request_id = self._own.get(REQUEST_ID)
+        if request_id and (held := replay.held(scope, request_id, self._frames, self._waits, self._wire)) is not None:
+            self._frames = held.follow(0)
+            self._own[STREAM] = stream_path(request_id)
 
     async def _send_all(self, outlet: "_Outlet", scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -97,7 +97,7 @@ class EventStream(Response):
             if not outlet.started:
                 await outlet.close()  # it must not begin a response beside this one
                 response = self._wire.response(error)
-                response.headers.update({k: v for k, v in self._own.items() if k != RECEIPT})
+                response.headers.update({k: v for k, v in self._own.items() if k not in (RECEIPT, STREAM)})
                 await response(scope, receive, send)
                 return
             await outlet.put(self._wire.frame_error(error))
@@ -148,9 +148,14 @@ class _Outlet:
 
     async def put(self, body: bytes, *, more: bool = True) -> None:
         """Hand `body` to the client; returns when there is room for more."""
-        if self._beat is not None:
+        if self._beat is not None and self._beat is not asyncio.current_task():
             await self._beat
-        await self._put(body, more)
+        self._sending, self._since_s = True, self._loop.time()
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._sending, self._since_s = False, self._loop.time()
 
     async def close(self) -> None:
         """No more signs of life."""
@@ -158,14 +163,6 @@ class _Outlet:
         if self._beat is not None:
             self._beat.cancel()
             await asyncio.wait([self._beat])
-
-    async def _put(self, body: bytes, more: bool) -> None:
-        self._sending, self._since_s = True, self._loop.time()
-        if not self.started:
-            self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._sending, self._since_s = False, self._loop.time()
 
     def _look(self) -> None:
         past_s = self._loop.time() - self._since_s
@@ -178,7 +175,7 @@ class _Outlet:
         else:
             self._timer = self._loop.call_later(self._heartbeat_s, self._look)
             if self._heartbeat:
-                self._beat = asyncio.ensure_future(self._put(self._heartbeat, more=True))
+                self._beat = asyncio.ensure_future(self.put(self._heartbeat))
                 self._beat.add_done_callback(self._beaten)
 
     def _beaten(self, _: "asyncio.Task[None]") -> None:
@@ -210,15 +207,15 @@ async def _disconnected(receive: Receive) -> None:
         message = await receive()
 
 
-async def answered(request: Request, work: Awaitable[Response]) -> Response:
+async def answered(request: Request, work: Awaitable[Response], *, receipt: bool = True) -> Response:
     """`work`'s response, unless the client leaves first (then an empty one that nobody reads).
 
-    One that says its request's identifier also says where its receipt is.
+    One that says its request's identifier also says where its `receipt` is, if what was done is in the log.
     """
     response = await until_client_leaves(request.receive, work)
     if response is None:
         return Response(status_code=499)
-    if request_id := response.headers.get(REQUEST_ID):
+    if receipt and (request_id := response.headers.get(REQUEST_ID)):
         response.headers[RECEIPT] = receipt_path(request_id)
     return response
 
@@ -226,3 +223,8 @@ async def answered(request: Request, work: Awaitable[Response]) -> Response:
 def receipt_path(request_id: str) -> str:
     """Where the receipt of a request is."""
     return f"/v1/receipts/{request_id}"
+
+
+def stream_path(request_id: str) -> str:
+    """Where the held stream of a request is."""
+    return f"/v1/streams/{request_id}"

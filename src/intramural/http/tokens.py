@@ -14,6 +14,7 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest
 from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
+from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai import parse, shapes
 from intramural.http.operations import Operation
@@ -67,20 +68,20 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), TokenizeIn)
         request_id = doors.new_id()
-        return await sse.answered(request, _tokenized(inference, models, caller.actor, wire, request_id))
+        return await sse.answered(request, _tokenized(inference, models, caller.actor, wire, request_id), receipt=False)
 
     async def detokenize(request: Request) -> Response:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), DetokenizeIn)
         if len(wire.tokens) > MAX_TOKENS:
-            raise _bad("tokens", f"`tokens` has {len(wire.tokens)} entries.", f"Send at most {MAX_TOKENS}.")
+            raise bad("tokens", f"`tokens` has {len(wire.tokens)} entries.", f"Send at most {MAX_TOKENS}.")
         request_id = doors.new_id()
 
         async def whole() -> Response:
             text = await inference.detokenize(caller.actor, wire.model, wire.tokens, request_id)
             return JSONResponse({"content": text, "prompt": text}, headers=_headers(request_id))
 
-        return await sse.answered(request, whole())
+        return await sse.answered(request, whole(), receipt=False)
 
     async def template(request: Request) -> Response:
         caller = await doors.identify(request)
@@ -93,7 +94,7 @@ def operations(doors: Doors) -> list[Operation]:
         async def whole() -> Response:
             return JSONResponse({"prompt": await inference.rendered(caller.actor, asked)}, headers=_headers(asked.id))
 
-        return await sse.answered(request, whole())
+        return await sse.answered(request, whole(), receipt=False)
 
     listed = (
         ("/tokenize", "A text's tokens.", tokenize, TokenizeIn),
@@ -110,7 +111,7 @@ def operations(doors: Doors) -> list[Operation]:
 async def _tokenized(inference: Inference, models: Models, actor: Actor, wire: TokenizeIn, request_id: str) -> Response:
     given = [each for each in (wire.content, wire.prompt, wire.messages) if each is not None]
     if len(given) != 1:
-        raise _bad("content", "One of `content`, `prompt` and `messages` is needed.", "Send exactly one of them.")
+        raise bad("content", "One of `content`, `prompt` and `messages` is needed.", "Send exactly one of them.")
     if wire.messages is not None:
         asked = _conversation(wire.model, wire.messages, wire.tools, request_id)
         _check_end(wire, asked)
@@ -162,7 +163,3 @@ def _headers(request_id: str) -> dict[str, str]:
 
 def _unsupported(field: str) -> Misasked:
     return Misasked("unsupported_parameter", f"`{field}` cannot be had so here.", "Leave it out.", param=field)
-
-
-def _bad(param: str, message: str, hint: str) -> Misasked:
-    return Misasked("bad_parameter", message, hint, param=param)

@@ -17,17 +17,18 @@ from intramural.http import errors
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 _LINES = b"application/x-ndjson"
+_encode = msgspec.json.Encoder().encode
 
 
 def frame(value: Any, event: str | None = None) -> bytes:
     """One `data:` frame holding `value` as JSON, named if `event` is given."""
     head = b"" if event is None else b"event: " + event.encode() + b"\n"
-    return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
+    return b"%bdata: %b\n\n" % (head, _encode(value))
 
 
 def line(value: Any) -> bytes:
     """One line of newline-delimited JSON."""
-    return msgspec.json.encode(value) + b"\n"
+    return _encode(value) + b"\n"
 
 
 def _waiting(position: int) -> bytes:
@@ -57,14 +58,18 @@ OPENAI = Wire(
 )
 
 
+def _response_body(error: IntramuralError) -> dict[str, Any]:
+    return errors.openai_body(error, errors.RESPONSE_NAMES)
+
+
 def _responses_error(error: IntramuralError) -> bytes:
-    told = errors.openai_body(error)["error"]
+    told = _response_body(error)["error"]
     return frame({"type": "error", "sequence_number": 0, **{k: told[k] for k in ("code", "message", "param")}}, "error")
 
 
 #: The Responses API names its events, errors too; these stand before any other event here, as a response that has begun
 #: tells its own. The end is what the Open Responses specification asks for and OpenAI's clients understand.
-RESPONSES = Wire(errors.status_of, errors.openai_body, _responses_error, end=b"data: [DONE]\n\n")
+RESPONSES = Wire(errors.status_of, _response_body, _responses_error, end=b"data: [DONE]\n\n")
 ANTHROPIC = Wire(
     errors.anthropic_status,
     errors.anthropic_body,
@@ -92,6 +97,8 @@ def wire_of(path: str, headers: Mapping[str, str]) -> Wire:
     """The form that a request to `path` expects. `headers`: lower-case names."""
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in headers):
         return ANTHROPIC
+    if path.startswith("/v1/responses"):
+        return RESPONSES
     if path.startswith(("/v1/", "/v2/")) or path in _DEVELOPERS:
         return OPENAI
     return OLLAMA if path.startswith("/api/") else PAGE

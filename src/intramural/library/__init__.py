@@ -5,10 +5,10 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
 a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `manifest`, `parts`, `strictjson`,
-`safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`, `stock`,
-`pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this disk
-already, `provenance` for who published what.
+Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`, `manifest`, `parts`,
+`strictjson`, `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`,
+`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this
+disk already, `uploads` for what clients send, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise
@@ -26,6 +26,7 @@ from intramural.library.catalogue import (
     load_catalogue,
     suggest,
 )
+from intramural.library.defaults import Defaults, Said, applied, merged
 from intramural.library.facts import ModelFacts
 from intramural.library.finding import Finding
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
@@ -36,6 +37,7 @@ from intramural.library.library import Library, require_engine, require_released
 from intramural.library.manifest import TOKENIZER, WHOLE, Manifest, ModelFile, Piece, Purpose, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
+from intramural.library.pushing import Push, Pushed
 from intramural.library.shape import Shape
 from intramural.library.sources import (
     FileSource,
@@ -45,11 +47,14 @@ from intramural.library.sources import (
     Outside,
     PackageSource,
     Reach,
+    Reference,
     Registries,
     Source,
     only_offer,
+    parse_reference,
     parse_source,
 )
+from intramural.library.uploads import Uploads
 from intramural.library.verdict import Verdict, judge
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "Blob",
     "Candidate",
     "Catalogue",
+    "Defaults",
     "Entry",
     "FileSource",
     "Finding",
@@ -85,26 +91,34 @@ __all__ = [
     "Plan",
     "PullState",
     "Purpose",
+    "Push",
+    "Pushed",
     "Reach",
+    "Reference",
     "Registries",
     "Release",
     "Role",
     "RunConfined",
+    "Said",
     "Shape",
     "Source",
     "Step",
     "Suggestion",
     "Trust",
+    "Uploads",
     "Variant",
     "Verdict",
     "Weighed",
     "advise",
+    "applied",
     "confined",
     "judge",
     "load_catalogue",
+    "merged",
     "need",
     "only_offer",
     "parse_name",
+    "parse_reference",
     "parse_source",
     "plan",
     "read_bytes_per_s",

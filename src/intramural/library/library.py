@@ -10,11 +10,13 @@ from msgspec import structs
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.errors import Conflicting, Misasked, Refused, Untrusted
 from intramural.library.blobs import Blob, close_all, digest_of
+from intramural.library.defaults import Defaults
 from intramural.library.inspection import Inspect
 from intramural.library.manifest import Manifest, Release, Trust, format_of
+from intramural.library.names import parse_name
 from intramural.library.provenance.levels import Standing, TrustPolicy
 from intramural.library.provenance.lock import LockedModel
-from intramural.library.pulling import OnProgress, Pulling
+from intramural.library.pulling import OnProgress, Pulling, name_taken
 from intramural.library.sources.port import Offer, Source
 from intramural.library.stock import Stock
 from intramural.library.threads import in_thread
@@ -44,6 +46,10 @@ class Library:
     def get(self, name: str) -> Manifest:
         """One model. Raises Missing(`model_not_found`) naming what there is, Misasked(`bad_model_name`)."""
         return self._stock.shelf.get(name)
+
+    def find(self, name: str) -> Manifest | None:
+        """One model, None if there is none. Raises Misasked(`bad_model_name`), Broken(`bad_manifest`)."""
+        return self._stock.shelf.find(name)
 
     def remove(self, name: str) -> int:
         """Forget the model; its bytes go when no other refers to them. Returns the bytes freed.
@@ -140,6 +146,26 @@ class Library:
         renewed = structs.replace(manifest, trust=standing.trust, signer=standing.signer, signed_ms=signed_ms)
         await in_thread(self._stock.put, [renewed], {manifest.name: signature})
         return standing
+
+    def derived(self, base: str, name: str, defaults: Defaults | None) -> Manifest:
+        """A manifest for `name`: the files of `base`, and `defaults` for what requests leave open. Changes nothing.
+
+        Raises Missing(`model_not_found`), Misasked(`bad_model_name`), Conflicting(`model_name_taken`) where `name` is a
+        model of other files.
+        """
+        found, name = self._stock.shelf.get(base), parse_name(name)
+        there = self._stock.shelf.find(name)
+        if there is not None and [f.blob for f in there.files] != [f.blob for f in found.files]:
+            raise name_taken(name)
+        origin = found.base if name == found.name else found.base or found.name
+        added_ms = int(self._clock.now_s() * 1000)
+        return structs.replace(
+            found, name=name, added_ms=added_ms, defaults=defaults, base=None if origin == name else origin
+        )
+
+    def put_derived(self, manifest: Manifest, base: str) -> None:
+        """Write what `derived` made of `base`, whose signature goes along. Raises Unavailable(`weights_removed`)."""
+        self._stock.put([manifest], {manifest.name: self._stock.signatures.get(base)})
 
     def open_unverified(self, digest: str) -> int:
         """A descriptor of a file on the shelf, for somebody who hashes what is read. Raises as `open_verified`."""

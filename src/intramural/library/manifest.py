@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from intramural.library.blobs import Blob
+from intramural.library.defaults import Defaults
 from intramural.library.finding import Finding
 from intramural.library.shape import Positive, Shape
 
@@ -77,7 +78,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     says, as an SPDX identifier where there is one; `revision` exactly what of it. `signer` is who signed it, as checked
     at `signed_ms`. `pooling` is set for models made for embeddings. `weights` is the file, or the first shard of a set;
     `more` holds the other shards and the projector. `quarantine` is what inspection found that an administrator has to
-    decide about: until it is `released`, the model is kept and never loaded.
+    decide about: until it is `released`, the model is kept and never loaded. `defaults` hold wherever a request leaves
+    something open; `base` is the model that this one was derived from, which has the same files.
     """
 
     name: str
@@ -103,6 +105,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     weights_name: str = "model.gguf"
     quarantine: tuple[Finding, ...] = ()
     released: Release | None = None
+    defaults: Defaults | None = None
+    base: str | None = None
 
     @property
     def purpose(self) -> Purpose:

@@ -42,7 +42,7 @@ MAX_BYTES = 2**31 - 1
 #: A large encoder has some 2,000 nodes, 1,000 tensors and 60,000 fields.
 MAX_NODES = 65_536
 MAX_TENSORS = 65_536
-MAX_FIELDS = 4_000_000
+MAX_FIELDS = 1_000_000
 MAX_DEPTH = 8
 MAX_DIMENSIONS = 8
 MAX_NAME_BYTES = 1024

@@ -147,8 +147,7 @@ class Pulling:
     def _require_free(self, wish: Wish) -> None:
         there = None if wish.replace else self._stock.shelf.find(wish.name)
         if there is not None and [f.blob for f in there.files] != [f.blob for f in wish.offer.files]:
-            hint = f"Remove it first (`intramural rm {wish.name}`), or give the new one another name."
-            raise Conflicting("model_name_taken", f"{wish.name} is already another model's name.", hint, param="name")
+            raise name_taken(wish.name)
 
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """Delete what came of these blobs and is not shelved; what another pull is fetching stays."""
@@ -242,6 +241,12 @@ class _FileProgress:
     def tell(self, state: PullState) -> None:
         done_bytes = self.before_bytes + state.done_bytes
         self.pull.tell(replace(state, done_bytes=done_bytes, total_bytes=self.total_bytes, digests=self.digests))
+
+
+def name_taken(name: str) -> Conflicting:
+    """The error for a name that a model of other bytes has."""
+    hint = f"Remove it first (`intramural rm {name}`), or give the new one another name."
+    return Conflicting("model_name_taken", f"{name} is already another model's name.", hint, param="name")
 
 
 def _after_support(part: tuple[ModelFile, Piece]) -> bool:

@@ -1,7 +1,7 @@
 """Who used how much: one row per request, from the engine's own counts, and sums over them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -47,6 +47,9 @@ class UsageRow:
     time_ms: int | None = None
 
 
+_COLUMNS = tuple(field.name for field in fields(UsageRow))
+
+
 @dataclass(frozen=True, slots=True)
 class Sum:
     """Usage under one key: a UTC day (`2026-01-31`), a person's id or a model's name."""
@@ -72,7 +75,7 @@ class Meter:
         The statement is the same object each time, so that many rows can be inserted in one go.
         """
         timed = row if row.time_ms is not None else replace(row, time_ms=int(self._clock.now_s() * 1000))
-        return _INSERT, asdict(timed)
+        return _INSERT, {name: getattr(timed, name) for name in _COLUMNS}
 
     async def record(self, row: UsageRow, connection: Connection | None = None) -> None:
         """Write `row`, in the transaction of `connection` or durably on its own.

@@ -4,15 +4,17 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `provenance`, `locks`,
-`bundles`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`, `files`, `sign_in`,
-`people`, `keys`, `records`; `arrival`, `truncation` and `watched` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
+`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
+`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are
+parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -26,11 +28,13 @@ from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.pushes import PushDesk
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
+from intramural.services.uploads import UploadDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Services:
     keys: KeyDesk
     models: Models
     pulls: Pulls
+    pushes: PushDesk
+    uploads: UploadDesk
     catalogue: CatalogueDesk
     fit: FitDesk
     provenance: Provenance
@@ -51,6 +57,7 @@ class Services:
     inference: Inference
     conversations: Conversations
     files: FileDesk
+    batches: BatchDesk
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
@@ -61,6 +68,7 @@ class Services:
 
 
 __all__ = [
+    "BatchDesk",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
@@ -74,10 +82,12 @@ __all__ = [
     "PeopleDesk",
     "Provenance",
     "Pulls",
+    "PushDesk",
     "Receipts",
     "Records",
     "Responses",
     "Services",
     "SignIn",
     "TranscriptDesk",
+    "UploadDesk",
 ]

@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from intramural.access import Action
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
-from intramural.files import PURPOSES, Arriving, Files, StoredFile, check_name
+from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
 from intramural.services.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,15 @@ BATCH_EXPIRY_S = 2_592_000
 REAP_EVERY_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was found; `searched_files` were searched, `other_files` are no text, too large, or not indexed yet."""
+
+    found: Sequence[tuple[StoredFile, Passage]]
+    searched_files: int
+    other_files: int
+
+
 class FileDesk:
     """Files of an actor's person. `recall` when the house is opened, `close` before it is left."""
 
@@ -32,20 +42,26 @@ class FileDesk:
         self._files = files
         self._audit = audit
         self._clock = clock
-        self._reaper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._to_index = asyncio.Event()
         self._keeping: set[asyncio.Task[StoredFile]] = set()
         self._taken: set[str] = set()
 
     async def recall(self) -> None:
-        """At start: remove what a crash left, and from now on what has expired."""
+        """At start: remove what a crash left; from now on remove what has expired, and index what came."""
         await self._files.open()
-        self._reaper = asyncio.create_task(self._reap(), name="files-reaper")
+        self._to_index.set()
+        self._tasks = [
+            asyncio.create_task(self._reap(), name="files-reaper"),
+            asyncio.create_task(self._index(), name="files-index"),
+        ]
 
     async def close(self) -> None:
-        """Wait until the uploads that were complete are kept, and stop looking for expired files."""
-        if self._reaper is not None:
-            self._reaper.cancel()
-            await asyncio.wait([self._reaper])
+        """Wait until the uploads that were complete are kept, and do nothing more. The index goes on at next start."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._keeping:
             await asyncio.wait(self._keeping)
 
@@ -112,6 +128,15 @@ class FileDesk:
             record(Event.FILE_DELETED, actor, target=f"file:{file_id}", facts={"purpose": file.purpose})
         await self._files.drop([file_id])
 
+    async def search(self, actor: Actor, query: str, limit: int) -> Search:
+        """The best passages of the actor's own files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
+        await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
+        found = await self._files.search(actor.person_id, query, limit)
+        searched, others = await self._files.searched(actor.person_id)
+        facts: dict[str, Fact] = {"passages": len(found), "files": searched}
+        await self._audit.record(Event.DOCUMENTS_SEARCHED, actor, facts=facts, texts={"query": query})
+        return Search(found, searched, others)
+
     async def sweep(self) -> None:
         """After a person was removed: their files' bytes go too."""
         await self._files.sweep()
@@ -133,9 +158,16 @@ class FileDesk:
                     facts={"purpose": purpose, "size_bytes": file.size_bytes, "expires_ms": expires_ms},
                     texts={"name": name},
                 )
+            self._to_index.set()
             return file
         finally:
             await self._files.settled(actor.person_id, arriving)
+
+    async def _index(self) -> None:
+        while await self._to_index.wait():
+            self._to_index.clear()
+            while (file := await self._files.unindexed()) is not None:
+                await self._files.index(file)
 
     async def _reap(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked
-from intramural.library import Manifest
+from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars, vectors
@@ -97,7 +97,7 @@ class Inference:
         """
         rule = await self._may_use(actor, request.model, request.id)
         manifest = self._models.made_for("chat", request.model, actor)
-        request = await self._media.resolved(actor, request, manifest)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s())
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
@@ -135,11 +135,13 @@ class Inference:
         request_id: str,
         *,
         dimensions: int | None = None,
+        cut: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Embeddings:
         """One vector of length 1 per input, with the first `dimensions` numbers if that is given.
 
-        Errors as for `answer`; Misasked(`too_many_dimensions`) where the model's vectors have fewer.
+        With `cut`, of the beginning of a text that is too long. Errors as for `answer`; Misasked(`too_many_dimensions`)
+        where the model's vectors have fewer.
         """
         run = await self._begun(actor, "embedding", model, dialect, request_id)
         width = run.manifest.shape.embedding_length
@@ -147,7 +149,7 @@ class Inference:
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
-        result = await self._whole(run, facts, labels, self._pool.embed(served, inputs))
+        result = await self._whole(run, facts, labels, self._pool.embed(served, inputs, cut=cut))
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
     async def rerank(
@@ -205,8 +207,17 @@ class Inference:
         """
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{request.model}", model=request.model)
         manifest = self._models.manifest(request.model)
-        request = await self._media.resolved(actor, request, manifest)
+        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
+
+    def fingerprint(self, model: str) -> str:
+        """A short name of what computes `model`'s answers now. Raises Missing(`model_not_found`)."""
+        return particulars.fingerprint(self._models.manifest(model))
+
+    async def may_follow(self, actor: Actor, request_id: str, *, cancel: bool = False) -> None:
+        """Return if `actor` may read their own running answer further, or cancel it. Raises Refused."""
+        action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
+        await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""

@@ -15,7 +15,8 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Image, Message
 from intramural.core.config import Config
 from intramural.core.errors import IntramuralError, Misasked, TooLarge
-from intramural.files import MAX_PICTURE_BYTES, Files, look_at
+from intramural.core.pictures import MAX_PICTURE_BYTES, look_at
+from intramural.files import Files
 from intramural.library import Manifest
 from intramural.services.gate import Gate
 

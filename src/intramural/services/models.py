@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
@@ -11,7 +11,19 @@ from intramural.access import Action, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
-from intramural.library import STARTER, TOKENIZER, Library, Manifest, ModelFile, Purpose, plan, require_engine
+from intramural.library import (
+    STARTER,
+    TOKENIZER,
+    Defaults,
+    Library,
+    Manifest,
+    ModelFile,
+    Plan,
+    Purpose,
+    merged,
+    plan,
+    require_engine,
+)
 from intramural.services.gate import Gate
 from intramural.services.purposes import require_purpose
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
@@ -50,6 +62,7 @@ class Models:
         self._db = db
         self._slots = slots
         self._context_tokens = context_tokens
+        self._plans: dict[str, tuple[Manifest, Plan]] = {}
 
     # what inference needs -------------------------------------------------------------------------------------
 
@@ -60,8 +73,12 @@ class Models:
     def made_for(self, purpose: Purpose, name: str, actor: Actor) -> Manifest:
         """As `manifest`; Misasked(`wrong_model_kind`) if that is not what the model is for."""
         manifest = self._library.get(name)
-        require_purpose(manifest, purpose, (m for m in self._library.list() if self._may_use(actor, m.name)))
+        require_purpose(manifest, purpose, self._usable(actor))
         return manifest
+
+    def _usable(self, actor: Actor) -> Iterator[Manifest]:
+        """Those of the library that `actor` may use; it is read only when the first is asked for."""
+        yield from (manifest for manifest in self._library.list() if self._may_use(actor, manifest.name))
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
@@ -69,12 +86,11 @@ class Models:
         Raises Refused(`no_engine_for_format`).
         """
         require_engine(manifest)
-        fitted = plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens)
         return ModelToServe(
-            name=manifest.name,
+            name=self._served_as(manifest),
             digest=manifest.digest,
             open_files=lambda: self._open_files(manifest, actor),
-            plan=fitted,
+            plan=self._plan(manifest),
             template=manifest.template,
             pooling=_pooling(manifest),
             reads_images=any(file.role == "projector" for file in manifest.files),
@@ -84,9 +100,34 @@ class Models:
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
         try:
-            return plan(manifest, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+            return self._plan(manifest).context_tokens
         except Misasked:
             return None
+
+    def _plan(self, manifest: Manifest) -> Plan:
+        """Computed once for a manifest: this is on the path of every request. Raises Misasked(`model_too_large`)."""
+        known = self._plans.get(manifest.name)
+        if known is None or known[0] is not manifest:
+            most = self._most_context_tokens(manifest)
+            known = manifest, plan(manifest, self._pool.budget_bytes, self._slots, most)
+            self._plans[manifest.name] = known
+        return known[1]
+
+    def _most_context_tokens(self, manifest: Manifest) -> int:
+        own = manifest.defaults.context_tokens if manifest.defaults else None
+        return min(self._context_tokens, own or self._context_tokens)
+
+    def _served_as(self, manifest: Manifest) -> str:
+        """The name of the worker: a derived model shares its base's, where the two differ in what is said, not in what
+        is run. Either is quarantined for itself, so while one is they share nothing.
+        """
+        base = None if manifest.base is None else self._library.find(manifest.base)
+        if base is None or base.is_quarantined or manifest.is_quarantined:
+            return manifest.name
+        runs_alike = (base.digest, base.trust, base.template, self._most_context_tokens(base)) == (
+            manifest.digest, manifest.trust, manifest.template, self._most_context_tokens(manifest),
+        )  # fmt: skip
+        return base.name if runs_alike else manifest.name
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""
@@ -138,9 +179,8 @@ class Models:
         return self._view(manifest, self._pool.status())
 
     def _view(self, manifest: Manifest, status: PoolStatus) -> ModelView:
-        return ModelView(
-            manifest, manifest.name == STARTER.name, manifest.name in status.pinned, _worker(status, manifest.name)
-        )
+        served = self._served_as(manifest)
+        return ModelView(manifest, manifest.name == STARTER.name, served in status.pinned, _worker(status, served))
 
     def _may_use(self, actor: Actor, name: str) -> bool:
         return decide(actor, Action.MODELS_READ, target=name).allowed
@@ -161,17 +201,16 @@ class Models:
         await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
 
     async def unload(self, actor: Actor, name: str) -> None:
-        """Stop the model's worker once its answers are done."""
+        """Stop the model's worker once its answers are done, also for the models that share it."""
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        self._library.get(name)
-        await self._pool.unload(name)
+        await self._pool.unload(self._served_as(self._library.get(name)))
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
 
     async def warm(self, actor: Actor, name: str) -> None:
         """Have a worker ready for somebody who is about to ask: whoever may use a model may wait for it beforehand."""
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         manifest = self._library.get(name)
-        is_new = _worker(self._pool.status(), name) is None
+        is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
         await self._pool.load(await self._servable(manifest, actor))
         if is_new:
             await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
@@ -185,7 +224,7 @@ class Models:
         """From now on the model's worker is stopped when it was idle for so long (0: at once; negative: never)."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        if self._pool.keep(name, keep_alive_s):
+        if self._pool.keep(self._served_as(self._library.get(name)), keep_alive_s):
             await self._record(Event.MODEL_KEPT, actor, name, {"keep_alive_s": keep_alive_s})
 
     async def verify(self, actor: Actor, name: str) -> None:
@@ -210,22 +249,42 @@ class Models:
         await self._record(Event.MODEL_RELEASED, actor, name, facts)
         await asyncio.to_thread(self._library.release, name, reason, actor.username)
 
+    async def derive(self, actor: Actor, base: str, name: str, given: Defaults) -> Manifest:
+        """Give the files of `base` the name `name`, with what `base` has of defaults and `given` before that.
+
+        The log says which defaults were given, not what they say. Raises Missing(`model_not_found`),
+        Conflicting(`model_name_taken`) where `name` is a model of other files, Misasked(`bad_model_name`,
+        `context_too_small`).
+        """
+        await self._gate.require(actor, Action.MODELS_PULL, target=f"model:{name}")
+        before = self._library.get(base)
+        most = plan(before, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+        if given.context_tokens is not None and given.context_tokens > most:
+            message = f"{base} has {most} tokens of context here, not {given.context_tokens}."
+            hint = f"Ask for at most {most}, or raise serving.context_tokens."
+            raise Misasked("context_too_small", message, hint, param="parameters.num_ctx")
+        manifest = self._library.derived(base, name, merged(before.defaults, given))
+        facts: dict[str, Fact] = {"from": before.name, "weights": before.digest, "defaults": given.given}
+        await self._record(Event.MODEL_DERIVED, actor, manifest.name, facts)
+        await asyncio.to_thread(self._library.put_derived, manifest, before.name)
+        return manifest
+
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
         await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
-        self._library.get(name)
+        manifest = self._library.get(name)
         async with self._audit.transaction() as (connection, record):
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
             if pinned:
                 await connection.execute(insert(model_settings).values(name=name, pinned=True))
             record(Event.MODEL_PINNED, actor, target=f"model:{name}", facts={"pinned": pinned})
-        self._pool.pin(name, pinned)
+        self._pool.pin(self._served_as(manifest), pinned)
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
         await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
         manifest = self._library.get(name)
-        if _worker(self._pool.status(), name):
+        if self._served_as(manifest) == name and _worker(self._pool.status(), name):
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
@@ -247,7 +306,8 @@ class Models:
         async with self._db.reading() as connection:
             rows = await connection.execute(select(model_settings.c.name).where(model_settings.c.pinned))
             for (name,) in rows:
-                self._pool.pin(name, True)
+                manifest = self._library.find(name)
+                self._pool.pin(name if manifest is None else self._served_as(manifest), True)
 
     async def preload(self, name: str) -> None:
         """Load `name`, or the only model there is, as the service's own act; a failure is recorded and reported."""

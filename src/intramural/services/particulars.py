@@ -28,8 +28,8 @@ from intramural.library import Manifest
 
 #: Which package computes models of a format.
 _ENGINES: Mapping[str, str] = {"gguf": "xllamacpp", "onnx": "onnxruntime"}
-#: Of `Sampling`, what is people's words or has no bound: it goes into the text `options`.
-_NOT_NUMBERS = frozenset({"stop", "logit_bias"})
+#: Of `Sampling`, all but people's words and what has no bound: that goes into the text `options`.
+_NUMBERS = tuple(each.name for each in fields(Sampling) if each.name not in ("stop", "logit_bias"))
 
 
 @cache
@@ -138,7 +138,7 @@ def _digest(image: Image) -> str:
 
 def _sampling(sampling: Sampling) -> dict[str, Fact]:
     """What was set."""
-    given = {f.name: getattr(sampling, f.name) for f in fields(sampling) if f.name not in _NOT_NUMBERS}
+    given = {name: getattr(sampling, name) for name in _NUMBERS}
     found: dict[str, Fact] = {name: value for name, value in given.items() if value is not None and value is not False}
     if not sampling.top_logprobs:
         found.pop("top_logprobs", None)

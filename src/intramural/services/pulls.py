@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,7 +50,10 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class PullView:
-    """A pull at one moment. `bytes_per_s` and `left_s` (seconds to the end of this step) while bytes are moving."""
+    """A pull at one moment. `bytes_per_s` and `left_s` (seconds to the end of this step) while bytes are moving.
+
+    `digest`: of its first file, as soon as the source has said it.
+    """
 
     id: str
     source: str
@@ -57,6 +61,7 @@ class PullView:
     model: str | None
     state: State
     step: Step
+    digest: str | None
     done_bytes: int
     total_bytes: int | None
     bytes_per_s: float | None
@@ -215,6 +220,19 @@ class Pulls:
             raise self._pulls[view.id].error or Conflicting("pull_ended", f"The pull is {view.state}.")
         return view
 
+    async def follow(self, actor: Actor, source: str, name: str | None = None) -> AsyncGenerator[PullView, None]:
+        """Begin, and what is to be seen until it is over; it goes on also where nobody looks any more.
+
+        Raises what refused or stopped it, and for a model in quarantine why it is there.
+        """
+        begun, _ = await self.begin(actor, source, name)
+        async with aclosing(self.watch(actor, begun.id)) as views:
+            async for view in views:
+                yield view
+        pull = self._pulls[begun.id]
+        if pull.state != "shelved":
+            raise pull.error or Conflicting("pull_ended", f"The pull is {pull.state}.")
+
     # a pull's life --------------------------------------------------------------------------------------------
 
     async def recall(self) -> None:
@@ -357,6 +375,7 @@ class Pulls:
             model=pull.model,
             state=pull.state,
             step=Step.SHELVED if pull.state in _SHELVED else progress.step,
+            digest=next(iter(progress.digests), None),
             done_bytes=progress.done_bytes,
             total_bytes=progress.total_bytes,
             bytes_per_s=rate,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from intramural.access import Action
+from intramural.access import Action, Seal
 from intramural.audit import AuditLog, Event
 from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import Actor
@@ -52,6 +52,7 @@ class Responses:
         kept: KeptResponses,
         transcripts: Transcripts,
         audit: AuditLog,
+        seal: Seal,
         *,
         keeps: bool,
     ) -> None:
@@ -62,6 +63,7 @@ class Responses:
         self._kept = kept
         self._transcripts = transcripts
         self._audit = audit
+        self._seal = seal
         self._keeps = keeps
         self._live = LiveResponses()
         self._busy: set[str] = set()
@@ -113,6 +115,14 @@ class Responses:
                 message = f"There is no item {item_id[:64]!r}."
                 raise Misasked("item_not_found", message, "Send the item itself.", param="input")
         return tuple(found[item["id"]] if item["type"] == "item_reference" else item for item in given)
+
+    def sealed(self, actor: Actor, text: str) -> str:
+        """`text`, to be kept by the person's program: nobody else's can hand it back."""
+        return self._seal.close(actor.person_id, text)
+
+    def unsealed(self, actor: Actor, sealed: str) -> str:
+        """What `sealed` gave. Raises Misasked(`bad_encrypted_content`)."""
+        return self._seal.open(actor.person_id, sealed)
 
     # answering --------------------------------------------------------------------------------------------------------
 

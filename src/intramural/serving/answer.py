@@ -303,9 +303,9 @@ class Stream(AsyncIterator[ChatEvent]):
                 raise refusal(status, await exchange.read_all())
             while data := await exchange.read():
                 for event in self._readers[index].feed(data):
-                    for shown in _through(stages, event):
+                    for shown in _through(stages, event) if stages else (event,):
                         yield shown
-                if any(stage.over for stage in stages):
+                if stages and any(stage.over for stage in stages):
                     return
             self._readers[index].end()
         except IntramuralError as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from intramural.core.chat import Image, Message
 from intramural.core.errors import Misasked
-from intramural.files import look_at
+from intramural.core.pictures import look_at
 
 LIMIT_IMAGES = 32
 

@@ -172,8 +172,11 @@ class Pool:
         """
         return Stream(self, model, request, on_wait, self._clock)
 
-    async def embed(self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-        """One vector of length 1 per input, in one slot, a few inputs at a time.
+    async def embed(
+        self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]], *, cut: bool = False
+    ) -> Embeddings:
+        """One vector of length 1 per input, in one slot, a few inputs at a time. `cut`: of a text that is too long the
+        beginning counts, and the answer says which it was.
 
         Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
         the input, and what a lease raises.
@@ -182,7 +185,7 @@ class Pool:
             hint = "Ask a model made for them."
             raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model) as lease:
-            return await vectors.embed(lease, model, inputs)
+            return await vectors.embed(lease, model, inputs, cut=cut)
 
     async def rerank(
         self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None

@@ -183,11 +183,12 @@ class AnswerReader:
 
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""
-        if any(isinstance(event, Delta) for event in events):
+        kinds = {type(event) for event in events}
+        if Delta in kinds:
             if self._thinking:
                 self._thinking = False
                 self._reasoning_tokens = max(0, self.usage.completion_tokens - 1)
-        elif any(isinstance(event, Reasoning) for event in events):
+        elif Reasoning in kinds:
             self._thinking = True
         count = self.usage.completion_tokens if self._thinking else self._reasoning_tokens
         if count:
@@ -219,6 +220,8 @@ class AnswerReader:
             events.append(Delta(self._index, text, logprobs))
         else:
             events.extend(self._part(*part) for part in parts)
+        if thoughts.over:
+            self._thoughts = None  # this is asked for every token
 
     def _part(self, thinking: bool, text: str) -> ChatEvent:
         return Reasoning(self._index, text) if thinking else Delta(self._index, text)

@@ -26,6 +26,11 @@ class Thoughts:
         self._done = False
         self._after = False
 
+    @property
+    def over(self) -> bool:
+        """Whether all further text is the answer's, as it comes."""
+        return self._done and not self._after
+
     def feed(self, text: str) -> Iterator[tuple[bool, str]]:
         """What is certain now, as (is thinking, text); text is never empty."""
         if self._done:

@@ -8,6 +8,8 @@ anything. So the tools stand in a system message and the answer is constrained t
 
 `CallReader` turns that document back into events while it is written: text streams out character by character, a call
 is handed over once it is whole, so that a client never holds half a call. With `none` there is no trace of tools.
+A call that says the very same as one before it in the same answer is left out: small models repeat themselves in a
+list, and nobody who asks once wants the mail sent twice.
 """
 
 import json
@@ -39,7 +41,7 @@ _ANSWER_BOUNDS = Bounds(string_chars=8192, items=256, calls=1)
 _INSTRUCTIONS = {
     "auto": (
         'To call tools, answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}. '
-        'To answer the person yourself, answer with {"response": "your whole answer"}.'
+        'To answer the person yourself, answer with {"response": ...}.'
     ),
     "required": 'Answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}.',
 }
@@ -238,7 +240,7 @@ class CallReader:
         self._tools = tools
         self._new_id = new_id
         self._document = JsonText()
-        self._calls = 0
+        self._made: set[tuple[str, str]] = set()
 
     def feed(self, event: ChatEvent) -> list[ChatEvent]:
         """The events that `event` stands for. Raises Broken(`worker_garbage`) if the engine left the schema."""
@@ -255,24 +257,26 @@ class CallReader:
                 if isinstance(fact, Item) and fact.member == _RESPONSE:
                     events.append(Delta(self._index, json.dumps(fact.value, ensure_ascii=False)))
                 elif isinstance(fact, Item):
-                    events.append(self._call(fact.value))
+                    events += self._call(fact.value)
                 elif fact.member == _RESPONSE:
                     events.append(Delta(self._index, fact.text))
         except NotJson as error:
             raise worker_garbage("an answer outside its schema") from error
         return events
 
-    def _call(self, value: Any) -> ChatEvent:
+    def _call(self, value: Any) -> list[ChatEvent]:
         tool = self._tools.get(str(value.get("name"))) if isinstance(value, dict) else None
         if tool is None:
             raise worker_garbage("a call of a tool that is not there")
         arguments = mend(value.get("arguments"), tool.parameters, tool.parameters)
-        self._calls += 1
         text = json.dumps(arguments, ensure_ascii=False)
-        return ToolCallDelta(self._index, self._calls - 1, text, id=self._new_id(), name=tool.name)
+        if (tool.name, text) in self._made:
+            return []
+        self._made.add((tool.name, text))
+        return [ToolCallDelta(self._index, len(self._made) - 1, text, id=self._new_id(), name=tool.name)]
 
     def _finish(self, event: Finished) -> list[ChatEvent]:
         if event.reason != "length" and not self._document.complete:
             raise worker_garbage("an answer outside its schema")
-        reason = "tool_calls" if self._calls and event.reason != "length" else event.reason
+        reason = "tool_calls" if self._made and event.reason != "length" else event.reason
         return [Finished(self._index, reason)]

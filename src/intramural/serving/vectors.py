@@ -19,6 +19,9 @@ from intramural.serving.model import ModelToServe
 #: Inputs of one request to a worker that computes them together.
 TOGETHER = 16
 
+#: Left free where a text is cut: for the tokens around it, and because what was cut apart may be read as a few more.
+_ROOM_TOKENS = 8
+
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -82,13 +85,22 @@ class _Content(msgspec.Struct):
     content: str
 
 
-async def embed(lease: WholeLease, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
-    """One vector of length 1 per input. Raises Misasked(`context_length_exceeded`) naming the input.
+async def embed(
+    lease: WholeLease, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]], *, cut: bool = False
+) -> Embeddings:
+    """One vector of length 1 per input. Raises Misasked(`context_length_exceeded`) naming the input, or with `cut`
+    takes the beginning of a text that is too long.
 
     Prompts of a generating model (pooling `last`) go one by one; an encoder takes short steps, several together.
     """
     vectors: list[tuple[float, ...]] = []
     prompt_tokens = 0
+    were_cut: list[int] = []
+    if cut:
+        most_tokens = max(1, model.plan.context_tokens - _ROOM_TOKENS)
+        shorter = [each if isinstance(each, tuple) else await _cut(lease, each, most_tokens) for each in inputs]
+        were_cut = [at for at, each in enumerate(shorter) if each != inputs[at]]
+        inputs = shorter
     for first, some in _some(inputs, 1 if model.pooling == "last" else TOGETHER):
         bodies = [{"input": each} for each in some]
         try:
@@ -102,7 +114,7 @@ async def embed(lease: WholeLease, model: ModelToServe, inputs: Sequence[str | t
             raise await lease.blame(worker_garbage("embeddings nobody asked for"))
         vectors += [tuple(each.embedding) for each in ordered]
         prompt_tokens += answer.usage.prompt_tokens
-    return Embeddings(tuple(vectors), prompt_tokens)
+    return Embeddings(tuple(vectors), prompt_tokens, tuple(were_cut))
 
 
 async def rerank(

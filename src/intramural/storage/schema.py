@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
 )
 
 metadata = MetaData(
@@ -240,5 +242,67 @@ files = Table(
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, index=True),
+    Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
+)
+
+#: The full-text index of people's text files: a row for each passage. `owner` holds person and file as words.
+FILE_TEXTS = (
+    "CREATE VIRTUAL TABLE file_texts USING fts5("
+    "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
+    "tokenize = 'porter unicode61 remove_diacritics 2')"
+)
+
+
+@event.listens_for(metadata, "after_create")
+def _make_index(_metadata: MetaData, connection: Connection, **_: object) -> None:
+    connection.exec_driver_sql(FILE_TEXTS)
+
+
+# batches --------------------------------------------------------------------------------------------------------------
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("actor_kind", String, nullable=False),  # person | key
+    Column("credential_id", String, nullable=False),
+    Column("dialect", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("state", String, nullable=False, index=True),  # see batches.BatchState
+    Column("ending", String),  # how it will have ended when it is put together
+    Column("input_file_id", String),
+    Column("output_file_id", String),
+    Column("error_file_id", String),
+    Column("output_expires_s", Integer),
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("begun_ms", BigInteger),
+    Column("finalizing_ms", BigInteger),
+    Column("cancelling_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("notes", Text, nullable=False),  # JSON
+    Column("errors", Text, nullable=False),  # JSON
+    Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
+)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", String, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),  # of the line in the input, from 0
+    Column("custom_id", String, nullable=False),
+    Column("outcome", String, nullable=False),  # succeeded | errored | expired | canceled
+    Column("status", Integer),
+    Column("request_id", String),
+    Column("body", Text),  # the answer, JSON
 )

@@ -282,7 +282,7 @@ def test_any_name_is_a_name_or_refused(text: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_bytes_never_crash(body: bytes) -> None:
-    for shape in (shapes.ChatIn, shapes.GenerateIn, shapes.ShowIn):
+    for shape in (shapes.ChatIn, shapes.GenerateIn, shapes.EmbedIn):
         with pytest.raises(IntramuralError):
             bodies.decode(body, shape)
 

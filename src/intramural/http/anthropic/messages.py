@@ -44,7 +44,7 @@ def operations(doors: Doors) -> list[Operation]:
             tokens = await inference.count_tokens(caller.actor, asked)
             return JSONResponse({"input_tokens": tokens}, headers=door.headers(request_id))
 
-        return await sse.answered(request, whole())
+        return await sse.answered(request, whole(), receipt=False)
 
     return [
         Operation("POST", "/v1/messages", "Write a message.", door.named(doors, messages), shapes.MessagesIn),

@@ -10,8 +10,9 @@ from intramural.core.chat import ChatRequest, Effort, ResponseFormat, Sampling, 
 from intramural.core.errors import Misasked
 from intramural.http import bodies
 from intramural.http.anthropic import shapes
-from intramural.http.anthropic.turns import bad, conversation, unsupported
+from intramural.http.anthropic.turns import conversation, unsupported
 from intramural.http.anthropic.write import Form
+from intramural.http.checks import bad, within
 
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_TOOLS = 128
@@ -51,10 +52,10 @@ def message(wire: shapes.MessagesIn, request_id: str, *, profile: str | None = N
     """A message to be written; `profile` is the user profile that a header names. Raises Misasked with its field."""
     labels = {"user_id": wire.metadata and wire.metadata.user_id, "user_profile_id": wire.user_profile_id or profile}
     sampling = Sampling(
-        temperature=_within("temperature", wire.temperature, 0, 1),
-        top_p=_within("top_p", wire.top_p, 0, 1),
-        top_k=_within("top_k", wire.top_k, 0, 1_000_000),
-        max_tokens=_within("max_tokens", wire.max_tokens, 1, _INT63),
+        temperature=within("temperature", wire.temperature, 0, 1),
+        top_p=within("top_p", wire.top_p, 0, 1),
+        top_k=within("top_k", wire.top_k, 0, 1_000_000),
+        max_tokens=within("max_tokens", wire.max_tokens, 1, _INT63),
         stop=_stops(wire.stop_sequences or []),
     )
     return _request(wire, request_id, sampling, {name: value for name, value in labels.items() if value})
@@ -190,9 +191,3 @@ def _refuse_unsupported(wire: msgspec.Struct) -> None:
         value = getattr(wire, field, None)
         if value is not None and value not in neutral:
             raise unsupported(field, _WHY.get(field, "Leave it out."))
-
-
-def _within(name: str, value: Any, low: float, high: float) -> Any:
-    if value is not None and not low <= value <= high:
-        raise bad(name, f"`{name}` is {value}.", f"It must be from {low} to {high}.")
-    return value

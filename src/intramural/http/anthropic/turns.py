@@ -12,6 +12,7 @@ from intramural.core.errors import Misasked
 from intramural.http import images
 from intramural.http.anthropic import shapes
 from intramural.http.anthropic.signature import is_changed
+from intramural.http.checks import bad
 
 #: A block and its place in the request.
 Placed = tuple[str, msgspec.Struct]
@@ -245,8 +246,3 @@ def refused(where: str, block: msgspec.Struct, holds: str) -> Misasked:
 def unsupported(param: str, hint: str, what: str | None = None) -> Misasked:
     """The error for a field of the specification that cannot be honoured."""
     return Misasked("unsupported_parameter", f"{what or f'`{param}`'} is not supported.", hint, param=param)
-
-
-def bad(param: str, message: str, hint: str) -> Misasked:
-    """The error for a value that is wrong."""
-    return Misasked("bad_parameter", message, hint, param=param)

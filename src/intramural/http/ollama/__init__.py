@@ -5,13 +5,13 @@ An adapter and nothing else: what is asked becomes a `ChatRequest`, what comes b
 said to have none.
 
 Reading order: `names`, `shapes` (what comes in), `options` and `parse` (shape → ChatRequest), `write` (events → what
-goes out), `abilities` and `describe` (what a model is), `answering`, then one module per subject: `chat`, `models`,
-`about`.
+goes out), `abilities` and `describe` (what a model is), `keeping`, `answering`, `vectors`, then one module per subject:
+`chat`, `embed`, `models`, `about`.
 """
 
-from intramural.http.ollama import about, chat, models
+from intramural.http.ollama import about, chat, embed, models, shelf
 from intramural.http.ollama.about import GREETING
 
-MODULES = (chat, models, about)
+MODULES = (chat, embed, models, shelf, about)
 
 __all__ = ["GREETING", "MODULES"]

@@ -3,9 +3,10 @@
 from typing import Any
 
 from intramural.http.ollama.abilities import abilities
+from intramural.http.ollama.making import modelfile, parameters
 from intramural.http.ollama.names import listed
 from intramural.http.ollama.write import timestamp
-from intramural.library import Manifest
+from intramural.library import Defaults, Manifest
 from intramural.serving import WorkerStatus
 
 #: When a worker ends that is never stopped for being idle: as far away as Ollama's own "for ever".
@@ -28,7 +29,7 @@ def parameter_size(parameters: int) -> str:
 def details(manifest: Manifest) -> dict[str, Any]:
     """The `details` of a listing."""
     return {
-        "parent_model": "",
+        "parent_model": "" if manifest.base is None else listed(manifest.base),
         "format": manifest.format,
         "family": manifest.architecture,
         "families": [manifest.architecture],
@@ -73,14 +74,24 @@ def shown(manifest: Manifest) -> dict[str, Any]:
     """The answer of /api/show."""
     return {
         "license": manifest.licence,
-        "modelfile": f"# Made from what the library knows of it.\nFROM {listed(manifest.name)}\n",
-        "parameters": "",
+        "modelfile": modelfile(listed(manifest.base or manifest.name), manifest.defaults),
+        "parameters": parameters(manifest.defaults),
         "template": manifest.template or "",
+        **_said(manifest.defaults),
         "details": details(manifest),
         "model_info": model_info(manifest),
         "capabilities": abilities(manifest),
         "modified_at": timestamp(manifest.added_ms / 1000),
     }
+
+
+def _said(defaults: Defaults | None) -> dict[str, Any]:
+    """The system text and the first messages, where there are some."""
+    if defaults is None:
+        return {}
+    messages = [{"role": each.role, "content": each.content} for each in defaults.messages]
+    system = {} if defaults.system is None else {"system": defaults.system}
+    return system | ({"messages": messages} if messages else {})
 
 
 def model_info(manifest: Manifest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from intramural.core.errors import Misasked
 from intramural.http import bodies
 from intramural.http.doors import Doors
 from intramural.http.ollama import describe, shapes
-from intramural.http.ollama.answering import IGNORED
+from intramural.http.ollama.keeping import IGNORED
 from intramural.http.ollama.names import canonical
 from intramural.http.operations import Operation
 

@@ -75,6 +75,12 @@ def without_effect(options: OptionsIn | None) -> list[str]:
     return [] if options is None else [name for name in HINTS if getattr(options, name) is not None]
 
 
+def without_effect_on_vectors(options: OptionsIn | None) -> list[str]:
+    """As `without_effect`, where nothing is generated: only `num_ctx` says anything."""
+    names = [name for name in OptionsIn.__struct_fields__ if name != "num_ctx"]
+    return [] if options is None else [name for name in names if getattr(options, name) is not None]
+
+
 def _real(given: OptionsIn, name: str, low: float, high: float) -> float | None:
     value: float | None = getattr(given, name)
     if value is not None and not low <= value <= high:

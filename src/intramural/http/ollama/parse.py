@@ -19,10 +19,13 @@ from intramural.core.chat import (
     ToolChoice,
 )
 from intramural.core.errors import Misasked
+from intramural.http.checks import bad
 from intramural.http.ollama import options, shapes
 from intramural.http.ollama.names import canonical
 
 MAX_TOOLS: Final = 128
+MAX_INPUTS: Final = 2048
+MAX_DIMENSIONS: Final = 65_536
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ROLES: Final[Mapping[str, MessageRole]] = {
     "system": "system", "user": "user", "assistant": "assistant", "tool": "tool",
@@ -90,7 +93,7 @@ def generate(wire: shapes.GenerateIn, request_id: str) -> Asked:
             if getattr(wire, name):
                 why = "raw" if wire.raw else "suffix"
                 hint = f"Leave out `{name}` or `{why}`: the text goes to the model as it is."
-                raise _bad(name, f"`{name}` and `{why}` exclude each other.", hint)
+                raise bad(name, f"`{name}` and `{why}` exclude each other.", hint)
     images = tuple(Image(data=each) for each in wire.images or ())
     user = Message("user", prompt, parts=(*images, prompt) if images else ())
     system = (Message("system", wire.system),) if wire.system else ()
@@ -120,6 +123,46 @@ def _asked(request: ChatRequest, wire: shapes.ChatIn | shapes.GenerateIn) -> Ask
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AskedVectors:
+    """Texts to make vectors of. `dimensions` None: all; `cut`: of a text that is too long the beginning counts."""
+
+    model: str
+    inputs: tuple[str, ...]
+    dimensions: int | None
+    cut: bool
+    keep_alive_s: float | None
+    context_tokens: int | None
+    without_effect: tuple[str, ...]
+
+
+def embed(wire: shapes.EmbedIn) -> AskedVectors:
+    """Without a text it only loads the model. Raises Misasked naming the parameter."""
+    inputs = ((wire.input,) if wire.input else ()) if isinstance(wire.input, str) else tuple(wire.input or ())
+    if len(inputs) > MAX_INPUTS:
+        raise bad("input", f"`input` has {len(inputs)} texts.", f"Send at most {MAX_INPUTS}.")
+    if not all(inputs):
+        raise bad("input", "`input` holds an empty text.", "Send some text.")
+    if wire.dimensions is not None and not 0 <= wire.dimensions <= MAX_DIMENSIONS:
+        raise bad("dimensions", f"`dimensions` is {wire.dimensions}.", f"It must be from 1 to {MAX_DIMENSIONS}.")
+    return AskedVectors(
+        model=canonical(wire.model),
+        inputs=inputs,
+        dimensions=wire.dimensions or None,
+        cut=wire.truncate is not False,
+        keep_alive_s=keep_alive_s(wire.keep_alive),
+        context_tokens=options.context_tokens(wire.options),
+        without_effect=tuple(options.without_effect_on_vectors(wire.options)),
+    )
+
+
+def embeddings(wire: shapes.EmbeddingsIn) -> AskedVectors:
+    """The older way: one text, and never cut."""
+    return embed(
+        shapes.EmbedIn(wire.model, wire.prompt, truncate=False, keep_alive=wire.keep_alive, options=wire.options)
+    )
+
+
 def keep_alive_s(given: float | str | None) -> float | None:
     """Seconds; negative: for ever. Numbers are seconds, texts Go's durations (`5m`, `1h30m`, `300ms`, `-1s`, `0`)."""
     if given is None:
@@ -139,7 +182,7 @@ def format_(given: Any) -> ResponseFormat:
             return ResponseFormat("json_object")
         case dict():
             return ResponseFormat("json_schema", given)
-    raise _bad("format", "`format` is neither `json` nor a JSON schema.", 'Send "json", or an object that is a schema.')
+    raise bad("format", "`format` is neither `json` nor a JSON schema.", 'Send "json", or an object that is a schema.')
 
 
 def thinking(given: bool | str | None) -> Thinking:
@@ -155,7 +198,7 @@ def thinking(given: bool | str | None) -> Thinking:
             return Thinking("on", given)
         case "max":
             return Thinking("on", "high")
-    raise _bad("think", f"`think` is {given!r}.", 'It must be true, false, "low", "medium", "high" or "max".')
+    raise bad("think", f"`think` is {given!r}.", 'It must be true, false, "low", "medium", "high" or "max".')
 
 
 def _messages(wire: Sequence[shapes.MessageIn]) -> tuple[Message, ...]:
@@ -166,10 +209,10 @@ def _messages(wire: Sequence[shapes.MessageIn]) -> tuple[Message, ...]:
         where = f"messages[{i}]"
         role = _ROLES.get(each.role.lower())
         if role is None:
-            raise _bad(f"{where}.role", f"{each.role[:40]!r} is no role.", "Use system, user, assistant or tool.")
+            raise bad(f"{where}.role", f"{each.role[:40]!r} is no role.", "Use system, user, assistant or tool.")
         calls = _calls(each.tool_calls or [], i)
         if calls and role != "assistant":
-            raise _bad(f"{where}.tool_calls", "Only an assistant's message has `tool_calls`.", "Leave them out.")
+            raise bad(f"{where}.tool_calls", "Only an assistant's message has `tool_calls`.", "Leave them out.")
         open_calls.extend(calls)
         content = each.content or ""
         images = tuple(Image(data=data) for data in each.images or ())
@@ -210,21 +253,21 @@ def _answered(wire: shapes.MessageIn, open_calls: list[ToolCall]) -> str | None:
 
 def _tools(wire: Sequence[shapes.ToolIn]) -> tuple[Tool, ...]:
     if len(wire) > MAX_TOOLS:
-        raise _bad("tools", f"{len(wire)} tools are too many.", f"Send at most {MAX_TOOLS}.")
+        raise bad("tools", f"{len(wire)} tools are too many.", f"Send at most {MAX_TOOLS}.")
     names = [tool.function.name for tool in wire]
     for i, tool in enumerate(wire):
         name, where = tool.function.name, f"tools[{i}]"
         if tool.type not in (None, "function"):
-            raise _bad(f"{where}.type", f"{tool.type[:40]!r} is no kind of tool.", "Send `function`.")
+            raise bad(f"{where}.type", f"{tool.type[:40]!r} is no kind of tool.", "Send `function`.")
         if tool.items is not None:
             raise Misasked(
                 "unsupported_parameter", f"`{where}.items` is not supported.", "Leave it out.", param=f"{where}.items"
             )
         if not _TOOL_NAME.fullmatch(name):
             hint = "Use A-Z a-z 0-9 _ . - (1 to 64)."
-            raise _bad(f"{where}.function.name", f"{name[:80]!r} is not a tool name.", hint)
+            raise bad(f"{where}.function.name", f"{name[:80]!r} is not a tool name.", hint)
         if name in names[:i]:
-            raise _bad(f"{where}.function.name", f"Two tools are named {name!r}.", "Rename one.")
+            raise bad(f"{where}.function.name", f"Two tools are named {name!r}.", "Rename one.")
     return tuple(
         Tool(t.function.name, t.function.description or "", t.function.parameters or _NO_ARGUMENTS) for t in wire
     )
@@ -249,8 +292,4 @@ def _seconds(text: str) -> float:
 
 def _bad_keep_alive(given: object) -> Misasked:
     hint = "Send seconds as a number, or a text such as 5m, 1h30m or -1s (for ever)."
-    return _bad("keep_alive", f"`keep_alive` is {str(given)[:40]!r}.", hint)
-
-
-def _bad(param: str, message: str, hint: str) -> Misasked:
-    return Misasked("bad_parameter", message, hint, param=param)
+    return bad("keep_alive", f"`keep_alive` is {str(given)[:40]!r}.", hint)

@@ -89,13 +89,13 @@ class OptionsIn(msgspec.Struct, forbid_unknown_fields=True):
     penalize_newline: bool | None = None
 
 
-class ChatIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
+class _AskedIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
+    """What a chat and a generation have in common."""
+
     model: str
-    messages: list[MessageIn] | None = None
     stream: bool | None = None
     format: Json = None
     keep_alive: KeepAlive | None = None
-    tools: list[ToolIn] | None = None
     options: OptionsIn | None = None
     think: bool | str | None = None
     truncate: bool | None = None
@@ -105,29 +105,84 @@ class ChatIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_o
     debug_render_only: bool | None = None
 
 
-class GenerateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"debug_render_only": "_debug_render_only"}):
-    model: str
+class ChatIn(_AskedIn):
+    messages: list[MessageIn] | None = None
+    tools: list[ToolIn] | None = None
+
+
+class GenerateIn(_AskedIn):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
     context: list[int] | None = None
-    stream: bool | None = None
     raw: bool | None = None
-    format: Json = None
-    keep_alive: KeepAlive | None = None
     images: list[bytes] | None = None
-    options: OptionsIn | None = None
-    think: bool | str | None = None
-    truncate: bool | None = None
-    shift: bool | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    debug_render_only: bool | None = None
     # for models that make pictures
     width: Json = None
     height: Json = None
     steps: Json = None
+
+
+class CreateIn(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    model: str = ""
+    name: str = ""
+    from_: str | None = None
+    files: dict[str, str] | None = None
+    stream: bool | None = None
+    parameters: OptionsIn | None = None
+    system: str | None = None
+    messages: list[MessageIn] | None = None
+    # refused by name
+    adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
+    draft_quantize: str | None = None
+    info: dict[str, Json] | None = None
+    license: str | list[str] | None = None
+    parser: str | None = None
+    quantization: str | None = None
+    quantize: str | None = None
+    remote_host: str | None = None
+    renderer: str | None = None
+    requires: str | None = None
+    template: str | None = None
+
+
+class CopyIn(msgspec.Struct, forbid_unknown_fields=True):
+    source: str
+    destination: str
+
+
+class DeleteIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str = ""
+    name: str = ""
+
+
+class MoveIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Of a pull and of a push."""
+
+    model: str = ""
+    name: str = ""
+    insecure: bool | None = None
+    stream: bool | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class EmbedIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
+
+
+class EmbeddingsIn(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    prompt: str | None = None
+    keep_alive: KeepAlive | None = None
+    options: OptionsIn | None = None
 
 
 class ShowIn(msgspec.Struct, forbid_unknown_fields=True):

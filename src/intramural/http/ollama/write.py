@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -20,13 +21,18 @@ from intramural.core.clock import Clock
 
 #: /api/chat answers with a `message`, /api/generate with a `response`.
 Kind = Literal["chat", "generate"]
-_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
 
 def timestamp(epoch_s: float) -> str:
     """RFC 3339 in UTC: `2026-11-21T09:30:00.123456Z`."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, micros = divmod(round(epoch_s * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat()
 
 
 @dataclass(slots=True)
@@ -44,14 +50,11 @@ class Writer:
     def __init__(self, kind: Kind, model: str, clock: Clock) -> None:
         self._kind, self._model, self._clock = kind, model, clock
         self._began_s = clock.monotonic_s()
-        self._first_s: float | None = None
         self._calls: list[_Call] = []
         self._reason = "stop"
 
     def lines(self, event: ChatEvent) -> Iterator[dict[str, Any]]:
         """What `event` adds. A tool call is said when it is complete."""
-        if self._first_s is None:
-            self._first_s = self._clock.monotonic_s()
         match event:
             case Delta():
                 yield self._line(event.text, logprobs=event.logprobs)
@@ -95,12 +98,13 @@ class Writer:
         yield self._line("", tool_calls=[{"id": call.id, "function": function}])
 
     def _metrics(self, usage: Usage) -> dict[str, int]:
-        """Nanoseconds. What passed before the first event and was not reading the prompt was waiting and loading."""
-        now_s = self._clock.monotonic_s()
-        before_ms = ((self._first_s or now_s) - self._began_s) * 1000
+        """Nanoseconds. What passed and was neither reading the prompt nor writing was waiting and loading."""
+        worked_ms = usage.prompt_ms + usage.completion_ms
+        # The engine counts by its own clock, which may run over ours by a hair.
+        total_ms = max((self._clock.monotonic_s() - self._began_s) * 1000, worked_ms)
         return {
-            "total_duration": round((now_s - self._began_s) * _NS),
-            "load_duration": max(0, round((before_ms - usage.prompt_ms) * _NS_PER_MS)),
+            "total_duration": round(total_ms * _NS_PER_MS),
+            "load_duration": round((total_ms - worked_ms) * _NS_PER_MS),
             "prompt_eval_count": usage.prompt_tokens,
             "prompt_eval_duration": round(usage.prompt_ms * _NS_PER_MS),
             "eval_count": usage.completion_tokens,

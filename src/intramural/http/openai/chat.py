@@ -1,12 +1,14 @@
 """`/v1/chat/completions`."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from intramural.core.chat import ChatEvent, ChatRequest, Usage
+from intramural.core.chat import ChatEvent, Usage
+from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
 from intramural.http.openai import parse, shapes, write
@@ -15,6 +17,8 @@ from intramural.http.wire import OPENAI, frame
 from intramural.metering import Dialect
 
 DIALECT: Dialect = "openai"
+#: What fields are called here that the core knows by another name.
+_NAMES = {"thinking": "reasoning_effort"}
 
 
 def operations(doors: Doors) -> list[Operation]:
@@ -25,23 +29,23 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.ChatIn)
         asked = parse.chat(wire, doors.new_id())
-        created_s = doors.now_s()
-        headers = {"X-Request-Id": asked.id}
+        form = write.Form(
+            asked,
+            doors.now_s(),
+            old_calls=wire.functions is not None,
+            with_usage=bool(wire.stream_options and wire.stream_options.include_usage),
+        )
+        headers = {sse.REQUEST_ID: asked.id}
+        waits = sse.Waits()
+        events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits)
         if wire.stream:
-            waits = sse.Waits()
-            events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits)
-            with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
-            return sse.EventStream(
-                chat_frames(events, asked, created_s, with_usage=with_usage), waits, OPENAI, headers=headers
-            )
+            return sse.EventStream(chat_frames(events, form, inference.fingerprint), waits, OPENAI, headers=headers)
 
         async def whole() -> Response:
-            events = [e async for e in inference.answer(caller.actor, asked, DIALECT, "chat")]
-            choices, usage = write.collect(events, asked.choices)
-            body = write.chat_completion(
-                asked.id, asked.model, created_s, choices, usage, logprobs=asked.sampling.logprobs
-            )
-            return JSONResponse(body, headers=headers)
+            with fields_named():
+                choices, usage = write.collect([event async for event in events], asked.choices)
+            known = replace(form, fingerprint=inference.fingerprint(asked.model))
+            return JSONResponse(write.chat_completion(known, choices, usage), headers=headers)
 
         return await sse.answered(request, whole())
 
@@ -49,13 +53,30 @@ def operations(doors: Doors) -> list[Operation]:
 
 
 async def chat_frames(
-    events: AsyncGenerator[ChatEvent, None], asked: ChatRequest, created_s: int, *, with_usage: bool
+    events: AsyncGenerator[ChatEvent, None], form: write.Form, fingerprint: Callable[[str], str] | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """`chat.completion.chunk` frames of `events`; the page's own stream uses them too."""
-    writer = write.ChunkWriter(asked.id, asked.model, created_s, logprobs=asked.sampling.logprobs)
+    """`chat.completion.chunk` frames of `events`; the page's own stream uses them too.
+
+    `fingerprint` tells what computes a model's answers, once one is known to be computed.
+    """
+    writer: write.ChunkWriter | None = None
     async with aclosing(events):
-        async for event in events:
-            if not isinstance(event, Usage):
-                yield frame(writer.chunk(event))
-            elif with_usage:
-                yield frame(writer.usage_chunk(event))
+        with fields_named():
+            async for event in events:
+                if writer is None:
+                    known = form if fingerprint is None else replace(form, fingerprint=fingerprint(form.asked.model))
+                    writer = write.ChunkWriter(known)
+                if not isinstance(event, Usage):
+                    yield frame(writer.chunk(event))
+                elif form.with_usage:
+                    yield frame(writer.usage_chunk(event))
+
+
+@contextmanager
+def fields_named() -> Iterator[None]:
+    """Errors from within name the fields as this dialect does."""
+    try:
+        yield
+    except Misasked as error:
+        error.param = _NAMES.get(error.param or "", error.param)
+        raise

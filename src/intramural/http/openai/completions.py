@@ -1,13 +1,17 @@
-"""`/v1/completions`, the older way: a text to go on with."""
+"""`/v1/completions`, the older way: a text to go on with.
 
-from collections.abc import AsyncGenerator
+Several prompts are several requests, answered one after another: a batch is not a way past the queue. Choice `index`
+counts through all of them.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Usage
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
@@ -15,7 +19,9 @@ from intramural.http.openai import parse, shapes, write
 from intramural.http.openai.chat import DIALECT
 from intramural.http.operations import Operation
 from intramural.http.wire import OPENAI, frame
-from intramural.services import Inference
+
+#: Begins the answer to one of the prompts.
+Ask = Callable[[ChatRequest], AsyncGenerator[ChatEvent, None]]
 
 
 def operations(doors: Doors) -> list[Operation]:
@@ -26,17 +32,24 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         wire = bodies.decode(await doors.body(request), shapes.CompletionIn)
         asked = parse.completions(wire, doors.new_id)
-        created_s = doors.now_s()
-        headers = {"X-Request-Id": asked[0].id}
+        with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
+        form = write.Form(asked[0], doors.now_s(), with_usage=with_usage)
+        headers = {sse.REQUEST_ID: asked[0].id}
+        waits = sse.Waits()
+
+        def ask(one: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+            return inference.answer(caller.actor, one, DIALECT, "completion", on_wait=waits)
+
         if wire.stream:
-            waits = sse.Waits()
-            events = inference.answer(caller.actor, asked[0], DIALECT, "completion", on_wait=waits)
-            with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
-            frames = _text_frames(events, asked[0], created_s, echo=bool(wire.echo), with_usage=with_usage)
+            frames = _frames(ask, asked, form, inference.fingerprint, echo=bool(wire.echo))
             return sse.EventStream(frames, waits, OPENAI, headers=headers)
 
         async def whole() -> Response:
-            body = await _all_prompts(inference, caller.actor, asked, created_s, echo=bool(wire.echo))
+            choices, usage = await _all_prompts(ask, asked, echo=bool(wire.echo))
+            body = write.text_head(replace(form, fingerprint=inference.fingerprint(wire.model)))
+            body |= {"choices": choices, "usage": write.usage_object(usage)}
+            if len(asked) > 1:
+                body["receipts"] = [sse.receipt_path(one.id) for one in asked]
             return JSONResponse(body, headers=headers)
 
         return await sse.answered(request, whole())
@@ -44,42 +57,43 @@ def operations(doors: Doors) -> list[Operation]:
     return [Operation("POST", "/v1/completions", "Continue a text.", completions, shapes.CompletionIn)]
 
 
-async def _all_prompts(
-    inference: Inference, actor: Actor, asked: tuple[ChatRequest, ...], created_s: int, *, echo: bool
-) -> dict[str, Any]:
-    """The prompts one after another: a batch is not a way past the queue."""
+async def _all_prompts(ask: Ask, asked: Sequence[ChatRequest], *, echo: bool) -> tuple[list[dict[str, Any]], Usage]:
     choices: list[dict[str, Any]] = []
     total = Usage(0, 0)
     for one in asked:
-        events = [e async for e in inference.answer(actor, one, DIALECT, "completion")]
-        answers, usage = write.collect(events, one.choices)
+        async with aclosing(ask(one)) as events:
+            answers, usage = write.collect([event async for event in events], one.choices)
         prefix = parse.echoed(one) if echo else ""
         for answer in answers:
             choices.append(write.text_choice(len(choices), answer, prefix=prefix, logprobs=one.sampling.logprobs))
-        total = Usage(
-            total.prompt_tokens + usage.prompt_tokens,
-            total.completion_tokens + usage.completion_tokens,
-            total.cached_tokens + usage.cached_tokens,
-        )
-    return write.text_completion(asked[0].id, asked[0].model, created_s, choices, total)
+        total = _sum(total, usage)
+    return choices, total
 
 
-async def _text_frames(
-    events: AsyncGenerator[ChatEvent, None], asked: ChatRequest, created_s: int, *, echo: bool, with_usage: bool
+async def _frames(
+    ask: Ask, asked: Sequence[ChatRequest], form: write.Form, fingerprint: Callable[[str], str], *, echo: bool
 ) -> AsyncGenerator[bytes, None]:
-    head = write.text_head(asked.id, asked.model, created_s)
-    prefix = parse.echoed(asked) if echo else ""
-    offsets: dict[int, int] = {}
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Delta | Finished):
-                if event.index not in offsets:
-                    offsets[event.index] = len(prefix)
-                    if prefix:
-                        said = write.text_chunk_choice(Delta(event.index, prefix), 0, logprobs=False)
-                        yield frame({**head, "choices": [said]})
-                choice = write.text_chunk_choice(event, offsets[event.index], logprobs=asked.sampling.logprobs)
-                offsets[event.index] += len(choice["text"])
-                yield frame({**head, "choices": [choice]})
-            elif isinstance(event, Usage) and with_usage:
-                yield frame({**head, "choices": [], "usage": write.usage_object(event)})
+    writer: write.TextWriter | None = None
+    total = Usage(0, 0)
+    for number, one in enumerate(asked):
+        async with aclosing(ask(one)) as events:
+            async for event in events:
+                if writer is None:
+                    writer = write.TextWriter(replace(form, fingerprint=fingerprint(one.model)))
+                if isinstance(event, Usage):
+                    total = _sum(total, event)
+                elif isinstance(event, Delta | Finished):
+                    prefix = parse.echoed(one) if echo else ""
+                    for chunk in writer.chunks(replace(event, index=event.index + number * one.choices), prefix):
+                        yield frame(chunk)
+    if writer is not None and form.with_usage:
+        yield frame(writer.usage_chunk(total))
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.prompt_tokens + other.prompt_tokens,
+        one.completion_tokens + other.completion_tokens,
+        one.cached_tokens + other.cached_tokens,
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+    )

@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from intramural.chats import Transcript
 from intramural.core.ids import new_id
 from intramural.http import bodies
+from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai.responses import checks, items, pages, shapes
-from intramural.http.openai.responses.checks import bad
 from intramural.http.operations import Operation
 
 _PATH = "/v1/conversations"

@@ -23,7 +23,7 @@ def operations(doors: Doors) -> list[Operation]:
         async def whole() -> Response:
             result = await inference.embed(
                 caller.actor, wire.model, inputs, DIALECT, request_id,
-                dimensions=wire.dimensions, labels=parse.labels(wire.user),
+                dimensions=wire.dimensions, labels=parse.labels(wire),
             )  # fmt: skip
             body = write.embedding_list(wire.model, result, as_base64=wire.encoding_format == "base64")
             return JSONResponse(body, headers={"X-Request-Id": request_id})

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from intramural.core.errors import Misasked
-from intramural.files import MAX_LIST, StoredFile
+from intramural.files import ENDINGS, MAX_LIST, StoredFile
 from intramural.http import uploads
 from intramural.http.doors import Doors
 from intramural.http.openai.paging import listed, page
@@ -102,9 +102,18 @@ def file_object(file: StoredFile) -> dict[str, Any]:
         "expires_at": None if file.expires_ms is None else file.expires_ms // 1000,
         "filename": file.name,
         "purpose": file.purpose,
-        "status": "processed",
-        "status_details": None,
+        "status": "uploaded" if file.search == "pending" else "processed",
+        "status_details": _searched(file),
     }
+
+
+def _searched(file: StoredFile) -> str | None:
+    """What there is to know about whether a document's text can be searched."""
+    if file.purpose not in ("assistants", "user_data") or file.search == "ready":
+        return None
+    if file.search == "pending":
+        return "Its text will be searchable soon."
+    return f"Not searchable: only text in UTF-8 is, in files named {', '.join(sorted(ENDINGS))}, up to a size."
 
 
 def _wanted(fields: dict[str, str]) -> tuple[str, int | None]:

@@ -26,6 +26,8 @@ def content(wire: str | Sequence[shapes.Part] | None, role: str, where: str) -> 
 def _part(part: shapes.Part, role: str, where: str) -> str | Image:
     if part.type == "text" and part.text is not None:
         return part.text
+    if role == "assistant" and part.type == "refusal" and part.refusal is not None:
+        return part.refusal
     if role == "user" and part.type == "image_url" and part.image_url is not None:
         if part.image_url.detail == "low":
             message = "`detail: low` is not supported: an image is read as finely as the model can."

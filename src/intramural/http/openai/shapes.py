@@ -1,7 +1,7 @@
 """Requests of the OpenAI dialect as they come over the wire (CreateChatCompletionRequest and its siblings).
 
 Every field of the published specification stands here. Those that this service cannot honour are listed in
-`UNSUPPORTED` of `parse` and refused by name; a field that is in neither is unknown and refused too.
+`_UNSUPPORTED` of `parse` and refused by name; a field that is in neither is unknown and refused too.
 """
 
 from typing import Any, Literal
@@ -29,6 +29,7 @@ class Part(msgspec.Struct, forbid_unknown_fields=False):
 
     type: str
     text: str | None = None
+    refusal: str | None = None
     image_url: ImageUrl | None = None
     file: FileRef | None = None
 
@@ -46,7 +47,7 @@ class CallIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MessageIn(msgspec.Struct, forbid_unknown_fields=True):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
     name: str | None = None
     tool_calls: list[CallIn] | None = None
@@ -56,7 +57,7 @@ class MessageIn(msgspec.Struct, forbid_unknown_fields=True):
     reasoning_content: str | None = None
     annotations: Json = None
     audio: Json = None
-    function_call: Json = None
+    function_call: FunctionCall | None = None
 
 
 class FunctionIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -75,9 +76,17 @@ class NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-class NamedChoice(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
+class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag="function"):
     function: NamedFunction
+
+
+class AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Literal["auto", "required"]
+    tools: list[NamedChoice]
+
+
+class AllowedChoice(msgspec.Struct, forbid_unknown_fields=True, tag="allowed_tools"):
+    allowed_tools: AllowedTools
 
 
 class SchemaIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,27 +127,32 @@ class ChatIn(msgspec.Struct, forbid_unknown_fields=True):
     top_k: int | None = None
     min_p: float | None = None
     tools: list[ToolIn] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
-    # accepted; they change nothing about the answer
+    functions: list[FunctionIn] | None = None
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    # about the request; they change nothing about the answer
     user: str | None = None
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    # refused unless null or neutral
+    # honoured for the values that say what is done anyway, else refused by name
+    modalities: list[str] | None = None
+    prompt_cache_retention: str | None = None
+    service_tier: str | None = None
+    store: bool | None = None
+    verbosity: str | None = None
+    # refused unless null
     audio: Json = None
-    function_call: Json = None
-    functions: Json = None
-    modalities: Json = None
     moderation: Json = None
     prediction: Json = None
     prompt_cache_options: Json = None
-    prompt_cache_retention: Json = None
-    reasoning_effort: Json = None
-    store: Json = None
-    verbosity: Json = None
     web_search_options: Json = None
+    # not in the published specification
+    deterministic: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: Json = None
 
 
 class CompletionIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -158,8 +172,10 @@ class CompletionIn(msgspec.Struct, forbid_unknown_fields=True):
     temperature: float | None = None
     top_p: float | None = None
     user: str | None = None
-    best_of: Json = None
-    suffix: Json = None
+    best_of: int | None = None
+    suffix: str | None = None
+    # not in the published specification
+    deterministic: bool | None = None
 
 
 class EmbeddingIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -168,3 +184,16 @@ class EmbeddingIn(msgspec.Struct, forbid_unknown_fields=True):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     user: str | None = None
+
+
+class ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
+    anchor: Literal["created_at"]
+    seconds: int
+
+
+class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
+    input_file_id: str
+    endpoint: str
+    completion_window: Literal["24h"]
+    metadata: dict[str, str] | None = None
+    output_expires_after: ExpiresAfter | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from intramural.core.chat import (
     ChatEvent,
+    ChatRequest,
     Delta,
     Embeddings,
     Finished,
@@ -17,6 +18,7 @@ from intramural.core.chat import (
     ToolCallDelta,
     Usage,
 )
+from intramural.http.openai import functions
 
 
 @dataclass(slots=True)
@@ -62,25 +64,49 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
-def chat_completion(
-    request_id: str, model: str, created_s: int, choices: list[Choice], usage: Usage, *, logprobs: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the answer to one request looks like. `fingerprint` of what computes it; `old_calls`: as `functions` do."""
+
+    asked: ChatRequest
+    created_s: int
+    fingerprint: str | None = None
+    old_calls: bool = False
+    with_usage: bool = False
+
+    def head(self, object_: str) -> dict[str, Any]:
+        """What every object and chunk begins with."""
+        head = {
+            "id": f"chatcmpl-{self.asked.id}",
+            "object": object_,
+            "created": self.created_s,
+            "model": self.asked.model,
+            "service_tier": "default",
+        }
+        return head if self.fingerprint is None else {**head, "system_fingerprint": self.fingerprint}
+
+
+def chat_completion(form: Form, choices: list[Choice], usage: Usage) -> dict[str, Any]:
     """A whole `chat.completion`."""
+    logprobs = form.asked.sampling.logprobs
     return {
-        "id": f"chatcmpl-{request_id}",
-        "object": "chat.completion",
-        "created": created_s,
-        "model": model,
+        **form.head("chat.completion"),
         "choices": [
             {
                 "index": i,
-                "message": _message(choice),
+                "message": functions.answered(_message(choice)) if form.old_calls else _message(choice),
                 "logprobs": _chat_logprobs(choice.logprobs) if logprobs else None,
-                "finish_reason": choice.finish,
+                "finish_reason": functions.finish_reason(choice.finish) if form.old_calls else choice.finish,
             }
             for i, choice in enumerate(choices)
         ],
@@ -101,18 +127,15 @@ def _message(choice: Choice) -> dict[str, Any]:
 class ChunkWriter:
     """Events → `chat.completion.chunk` objects. The first chunk of each choice carries the role."""
 
-    def __init__(self, request_id: str, model: str, created_s: int, *, logprobs: bool) -> None:
-        self._head = {
-            "id": f"chatcmpl-{request_id}",
-            "object": "chat.completion.chunk",
-            "created": created_s,
-            "model": model,
-        }
-        self._logprobs = logprobs
+    def __init__(self, form: Form) -> None:
+        self._head = form.head("chat.completion.chunk")
+        self._tail: dict[str, Any] = {"usage": None} if form.with_usage else {}
+        self._logprobs = form.asked.sampling.logprobs
+        self._old_calls = form.old_calls
         self._begun: set[int] = set()
 
     def chunk(self, event: Delta | Reasoning | ToolCallDelta | Finished) -> dict[str, Any]:
-        """The chunk of one event (`usage` is null, as the specification wants it before the last chunk)."""
+        """The chunk of one event (if usage was asked for, it is null in every chunk before the last)."""
         delta = self._delta(event)
         if event.index not in self._begun:
             self._begun.add(event.index)
@@ -120,9 +143,11 @@ class ChunkWriter:
         logprobs = None
         if self._logprobs and isinstance(event, Delta) and event.logprobs:
             logprobs = _chat_logprobs(event.logprobs)
-        finish = event.reason if isinstance(event, Finished) else None
+        finish: str | None = event.reason if isinstance(event, Finished) else None
+        if self._old_calls:
+            delta, finish = functions.answered(delta), functions.finish_reason(finish)
         choice = {"index": event.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return {**self._head, "choices": [choice]}
+        return {**self._head, "choices": [choice], **self._tail}
 
     def usage_chunk(self, usage: Usage) -> dict[str, Any]:
         """The last chunk: no choices, the usage."""
@@ -162,28 +187,49 @@ def text_choice(index: int, choice: Choice, *, prefix: str, logprobs: bool) -> d
     }
 
 
-def text_completion(
-    request_id: str, model: str, created_s: int, choices: list[dict[str, Any]], usage: Usage
-) -> dict[str, Any]:
-    """A whole `text_completion`."""
-    head = text_head(request_id, model, created_s)
-    return {**head, "choices": choices, "usage": usage_object(usage)}
-
-
-def text_head(request_id: str, model: str, created_s: int) -> dict[str, Any]:
-    return {"id": f"cmpl-{request_id}", "object": "text_completion", "created": created_s, "model": model}
-
-
-def text_chunk_choice(event: Delta | Finished, offset: int, *, logprobs: bool) -> dict[str, Any]:
-    """One choice of a text completion chunk; `offset` is where its text starts in the whole, in characters."""
-    text = event.text if isinstance(event, Delta) else ""
-    entries = event.logprobs if isinstance(event, Delta) else ()
-    return {
-        "index": event.index,
-        "text": text,
-        "logprobs": _text_logprobs(entries, offset) if logprobs and entries else None,
-        "finish_reason": event.reason if isinstance(event, Finished) else None,
+def text_head(form: Form) -> dict[str, Any]:
+    """What every text completion and chunk begins with."""
+    head = {
+        "id": f"cmpl-{form.asked.id}",
+        "object": "text_completion",
+        "created": form.created_s,
+        "model": form.asked.model,
     }
+    return head if form.fingerprint is None else {**head, "system_fingerprint": form.fingerprint}
+
+
+class TextWriter:
+    """Events → `text_completion` chunks; knows how far each choice's text has come."""
+
+    def __init__(self, form: Form) -> None:
+        self._head = text_head(form)
+        self._tail: dict[str, Any] = {"usage": None} if form.with_usage else {}
+        self._logprobs = form.asked.sampling.logprobs
+        self._offsets: dict[int, int] = {}
+
+    def chunks(self, event: Delta | Finished, prefix: str) -> Iterable[dict[str, Any]]:
+        """The chunk of one event, and before a choice's first one that of its echoed `prefix`, if there is one."""
+        if event.index not in self._offsets:
+            self._offsets[event.index] = 0
+            if prefix:
+                yield self._chunk(Delta(event.index, prefix))
+        yield self._chunk(event)
+
+    def usage_chunk(self, usage: Usage) -> dict[str, Any]:
+        """The last chunk: no choices, the usage."""
+        return {**self._head, "choices": [], "usage": usage_object(usage)}
+
+    def _chunk(self, event: Delta | Finished) -> dict[str, Any]:
+        text, entries = (event.text, event.logprobs) if isinstance(event, Delta) else ("", ())
+        offset = self._offsets[event.index]
+        self._offsets[event.index] = offset + len(text)
+        choice = {
+            "index": event.index,
+            "text": text,
+            "logprobs": _text_logprobs(entries, offset) if self._logprobs and entries else None,
+            "finish_reason": event.reason if isinstance(event, Finished) else None,
+        }
+        return {**self._head, "choices": [choice], **self._tail}
 
 
 def _text_logprobs(entries: Iterable[TokenLogprob], offset: int) -> dict[str, Any]:

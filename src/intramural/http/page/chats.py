@@ -10,6 +10,7 @@ from intramural.core.chat import Sampling
 from intramural.http import sse
 from intramural.http.doors import Doors
 from intramural.http.openai.chat import chat_frames
+from intramural.http.openai.write import Form
 from intramural.http.page import shapes
 from intramural.http.wire import CHAT_PAGE, frame
 from intramural.services.conversations import Answering
@@ -107,7 +108,7 @@ async def _frames(answering: Answering, created_s: int) -> AsyncGenerator[bytes,
         "request_id": answering.request.id,
     }
     yield frame(head, "turn")
-    frames = chat_frames(answering.events, answering.request, created_s, with_usage=True)
+    frames = chat_frames(answering.events, Form(answering.request, created_s, with_usage=True))
     try:
         async for each in frames:
             yield each

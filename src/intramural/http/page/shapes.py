@@ -150,6 +150,7 @@ class PullOut(BaseModel):
     model: str | None
     state: str
     step: str
+    digest: str | None
     done_bytes: int
     total_bytes: int | None
     bytes_per_s: float | None

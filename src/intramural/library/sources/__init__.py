@@ -1,7 +1,8 @@
 """Where models come from. Each source claims what it has; nothing it says is believed before Verify and Inspect.
 
-Reading order: `port`, `disk`, `sets`, `file`, `package`, `licences`, `layers`, `reference`, `store`; on a network:
-`reach`, `web`, `outside`, `tree`, `sums`, `mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `registry`.
+Reading order: `port`, `disk`, `sets`, `file`, `upload`, `package`, `licences`, `layers`, `reference`, `store`; on a
+network: `reach`, `web`, `outside`, `tree`, `sums`, `mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `session`,
+`registry`.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from intramural.library.sources.outside import Outside
 from intramural.library.sources.package import PackageSource
 from intramural.library.sources.port import Offer, Source, only_offer
 from intramural.library.sources.reach import Reach
-from intramural.library.sources.reference import parse_ollama, parse_reference
+from intramural.library.sources.reference import Reference, parse_ollama, parse_reference
 from intramural.library.sources.registry import Registries, RegistrySource
 from intramural.library.sources.store import lm_studio, ollama_store
 
@@ -27,9 +28,11 @@ __all__ = [
     "Outside",
     "PackageSource",
     "Reach",
+    "Reference",
     "Registries",
     "Source",
     "only_offer",
+    "parse_reference",
     "parse_source",
 ]
 

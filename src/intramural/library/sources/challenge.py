@@ -1,7 +1,7 @@
 """How a registry asks who is there: `WWW-Authenticate` (RFC 9110 11.6.1), and where its token is to be had. Pure.
 
 The token is asked for with a scope of our own, `repository:NAME:pull`, whatever scope the registry would like: it can
-then read one repository, and write none.
+then read one repository, and write none. Only a push asks for one that can write to that repository.
 """
 
 import re
@@ -29,8 +29,8 @@ class Challenge:
     scheme: str
     parameters: Mapping[str, str] = field(default_factory=dict)
 
-    def token_url(self, repository: str, registry_scheme: str) -> str:
-        """Where to get a token that may read `repository`. Raises Broken(`registry_bad_challenge`).
+    def token_url(self, repository: str, registry_scheme: str, actions: str = "pull") -> str:
+        """Where to get a token that may do `actions` with `repository`. Raises Broken(`registry_bad_challenge`).
 
         Raises Refused(`registry_bad_challenge`) where the token would travel without encryption.
         """
@@ -40,7 +40,7 @@ class Challenge:
             raise Broken("registry_bad_challenge", "The registry does not say where a token is to be had.", _TELL)
         if parts[0] == "http" and registry_scheme != "http":
             raise Refused("registry_bad_challenge", f"The registry has tokens sent unencrypted by {parts[1]}.", _TELL)
-        asked = {"scope": f"repository:{repository}:pull"}
+        asked = {"scope": f"repository:{repository}:{actions}"}
         if service := self.parameters.get("service"):
             asked = {"service": service, **asked}
         return f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}"

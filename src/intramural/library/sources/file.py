@@ -1,5 +1,5 @@
-"""GGUF files on this machine: one, a split set, or a folder; or a folder with a safetensors snapshot. Their digests are
-computed here, so they say only what was imported, not who made it.
+"""GGUF files on this machine: one, a split set, or a folder; an ONNX model, or a folder with a safetensors snapshot.
+Their digests are computed here, so they say only what was imported, not who made it.
 """
 
 import os
@@ -8,10 +8,11 @@ from pathlib import Path
 
 from intramural.core.errors import Misasked, Missing
 from intramural.library.blobs import digest_of
-from intramural.library.manifest import INDEX, SAFETENSORS, SUPPORT, ModelFile, Role
+from intramural.library.manifest import INDEX, ONNX, SAFETENSORS, SUPPORT, TOKENIZER, ModelFile, Role
 from intramural.library.names import suggest_name
 from intramural.library.provenance.signatures import beside
 from intramural.library.sources.disk import open_beneath, open_regular, read_from, unreadable
+from intramural.library.sources.encoders import POOLING_PATH, encoder_in, known_as
 from intramural.library.sources.port import Offer
 from intramural.library.sources.sets import SUFFIX, FileSet, set_with, sets_of
 from intramural.library.sources.snapshots import snapshot_in
@@ -55,6 +56,8 @@ class FileSource:
         Raises Missing(`file_not_readable`, `shard_missing`), Misasked(`source_ambiguous`, `folder_too_large`),
         Untrusted(`link_refused`, `signature_too_long`).
         """
+        if self._path.suffix.lower() == ONNX and not self._path.is_dir():
+            return [await self._encoder(self._path)]
         try:
             sets = await in_thread(self.sets)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -78,10 +81,24 @@ class FileSource:
         names = await in_thread(_names_in, self._path, (SAFETENSORS, INDEX, *SUPPORT))
         found = snapshot_in(names, self._path.name)
         if found is None:
-            raise unreadable()
+            return await self._encoder(None)
         self._paths = {name: self._path / name for name, _ in found.paths}
         files = [await self._described(name, role) for name, role in found.paths]
         signature = await in_thread(beside, self._path / found.weights[0])
+        return Offer(tuple(files), found.name, self._label, self._licence, "local", signature=signature)
+
+    async def _encoder(self, weights: Path | None) -> Offer:
+        """The ONNX model in this folder, or the one with these `weights`. Raises as `resolve` and `encoder_in`."""
+        folder = self._path if weights is None else weights.parent
+        if weights is not None and folder.name == "onnx" and not (folder / TOKENIZER).is_file():
+            folder = folder.parent
+        wanted = None if weights is None else weights.relative_to(folder).as_posix()
+        found = encoder_in(await in_thread(_encoder_paths, folder), folder.name, wanted)
+        if found is None:
+            raise unreadable()
+        self._paths = {known_as(path): folder / path for path, _ in found.paths}
+        files = [await self._described(known_as(path), role) for path, role in found.paths]
+        signature = await in_thread(beside, folder / found.weights[0])
         return Offer(tuple(files), found.name, self._label, self._licence, "local", signature=signature)
 
     async def _described(self, name: str, role: Role) -> ModelFile:
@@ -126,6 +143,14 @@ def _names_in(folder: Path, endings: tuple[str, ...] = (SUFFIX,)) -> list[str]:
     except OSError as error:
         raise unreadable() from error
     return found
+
+
+def _encoder_paths(folder: Path) -> list[str]:
+    """What of a folder may belong to an ONNX model. Raises as `_names_in`."""
+    inner = folder / "onnx"
+    found = _names_in(folder, (ONNX, *SUPPORT))
+    found += [f"onnx/{name}" for name in (_names_in(inner, (ONNX,)) if inner.is_dir() else ())]
+    return [*found, *([POOLING_PATH] if (folder / POOLING_PATH).is_file() else [])]
 
 
 def _several(sets: Sequence[FileSet]) -> Misasked:

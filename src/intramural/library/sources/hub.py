@@ -1,6 +1,7 @@
 """Hugging Face, or a server that speaks as it does: `hf:owner/repository[/file.gguf][:quantisation][@revision]`.
 
-A repository without GGUF, or `:safetensors`, means its safetensors snapshot (`snapshots`).
+A repository without GGUF, or `:safetensors`, means its safetensors snapshot (`snapshots`); `:onnx`, the path of an
+`.onnx` file, or a repository with neither GGUF nor safetensors, means its ONNX model (`encoders`).
 
 A branch or tag is resolved to a commit first, and every byte is fetched at that commit. The digests are the hub's own,
 of its large-file store; the few files small enough to lie in git are fetched at once, compared with git's digest, and
@@ -13,13 +14,15 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote
 
 from intramural.core.errors import Misasked, Missing, Untrusted
 from intramural.library.blobs import Blob
-from intramural.library.manifest import ModelFile
+from intramural.library.manifest import ONNX, ModelFile
 from intramural.library.provenance.signing import MAX_SIGNATURE_BYTES
+from intramural.library.sources import encoders
+from intramural.library.sources.encoders import Encoder, encoder_in, known_as
 from intramural.library.sources.port import Offer
 from intramural.library.sources.reach import Reach, only
 from intramural.library.sources.sets import plain_name
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from intramural.library.sources.hub_api import Listed, Listing
     from intramural.library.sources.web import Web
 
+Model: TypeAlias = TreeSet | Snapshot | Encoder
 HUGGING_FACE = "https://huggingface.co"
 #: Where Hugging Face keeps what it redirects to; it says that the hosts below `hf.co` change.
 STORES = ("hf.co", "*.hf.co", "cdn-lfs.huggingface.co", "cdn-lfs-*.huggingface.co")
@@ -65,7 +69,7 @@ class HubReference:
         if match is None or ".." in (match["revision"] or ""):
             hint = "Write hf:owner/repository, with /file.gguf or :Q4_K_M behind it, and @revision if you want one."
             raise Misasked("bad_source", f"{text[:80]!r} names nothing on a hub.", hint, param="source")
-        if match["path"] is not None:
+        if match["path"] is not None and not match["path"].lower().endswith(ONNX):
             require_servable(match["path"])
         return cls(**match.groupdict())
 
@@ -140,7 +144,7 @@ class HubSource:
                 message = f"The hub's list and its store disagree about {answer.url}: {here} and {there[:80]}."
                 raise Untrusted("hub_disagrees", message, "Pull again later; if it stays so, tell the publisher.")
 
-    async def _offer(self, web: "Web", token: str | None, model: TreeSet | Snapshot, listing: "Listing") -> Offer:
+    async def _offer(self, web: "Web", token: str | None, model: Model, listing: "Listing") -> Offer:
         files = []
         for path, role in model.paths:
             url = self._url(listing, path)
@@ -148,7 +152,8 @@ class HubSource:
             if role == "support":
                 require_small(path, listed.size_bytes)
             digest = listed.digest or await self._digest(web, url, _secret(token), listed)
-            files.append(ModelFile(plain_name(path), role, Blob(digest, listed.size_bytes)))
+            name = known_as(path) if isinstance(model, Encoder) else plain_name(path)
+            files.append(ModelFile(name, role, Blob(digest, listed.size_bytes)))
             self._urls[digest] = url
         which = f":{TAG}" if isinstance(model, Snapshot) else f"/{model.weights[0]}"
         return Offer(
@@ -161,9 +166,7 @@ class HubSource:
             signature=await self._signature(web, token, model, listing),
         )
 
-    async def _signature(
-        self, web: "Web", token: str | None, model: TreeSet | Snapshot, listing: "Listing"
-    ) -> bytes | None:
+    async def _signature(self, web: "Web", token: str | None, model: Model, listing: "Listing") -> bytes | None:
         """The publisher's, if one lies beside the model; the library checks it."""
         for path in model.signatures:
             if path in listing.files:
@@ -203,14 +206,22 @@ class HubSource:
         return token
 
 
-def _chosen(listing: "Listing", wanted: HubReference) -> Sequence[TreeSet | Snapshot]:
+def _chosen(listing: "Listing", wanted: HubReference) -> Sequence[Model]:
     """What of the repository is meant. Raises as `resolve`."""
+    title = listing.repository.partition("/")[2]
+    if (wanted.tag or "").lower() == encoders.TAG or (wanted.path or "").lower().endswith(ONNX):
+        if (found := encoder_in(listing.files, title, wanted.path)) is None:
+            message = f"{listing.repository} has no {wanted.path or 'ONNX file'}."
+            raise Missing("source_not_found", message, "Look at what the repository has.", param="source")
+        return [found]
     models = models_in(listing.files)
     asked = (wanted.tag or "").lower() == TAG
     if asked or (not models and wanted.path is None and wanted.tag is None):
-        snapshot = snapshot_in(listing.files, listing.repository.partition("/")[2])
+        snapshot = snapshot_in(listing.files, title)
         if snapshot is not None:
             return [snapshot]
+        if not asked and (encoder := encoder_in(listing.files, title)) is not None:
+            return [encoder]
         if asked and models:
             message = f"{listing.repository} has no safetensors weights."
             raise Missing("source_not_found", message, "Leave the tag away, or name a quantisation.", param="source")

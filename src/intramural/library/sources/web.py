@@ -201,6 +201,26 @@ class Web:
                     tries.progressed()
                 await tries.wait(again)
 
+    async def send(
+        self, url: str, body: AsyncIterator[bytes], *, size_bytes: int, secret: str | None = None, home: str
+    ) -> None:
+        """PUT `size_bytes` bytes to `url`, which must answer 201. Sent once: the caller has to begin anew.
+
+        `secret` goes along only if `url` has the origin of `home`. Raises as every method.
+        """
+        checked = _checked_url(url)
+        self._allow(_authority(checked))
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        if secret is not None and _origin(checked) == _origin(_checked_url(home)):
+            headers["Authorization"] = secret
+        try:
+            async with await self._client() as client:
+                with _network(_shown(checked)):
+                    response = await client.put(checked, content=body, headers=headers)
+                _judge(response, (201,))
+        except _AgainError as again:
+            raise again.error from again
+
     async def _ask_once(self, asked: "_Asked", statuses: Collection[int], limit_bytes: int) -> Answer:
         with self._in_time(asked.shown):
             async with asyncio.timeout(self._limits.answer_timeout_s), self._answered(asked, statuses) as response:

@@ -14,7 +14,7 @@ from intramural.core.chat import ChatRequest, Message
 from intramural.core.ids import new_id
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
-from intramural.http.openai.responses import items, parse, shapes
+from intramural.http.openai.responses import head, items, parse, shapes
 from intramural.http.openai.responses.write import ResponseWriter
 from intramural.http.operations import Operation
 from intramural.http.wire import RESPONSES, frame
@@ -32,7 +32,8 @@ def operations(doors: Doors) -> list[Operation]:
         keep = responses.keeps_for(caller.actor, wire.store)
         settings = parse.settings(wire, doors.new_id(), store=keep)
         asked = await _asked(doors, caller.actor, wire, settings.request, keep=keep)
-        writer = ResponseWriter(settings, doors.now_s(), doors.now_s, make_id)
+        seal = partial(responses.sealed, caller.actor)
+        writer = ResponseWriter(settings, doors.now_s(), doors.now_s, make_id, seal)
         headers = {"X-Request-Id": asked.request.id}
         if wire.background:
             await responses.start(caller.actor, asked, writer)
@@ -62,10 +63,10 @@ async def context(
     """What the model is given, and what of it is new. Raises Misasked, Missing, Conflicting."""
     responses = doors.services.responses
     given = items.taken_in(wire.input or [], partial(new_id, clock=doors.clock))
-    conversation_id = parse.conversation_id(wire.conversation)
+    conversation_id = head.conversation_id(wire.conversation)
     before = await responses.history(actor, wire.previous_response_id, conversation_id)
     new = await responses.resolved(actor, given)
-    messages = items.messages([*before, *new])
+    messages = items.messages([*before, *new], partial(responses.unsealed, actor))
     if wire.instructions:
         messages = (Message("system", wire.instructions), *messages)
     return messages, new
@@ -74,13 +75,13 @@ async def context(
 async def _asked(doors: Doors, actor: Actor, wire: shapes.CreateIn, request: ChatRequest, *, keep: bool) -> Asked:
     messages, new = await context(doors, actor, wire)
     return Asked(
-        id=parse.response_id(request.id),
+        id=head.response_id(request.id),
         request=replace(request, messages=messages),
         input=new,
         keep=keep,
         shorten=wire.truncation == "auto",
         previous_id=wire.previous_response_id,
-        conversation_id=parse.conversation_id(wire.conversation),
+        conversation_id=head.conversation_id(wire.conversation),
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from intramural.core.chat import Image, Message, ToolCall
 from intramural.core.errors import Misasked
 from intramural.http import bodies, images
+from intramural.http.checks import bad
 from intramural.http.openai.responses import shapes
-from intramural.http.openai.responses.checks import bad, identifier, unsupported
+from intramural.http.openai.responses.checks import identifier, unsupported
 
 Item = dict[str, Any]
 #: Makes an identifier that begins with the given prefix.
@@ -193,10 +194,11 @@ def _reasoning(item: shapes.ReasoningItem, new_id: NewId) -> Item:
 # to messages ----------------------------------------------------------------------------------------------------------
 
 
-def messages(items: Iterable[Item]) -> tuple[Message, ...]:
+def messages(items: Iterable[Item], unseal: Callable[[str], str]) -> tuple[Message, ...]:
     """What the model is given. Calls join the assistant's message they follow; reasoning joins what follows it.
 
-    Raises Misasked(`call_not_found`) for the output of a call that is not there.
+    `unseal` opens thinking that a program kept in its encrypted form. Raises Misasked(`call_not_found`) for the output
+    of a call that is not there.
     """
     turns: list[Message] = []
     thought: str | None = None
@@ -204,7 +206,7 @@ def messages(items: Iterable[Item]) -> tuple[Message, ...]:
     for item in items:
         kind = item["type"]
         if kind == "reasoning":
-            thought = (thought or "") + _thought(item)
+            thought = (thought or "") + _thought(item, unseal)
             continue
         if kind == "function_call":
             called.add(item["call_id"])
@@ -257,6 +259,8 @@ def _read(part: Item) -> str | Image:
     return images.from_url(url, "input") if url else Image(file_id=part["file_id"])
 
 
-def _thought(item: Item) -> str:
+def _thought(item: Item, unseal: Callable[[str], str]) -> str:
     parts = item.get("content") or item["summary"]
+    if not parts and item.get("encrypted_content"):
+        return unseal(item["encrypted_content"])
     return "\n".join(part["text"] for part in parts)

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from intramural.core.actor import Actor
-from intramural.core.errors import Misasked
+from intramural.core.errors import Misasked, NotOffered
 from intramural.http import bodies, sse
+from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai.responses import pages, parse, shapes
-from intramural.http.openai.responses.checks import bad
 from intramural.http.openai.responses.create import context, frames
 from intramural.http.operations import Operation
 from intramural.http.wire import RESPONSES
@@ -70,8 +70,8 @@ def operations(doors: Doors) -> list[Operation]:
 
     async def compact(request: Request) -> Response:
         await doors.identify(request)
-        raise Misasked(
-            "unsupported_operation",
+        raise NotOffered(
+            "no_compaction",
             "Conversations are not compacted here: what a model no longer reads would be gone unseen.",
             "Begin anew with a shorter input, or set `truncation: auto`.",
         )

@@ -1,6 +1,6 @@
 """The items of an output while they are written: each begins with an event, grows by events and is closed by some."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from intramural.core.chat import TokenLogprob, ToolCallDelta
@@ -14,6 +14,8 @@ class Writer(Protocol):
 
     #: Whether thinking is told as a summary.
     summarise: bool
+    #: Closes thinking up, where its encrypted form was asked for.
+    seal: Callable[[str], str] | None
 
     def event(self, kind: str, **fields: Any) -> Event:
         """The next event of the stream."""
@@ -69,8 +71,16 @@ class Text(Output):
     def more(self, text: str, logprobs: list[Event]) -> list[Event]:
         self._said.append(text)
         self._logprobs += logprobs
-        place = {**self._place, "content_index": 0}
-        return [self._writer.event("response.output_text.delta", **place, delta=text, logprobs=logprobs)]
+        return [
+            self._writer.event(
+                "response.output_text.delta",
+                item_id=self.item["id"],
+                output_index=self.index,
+                content_index=0,
+                delta=text,
+                logprobs=logprobs,
+            )
+        ]
 
     def close(self, status: str) -> list[Event]:
         text = "".join(self._said)
@@ -123,6 +133,8 @@ class Thought(Output):
             part = {"type": "reasoning_text", "text": text}
             told.append(self._writer.event("response.content_part.done", **place, part=part))
             item = {**self.item, "status": status, "content": [part]}
+        if self._writer.seal is not None:
+            item["encrypted_content"] = self._writer.seal(text)
         return [*told, self._done(item)]
 
     def _names(self) -> tuple[str, Event]:
@@ -149,9 +161,7 @@ class Call(Output):
 
     def close(self, status: str) -> list[Event]:
         arguments = "".join(self._said)
-        done = self._writer.event(
-            "response.function_call_arguments.done", **self._place, arguments=arguments, name=self.item["name"]
-        )
+        done = self._writer.event("response.function_call_arguments.done", **self._place, arguments=arguments)
         return [done, self._done({**self.item, "status": status, "arguments": arguments})]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.requests import Request
 
+from intramural.http.checks import bad
 from intramural.http.openai import paging
-from intramural.http.openai.responses.checks import bad
 from intramural.http.openai.responses.items import Item
 from intramural.http.openai.responses.shapes import INCLUDED
 

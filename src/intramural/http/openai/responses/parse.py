@@ -9,13 +9,15 @@ from typing import Any
 from intramural.core.chat import ChatRequest, Effort, ResponseFormat, Sampling, Thinking, Tool, ToolChoice
 from intramural.core.errors import Misasked
 from intramural.http import bodies
-from intramural.http.openai.responses import checks, shapes
-from intramural.http.openai.responses.checks import bad, unsupported, within, within_int
+from intramural.http.checks import bad, within
+from intramural.http.openai.responses import checks, head, shapes
+from intramural.http.openai.responses.checks import unsupported
 
 MAX_LABEL_CHARS = 512
 #: The specification's defaults for what a request leaves open.
 TEMPERATURE, TOP_P = 1.0, 1.0
 _INT63 = 2**63 - 1
+_MAX_TOKENS = 2**24
 
 #: Fields that cannot be honoured, with the values that ask for nothing.
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
@@ -58,11 +60,11 @@ def settings(wire: shapes.CreateIn, request_id: str, *, store: bool) -> Settings
         top_p=_or(within("top_p", wire.top_p, 0, 1), TOP_P),
         presence_penalty=within("presence_penalty", wire.presence_penalty, -2, 2),
         frequency_penalty=within("frequency_penalty", wire.frequency_penalty, -2, 2),
-        max_tokens=within_int("max_output_tokens", wire.max_output_tokens, 1, _INT63),
+        max_tokens=_at_most(within("max_output_tokens", wire.max_output_tokens, 1, _INT63)),
         logprobs=logprobs,
-        top_logprobs=within_int("top_logprobs", wire.top_logprobs, 0, 20) or 0,
+        top_logprobs=within("top_logprobs", wire.top_logprobs, 0, 20) or 0,
     )
-    within_int("max_tool_calls", wire.max_tool_calls, 1, _INT63)
+    within("max_tool_calls", wire.max_tool_calls, 1, _INT63)
     request = ChatRequest(
         id=request_id,
         model=wire.model,
@@ -76,21 +78,12 @@ def settings(wire: shapes.CreateIn, request_id: str, *, store: bool) -> Settings
     )
     return Settings(
         request=request,
-        head=_head(wire, request, store=store),
+        head=head.of(wire, request, store=store),
         logprobs=logprobs,
-        summarise=_summary(wire.reasoning) is not None,
+        summarise=head.summary(wire.reasoning) is not None,
         sealed="reasoning.encrypted_content" in included,
         obfuscate=bool(wire.stream_options and wire.stream_options.include_obfuscation),
     )
-
-
-def response_id(request_id: str) -> str:
-    """The response's name: the request's, so that its record in the log and its receipt are found by it."""
-    return "resp_" + request_id.partition("_")[2]
-
-
-def conversation_id(given: str | shapes.ConversationRef | None) -> str | None:
-    return given.id if isinstance(given, shapes.ConversationRef) else given
 
 
 def counted(wire: shapes.CountIn, model: str, request_id: str) -> ChatRequest:
@@ -119,7 +112,7 @@ def _refuse_unsupported(wire: shapes.CreateIn) -> None:
 
 
 def _refuse_contradictions(wire: shapes.CreateIn, *, store: bool) -> None:
-    conversation = conversation_id(wire.conversation)
+    conversation = head.conversation_id(wire.conversation)
     if conversation is not None and wire.previous_response_id is not None:
         raise bad(
             "previous_response_id", "`previous_response_id` and `conversation` exclude each other.", "Send one of them."
@@ -204,10 +197,6 @@ def _thinking(wire: shapes.ReasoningIn | None) -> Thinking:
     return Thinking("on", _EFFORTS.get(wire.effort, "high"))
 
 
-def _summary(wire: shapes.ReasoningIn | None) -> str | None:
-    return None if wire is None else wire.summary or wire.generate_summary
-
-
 def _labels(wire: shapes.CreateIn) -> dict[str, str]:
     metadata = checks.metadata(wire.metadata)
     labels = {f"metadata.{name}": value for name, value in metadata.items()}
@@ -221,79 +210,9 @@ def _labels(wire: shapes.CreateIn) -> dict[str, str]:
     return labels
 
 
-def _head(wire: shapes.CreateIn, request: ChatRequest, *, store: bool) -> dict[str, Any]:
-    conversation = conversation_id(wire.conversation)
-    effort = wire.reasoning.effort if wire.reasoning else None
-    return {
-        "id": response_id(request.id),
-        "object": "response",
-        "created_at": 0,
-        "completed_at": None,
-        "status": "in_progress",
-        "background": bool(wire.background),
-        "conversation": None if conversation is None else {"id": conversation},
-        "error": None,
-        "frequency_penalty": wire.frequency_penalty or 0.0,
-        "incomplete_details": None,
-        "instructions": wire.instructions,
-        "max_output_tokens": wire.max_output_tokens,
-        "max_tool_calls": wire.max_tool_calls,
-        "metadata": wire.metadata or {},
-        "model": wire.model,
-        "output": [],
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "presence_penalty": wire.presence_penalty or 0.0,
-        "previous_response_id": wire.previous_response_id,
-        "prompt_cache_key": wire.prompt_cache_key,
-        "reasoning": {"effort": effort, "summary": _summary(wire.reasoning)},
-        "safety_identifier": wire.safety_identifier,
-        "service_tier": "default",
-        "store": store,
-        "temperature": request.sampling.temperature,
-        "text": {"format": _format_echo(wire.text), "verbosity": "medium"},
-        "tool_choice": _choice_echo(wire.tool_choice, bool(wire.tools)),
-        "tools": [_tool_echo(raw) for raw in wire.tools or []],
-        "top_logprobs": request.sampling.top_logprobs,
-        "top_p": request.sampling.top_p,
-        "truncation": wire.truncation or "disabled",
-        "usage": None,
-        "user": wire.user,
-    }
-
-
-def _format_echo(wire: shapes.TextIn | None) -> dict[str, Any]:
-    if wire is None or wire.format is None or wire.format.type == "text":
-        return {"type": "text"}
-    if wire.format.type == "json_object":
-        return {"type": "json_object"}
-    return {
-        "type": "json_schema",
-        "name": wire.format.name or "answer",
-        "description": wire.format.description,
-        "schema": wire.format.schema,
-        "strict": wire.format.strict is not False,
-    }
-
-
-def _choice_echo(wire: str | shapes.ChoiceIn | None, tools: bool) -> Any:
-    if wire is None:
-        return "auto"
-    if isinstance(wire, str):
-        return wire
-    if wire.type == "function":
-        return {"type": "function", "name": wire.name}
-    named = [{"type": each.type, "name": each.name} for each in wire.tools or ()]
-    return {"type": "allowed_tools", "mode": wire.mode or "auto", "tools": named}
-
-
-def _tool_echo(raw: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "name": raw["name"],
-        "description": raw.get("description"),
-        "parameters": raw.get("parameters"),
-        "strict": raw.get("strict"),
-    }
+def _at_most(tokens: int | None) -> int | None:
+    """A limit beyond every context is none that an engine would have to know."""
+    return None if tokens is None else min(tokens, _MAX_TOKENS)
 
 
 def _or(value: float | None, default: float) -> float:

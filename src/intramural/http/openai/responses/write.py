@@ -10,6 +10,7 @@ from typing import Any
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Reasoning, ToolCallDelta, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked, Throttled
+from intramural.http import errors
 from intramural.http.openai.responses import items
 from intramural.http.openai.responses.outputs import Call, Event, Output, Text, Thought, logprob_objects
 from intramural.http.openai.responses.parse import Settings
@@ -22,9 +23,17 @@ _STATUS_EVENTS = {"completed", "incomplete", "failed", "queued", "in_progress"}
 class ResponseWriter:
     """Puts one response together. Read `body` for the whole; every method gives the stream's next events."""
 
-    def __init__(self, settings: Settings, created_s: int, now_s: Callable[[], int], new_id: items.NewId) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        created_s: int,
+        now_s: Callable[[], int],
+        new_id: items.NewId,
+        seal: Callable[[str], str],
+    ) -> None:
         self.body: dict[str, Any] = {**settings.head, "created_at": created_s, "output": []}
         self.summarise = settings.summarise
+        self.seal = seal if settings.sealed else None
         self._settings = settings
         self._now_s = now_s
         self._new_id = new_id
@@ -79,9 +88,8 @@ class ResponseWriter:
     def fail(self, error: IntramuralError) -> list[Event]:
         """It broke off: an `error` event, and the response as far as it came."""
         told = self.begin() + self._close(cut=True)
-        self.body["error"] = error_object(error)
-        message = f"{error.message} {error.hint}".strip()
-        told.append(self.event("error", code=error.code, message=message, param=error.param))
+        self.body["error"] = made = error_object(error)
+        told.append(self.event("error", code=error.code, message=made["message"], param=made["param"]))
         return [*told, self._end("failed")]
 
     def cancel(self) -> list[Event]:
@@ -171,7 +179,8 @@ def error_object(error: IntramuralError) -> dict[str, Any]:
         code = "rate_limit_exceeded"
     elif isinstance(error, Misasked):
         code = "invalid_prompt"
-    return {"code": code, "message": f"{error.message} {error.hint}".strip(), "type": error.code, "param": error.param}
+    told = errors.openai_body(error, errors.RESPONSE_NAMES)["error"]
+    return {"code": code, "message": told["message"], "type": error.code, "param": told["param"]}
 
 
 def _padding(size: int) -> str:

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from tests.fakes import pictures
 
 from intramural.core.errors import Misasked, TooLarge
-from intramural.files import MAX_PICTURE_BYTES, Picture, look_at
-from intramural.files.pictures import MAX_PIXELS
+from intramural.core.pictures import MAX_PICTURE_BYTES, MAX_PIXELS, Picture, look_at
 
 REAL = [
     (pictures.png(3, 5), "image/png"),

@@ -1,0 +1,1 @@
+"""The service's own tools, for programs that speak the Model Context Protocol: one route, no state between requests."""

@@ -1,0 +1,38 @@
+"""Suites that others publish, run as they are against the starter model."""
+
+import pytest
+from tests.clients.conftest import Run
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.clients]
+
+#: What the starter is too small for, though the protocol does all it can: to choose a tool of its own accord, to say
+#: something of the right shape when only JSON is asked for, and to come to an end within the tokens it is given.
+WITS = {
+    "test_agent_loop[model0]",
+    "test_agent_loop[model1]",
+    "test_bind_runnables_as_tools",
+    "test_json_mode",
+    "test_structured_output[pydantic]",
+    "test_structured_output_async[pydantic]",
+    "test_structured_output_optional_param",
+    "test_structured_output_pydantic_2_v1",
+    "test_unicode_tool_call_integration",
+}
+
+
+@pytest.mark.parametrize(
+    ("suite", "passes"),
+    [
+        ("TestOpenAI", 30),
+        ("TestResponses", 30),
+        ("TestAnthropic", 30),
+        ("TestOllama", 30),
+        ("TestOpenAIEmbeddings", 5),
+        ("TestOllamaEmbeddings", 5),
+    ],
+)
+def test_langchains_own_tests(langchain_suite: Run, suite: str, passes: int) -> None:
+    told = langchain_suite(suite)
+    assert told["ran"]
+    assert {name: why for name, why in told["failed"].items() if name not in WITS} == {}
+    assert told["passed"] >= passes
