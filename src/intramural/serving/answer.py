@@ -16,24 +16,21 @@ from intramural.core.chat import ChatEvent, ChatRequest, Thinking, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.core.ids import new_id
+from intramural.serving import formatted
 from intramural.serving.exchange import Exchange
-from intramural.serving.formatted import FormattedReader, needs_mending
 from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
-from intramural.serving.request import build, check, check_schema, look_back, may_think, thinking_fields
+from intramural.serving.request import build, check, look_back, may_think, thinking_fields
 from intramural.serving.schema import Bounds
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
-from intramural.serving.supported import check as check_supported
-from intramural.serving.tools import Drive, drive, narrowed, plain
+from intramural.serving.tools import Drive, drive, plain
 from intramural.serving.traits import Asking, Prompt, Tokens, with_gap
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
-_SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2, members=6, decimals=6)
+_SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2)
 _BOUNDS = Bounds(string_chars=16384, items=256, calls=16)
-_SMALL_ANSWER = Bounds(string_chars=2048, items=32, calls=1, members=6, decimals=6)
-_ANSWER = Bounds(string_chars=16384, items=256, calls=1)
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
 _MERGE_LIMIT = 64
 
@@ -73,21 +70,18 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
     if check_images(request.messages) and not model.reads_images:
         raise reads_no_images(model)
     request = look_back(request, model.plan.context_tokens)
-    small = model.plan.memory_bytes < _SMALL_BYTES
-    if request.response_format.kind == "json_schema":
-        check_schema(request.response_format.schema or {}, "response_format")
-        check_supported(request.response_format.schema or {}, "response_format")
-    driven = drive(request, _SMALL_BOUNDS if small else _BOUNDS)
+    formatted.check(request.response_format)
+    driven = drive(request, _SMALL_BOUNDS if _is_small(model) else _BOUNDS)
     if driven is not None:
         return driven, driven.request
     if any(message.tool_calls or message.role == "tool" for message in request.messages):
         request = replace(request, messages=plain(request.messages))
-    wanted = request.response_format
-    if wanted.kind == "json_schema":
-        bounds = _SMALL_ANSWER if small else _ANSWER
-        schema = narrowed(wanted.schema or {}, bounds, "#", "response_format")
-        request = replace(request, response_format=replace(wanted, schema=schema))
-    return None, request
+    asked = formatted.narrowed(request.response_format, small=_is_small(model))
+    return None, replace(request, response_format=asked)
+
+
+def _is_small(model: ModelToServe) -> bool:
+    return model.plan.memory_bytes < _SMALL_BYTES
 
 
 def reads_no_images(model: ModelToServe) -> Misasked:
@@ -267,9 +261,9 @@ class Stream(AsyncIterator[ChatEvent]):
         stages: list[_Stage] = []
         if self._drive is not None:
             stages.append(self._drive.reader(index, lambda: new_id("call", self._clock)))
-        elif self._schema is not None:
-            held = not exact and needs_mending(self._schema)
-            stages.append(FormattedReader(index, self._schema, held=held))
+        if self._schema is not None:
+            held = not exact and formatted.needs_mending(self._schema)
+            stages.append(formatted.FormattedReader(index, self._schema, held=held))
         if self._request.sampling.stop:
             stages.append(StopReader(self._request.sampling.stop))
         return stages
@@ -277,17 +271,19 @@ class Stream(AsyncIterator[ChatEvent]):
     async def _asked(self, lease: Asking, index: int) -> tuple[str, bytes, bool]:
         """The engine's request for a choice, with what depends on the loaded model; and whether it enforces all."""
         request = self._request
-        if request.prompt is not None:
-            if request.suffix:
-                prompt = await with_gap(lease, request.prompt, request.suffix)
-                self._request = request = replace(request, prompt=prompt, suffix=None)
-            return *build(request, index, exact=True), True
-        held_to_schema = request.response_format.kind == "json_schema"
-        if request.thinking == Thinking() and not held_to_schema:
-            return *(self._first_ask if index == 0 else build(request, index)), False
-        traits = await lease.traits()
-        exact = held_to_schema and not may_think(request.thinking, traits)
-        return *build(request, index, thinking_fields(request.thinking, traits), exact=exact), exact
+        if request.suffix and request.prompt is not None:
+            prompt = await with_gap(lease, request.prompt, request.suffix)
+            self._request = request = replace(request, prompt=prompt, suffix=None)
+            self._first_ask = build(request, 0)
+        exact = self._drive is None and formatted.exactly(request.response_format, small=_is_small(self._model))
+        fields: dict[str, object] = {}
+        if request.prompt is None and (exact or request.thinking != Thinking()):
+            traits = await lease.traits()
+            fields = thinking_fields(request.thinking, traits)
+            exact = exact and not may_think(request.thinking, traits)
+        if index == 0 and not fields and not exact:
+            return *self._first_ask, False
+        return *build(request, index, fields, exact=exact), exact
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""

@@ -1,22 +1,28 @@
-"""An answer that is held to a schema, on its way out: whatever constrained its writing, it fits or it is an error.
+"""An answer that is held to a schema: how it is asked for, and that it fits on its way out, or is an error.
 
-Where the engine enforces all of the schema, text goes out as it comes. Where it does not know a keyword (it has two
-compilers; see `request.build`), the whole answer is held back and put right first.
+The engine has two compilers of schemas. The exact one enforces all that `supported` lets through, and text goes out as
+it comes; but it would hold a model's thinking to the schema too, and lets the digits of some numbers go on for ever
+(`schema.endless`). The other knows no ranges of decimals: such an answer is held back whole, and put right first.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from intramural.core.chat import ChatEvent, Delta, Finished, JsonSchema
+from intramural.core.chat import ChatEvent, Delta, Finished, JsonSchema, ResponseFormat
 from intramural.core.errors import Broken, Misasked
 from intramural.serving.fits import fits
-from intramural.serving.schema import mend
+from intramural.serving.request import check_schema
+from intramural.serving.schema import Bounds, endless, enforceable, mend
+from intramural.serving.supported import check as check_supported
 
+_SMALL = Bounds(string_chars=2048, items=32, calls=1, members=6, decimals=6)
+_LARGE = Bounds(string_chars=16384, items=256, calls=1)
 #: How a JSON value can begin.
 _BEGINNINGS = frozenset('{["-0123456789tfn')
 #: Keywords that the engine's own compiler does not know for every type.
-_MENDED = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems"})
+_MENDED = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 
 
 def left_schema() -> Broken:
@@ -38,8 +44,30 @@ def not_enforced(param: str) -> Misasked:
 def needs_mending(schema: Any) -> bool:
     """Whether a value of `schema` may have to be put right after the engine's own compiler held it to it."""
     if isinstance(schema, Mapping):
-        return any(word in _MENDED or needs_mending(part) for word, part in schema.items())
+        if "multipleOf" in schema or (schema.get("type") != "integer" and not _MENDED.isdisjoint(schema)):
+            return True
+        return any(needs_mending(part) for part in schema.values())
     return isinstance(schema, list | tuple) and any(needs_mending(part) for part in schema)
+
+
+def check(wanted: ResponseFormat) -> None:
+    """Raises Misasked(`schema_too_large`, `unsupported_schema`, `invalid_schema`) for what no answer can be held to."""
+    if wanted.kind == "json_schema":
+        check_schema(wanted.schema or {}, "response_format")
+        check_supported(wanted.schema or {}, "response_format")
+
+
+def narrowed(wanted: ResponseFormat, *, small: bool) -> ResponseFormat:
+    """What the engine is asked for; `wanted` passed `check`. `small`: the model rambles where a schema leaves room."""
+    if wanted.kind != "json_schema":
+        return wanted
+    schema = wanted.schema or {"type": "object"}
+    return replace(wanted, schema=enforceable(schema, _SMALL if small else _LARGE, "#"))
+
+
+def exactly(asked: ResponseFormat, *, small: bool) -> bool:
+    """Whether the exact compiler is the one for `asked`, where nothing is thought before the answer."""
+    return asked.kind == "json_schema" and not (small and endless(asked.schema))
 
 
 class FormattedReader:
@@ -68,8 +96,8 @@ class FormattedReader:
 
     def _rest(self, end: Finished) -> list[ChatEvent]:
         shown: list[ChatEvent] = list(self._deltas) if self._held else []
-        if end.reason == "length":
-            return shown  # cut off: nobody can make it fit
+        if end.reason == "length" or (end.reason == "tool_calls" and not self._deltas):
+            return shown  # cut off: nobody can make it fit; or there is no answer, but calls
         try:
             value = json.loads("".join(delta.text for delta in self._deltas))
         except ValueError:

@@ -7,23 +7,47 @@ ranges, `multipleOf`, `uniqueItems`). Not looked after: `not`, `if`/`then`/`else
 """
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from intramural.serving.fits import FORMAT_PATTERNS, fits, resolved
+from intramural.serving.fits import fits, resolved, spelt_out
 
+_DAY_OF_31, _DAY_OF_30 = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|[12][0-9]|30)"
+_DATE = f"[12][0-9]{{3}}-((0[13578]|1[02])-{_DAY_OF_31}|(0[469]|11)-{_DAY_OF_30}|02-(0[1-9]|1[0-9]|2[0-8]))"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_HOST = "[a-z0-9]{1,20}([.-][a-z0-9]{1,20}){0,3}"
+#: Formats the engine does not know, or with digits without end, as patterns (narrower than the format: the safe side).
+FORMAT_PATTERNS = {
+    "date": f"^{_DATE}$",
+    "time": f"^{_TIME}$",
+    "date-time": f"^{_DATE}T{_TIME}$",
+    "email": rf"^[a-z0-9]{{1,30}}([._-][a-z0-9]{{1,20}}){{0,2}}@{_HOST}[.][a-z]{{2,10}}$",
+    "ipv4": rf"^{_BYTE}([.]{_BYTE}){{3}}$",
+    "uri": rf"^https?://{_HOST}(/[a-zA-Z0-9._-]{{0,60}}){{0,6}}$",
+    "hostname": rf"^{_HOST}[.][a-z]{{2,10}}$",
+}
 _ENGINE_FORMATS = frozenset({"uuid"})
 #: Numbers that a small model would never end are kept within so many, before the point.
 _WHOLE_LIMIT = 10**15
-#: Multiples within a range are listed up to this many.
+#: Numbers within a range are listed up to this many, of so many decimals.
 _LISTED = 500
-_RANGE = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_SHORTHANDS = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " "}
+_MOST_PLACES = 12
+_RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+#: Characters that JSON writes another way, within a class of a pattern.
+_NOT_PLAIN = r'"\\\x00-\x1F'
 #: Keywords copied as they are; their values hold no schemas.
-_PLAIN = ("enum", "const", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
-          "exclusiveMinimum", "exclusiveMaximum", "multipleOf")  # fmt: skip
+_PLAIN = ("minItems", "maxItems", "minLength", "maxLength", *_RANGE)
 _BRANCHES = ("anyOf", "oneOf")
+_DEFINITIONS = ("$defs", "definitions")
+_WORDS_OF: Mapping[str, Sequence[str]] = {
+    "object": ("properties", "required", "additionalProperties"),
+    "array": ("items", "prefixItems", "minItems", "maxItems"),
+    "string": ("pattern", "format", "minLength", "maxLength"),
+    "number": _RANGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +76,46 @@ class _Narrowing:
         self._pointer = pointer
 
     def narrow(self, schema: Any) -> dict[str, Any]:
-        if not isinstance(schema, Mapping) or not self._says_something(schema):
+        if not isinstance(schema, Mapping):
             return self._anything()
+        return {**self._narrowed(schema), **self._definitions(schema)}
+
+    def _narrowed(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         if "$ref" in schema:
-            return {"$ref": self._moved(schema["$ref"]), **self._definitions(schema)}
+            return {"$ref": self._moved(schema["$ref"])}
         for word in _BRANCHES:
             if word in schema:
-                base = {key: value for key, value in schema.items() if key != word and not key.startswith("$")}
-                branches = [self.narrow(_merged(base, branch)) for branch in schema[word]]
-                return {"anyOf": branches, **self._definitions(schema)}
-        if len(schema.get("allOf") or ()) == 1:
-            return {**self.narrow(schema["allOf"][0]), **self._definitions(schema)}
-        narrowed = {word: schema[word] for word in _PLAIN if word in schema}
+                base = {key: value for key, value in schema.items() if key != word and key not in _DEFINITIONS}
+                return {"anyOf": [self.narrow(_merged(base, branch)) for branch in schema[word]]}
+        if "const" in schema:
+            return {"const": schema["const"]}
         if "enum" in schema:  # those that the rest of the schema would not have are not offered
             rest = {word: value for word, value in schema.items() if word != "enum"}
-            narrowed["enum"] = [each for each in schema["enum"] if fits(each, rest, schema)] or schema["enum"]
-        if "allOf" in schema:
-            narrowed["allOf"] = [self.narrow(part) for part in schema["allOf"]]
+            return {"enum": [each for each in schema["enum"] if fits(each, rest, schema)] or schema["enum"]}
+        parts = schema.get("allOf")
+        if isinstance(parts, list) and len(parts) == 1:
+            return self.narrow(parts[0])
         kind = schema.get("type") or _implied_type(schema)
-        if kind is not None and not ("enum" in schema or "const" in schema):
-            narrowed["type"] = kind
-        kinds = kind if isinstance(kind, list) else [kind]
-        if "string" in kinds:
-            self._string(schema, narrowed)
-        if kind in ("number", "integer") and not ("enum" in schema or "const" in schema):
-            self._number(schema, narrowed)
-        if "array" in kinds:
-            self._array(schema, narrowed)
-        if "object" in kinds:
-            self._object(schema, narrowed)
-        return {**narrowed, **self._definitions(schema)}
+        if isinstance(kind, list):
+            base = {key: value for key, value in schema.items() if key not in _DEFINITIONS}
+            return {"anyOf": [self.narrow({**base, "type": each}) for each in kind]}
+        if kind is None and parts is None:
+            return self._anything()
+        both = {"allOf": [self.narrow(part) for part in parts]} if parts else {}
+        return {**both, **(self._typed(kind, schema) if kind is not None else {})}
 
-    def _says_something(self, schema: Mapping[str, Any]) -> bool:
-        words = ("type", "$ref", "allOf", *_BRANCHES, *_PLAIN)
-        return any(word in schema for word in words) or _implied_type(schema) is not None
+    def _typed(self, kind: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
+        words = _WORDS_OF.get("number" if kind == "integer" else kind, ())
+        narrowed = {"type": kind, **{word: schema[word] for word in words if word in _PLAIN and word in schema}}
+        if kind == "string":
+            self._string(schema, narrowed)
+        elif kind in ("number", "integer"):
+            self._number(schema, narrowed)
+        elif kind == "array":
+            self._array(schema, narrowed)
+        elif kind == "object":
+            self._object(schema, narrowed)
+        return narrowed
 
     def _anything(self) -> dict[str, Any]:
         """A value without a schema: any scalar. (Free nesting is where small models never stop.)"""
@@ -97,7 +127,7 @@ class _Narrowing:
     def _definitions(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {
             word: {name: self.narrow(each) for name, each in schema[word].items()}
-            for word in ("$defs", "definitions")
+            for word in _DEFINITIONS
             if isinstance(schema.get(word), Mapping)
         }
 
@@ -111,29 +141,42 @@ class _Narrowing:
             narrowed["pattern"] = anchored(pattern)
         elif schema.get("format") in _ENGINE_FORMATS:
             narrowed["format"] = schema["format"]
-        elif not ("maxLength" in schema or "enum" in schema or "const" in schema):
-            narrowed["maxLength"] = max(self._bounds.string_chars, schema.get("minLength", 0))
+        else:
+            narrowed.setdefault("maxLength", max(self._bounds.string_chars, schema.get("minLength", 0)))
 
     def _number(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
         low, high = _limits(schema, None)
         step = schema.get("multipleOf")
-        if isinstance(step, int) and step > 0 and 0 <= high - low <= _LISTED * step:
-            # Few enough to be listed, which both of the engine's compilers know.
-            for word in _RANGE:
+        if isinstance(step, int) and step > 0:
+            parts = _multiples(schema, step, low, high)
+        elif self._bounds.decimals is None or step is not None:
+            return
+        else:
+            if not math.isfinite(low):
+                narrowed["minimum"] = low = min(-_WHOLE_LIMIT, high * 10)
+            if not math.isfinite(high):
+                narrowed["maximum"] = high = max(_WHOLE_LIMIT, low * 10)
+            parts = [] if schema.get("type") == "integer" else self._decimals(narrowed, low, high)
+        if parts:
+            for word in ("type", *_RANGE):
                 narrowed.pop(word, None)
-            numbers = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
-            narrowed["enum"] = [number for number in numbers if fits(number, schema, schema)]
-            return
-        places = self._bounds.decimals
-        if places is None:
-            return
-        if not math.isfinite(low):
-            narrowed["minimum"] = -_WHOLE_LIMIT
-        if not math.isfinite(high):
-            narrowed["maximum"] = _WHOLE_LIMIT
-        # Not where hardly any such number would be left, nor below zero, where the engine finds none.
-        if schema.get("type") == "number" and step is None and high > 0 and high - max(low, 0) > 100 * 10.0**-places:
-            narrowed["multipleOf"] = 10.0**-places
+            narrowed.update(parts[0] if len(parts) == 1 else {"anyOf": parts})
+
+    def _decimals(self, schema: Mapping[str, Any], low: float, high: float) -> list[dict[str, Any]]:
+        """What admits numbers of a few decimals from `low` to `high`; empty if that cannot be said, see `endless`."""
+        least = 10.0 ** -(self._bounds.decimals or 0)
+        parts: list[dict[str, Any]] = []
+        if low < 0:
+            if not (listed := _grid(schema, low, min(high, 0))):
+                return []
+            parts.append({"enum": listed})
+        if high > 0:
+            start = max(low, 0)
+            if high - start > 100 * least:
+                parts.append({**_from(schema, start), "multipleOf": least})
+            elif listed := _grid(schema, start, high):
+                parts.append({"enum": listed})
+        return parts
 
     def _array(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
         if "prefixItems" in schema:
@@ -162,6 +205,56 @@ class _Narrowing:
         )
 
 
+def endless(narrowed: Any) -> bool:
+    """Whether the engine's exact compiler would let the digits of a number in `narrowed` go on for ever.
+
+    It bounds them only by `multipleOf`, with which it knows no number below zero: there is none of a width that could
+    not be listed. The engine's other compiler writes at most 16 digits.
+    """
+    if isinstance(narrowed, Mapping):
+        if narrowed.get("type") == "number" and "multipleOf" not in narrowed:
+            return True
+        return any(endless(part) for word, part in narrowed.items() if word not in ("enum", "const"))
+    return isinstance(narrowed, list) and any(map(endless, narrowed))
+
+
+def _multiples(schema: Mapping[str, Any], step: int, low: float, high: float) -> list[dict[str, Any]]:
+    """Listed, as far as they are few or below zero; the engine knows the others."""
+    if high - low <= _LISTED * step:
+        return [{"enum": _listed(schema, step, low, high)}]
+    parts: list[dict[str, Any]] = []
+    if low < 0:
+        top = min(high, -1)
+        parts.append({"enum": _listed(schema, step, max(low, top - _LISTED * step), top)})
+    if high >= 0:
+        parts.append({**_from(schema, max(low, 0)), "multipleOf": step})
+    return parts
+
+
+def _listed(schema: Mapping[str, Any], step: int, low: float, high: float) -> list[int]:
+    numbers = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
+    return [number for number in numbers if fits(number, schema, schema)]
+
+
+def _grid(schema: Mapping[str, Any], low: float, high: float) -> list[float]:
+    """Numbers of two decimals from `low` to `high`, or of more where that would be few; none where it is too many."""
+    width, places = high - low, 2
+    while places < _MOST_PLACES and width * 10**places < _LISTED / 10:
+        places += 1
+    if width * 10**places > _LISTED:
+        return []
+    numbers = [
+        round(tick / 10**places, places) for tick in range(math.ceil(low * 10**places), int(high * 10**places) + 1)
+    ]
+    return [int(number) if number.is_integer() else number for number in numbers if fits(number, schema, schema)]
+
+
+def _from(schema: Mapping[str, Any], low: float) -> dict[str, Any]:
+    """The numbers of `schema` that are at least `low`."""
+    said = {word: schema[word] for word in ("type", *_RANGE) if word in schema and word != "multipleOf"}
+    return said if _limits(said, None)[0] >= low else {**said, "minimum": low, "exclusiveMinimum": low - 1}
+
+
 def _merged(base: Mapping[str, Any], branch: Any) -> Any:
     """A branch of an `anyOf` together with what stands beside the `anyOf`."""
     if not isinstance(branch, Mapping) or not base:
@@ -175,30 +268,32 @@ def _merged(base: Mapping[str, Any], branch: Any) -> Any:
 
 
 def _implied_type(schema: Mapping[str, Any]) -> str | None:
-    if "properties" in schema or "required" in schema or "additionalProperties" in schema:
-        return "object"
-    if "items" in schema or "prefixItems" in schema:
-        return "array"
-    return "string" if "pattern" in schema or "format" in schema else None
+    """The type that `schema` speaks of without naming one. (Values of others would fit too, and are not offered.)"""
+    return next((kind for kind, words in _WORDS_OF.items() if any(word in schema for word in words)), None)
 
 
 def anchored(pattern: str) -> str:
     """A pattern the engine enforces: anchored at both ends (narrower than a search) and without `\\d`, `\\w`, `\\s`."""
-    text, in_class, position = [], False, 0
-    while position < len(pattern):
-        char = pattern[position]
-        if char == "\\" and position + 1 < len(pattern):
-            position += 1
-            short = _SHORTHANDS.get(pattern[position])
-            text.append((short if in_class else f"[{short}]") if short else "\\" + pattern[position])
-        else:
-            in_class = char == "[" or (in_class and char != "]")
-            text.append(char)
-        position += 1
-    body = "".join(text)
+    body = _printable(spelt_out(pattern))
     body = body[1:] if body.startswith("^") else body
     body = body[:-1] if body.endswith("$") and not body.endswith("\\$") else body
     return f"^({body})$" if "|" in body else f"^{body}$"
+
+
+def _printable(pattern: str) -> str:
+    """`pattern` with "any character" and "none of these" kept to those that stand for themselves in JSON."""
+    said, in_class, position = [], False, 0
+    while position < len(pattern):
+        two = pattern[position : position + 2]
+        if two[0] == "\\" or (two == "[^" and not in_class):
+            said.append(two if two[0] == "\\" else two + _NOT_PLAIN)
+            in_class |= two == "[^"
+            position += 2
+            continue
+        said.append(f"[^{_NOT_PLAIN}]" if two[0] == "." and not in_class else two[0])
+        in_class = two[0] == "[" or (in_class and two[0] != "]")
+        position += 1
+    return "".join(said)
 
 
 def mend(value: Any, schema: Any, root: Any, depth: int = 0) -> Any:
@@ -243,8 +338,12 @@ def _items(value: list[Any], schema: Mapping[str, Any], root: Any, depth: int) -
 def _number(value: float, schema: Mapping[str, Any]) -> float:
     given = schema.get("multipleOf")
     step: float | None = given if _is_number(given) and given > 0 else None
+    if math.isinf(value):  # more than a double holds: what the reader would make of it is no JSON
+        value = math.copysign(sys.float_info.max, value)
     whole = isinstance(value, int)
     low, high = _limits(schema, step or (1 if whole else None))
+    if low > high and whole and schema.get("type") != "integer":
+        whole, (low, high) = False, _limits(schema, step)
     mended: float = value
     if step is not None and math.isfinite(steps := _ratio(value, step)):
         mended = round(steps) * step

@@ -3,36 +3,80 @@
 `docs/structured-output.md` is the list for people.
 """
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from intramural.core.chat import JsonSchema
 from intramural.core.errors import Misasked
-from intramural.serving.fits import FORMATS, equal, target
+from intramural.serving.fits import FORMATS, compiled, equal, fits, target
 
 #: Words that say nothing about what a value may be.
 _REMARKS = frozenset({
-    "$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "example",
+    "$schema", "$id", "$comment", "title", "description", "default", "examples", "example",
     "deprecated", "readOnly", "writeOnly", "discriminator", "strict", "contentEncoding", "contentMediaType",
-    "optional",
-})  # fmt: skip
-_WORDS = frozenset({
-    "type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "properties", "required", "additionalProperties",
-    "items", "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "pattern", "format", "minimum",
-    "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
 })  # fmt: skip
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, Mapping | bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: Any, of: Callable[[Any], bool], least: int = 1) -> bool:
+    return isinstance(value, list | tuple) and len(value) >= least and all(map(of, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_schema, value.values()))
+
+
+#: What is enforced, and what kind of value each keyword has.
+_WORDS: Mapping[str, Callable[[Any], bool]] = {
+    "type": lambda value: value in _TYPES or _is_list(value, _TYPES.__contains__),
+    "enum": lambda value: _is_list(value, lambda _: True),
+    "const": lambda _: True,
+    **dict.fromkeys(("anyOf", "oneOf", "allOf", "prefixItems"), lambda value: _is_list(value, _is_schema)),
+    "$ref": _is_text,
+    **dict.fromkeys(("properties", "$defs", "definitions"), _is_named),
+    "required": lambda value: _is_list(value, _is_text, least=0),
+    **dict.fromkeys(("additionalProperties", "items"), _is_schema),
+    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), _is_count),
+    **dict.fromkeys(("pattern", "format"), _is_text),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    "multipleOf": lambda value: _is_number(value) and value > 0,
+}
 #: Constructs of patterns that grammars do not know: looking around, referring back, edges of words, classes by name.
-_STRANGE = re.compile(r"\(\?(?!:)|\\[1-9bBAZzpPkKGQE]|[*+?}]\+|\[\[:")
+_STRANGE = re.compile(r"\(\?(?!:)|\\[a-ce-rt-vx-zA-Z0-9]|[*+?}]\+|\[\[|&&|--|~~")
+_COUNT = re.compile(r"\{(?:\d*,)?(\d+)\}|\{(\d+),\}")
+#: A pattern whose repetitions multiply to more would be too large a grammar.
+_MOST_REPEATED = 10_000
+_SHOWN_CHARS, _NAMED = 80, 20
+#: Alternatives, and values of them, that are compared with each other.
+_MOST_COMPARED = 64
 _DEPTH = 64
+#: So often it is gone through what references lead to.
+_ROUNDS = 8
 
 
 def check(schema: JsonSchema, param: str) -> None:
     """Raises Misasked(`unsupported_schema`) naming every keyword that could not be enforced, `invalid_schema` for what
     is no schema or admits nothing."""
-    wrong = list(dict.fromkeys(_unsupported(schema, schema, param, 0)))
+    wrong = list(dict.fromkeys(_unsupported(schema, schema, param, 0)))[:_NAMED]
     if wrong:
         names = ", ".join(f"`{name}`" for name in wrong)
         raise Misasked(
@@ -41,18 +85,25 @@ def check(schema: JsonSchema, param: str) -> None:
             "Leave them out, or say them in the prompt. What is enforced: docs/structured-output.md.",
             param=param,
         )
+    if not _can_end(schema):
+        raise _invalid("Nothing fits it: it needs itself, without end.", param)
 
 
 def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str]:
     if isinstance(schema, bool):
-        if not schema:
-            yield "false"
         return
-    if not isinstance(schema, Mapping) or depth > _DEPTH:
-        raise _invalid("A schema is an object.", param)
+    if depth > _DEPTH:
+        raise _invalid("It is too deep.", param)
     yield from (word for word in schema if word not in _WORDS and word not in _REMARKS)
-    yield from _wrong_values(schema, root, param)
+    for word, value in schema.items():
+        if word in _WORDS and not _WORDS[word](value):
+            raise _invalid(f"`{word}` has a value that it cannot have: {_short(value)}.", param)
+    if "$ref" in schema and not _is_schema(target(schema, root)):
+        raise _invalid(f"`$ref` leads nowhere: {_short(schema['$ref'])}.", param)
+    yield from _wrong_values(schema, root)
     yield from _wrong_neighbours(schema)
+    if (empty := _empty(schema)) is not None:
+        raise _invalid(f"Nothing fits it: {empty}.", param)
     for part in _parts(schema):
         yield from _unsupported(part, root, param, depth + 1)
 
@@ -60,48 +111,64 @@ def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str
 def _parts(schema: Mapping[str, Any]) -> Iterator[Any]:
     """The schemas within."""
     for word in ("properties", "$defs", "definitions"):
-        inner = schema.get(word)
-        if isinstance(inner, Mapping):
-            yield from (part for part in inner.values() if part is not False or word != "properties")
+        yield from schema.get(word, {}).values()
     for word in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        yield from schema.get(word) or ()
-    if "items" in schema:
-        yield schema["items"]
-    if isinstance(schema.get("additionalProperties"), Mapping):
-        yield schema["additionalProperties"]
+        yield from schema.get(word, ())
+    for word in ("items", "additionalProperties"):
+        if word in schema:
+            yield schema[word]
 
 
-def _wrong_values(schema: Mapping[str, Any], root: Any, param: str) -> Iterator[str]:
+def _wrong_values(schema: Mapping[str, Any], root: Any) -> Iterator[str]:
     """Keywords of which only some values are known."""
-    kinds = schema.get("type", [])
-    if any(kind not in _TYPES for kind in (kinds if isinstance(kinds, list) else [kinds])):
-        raise _invalid(f"{kinds!r} is no type.", param)
-    if "enum" in schema and not (isinstance(schema["enum"], Sequence) and schema["enum"]):
-        raise _invalid("An `enum` lists at least one value.", param)
-    if "$ref" in schema and not isinstance(target(schema, root), Mapping | bool):
-        raise _invalid(f"`$ref` leads nowhere: {schema['$ref']!r}.", param)
     if schema.get("format", "date") not in FORMATS:
-        yield f"format: {schema['format']}"
+        yield f"format: {_short(schema['format'])}"
     if not _plain_pattern(schema.get("pattern", "")):
-        yield "pattern with lookaround, references or classes by name"
-    step = schema.get("multipleOf", 1)
-    if not (isinstance(step, int) and not isinstance(step, bool) and step > 0):
-        yield "multipleOf of a fraction"
-    elif "multipleOf" in schema and _below_zero(schema) and "minimum" not in schema:
-        yield "multipleOf below zero without `minimum`"
-    if len(schema.get("allOf") or ()) > 1:
-        yield "allOf"
+        yield f"pattern: {_short(schema['pattern'])}"
+    if not isinstance(schema.get("multipleOf", 1), int):
+        yield f"multipleOf: {schema['multipleOf']}"
+    for word in ("anyOf", "oneOf", "allOf", "prefixItems", "items"):
+        parts = schema.get(word, ())
+        if (parts is False and "prefixItems" not in schema) or (isinstance(parts, Sequence) and False in parts):
+            yield f"{word}: false"
+    if len(schema.get("allOf", ())) > 1:
+        yield "allOf of more than one schema"
     if "oneOf" in schema and not _disjoint(schema["oneOf"], root):
         yield "oneOf of alternatives that may both hold"
-    closed = schema.get("additionalProperties") is False
-    known = {name for name, part in (schema.get("properties") or {}).items() if part is not False}
-    if closed and (missing := [name for name in schema.get("required") or () if name not in known]):
-        raise _invalid(f"{missing[0]!r} is required, and nothing may have that name.", param)
+
+
+def _empty(schema: Mapping[str, Any]) -> str | None:
+    """Why no value can fit; None where one may."""
+    for least, most in (("minLength", "maxLength"), ("minItems", "maxItems")):
+        if schema.get(least, 0) > schema.get(most, math.inf):
+            return f"`{least}` is more than `{most}`"
+    low = max(schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf))
+    high = min(schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf))
+    if low > high or (low == high and low in (schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum"))):
+        return "its least number is more than its greatest"
+    step = schema.get("multipleOf", 1) if "multipleOf" in schema or schema.get("type") == "integer" else None
+    if isinstance(step, int) and high - low < 2 * step:
+        numbers = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
+        if not any(fits(number, {**schema, "type": "number"}, schema) for number in numbers):
+            return "no such number is in its range"
+    known = {name for name, part in schema.get("properties", {}).items() if part is not False}
+    if schema.get("additionalProperties") is False and (missing := set(schema.get("required", ())) - known):
+        return f"{_short(min(missing))} is required, and nothing may have that name"
+    values = _values(schema)
+    rest = {word: value for word, value in schema.items() if word not in ("enum", "const")}
+    if values and not any(fits(value, rest, rest) for value in values):
+        return "no value of `enum` or `const` fits the rest"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
 
 
 def _wrong_neighbours(schema: Mapping[str, Any]) -> Iterator[str]:
     """Keywords that are known alone, but not beside each other."""
-    said = {word for word in schema if word in _WORDS}
+    said = {word for word in schema if word in _WORDS and word not in ("$defs", "definitions")}
     if "pattern" in said:
         yield from (f"{word} beside pattern" for word in ("format", "minLength", "maxLength") if word in said)
     if "format" in said:
@@ -110,18 +177,53 @@ def _wrong_neighbours(schema: Mapping[str, Any]) -> Iterator[str]:
         if whole in said:
             yield from (f"{word} beside {whole}" for word in sorted(said - {whole}))
     if "prefixItems" in said:
-        yield from (f"{word} beside prefixItems" for word in ("items", "minItems", "maxItems") if word in said)
+        places = len(schema["prefixItems"])  # an answer fills just these
+        yield from ("minItems beside prefixItems" for _ in range(schema.get("minItems", 0) > places))
+        yield from ("maxItems beside prefixItems" for _ in range(schema.get("maxItems", places) < places))
+    for listed in ("enum", "const"):
+        if listed in said:
+            yield from (f"{word} beside {listed}" for word in sorted(said - {"enum", "const", "type"}))
     for branches in ("anyOf", "oneOf"):
         if branches in said:
             yield from (f"{word} beside {branches}" for word in sorted(said - {branches, "type"}))
 
 
-def _plain_pattern(pattern: Any) -> bool:
-    if not isinstance(pattern, str) or _STRANGE.search(pattern):
+def _can_end(schema: Mapping[str, Any]) -> bool:
+    """Whether a value can be completed at all. False for one that must hold another of its kind."""
+    known: set[str] = set()
+    for _ in range(_ROUNDS):
+        before = len(known)
+        if _ends(schema, schema, known, set(), 0):
+            return True
+        if len(known) == before:
+            return False
+    return True  # too entangled to say
+
+
+def _ends(schema: Any, root: Any, known: set[str], tried: set[str], depth: int) -> bool:
+    """Whether a value can be completed, as far as is known: references in `known` can, those in `tried` may not."""
+    if not isinstance(schema, Mapping) or depth > _DEPTH:
+        return True
+    if (reference := schema.get("$ref")) is not None:
+        if reference not in known and reference not in tried:
+            tried.add(reference)
+            if _ends(target(schema, root), root, known, tried, depth + 1):
+                known.add(reference)
+        return reference in known
+    for word in ("anyOf", "oneOf"):
+        if word in schema:
+            return any(_ends(part, root, known, tried, depth + 1) for part in schema[word])
+    needed = [*schema.get("allOf", ()), *schema.get("prefixItems", ())]
+    needed += [schema.get("properties", {}).get(name) for name in schema.get("required", ())]
+    needed += [schema.get("items")] if schema.get("minItems", 0) else []
+    return all(_ends(part, root, known, tried, depth + 1) for part in needed)
+
+
+def _plain_pattern(pattern: str) -> bool:
+    if _STRANGE.search(pattern):
         return False
-    try:
-        re.compile(pattern)
-    except re.error:
+    repeated = math.prod(max(1, int(most or least)) for most, least in _COUNT.findall(pattern))
+    if repeated > _MOST_REPEATED or compiled(pattern) is None:
         return False
     # Anchors belong to the ends: `anchored` takes those off and puts its own.
     return not re.search(r"(?<!\\)(?<!\[)\^", pattern[1:]) and not re.search(r"(?<!\\)\$(?!$)", pattern)
@@ -129,6 +231,8 @@ def _plain_pattern(pattern: Any) -> bool:
 
 def _disjoint(branches: Any, root: Any) -> bool:
     """Whether no value can fit two of `branches`: by type, or by a member that must be one thing or another."""
+    if len(branches) > _MOST_COMPARED:
+        return False
     read = [target(each, root) if isinstance(each, Mapping) else None for each in branches]
     return all(_apart(one, other) for one, other in combinations(read, 2))
 
@@ -140,7 +244,9 @@ def _apart(one: Any, other: Any) -> bool:
     if all(isinstance(kind, str) for kind in kinds) and len(set(kinds)) == 2 and set(kinds) != {"integer", "number"}:
         return True
     if (values := _values(one)) and (others := _values(other)):
-        return not any(equal(value, each) for value in values for each in others)
+        return len(values) * len(others) <= _MOST_COMPARED**2 and not any(
+            equal(value, each) for value in values for each in others
+        )
     shared = set(one.get("required") or ()) & set(other.get("required") or ())
     members = [each.get("properties") or {} for each in (one, other)]
     return any(
@@ -148,10 +254,6 @@ def _apart(one: Any, other: Any) -> bool:
         and _apart(members[0][name], members[1][name])
         for name in shared
     )
-
-
-def _below_zero(schema: Mapping[str, Any]) -> bool:
-    return any(schema.get(word, 1) <= 0 for word in ("maximum", "exclusiveMaximum"))
 
 
 def _values(schema: Mapping[str, Any]) -> Sequence[Any]:

@@ -159,7 +159,7 @@ def _calls_schema(tools: Sequence[Tool], bounds: Bounds, limit: int) -> dict[str
         parameters = {"additionalProperties": False, **tool.parameters, "type": "object"}
         if "$ref" in tool.parameters or "anyOf" in tool.parameters or "oneOf" in tool.parameters:
             parameters = dict(tool.parameters)
-        definitions[f"t{number}"] = narrowed(parameters, bounds, pointer, "tools")
+        definitions[f"t{number}"] = _narrowed(parameters, bounds, pointer, "tools")
         calls.append(
             {
                 "type": "object",
@@ -178,11 +178,10 @@ def _calls_schema(tools: Sequence[Tool], bounds: Bounds, limit: int) -> dict[str
     }
 
 
-def narrowed(schema: Any, bounds: Bounds, pointer: str, param: str) -> dict[str, Any]:
-    """`schema.enforceable`, where what is no schema is the caller's mistake."""
+def _narrowed(schema: Any, bounds: Bounds, pointer: str, param: str) -> dict[str, Any]:
     try:
         return enforceable(schema, bounds, pointer)
-    except (TypeError, AttributeError, ValueError, LookupError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         # Somewhere a keyword has a value of a kind no schema gives it (`properties: 3`).
         raise Misasked(
             "invalid_schema", "This is no JSON schema.", "Check the kinds of values.", param=param
@@ -198,7 +197,7 @@ def _or_answer(calls: dict[str, Any], wanted: ResponseFormat) -> dict[str, Any]:
     value: dict[str, Any] = {"type": "string"}
     if wanted.kind != "text":
         check_schema(wanted.schema or {}, "response_format")
-        definitions["answer"] = narrowed(
+        definitions["answer"] = _narrowed(
             wanted.schema or {"type": "object"}, _ANSWER_BOUNDS, "#/$defs/answer", "response_format"
         )
         value = {"type": "array", "items": {"$ref": "#/$defs/answer"}, "minItems": 1, "maxItems": 1}
