@@ -14,16 +14,24 @@ from hypothesis import strategies as st
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import model, request, running
 from tests.serving.schemas import schema
-from tests.serving.test_what_is_asked import THINKING
+from tests.serving.test_tool_parts import odd_schemas, schema_words
+from tests.thinking import THINKING
 
 from intramural.core.chat import Delta, Finished, Reasoning, ResponseFormat, Thinking
 from intramural.core.errors import Broken, Misasked
-from intramural.serving import ModelToServe, Pool
+from intramural.serving import ModelToServe, Pool, formatted
 from intramural.serving.fits import fits
 from intramural.serving.formatted import FormattedReader, needs_mending
+from intramural.serving.schema import Bounds, endless, enforceable
 from intramural.serving.supported import check
 
 TEXT = {"type": "string"}
+FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
+
+
+def validate(value: Any, against: Any) -> None:
+    """As the reference implementation sees it, formats included."""
+    jsonschema.Draft202012Validator(against, format_checker=FORMATS).validate(value)
 
 
 def refused(given_schema: Any) -> Misasked:
@@ -106,7 +114,83 @@ json_values = st.recursive(
 def test_our_judge_never_lets_pass_what_the_other_does_not(number: int, value: Any) -> None:
     made = schema(number)
     if fits(value, made, made):
-        jsonschema.validate(value, made)
+        validate(value, made)
+
+
+@given(st.dictionaries(schema_words, odd_schemas, max_size=5), st.booleans())
+def test_whatever_is_sent_as_a_schema_can_be_asked_for_or_is_refused(given_schema: Any, small: bool) -> None:
+    try:
+        formatted.check(ResponseFormat("json_schema", given_schema))
+    except Misasked as error:
+        assert error.code in ("invalid_schema", "unsupported_schema")
+        return
+    jsonschema.Draft202012Validator.check_schema(given_schema)
+    asked = formatted.narrowed(ResponseFormat("json_schema", given_schema), small=small)
+    assert isinstance(asked.schema, dict)
+
+
+def test_a_pattern_cannot_make_the_judge_search_for_ever() -> None:
+    hostile = {"type": "string", "pattern": "^(a+)+$"}
+    check(hostile, "response_format")
+    assert not fits("a" * 2000 + "!", hostile, hostile)
+    assert fits("a" * 2000, hostile, hostile)
+
+
+@pytest.mark.parametrize(
+    "given_schema",
+    [
+        {"anyOf": [{"$ref": "#/$defs/list"}, {"$ref": "#/$defs/node"}], "$defs": {
+            "list": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+            "node": {"properties": {"next": {"$ref": "#/$defs/list"}}, "required": ["next"]},
+        }},
+        {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}},
+        {"type": "array", "prefixItems": [TEXT, TEXT], "minItems": 2, "maxItems": 2, "items": False},
+        {"const": "a", "enum": ["a"], "type": "string"},
+        {"$ref": "#/$defs/a", "description": "As pydantic writes it.", "default": None, "$defs": {"a": TEXT}},
+        {"type": ["number", "null"], "minimum": 0},
+    ],
+)  # fmt: skip
+def test_what_clients_send_is_supported(given_schema: Any) -> None:
+    check(given_schema, "response_format")
+
+
+# what is asked of the engine ---------------------------------------------------------------------------------------
+
+SMALL = Bounds(string_chars=50, items=4, calls=1, members=3, decimals=6)
+
+
+def test_numbers_of_a_small_model_end() -> None:
+    def narrowed(**said: Any) -> dict[str, Any]:
+        return enforceable({"type": "number", **said}, SMALL, "#")
+
+    assert narrowed(minimum=0, maximum=5) == {"type": "number", "minimum": 0, "maximum": 5, "multipleOf": 1e-6}
+    below = narrowed(exclusiveMinimum=-2, exclusiveMaximum=-1)["enum"]
+    assert (below[0], below[-1], len(below)) == (-1.99, -1.01, 99)
+    listed, rest = narrowed(minimum=-1, maximum=1)["anyOf"]
+    assert listed["enum"][0] == -1 and rest["multipleOf"] == 1e-6
+    assert not any(map(endless, (listed, rest)))
+    assert endless(narrowed(minimum=-180, maximum=180)), "too wide to be listed: the other compiler's"
+    assert narrowed(multipleOf=5, minimum=-20, maximum=-3) == {"enum": [-20, -15, -10, -5]}
+    many, up = narrowed(multipleOf=5)["anyOf"]
+    assert (many["enum"][-1], len(many["enum"]), up["minimum"]) == (-5, 500, 0)
+
+
+@given(st.integers(-400, 400), st.floats(0.001, 900), st.booleans(), st.sampled_from([None, 1, 5]))
+def test_a_narrowed_number_is_one_of_the_schema(low: int, width: float, exclusive: bool, step: int | None) -> None:
+    words = ("exclusiveMinimum", "exclusiveMaximum") if exclusive else ("minimum", "maximum")
+    given_schema = {"type": "number", words[0]: low, words[1]: low + width, **({"multipleOf": step} if step else {})}
+    try:
+        check(given_schema, "response_format")
+    except Misasked as error:
+        assert step and error.code == "invalid_schema"
+        return
+    narrowed = enforceable(given_schema, SMALL, "#")
+    for part in narrowed.get("anyOf", [narrowed]):
+        for number in part.get("enum", ()):
+            validate(number, given_schema)
+        for number in (part.get("minimum", low), part.get("maximum", low), 0, -1, 7):
+            if fits(number, part, part):
+                validate(number, given_schema)
 
 
 def read(text: str, given_schema: Any, *, held: bool, reason: str = "stop") -> list[Any]:
@@ -163,7 +247,7 @@ class Bench:
         )
         events = [event async for event in self.pool.chat(self.model, asked)]
         assert events[-2] == Finished(0, "stop"), made
-        jsonschema.validate(json.loads("".join(e.text for e in events if isinstance(e, Delta))), made)
+        validate(json.loads("".join(e.text for e in events if isinstance(e, Delta))), made)
         return events
 
 
@@ -171,6 +255,13 @@ class Bench:
 async def starter(weights: Path) -> AsyncIterator[Bench]:
     async with running(PlainSpawner(real=True)) as pool:
         yield Bench(pool, model(slots=1, context_tokens=1024, weights=weights))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def thinker(weights: Path) -> AsyncIterator[Bench]:
+    """The starter, with a template that makes it think: the engine's other compiler holds its answers to schemas."""
+    async with running(PlainSpawner(real=True)) as pool:
+        yield Bench(pool, model(slots=1, context_tokens=1024, weights=weights, template=THINKING))
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -187,10 +278,14 @@ async def test_answers_to_200_random_schemas_validate(starter: Bench) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_answers_after_thinking_validate_too(weights: Path) -> None:
-    async with running(PlainSpawner(real=True)) as pool:
-        thinker = Bench(pool, model(slots=1, context_tokens=1024, weights=weights, template=THINKING))
-        numbers = [number for number in range(40) if needs_mending(schema(number))][:5]
-        for number in numbers:
-            events = await thinker.answer(number, Thinking("on", budget_tokens=4))
-            assert any(isinstance(event, Reasoning) for event in events)
+async def test_answers_after_thinking_validate_too(thinker: Bench) -> None:
+    for number in [number for number in range(40) if needs_mending(schema(number))][:5]:
+        events = await thinker.answer(number, Thinking("on", budget_tokens=4))
+        assert any(isinstance(event, Reasoning) for event in events)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_answers_to_200_random_schemas_validate_after_thinking_too(thinker: Bench) -> None:
+    for number in range(200):
+        await thinker.answer(number, Thinking("on", budget_tokens=4))
