@@ -62,6 +62,7 @@ def refused(given_schema: Any) -> Misasked:
         ({"allOf": [TEXT, {"minLength": 1}]}, "allOf"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf of"),
         ({"$ref": "#/$defs/a", "minLength": 2, "$defs": {"a": TEXT}}, "minLength beside $ref"),
+        ({"type": "object", "anyOf": [{"type": "string"}, {"required": ["a"]}]}, "`type beside anyOf with"),
         ({"dependentRequired": {}, "x-mine": 1}, "`dependentRequired`, `x-mine`"),
     ],
 )
@@ -88,6 +89,7 @@ def test_what_cannot_be_enforced_is_named(wrong: Any, named: str) -> None:
         {"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 2},
         {"minimum": 11, "maximum": 14, "multipleOf": 5},
         {"minItems": 3, "maxItems": 2},
+        {"type": "object", "properties": {"a": False}, "required": ["a"]},
         {"type": "string", "enum": [1, 2]},
         {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
         {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False},
@@ -148,6 +150,10 @@ def test_a_pattern_cannot_make_the_judge_search_for_ever() -> None:
         {"const": "a", "enum": ["a"], "type": "string"},
         {"$ref": "#/$defs/a", "description": "As pydantic writes it.", "default": None, "$defs": {"a": TEXT}},
         {"type": ["number", "null"], "minimum": 0},
+        {"type": "object", "oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}], "discriminator": {}, "$defs": {
+            "a": {"type": "object", "properties": {"kind": {"const": "a"}}, "required": ["kind"]},
+            "b": {"type": "object", "properties": {"kind": {"const": "b"}}, "required": ["kind"]},
+        }},
     ],
 )  # fmt: skip
 def test_what_clients_send_is_supported(given_schema: Any) -> None:

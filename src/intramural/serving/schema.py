@@ -190,10 +190,10 @@ class _Narrowing:
         properties = schema.get("properties") or {}
         required = [name for name in schema.get("required") or () if isinstance(name, str)]
         wanted = {name: each for name, each in properties.items() if each is not False}
-        wanted.update({name: True for name in required if name not in wanted})
+        extra = schema.get("additionalProperties")
+        wanted.update({name: extra for name in required if name not in wanted})
         narrowed["properties"] = {name: self.narrow(each) for name, each in wanted.items()}
         narrowed["required"] = [name for name in wanted if name in required]
-        extra = schema.get("additionalProperties")
         if self._bounds.members is not None and isinstance(extra, Mapping) and wanted:
             # Of a small model's names there would be no end, and names can be counted only where all are required.
             extra = False
@@ -252,7 +252,10 @@ def _grid(schema: Mapping[str, Any], low: float, high: float) -> list[float]:
 def _from(schema: Mapping[str, Any], low: float) -> dict[str, Any]:
     """The numbers of `schema` that are at least `low`."""
     said = {word: schema[word] for word in ("type", *_RANGE) if word in schema and word != "multipleOf"}
-    return said if _limits(said, None)[0] >= low else {**said, "minimum": low, "exclusiveMinimum": low - 1}
+    if _limits(said, None)[0] < low:
+        said.pop("exclusiveMinimum", None)
+        said["minimum"] = low
+    return said
 
 
 def _merged(base: Mapping[str, Any], branch: Any) -> Any:

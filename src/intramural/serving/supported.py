@@ -133,8 +133,24 @@ def _wrong_values(schema: Mapping[str, Any], root: Any) -> Iterator[str]:
             yield f"{word}: false"
     if len(schema.get("allOf", ())) > 1:
         yield "allOf of more than one schema"
+    for word in ("anyOf", "oneOf"):
+        if "type" in schema and not all(_is_within(part, schema["type"], root) for part in schema.get(word, ())):
+            yield f"type beside {word} with alternatives of other types"
     if "oneOf" in schema and not _disjoint(schema["oneOf"], root):
         yield "oneOf of alternatives that may both hold"
+
+
+def _is_within(branch: Any, kinds: Any, root: Any) -> bool:
+    """Whether an alternative can say no other type than `kinds`, which stand beside it."""
+    if not isinstance(branch, Mapping):
+        return True
+    read = target(branch, root)
+    given = read.get("type", None if "$ref" in branch else kinds) if isinstance(read, Mapping) else None
+    allowed = kinds if isinstance(kinds, list) else [kinds]
+    return given is not None and all(
+        each in allowed or (each == "integer" and "number" in allowed)
+        for each in (given if isinstance(given, list) else [given])
+    )
 
 
 def _empty(schema: Mapping[str, Any]) -> str | None:
@@ -151,9 +167,9 @@ def _empty(schema: Mapping[str, Any]) -> str | None:
         numbers = range(math.ceil(low / step) * step, math.floor(high) + 1, step)
         if not any(fits(number, {**schema, "type": "number"}, schema) for number in numbers):
             return "no such number is in its range"
-    known = {name for name, part in schema.get("properties", {}).items() if part is not False}
-    if schema.get("additionalProperties") is False and (missing := set(schema.get("required", ())) - known):
-        return f"{_short(min(missing))} is required, and nothing may have that name"
+    members, extra = schema.get("properties", {}), schema.get("additionalProperties", True)
+    if missing := [name for name in schema.get("required", ()) if members.get(name, extra) is False]:
+        return f"{_short(missing[0])} is required, and nothing may have that name"
     values = _values(schema)
     rest = {word: value for word, value in schema.items() if word not in ("enum", "const")}
     if values and not any(fits(value, rest, rest) for value in values):
