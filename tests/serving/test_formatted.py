@@ -22,7 +22,7 @@ from intramural.core.errors import Broken, Misasked
 from intramural.serving import ModelToServe, Pool, formatted
 from intramural.serving.fits import fits
 from intramural.serving.formatted import FormattedReader, needs_mending
-from intramural.serving.schema import Bounds, endless, enforceable
+from intramural.serving.schema import Bounds, enforceable, is_exact
 from intramural.serving.supported import check
 
 TEXT = {"type": "string"}
@@ -174,11 +174,25 @@ def test_numbers_of_a_small_model_end() -> None:
     assert (below[0], below[-1], len(below)) == (-1.99, -1.01, 99)
     listed, rest = narrowed(minimum=-1, maximum=1)["anyOf"]
     assert listed["enum"][0] == -1 and rest["multipleOf"] == 1e-6
-    assert not any(map(endless, (listed, rest)))
-    assert endless(narrowed(minimum=-180, maximum=180)), "too wide to be listed: the other compiler's"
+    assert is_exact({"anyOf": [listed, rest]}, digits_end=True)
+    assert not is_exact(narrowed(minimum=-180, maximum=180), digits_end=True), "too wide to be listed"
     assert narrowed(multipleOf=5, minimum=-20, maximum=-3) == {"enum": [-20, -15, -10, -5]}
     many, up = narrowed(multipleOf=5)["anyOf"]
     assert (many["enum"][-1], len(many["enum"]), up["minimum"]) == (-5, 500, 0)
+
+
+def test_what_would_be_too_much_for_the_exact_compiler_is_not_asked_of_it() -> None:
+    below = {"type": "number", "minimum": -4, "maximum": -1}
+    few: dict[str, Any] = {"type": "object", "properties": {f"p{n}": below for n in range(6)}}
+    many = {"type": "object", "properties": {f"p{n}": {"type": "integer"} for n in range(201)}}
+    lists = {"type": "array", "prefixItems": [{"type": "array", "items": TEXT, "maxItems": 10**9}] * 60}
+    assert is_exact(enforceable(few, SMALL, "#"), digits_end=True)
+    few["properties"] |= {f"q{n}": below for n in range(6)}
+    for schema_ in (few, many, lists):
+        asked = enforceable(schema_, SMALL, "#")
+        assert not is_exact(asked, digits_end=True)
+        assert len(json.dumps(asked)) < 40_000
+    assert is_exact({"type": "object", "properties": {"maxItems": {"type": "integer"}}}, digits_end=True), "a name"
 
 
 @given(st.integers(-400, 400), st.floats(0.001, 900), st.booleans(), st.sampled_from([None, 1, 5]))
@@ -225,6 +239,18 @@ def test_what_does_not_fit_is_an_error_and_what_is_cut_off_is_shown() -> None:
     with pytest.raises(Misasked, match="invalid_schema"):
         read("Sure! Here is", NUMBER, held=True)
     assert "".join(e.text for e in read('{"n"', NUMBER, held=True, reason="length")[:-1]) == '{"n"'
+
+
+@given(json_values, st.integers(0, 200), st.sampled_from((None, 1)))
+def test_what_is_cut_off_is_shown_wherever_it_was(value: Any, at: int, indent: int | None) -> None:
+    text = json.dumps({"a": [value, 1.5e300, True, '\u00e9"x'], "b": -1}, indent=indent)[: at + 1]
+    assert "".join(e.text for e in read(text, {"type": "object"}, held=False, reason="length")[:-1]) == text
+
+
+def test_what_is_no_json_is_an_error_even_if_it_was_cut_off() -> None:
+    for text in ('{"story" => "A', "{\n story", '["a" "b', "[1,]", '["\\q'):
+        with pytest.raises(Broken, match="answer_outside_schema"):
+            read(text, {"type": "object"}, held=False, reason="length")
 
 
 async def test_a_schema_is_refused_before_anything_waits() -> None:

@@ -2,7 +2,7 @@
 
 The engine has two compilers of schemas. The exact one enforces all that `supported` lets through, and text goes out as
 it comes; but it would hold a model's thinking to the schema too, and lets the digits of some numbers go on for ever
-(`schema.endless`). The other knows no ranges of decimals: such an answer is held back whole, and put right first.
+(`schema.is_exact`). The other knows no ranges of decimals: such an answer is held back whole, and put right first.
 """
 
 import json
@@ -14,13 +14,16 @@ from intramural.core.chat import ChatEvent, Delta, Finished, JsonSchema, Respons
 from intramural.core.errors import Broken, Misasked
 from intramural.serving.fits import fits
 from intramural.serving.request import check_schema
-from intramural.serving.schema import Bounds, endless, enforceable, mend
+from intramural.serving.schema import Bounds, enforceable, is_exact, mend
 from intramural.serving.supported import check as check_supported
 
 _SMALL = Bounds(string_chars=2048, items=32, calls=1, members=6, decimals=6)
 _LARGE = Bounds(string_chars=16384, items=256, calls=1)
 #: How a JSON value can begin.
 _BEGINNINGS = frozenset('{["-0123456789tfn')
+#: What may be left at the end of JSON that was cut off: of words, and of numbers.
+_CUT_WORDS = ("true", "false", "null", "-", ".", "e+", "e-", "E+", "E-")
+_ESCAPE_CHARS = len("uXXXX")
 #: Keywords that the engine's own compiler does not know for every type.
 _MENDED = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 
@@ -61,13 +64,22 @@ def narrowed(wanted: ResponseFormat, *, small: bool) -> ResponseFormat:
     """What the engine is asked for; `wanted` passed `check`. `small`: the model rambles where a schema leaves room."""
     if wanted.kind != "json_schema":
         return wanted
-    schema = wanted.schema or {"type": "object"}
-    return replace(wanted, schema=enforceable(schema, _SMALL if small else _LARGE, "#"))
+    schema, bounds = wanted.schema or {"type": "object"}, _SMALL if small else _LARGE
+    if not _holds_itself(schema):
+        return replace(wanted, schema=enforceable(schema, bounds, "#"))
+    inner = enforceable(schema, bounds, "#/$defs/answer")  # the engine knows no reference to the whole
+    return replace(wanted, schema={"$ref": "#/$defs/answer", "$defs": {"answer": inner}})
+
+
+def _holds_itself(schema: Any) -> bool:
+    if isinstance(schema, Mapping):
+        return schema.get("$ref") == "#" or any(map(_holds_itself, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_holds_itself, schema))
 
 
 def exactly(asked: ResponseFormat, *, small: bool) -> bool:
     """Whether the exact compiler is the one for `asked`, where nothing is thought before the answer."""
-    return asked.kind == "json_schema" and not (small and endless(asked.schema))
+    return asked.kind == "json_schema" and is_exact(asked.schema or {}, digits_end=small)
 
 
 class FormattedReader:
@@ -96,11 +108,14 @@ class FormattedReader:
 
     def _rest(self, end: Finished) -> list[ChatEvent]:
         shown: list[ChatEvent] = list(self._deltas) if self._held else []
-        if end.reason == "length" or (end.reason == "tool_calls" and not self._deltas):
-            return shown  # cut off: nobody can make it fit; or there is no answer, but calls
+        if end.reason == "tool_calls" and not self._deltas:
+            return shown
+        text = "".join(delta.text for delta in self._deltas)
         try:
-            value = json.loads("".join(delta.text for delta in self._deltas))
-        except ValueError:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            if end.reason == "length" and _is_cut(error):
+                return shown  # nobody can make it fit
             raise left_schema() from None
         mended = mend(value, self._schema, self._schema) if self._held else value
         if not fits(mended, self._schema, self._schema):
@@ -108,3 +123,13 @@ class FormattedReader:
         if mended == value:
             return shown
         return [Delta(self._index, json.dumps(mended, ensure_ascii=False))]
+
+
+def _is_cut(error: json.JSONDecodeError) -> bool:
+    """Whether what could not be read is the beginning of JSON."""
+    rest = error.doc[error.pos :].strip()
+    if error.msg.startswith("Unterminated string"):
+        return True
+    if error.msg.startswith("Invalid \\uXXXX"):
+        return len(rest) <= _ESCAPE_CHARS
+    return not rest or any(word.startswith(rest) for word in _CUT_WORDS)

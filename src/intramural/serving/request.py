@@ -153,19 +153,20 @@ def build(
     return "/v1/chat/completions", msgspec.json.encode(fields)
 
 
-def check_schema(schema: JsonSchema, param: str) -> None:
-    """Raises Misasked(`schema_too_large`) for one over 64 KiB, or deeper than 32 levels."""
+def check_schema(schema: JsonSchema, param: str, times: int = 1) -> None:
+    """Raises Misasked(`schema_too_large`) for one over `times` 64 KiB, or deeper than 32 levels."""
+    limit_bytes, depth_limit = times * SCHEMA_LIMIT_BYTES, times * SCHEMA_DEPTH
     pending: list[tuple[Any, int]] = [(schema, 1)]
     while pending:
         value, depth = pending.pop()
-        if depth > SCHEMA_DEPTH:
-            raise Misasked("schema_too_large", f"The schema is deeper than {SCHEMA_DEPTH} levels.", param=param)
+        if depth > depth_limit:
+            raise Misasked("schema_too_large", f"The schema is deeper than {depth_limit} levels.", param=param)
         if isinstance(value, Mapping):
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list | tuple):
             pending += [(item, depth + 1) for item in value]
-    if len(msgspec.json.encode(schema)) > SCHEMA_LIMIT_BYTES:
-        raise Misasked("schema_too_large", f"The schema is larger than {SCHEMA_LIMIT_BYTES} bytes.", param=param)
+    if len(msgspec.json.encode(schema)) > limit_bytes:
+        raise Misasked("schema_too_large", f"The schema is larger than {limit_bytes} bytes.", param=param)
 
 
 def _sampling(sampling: Sampling, index: int) -> dict[str, Any]:
@@ -253,5 +254,5 @@ def _prompt_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 def _schema(wanted: ResponseFormat) -> JsonSchema:
     schema = wanted.schema or {}
-    check_schema(schema, "response_format")
+    check_schema(schema, "response_format", times=2)  # what is asked of the engine says more than the client did
     return schema

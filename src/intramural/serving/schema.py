@@ -8,7 +8,7 @@ ranges, `multipleOf`, `uniqueItems`). Not looked after: `not`, `if`/`then`/`else
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -30,11 +30,16 @@ FORMAT_PATTERNS = {
     "hostname": rf"^{_HOST}[.][a-z]{{2,10}}$",
 }
 _ENGINE_FORMATS = frozenset({"uuid"})
+#: Whoever asks for more gets at most so many: of a thousand million, the engine makes that many rules.
+MOST_ITEMS, MOST_CHARS = 1000, 16384
 #: Numbers that a small model would never end are kept within so many, before the point.
 _WHOLE_LIMIT = 10**15
 #: Numbers within a range are listed up to this many, of so many decimals.
 _LISTED = 500
+_LISTED_IN_ALL = 2000
 _MOST_PLACES = 12
+#: Members of an object, and rules in all, that the engine's exact compiler is asked for.
+_MOST_MEMBERS, _MOST_RULES = 200, 50_000
 _RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 #: Characters that JSON writes another way, within a class of a pattern.
 _NOT_PLAIN = r'"\\\x00-\x1F'
@@ -74,6 +79,7 @@ class _Narrowing:
     def __init__(self, bounds: Bounds, pointer: str) -> None:
         self._bounds = bounds
         self._pointer = pointer
+        self._listed_left = _LISTED_IN_ALL
 
     def narrow(self, schema: Any) -> dict[str, Any]:
         if not isinstance(schema, Mapping):
@@ -142,11 +148,14 @@ class _Narrowing:
         elif schema.get("format") in _ENGINE_FORMATS:
             narrowed["format"] = schema["format"]
         else:
-            narrowed.setdefault("maxLength", max(self._bounds.string_chars, schema.get("minLength", 0)))
+            most = min(schema.get("maxLength", self._bounds.string_chars), MOST_CHARS)
+            narrowed["maxLength"] = max(most, schema.get("minLength", 0))
 
     def _number(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
         low, high = _limits(schema, None)
         step = schema.get("multipleOf")
+        if self._listed_left <= 0:
+            return
         if isinstance(step, int) and step > 0:
             parts = _multiples(schema, step, low, high)
         elif self._bounds.decimals is None or step is not None:
@@ -157,13 +166,15 @@ class _Narrowing:
             if not math.isfinite(high):
                 narrowed["maximum"] = high = max(_WHOLE_LIMIT, low * 10)
             parts = [] if schema.get("type") == "integer" else self._decimals(narrowed, low, high)
-        if parts:
+        listed = sum(len(part.get("enum", ())) for part in parts)
+        if parts and listed <= self._listed_left:
+            self._listed_left -= listed
             for word in ("type", *_RANGE):
                 narrowed.pop(word, None)
             narrowed.update(parts[0] if len(parts) == 1 else {"anyOf": parts})
 
     def _decimals(self, schema: Mapping[str, Any], low: float, high: float) -> list[dict[str, Any]]:
-        """What admits numbers of a few decimals from `low` to `high`; empty if that cannot be said, see `endless`."""
+        """What admits numbers of a few decimals from `low` to `high`; empty if that cannot be said."""
         least = 10.0 ** -(self._bounds.decimals or 0)
         parts: list[dict[str, Any]] = []
         if low < 0:
@@ -184,7 +195,8 @@ class _Narrowing:
             narrowed["minItems"] = narrowed["maxItems"] = len(narrowed["prefixItems"])
             return
         narrowed["items"] = self.narrow(schema.get("items"))
-        narrowed.setdefault("maxItems", max(self._bounds.items, schema.get("minItems", 0)))
+        most = min(schema.get("maxItems", self._bounds.items), MOST_ITEMS)
+        narrowed["maxItems"] = max(most, schema.get("minItems", 0))
 
     def _object(self, schema: Mapping[str, Any], narrowed: dict[str, Any]) -> None:
         properties = schema.get("properties") or {}
@@ -205,17 +217,38 @@ class _Narrowing:
         )
 
 
-def endless(narrowed: Any) -> bool:
-    """Whether the engine's exact compiler would let the digits of a number in `narrowed` go on for ever.
+def is_exact(narrowed: Mapping[str, Any], *, digits_end: bool) -> bool:
+    """Whether the engine's exact compiler can be asked to enforce `narrowed`.
 
-    It bounds them only by `multipleOf`, with which it knows no number below zero: there is none of a width that could
-    not be listed. The engine's other compiler writes at most 16 digits.
+    It gives up in silence on what is too large, knows no multiples below zero, and bounds the digits of decimals only
+    by `multipleOf`; with `digits_end` they must be bounded. (The other compiler writes at most 16.)
     """
-    if isinstance(narrowed, Mapping):
-        if narrowed.get("type") == "number" and "multipleOf" not in narrowed:
-            return True
-        return any(endless(part) for word, part in narrowed.items() if word not in ("enum", "const"))
-    return isinstance(narrowed, list) and any(map(endless, narrowed))
+    rules = 0
+    for part in _parts(narrowed):
+        kind = part.get("type")
+        if kind in ("number", "integer") and "multipleOf" in part and _limits(part, None)[0] < 0:
+            return False
+        if kind == "number" and "multipleOf" not in part and digits_end:
+            return False
+        rules += 1 + part.get("maxItems", 0)
+        if len(part.get("properties", ())) > _MOST_MEMBERS or rules > _MOST_RULES:
+            return False
+    return True
+
+
+def _parts(narrowed: Any) -> Iterator[Mapping[str, Any]]:
+    """All schemas in a narrowed one, itself among them."""
+    if not isinstance(narrowed, Mapping):
+        return
+    yield narrowed
+    for word in ("properties", *_DEFINITIONS):
+        for part in narrowed.get(word, {}).values():
+            yield from _parts(part)
+    for word in ("anyOf", "allOf", "prefixItems"):
+        for part in narrowed.get(word, ()):
+            yield from _parts(part)
+    for word in ("items", "additionalProperties"):
+        yield from _parts(narrowed.get(word))
 
 
 def _multiples(schema: Mapping[str, Any], step: int, low: float, high: float) -> list[dict[str, Any]]:

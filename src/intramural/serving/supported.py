@@ -41,19 +41,23 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _are_names(value: Any, least: int) -> bool:
+    return _is_list(value, _is_text, least) and len(set(value)) == len(value)
+
+
 def _is_named(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_schema, value.values()))
 
 
 #: What is enforced, and what kind of value each keyword has.
 _WORDS: Mapping[str, Callable[[Any], bool]] = {
-    "type": lambda value: value in _TYPES or _is_list(value, _TYPES.__contains__),
+    "type": lambda value: value in _TYPES or (_are_names(value, 1) and set(value) <= set(_TYPES)),
     "enum": lambda value: _is_list(value, lambda _: True),
     "const": lambda _: True,
     **dict.fromkeys(("anyOf", "oneOf", "allOf", "prefixItems"), lambda value: _is_list(value, _is_schema)),
     "$ref": _is_text,
     **dict.fromkeys(("properties", "$defs", "definitions"), _is_named),
-    "required": lambda value: _is_list(value, _is_text, least=0),
+    "required": lambda value: _are_names(value, 0),
     **dict.fromkeys(("additionalProperties", "items"), _is_schema),
     **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), _is_count),
     **dict.fromkeys(("pattern", "format"), _is_text),
@@ -63,8 +67,10 @@ _WORDS: Mapping[str, Callable[[Any], bool]] = {
 #: Constructs of patterns that grammars do not know: looking around, referring back, edges of words, classes by name.
 _STRANGE = re.compile(r"\(\?(?!:)|\\[a-ce-rt-vx-zA-Z0-9]|[*+?}]\+|\[\[|&&|--|~~")
 _COUNT = re.compile(r"\{(?:\d*,)?(\d+)\}|\{(\d+),\}")
-#: A pattern whose repetitions multiply to more would be too large a grammar.
-_MOST_REPEATED = 10_000
+#: A pattern whose repetitions come to more would be too large a grammar.
+_MOST_REPEATED = 2000
+#: Items, and characters, that a schema can insist on.
+_MOST_NEEDED = 1000
 _SHOWN_CHARS, _NAMED = 80, 20
 #: Alternatives, and values of them, that are compared with each other.
 _MOST_COMPARED = 64
@@ -127,6 +133,9 @@ def _wrong_values(schema: Mapping[str, Any], root: Any) -> Iterator[str]:
         yield f"pattern: {_short(schema['pattern'])}"
     if not isinstance(schema.get("multipleOf", 1), int):
         yield f"multipleOf: {schema['multipleOf']}"
+    yield from (
+        f"{word} over {_MOST_NEEDED}" for word in ("minItems", "minLength") if schema.get(word, 0) > _MOST_NEEDED
+    )
     for word in ("anyOf", "oneOf", "allOf", "prefixItems", "items"):
         parts = schema.get(word, ())
         if (parts is False and "prefixItems" not in schema) or (isinstance(parts, Sequence) and False in parts):
@@ -238,7 +247,8 @@ def _ends(schema: Any, root: Any, known: set[str], tried: set[str], depth: int) 
 def _plain_pattern(pattern: str) -> bool:
     if _STRANGE.search(pattern):
         return False
-    repeated = math.prod(max(1, int(most or least)) for most, least in _COUNT.findall(pattern))
+    counts = [max(1, int(most or least)) for most, least in _COUNT.findall(pattern)]
+    repeated = math.prod(counts) if "){" in pattern else sum(counts)  # a group's count multiplies those in it
     if repeated > _MOST_REPEATED or compiled(pattern) is None:
         return False
     # Anchors belong to the ends: `anchored` takes those off and puts its own.
