@@ -20,18 +20,18 @@ from tests.thinking import THINKING
 from intramural.core.chat import Delta, Finished, Reasoning, ResponseFormat, Thinking
 from intramural.core.errors import Broken, Misasked
 from intramural.serving import ModelToServe, Pool, formatted
-from intramural.serving.fits import fits
+from intramural.serving.fits import FORMATS, fits
 from intramural.serving.formatted import FormattedReader, needs_mending
 from intramural.serving.schema import Bounds, enforceable, is_exact
-from intramural.serving.supported import check
+from intramural.serving.supported import ENFORCED, REMARKS, check
 
 TEXT = {"type": "string"}
-FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
+CHECKED = jsonschema.Draft202012Validator.FORMAT_CHECKER
 
 
 def validate(value: Any, against: Any) -> None:
     """As the reference implementation sees it, formats included."""
-    jsonschema.Draft202012Validator(against, format_checker=FORMATS).validate(value)
+    jsonschema.Draft202012Validator(against, format_checker=CHECKED).validate(value)
 
 
 def refused(given_schema: Any) -> Misasked:
@@ -97,6 +97,11 @@ def test_what_cannot_be_enforced_is_named(wrong: Any, named: str) -> None:
 )
 def test_what_is_no_schema_is_refused(wrong: Any) -> None:
     assert refused(wrong).code == "invalid_schema"
+
+
+def test_the_page_names_all_that_is_supported() -> None:
+    page = (Path(__file__).parents[2] / "docs/structured-output.md").read_text("utf-8")
+    assert [word for word in (*ENFORCED, *REMARKS, *FORMATS) if f"`{word}`" not in page] == []
 
 
 @pytest.mark.parametrize("number", range(200))

@@ -14,7 +14,7 @@ from intramural.core.errors import Misasked
 from intramural.serving.fits import FORMATS, compiled, equal, fits, target
 
 #: Words that say nothing about what a value may be.
-_REMARKS = frozenset({
+REMARKS = frozenset({
     "$schema", "$id", "$comment", "title", "description", "default", "examples", "example",
     "deprecated", "readOnly", "writeOnly", "discriminator", "strict", "contentEncoding", "contentMediaType",
 })  # fmt: skip
@@ -50,7 +50,7 @@ def _is_named(value: Any) -> bool:
 
 
 #: What is enforced, and what kind of value each keyword has.
-_WORDS: Mapping[str, Callable[[Any], bool]] = {
+ENFORCED: Mapping[str, Callable[[Any], bool]] = {
     "type": lambda value: value in _TYPES or (_are_names(value, 1) and set(value) <= set(_TYPES)),
     "enum": lambda value: _is_list(value, lambda _: True),
     "const": lambda _: True,
@@ -100,9 +100,9 @@ def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str
         return
     if depth > _DEPTH:
         raise _invalid("It is too deep.", param)
-    yield from (word for word in schema if word not in _WORDS and word not in _REMARKS)
+    yield from (_short(word) for word in schema if word not in ENFORCED and word not in REMARKS)
     for word, value in schema.items():
-        if word in _WORDS and not _WORDS[word](value):
+        if word in ENFORCED and not ENFORCED[word](value):
             raise _invalid(f"`{word}` has a value that it cannot have: {_short(value)}.", param)
     if "$ref" in schema and not _is_schema(target(schema, root)):
         raise _invalid(f"`$ref` leads nowhere: {_short(schema['$ref'])}.", param)
@@ -193,7 +193,7 @@ def _short(value: Any) -> str:
 
 def _wrong_neighbours(schema: Mapping[str, Any]) -> Iterator[str]:
     """Keywords that are known alone, but not beside each other."""
-    said = {word for word in schema if word in _WORDS and word not in ("$defs", "definitions")}
+    said = {word for word in schema if word in ENFORCED and word not in ("$defs", "definitions")}
     if "pattern" in said:
         yield from (f"{word} beside pattern" for word in ("format", "minLength", "maxLength") if word in said)
     if "format" in said:
