@@ -147,6 +147,7 @@ def test_what_is_wrong_with_the_input_is_told_by_line(client: OpenAI) -> None:
         ({"completion_window": "48h"}, "bad_parameter"),
         ({"metadata": {"a": "x" * 600}}, "bad_parameter"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 5}}, "bad_expiry"),
+        ({"output_expires_after": {"anchor": "created_at", "seconds": 2_592_001}}, "bad_expiry"),
         ({"colour": "red"}, "unknown_parameter"),
     ],
 )
@@ -155,6 +156,7 @@ def test_what_is_wrong_is_named(service: Service, client: OpenAI, change: dict[s
     headers = {"Authorization": f"Bearer {client.api_key}"}
     answer = requests.post(f"{service.address}/v1/batches", json=body, headers=headers, timeout=20)
     assert answer.status_code in (400, 404) and answer.json()["error"]["code"] == code, answer.text
+    assert next(iter(change)) in answer.json()["error"]["param"]
 
 
 def test_a_file_for_something_else_is_no_input(client: OpenAI) -> None:

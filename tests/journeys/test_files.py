@@ -11,7 +11,7 @@ import requests
 from openai import OpenAI
 from tests.service import Service
 
-ANCHOR = "expires_after[anchor]"
+ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
 def test_a_file_from_upload_to_deletion(service: Service, client: OpenAI) -> None:
@@ -63,6 +63,10 @@ def test_expiry(client: OpenAI) -> None:
         (
             {"files": {"file": ("a", b"x")}, "data": {"purpose": "batch", ANCHOR: "now"}},
             "bad_parameter",
+        ),
+        (
+            {"files": {"file": ("a", b"x")}, "data": {"purpose": "batch", ANCHOR: "created_at", SECONDS: "2592001"}},
+            "bad_expiry",
         ),
         ({"data": b"--x\r\nContent-", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, "bad_form"),
         ({"data": b"nonsense", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, "bad_form"),

@@ -15,7 +15,7 @@ from intramural.access import Action
 from intramural.audit import Event, Fact
 from intramural.batches import Batch, Line
 from intramural.core.actor import Actor
-from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused
+from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused
 from intramural.core.ids import new_id
 from intramural.services.batch_work import BatchWork, Form, Workshop
 from intramural.services.files import require_person
@@ -96,7 +96,11 @@ class BatchDesk:
         Raises Missing(`file_not_found`), Misasked(`bad_purpose`), Refused(`too_many_batches`).
         """
         batch = await self._begun(actor, dialect, endpoint)
-        file = await self._shop.files.get(actor.person_id, file_id)
+        try:
+            file = await self._shop.files.get(actor.person_id, file_id)
+        except Missing as error:
+            error.param = "input_file_id"
+            raise
         if file.purpose != "batch":
             hint = "Upload it with the purpose `batch`."
             message = f"The file is for {file.purpose!r}."

@@ -15,6 +15,7 @@ from intramural.core.chat import Usage
 from intramural.core.errors import Misasked
 from intramural.http import bodies, errors, inside
 from intramural.http.doors import Doors
+from intramural.http.openai.files import MAX_EXPIRY_S
 from intramural.http.openai.paging import listed, page
 from intramural.http.openai.shapes import BatchIn
 from intramural.http.operations import Operation
@@ -210,7 +211,7 @@ def _notes(wire: Mapping[str, str] | None) -> Mapping[str, str] | None:
 def _output_expires_s(wire: BatchIn) -> int | None:
     if wire.output_expires_after is None:
         return None
-    seconds, (least_s, most_s) = wire.output_expires_after.seconds, EXPIRY_S
+    seconds, least_s, most_s = wire.output_expires_after.seconds, EXPIRY_S[0], MAX_EXPIRY_S
     if not least_s <= seconds <= most_s:
         hint = f"Ask for {least_s} to {most_s} seconds."
         raise Misasked("bad_expiry", "A file cannot expire then.", hint, param="output_expires_after.seconds")

@@ -14,8 +14,8 @@ from intramural.http.openai.paging import listed, page
 from intramural.http.operations import Operation
 
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
-#: As OpenAI's API says.
-_MAX_EXPIRY_S = 2_592_000
+#: Seconds a file may be asked to stay, as OpenAI's API says.
+MAX_EXPIRY_S = 2_592_000
 _FORM = {
     "file": {"type": "string", "format": "binary"},
     "purpose": {"type": "string", "enum": ["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]},
@@ -117,6 +117,6 @@ def _wanted(fields: dict[str, str]) -> tuple[str, int | None]:
         raise Misasked("bad_parameter", "`expires_after[anchor]` must be `created_at`.", "Send both.", param=_ANCHOR)
     if not (seconds.isascii() and seconds.isdecimal() and len(seconds) < 10):
         raise Misasked("bad_parameter", "`expires_after[seconds]` must be a number.", "Send it.", param=_SECONDS)
-    if int(seconds) > _MAX_EXPIRY_S:
-        raise Misasked("bad_expiry", "A file cannot expire then.", f"Ask for {_MAX_EXPIRY_S} at most.", param=_SECONDS)
+    if int(seconds) > MAX_EXPIRY_S:
+        raise Misasked("bad_expiry", "A file cannot expire then.", f"Ask for {MAX_EXPIRY_S} at most.", param=_SECONDS)
     return fields["purpose"], int(seconds)
