@@ -86,6 +86,9 @@ def test_what_cannot_be_enforced_is_named(wrong: Any, named: str) -> None:
         {"minLength": -1},
         {"maximum": "5"},
         {"minimum": 3, "maximum": 2},
+        {"type": "integer", "minimum": 10**400, "maximum": 10**400},
+        {"multipleOf": 10**400},
+        {"maximum": float("inf")},
         {"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 2},
         {"minimum": 11, "maximum": 14, "multipleOf": 5},
         {"minItems": 3, "maxItems": 2},
@@ -234,6 +237,15 @@ def test_text_goes_out_as_it_comes_where_all_is_enforced() -> None:
 def test_an_answer_is_put_right_before_it_goes_out() -> None:
     assert read('{"n": 7}', NUMBER, held=True) == [Delta(0, '{"n": 5}'), Finished(0, "stop")]
     assert [e.text for e in read('{"n": 3}', NUMBER, held=True)[:-1]] == ['{"n', '": ', "3}"], "as it was, if it fits"
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "1" + "0" * 400, "2e308", "7"])
+def test_numbers_beyond_all_measure_are_put_right_too(text: str) -> None:
+    for asked in ({"minimum": -5, "maximum": 5}, {"multipleOf": 7}, {"minimum": -5}):
+        held = {"type": "object", "properties": {"n": {"type": "number", **asked}}}
+        out = "".join(each.text for each in read(f'{{"n": {text}}}', held, held=True)[:-1])
+        assert "Infinity" not in out
+        validate(json.loads(out), held)
 
 
 def test_what_does_not_fit_is_an_error_and_what_is_cut_off_is_shown() -> None:
