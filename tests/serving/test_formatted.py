@@ -189,6 +189,12 @@ def test_numbers_of_a_small_model_end() -> None:
     assert (many["enum"][-1], len(many["enum"]), up["minimum"]) == (-5, 500, 0)
 
 
+def test_a_small_model_s_texts_leave_room_for_the_rest() -> None:
+    wanted = ResponseFormat("json_schema", TEXT)
+    for small, max_tokens, chars in ((True, None, 2048), (True, 120, 120), (True, 1, 64), (False, 120, 16384)):
+        assert formatted.narrowed(wanted, small=small, max_tokens=max_tokens).schema == {**TEXT, "maxLength": chars}
+
+
 def test_what_would_be_too_much_for_the_exact_compiler_is_not_asked_of_it() -> None:
     below = {"type": "number", "minimum": -4, "maximum": -1}
     few: dict[str, Any] = {"type": "object", "properties": {f"p{n}": below for n in range(6)}}
