@@ -77,7 +77,8 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
         return driven, driven.request
     if any(message.tool_calls or message.role == "tool" for message in request.messages):
         request = replace(request, messages=plain(request.messages))
-    asked = formatted.narrowed(request.response_format, small=_is_small(model))
+    left = request.sampling.max_tokens
+    asked = formatted.narrowed(request.response_format, small=_is_small(model), max_tokens=left)
     return None, replace(request, tools=(), response_format=asked)
 
 
