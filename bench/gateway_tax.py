@@ -8,16 +8,16 @@ on. 1 and 16 streams at once.
 """
 
 import asyncio
+import os
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from tests.conftest import STARTER_WHEEL
-from tests.service import MODEL, Service
+from tests.service import MODEL
 
+from bench._service import running
 from bench.table import show
 
 KNOWN_PAIRS = 60
@@ -125,21 +125,15 @@ def _rates(direct: list[Timed], gateway: list[Timed], rate: list[float], rate_th
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = Path(".cache/wheels").absolute() / STARTER_WHEEL
-        service = Service(Path(folder) / "data", wheel, {"INTRAMURAL_SERVING_QUEUE_LIMIT": "256"}).start()
-        try:
-            service.set_up()
-            service.wait_ready()
-            (socket,) = (service.data_dir / "run").rglob("*.sock")
-            direct = Way("http://engine", {}, socket)
-            gateway = Way(service.address, {"Authorization": f"Bearer {service.new_key()}"}, None)
-            rows = asyncio.run(measure(direct, gateway))
-        finally:
-            service.stop()
+    with running(SERVING_QUEUE_LIMIT="256") as service:
+        (socket,) = (service.data_dir / "run").rglob("*.sock")
+        direct = Way("http://engine", {}, socket)
+        gateway = Way(service.address, {"Authorization": f"Bearer {service.new_key()}"}, None)
+        rows = asyncio.run(measure(direct, gateway))
     show(
         "The gateway's tax",
-        f"{KNOWN_PAIRS} and {PAIRS} interleaved pairs, one engine thread; differences: median (quartiles).",
+        f"{KNOWN_PAIRS} and {PAIRS} interleaved pairs, one engine thread, load {os.getloadavg()[1]:.1f}; differences: "
+        "median (quartiles).",
         ["", "engine's socket", "gateway", "difference", "aim"],
         rows,
     )
