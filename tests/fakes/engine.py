@@ -4,10 +4,11 @@
 
     --die-at-start --hang-at-start --slow-start S --ignore-sigterm
     --die-after-tokens N --stall-after-tokens N --garbage http|frame|shape|endless
-    --tokens-per-s R --slots N --context N --answer TEXT --script JSON --thinks never|always|either --degrees
+    --tokens-per-s R --slots N --context N --answer TEXT --script JSON --thinks never|always|either
+    --degrees --tools --forced TEXT
 
-It counts a word as a token, answers "word0 word1 …" (or `--script`, a list of deltas, one a token), and offers `/slots`
-so that tests can see what is really busy.
+It counts a word as a token and answers "word0 word1 …" (or `--script`, a list of deltas, one a token; or `--forced`,
+where it is held to a schema). It offers `/slots`, so that tests can see what is really busy.
 `tests/serving/contracts` holds it to the same tests as the real engine.
 """
 
@@ -67,7 +68,12 @@ class Engine:
             slots = [{"id": i, "is_processing": i < self.busy} for i in range(self.knobs.slots)]
             return self.whole(writer, 200, slots)
         if target == "/props":
-            caps = {"supports_reasoning_effort": self.knobs.degrees}
+            tools = self.knobs.tools
+            caps = {
+                "supports_reasoning_effort": self.knobs.degrees,
+                "supports_tools": tools,
+                "supports_tool_calls": tools,
+            }
             return self.whole(writer, 200, {"chat_template": "{{ messages }}", "chat_template_caps": caps})
         if target == "/written":  # how far it came, for tests of a reader who does not read
             return self.whole(writer, 200, {"bytes": self.written_bytes})
@@ -101,7 +107,8 @@ class Engine:
         prompt = body["prompt"] if "prompt" in body else " ".join(m["content"] for m in body["messages"])
         tokens = len(prompt.split()) if isinstance(prompt, str) else len(prompt)
         schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema", {})
-        if schema.get("type") == "strin":
+        given = [tool["function"]["parameters"].get("type") for tool in body.get("tools", ())]
+        if "strin" in (schema.get("type"), *given):
             message = "Automatic parser generation failed: JSON schema error at #: unrecognized type strin"
             error = {"code": 400, "message": message, "type": "invalid_request_error"}
             return self.whole(writer, 400, {"error": error})
@@ -125,9 +132,10 @@ class Engine:
         if chat:
             progress = {"total": prompt_tokens, "cache": 0, "processed": prompt_tokens, "time_ms": 1}
             self.frame(writer, {"choices": [self.piece(chat, None)], "prompt_progress": progress})
-        words = (self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
+        forced = "response_format" in body and self.knobs.forced
+        words = (forced or self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
         script = [{"content": word if place == 0 else " " + word} for place, word in enumerate(words)]
-        script = json.loads(self.knobs.script) if self.knobs.script else script
+        script = json.loads(self.knobs.script) if self.knobs.script and not forced else script
         limit = body.get("max_tokens") or max(16, len(json.loads(self.knobs.script or "[]")))
         count = 0
         for delta in script[:limit]:
@@ -214,9 +222,11 @@ def knobs(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--answer")
+    parser.add_argument("--forced")
     parser.add_argument("--script")
     parser.add_argument("--thinks", choices=("never", "always", "either"), default="never")
     parser.add_argument("--degrees", action="store_true")
+    parser.add_argument("--tools", action="store_true")
     return parser.parse_args(arguments)
 
 

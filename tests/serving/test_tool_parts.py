@@ -22,9 +22,10 @@ from intramural.core.chat import (
     ToolChoice,
 )
 from intramural.core.errors import Broken, Misasked
+from intramural.serving.callreaders import CallReader
 from intramural.serving.jsontext import Item, JsonText, MoreText, NotJson
 from intramural.serving.schema import Bounds, anchored, enforceable, mend
-from intramural.serving.tools import CallReader, drive, plain
+from intramural.serving.tools import drive, plain
 
 INT = {"type": "integer"}
 BOUNDS = Bounds(string_chars=50, items=4, calls=3)

@@ -8,14 +8,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
-from intramural.core.chat import ChatEvent, ChatRequest, Thinking, Usage
+from intramural.core.chat import ChatEvent, ChatRequest, Finished, Thinking, ToolCallDelta, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.core.ids import new_id
+from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
@@ -85,13 +86,39 @@ def reads_no_images(model: ModelToServe) -> Misasked:
     )  # fmt: skip
 
 
+_Way = tuple[Drive | None, ChatRequest]
+_Got = TypeVar("_Got")
+
+
+async def _ways(lease: Asking, driven: Drive | None, request: ChatRequest) -> Sequence[_Way]:
+    """How to ask the model that is loaded, best first: one whose template knows tools is told of them by it, unless
+    the engine cannot make a grammar of them as they are (`invalid_schema`)."""
+    if driven is None or driven.native is None or not (await lease.traits()).tools:
+        return ((driven, request),)
+    return ((driven.native, driven.native.request), (driven, request))
+
+
+async def _first_of(ways: Sequence[_Way], ask: Callable[[_Way], Awaitable[_Got]]) -> _Got:
+    for way in ways[:-1]:
+        try:
+            return await ask(way)
+        except Misasked as error:
+            if error.code != "invalid_schema":
+                raise
+    return await ask(ways[-1])
+
+
 async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> str:
     """The prompt that the messages of `request` make, with all that is added to them: tools, thinking.
 
     Raises what asking it would.
     """
-    _, body = await _chat_body(lease, put(model, request)[1])
-    return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
+
+    async def ask(way: _Way) -> str:
+        _, body = await _chat_body(lease, way[1])
+        return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
+
+    return await _first_of(await _ways(lease, *put(model, request)), ask)
 
 
 async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest) -> int:
@@ -99,14 +126,17 @@ async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest)
 
     Raises what asking it would.
     """
-    _, asked = put(model, request)
-    if isinstance(asked.prompt, str):
-        prompt = {"content": asked.prompt, "add_special": True, "parse_special": True}
+    if isinstance(request.prompt, str):
+        prompt = {"content": request.prompt, "add_special": True, "parse_special": True}
         return len((await lease.whole("/tokenize", prompt, Tokens)).tokens)
-    if asked.prompt is not None:
-        return len(asked.prompt)
-    target, body = await _chat_body(lease, asked)
-    return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
+    if request.prompt is not None:
+        return len(request.prompt)
+
+    async def ask(way: _Way) -> int:
+        target, body = await _chat_body(lease, way[1])
+        return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
+
+    return await _first_of(await _ways(lease, *put(model, request)), ask)
 
 
 async def _chat_body(lease: Asking, asked: ChatRequest) -> tuple[str, bytes]:
@@ -138,21 +168,23 @@ class Stream(AsyncIterator[ChatEvent]):
         self._clock = clock
         self.waited_ms = 0.0
         self._drive, self._request = put(model, request)
+        self._asked_first = self._request
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
             for index in range(request.choices)
         ]
+        self._again: list[AnswerReader] = []  # of answers that had to be put right
         self._left = list(reversed(range(request.choices)))
         self._events = self._one() if request.choices == 1 else self._many()
 
     @property
     def usage(self) -> Usage:
-        """The engine's counts: the prompt once, all choices' completions."""
-        if len(self._readers) == 1:
+        """The engine's counts: the prompt once, all choices' completions, and what putting them right took."""
+        if len(self._readers) == 1 and not self._again:
             return self._readers[0].usage
-        counts = [reader.usage for reader in self._readers]
-        first = max(counts, key=lambda usage: usage.prompt_tokens)
+        counts = [reader.usage for reader in (*self._readers, *self._again)]
+        first = max(counts[: len(self._readers)], key=lambda usage: usage.prompt_tokens)
         return Usage(
             prompt_tokens=first.prompt_tokens,
             completion_tokens=sum(usage.completion_tokens for usage in counts),
@@ -246,39 +278,47 @@ class Stream(AsyncIterator[ChatEvent]):
                 async for event in events:
                     await merged.put(event)
 
+    def _new_call(self) -> str:
+        return new_id("call", self._clock)
+
     def _stages(self, index: int) -> "list[_Stage]":
         """What the events of a choice go through, in order."""
         stages: list[_Stage] = []
         if self._drive is not None:
-            stages.append(self._drive.reader(index, lambda: new_id("call", self._clock)))
+            stages.append(self._drive.reader(index, self._new_call))
         if self._request.sampling.stop:
             stages.append(StopReader(self._request.sampling.stop))
         return stages
 
-    async def _asked(self, lease: Asking, index: int) -> tuple[str, bytes]:
+    async def _opened(self, lease: Asking, index: int) -> Exchange:
+        """The engine's answer to a choice, in the best way that the loaded model and the engine take."""
+        if self._request.deterministic:
+            await lease.quiet()  # a client that left may still be computed for
+
+        async def ask(way: _Way) -> Exchange:
+            exchange = await self._begun(lease, *await self._asked(lease, index, way[1]))
+            self._drive, self._request = way
+            return exchange
+
+        return await _first_of(await _ways(lease, self._drive, self._request), ask)
+
+    async def _asked(self, lease: Asking, index: int, request: ChatRequest) -> tuple[str, bytes]:
         """The engine's request for a choice, with what depends on the loaded model."""
-        request = self._request
         if request.suffix and request.prompt is not None:
             prompt = await with_gap(lease, request.prompt, request.suffix)
-            self._request = request = replace(request, prompt=prompt, suffix=None)
+            request = replace(request, prompt=prompt, suffix=None)
         elif request.prompt is None and request.thinking != Thinking():
             return build(request, index, thinking_fields(request.thinking, await lease.traits()))
-        elif index == 0:
+        elif index == 0 and request is self._asked_first:
             return self._first_ask
         return build(request, index)
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
-        stages = self._stages(index)
         exchange: Exchange | None = None
         try:
-            target, body = await self._asked(lease, index)
-            if self._request.deterministic:
-                await lease.quiet()  # a client that left may still be computed for
-            exchange = await lease.ask("POST", target, body)
-            self.under_way.set()
-            if (status := await exchange.status()) != 200:
-                raise refusal(status, await exchange.read_all())
+            exchange = await self._opened(lease, index)
+            stages = self._stages(index)
             while data := await exchange.read():
                 for event in self._readers[index].feed(data):
                     for shown in _through(stages, event) if stages else (event,):
@@ -286,6 +326,10 @@ class Stream(AsyncIterator[ChatEvent]):
                 if stages and any(stage.over for stage in stages):
                     return
             self._readers[index].end()
+            exchange.close()
+            if stages and isinstance(stages[0], FreeReader) and stages[0].finish is not None:
+                for shown in await self._put_right(lease, index, stages[0], stages[0].finish):
+                    yield shown
         except IntramuralError as error:
             if self._drive is not None and error.code == "invalid_schema":
                 error.param = "tools"
@@ -293,6 +337,43 @@ class Stream(AsyncIterator[ChatEvent]):
         finally:
             if exchange is not None:
                 exchange.close()
+
+    async def _begun(self, lease: Asking, target: str, body: bytes) -> Exchange:
+        exchange = await lease.ask("POST", target, body)
+        self.under_way.set()
+        if (status := await exchange.status()) != 200:
+            try:
+                raise refusal(status, await exchange.read_all())
+            finally:
+                exchange.close()
+        return exchange
+
+    async def _put_right(self, lease: Asking, index: int, free: FreeReader, finish: Finished) -> list[ChatEvent]:
+        """The calls of a free answer that did not fit, asked for again, and the answer's end.
+
+        They are forced to fit now. The conversation is in the engine's cache, so that only the calls are computed.
+        """
+        assert self._drive is not None
+        first = self._readers[index]
+        left = self._request.sampling.max_tokens
+        left = left if left is None else max(1, left - first.usage.completion_tokens)
+        again = self._drive.again(free.made, left)
+        calls = again.reader(index, self._new_call)
+        reader = AnswerReader(index, thoughts=True)
+        self._again.append(reader)
+        words = thinking_fields(again.request.thinking, await lease.traits())
+        exchange = await self._begun(lease, *build(again.request, index, words))
+        try:
+            events: list[ChatEvent] = []
+            while data := await exchange.read():
+                for event in reader.feed(data):
+                    events += calls.feed(event)
+            reader.end()
+        finally:
+            exchange.close()
+        wanted = {place for place, (_, arguments) in enumerate(free.made) if arguments is None}
+        put_right = [event for event in events if isinstance(event, ToolCallDelta) and event.position in wanted]
+        return [*put_right, finish if len(put_right) == len(wanted) else Finished(index, "length")]
 
 
 def _through(stages: Sequence[_Stage], event: ChatEvent) -> Sequence[ChatEvent]:

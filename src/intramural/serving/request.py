@@ -11,7 +11,18 @@ from typing import Any
 
 import msgspec
 
-from intramural.core.chat import ChatRequest, Effort, Image, JsonSchema, Message, ResponseFormat, Sampling, Thinking
+from intramural.core.chat import (
+    ChatRequest,
+    Effort,
+    Image,
+    JsonSchema,
+    Message,
+    ResponseFormat,
+    Sampling,
+    Thinking,
+    Tool,
+    ToolCall,
+)
 from intramural.core.errors import Misasked
 from intramural.serving.images import data_url
 from intramural.serving.traits import Traits, thinking_words
@@ -136,7 +147,11 @@ def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingPro
         return "/v1/completions", msgspec.json.encode(fields)
     if "n_probs" in fields:
         fields["logprobs"], fields["top_logprobs"] = True, fields.pop("n_probs")
-    fields["messages"] = [_message(message) for message in request.messages]
+    names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+    fields["messages"] = [_message(message, names) for message in request.messages]
+    if request.tools:
+        fields["tools"] = [_tool(tool) for tool in request.tools]
+        fields["parallel_tool_calls"] = request.parallel_tool_calls
     fields.update(_chat_format(request.response_format))
     return "/v1/chat/completions", msgspec.json.encode(fields)
 
@@ -203,14 +218,35 @@ def _prompt(prompt: str | tuple[int, ...]) -> str | list[int]:
     return [int(_within("prompt", token, 0, _MAX_TOKEN_ID)) for token in prompt]
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _message(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
+    """`names`: the names of the calls by their ids."""
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.role == "tool":
+        fields["tool_call_id"] = message.tool_call_id or ""
+        fields["name"] = names.get(message.tool_call_id or "", message.name or "tool")
     if any(isinstance(part, Image) for part in message.parts):
         fields["content"] = [_part(part) for part in message.parts]
     if message.reasoning:
         # The name templates know it by. One that does not know it leaves it out.
         fields["reasoning_content"] = message.reasoning
     return fields
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """Templates read the arguments, so they have to be an object whatever a client hands back."""
+    try:
+        whole = isinstance(msgspec.json.decode(call.arguments), dict)
+    except msgspec.DecodeError:
+        whole = False
+    arguments = call.arguments if whole else msgspec.json.encode({"arguments": call.arguments}).decode()
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _part(part: str | Image) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, Usage
+from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, ToolCallDelta, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving.exchange import worker_died, worker_garbage
 from intramural.serving.thoughts import Thoughts
@@ -38,9 +38,20 @@ class _Logprobs(msgspec.Struct):
     content: list[_Token] | None = None
 
 
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallPiece(msgspec.Struct):
+    index: _Count = 0
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
 class _Piece(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
+    tool_calls: list[_CallPiece] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -184,7 +195,7 @@ class AnswerReader:
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""
         kinds = {type(event) for event in events}
-        if Delta in kinds:
+        if Delta in kinds or ToolCallDelta in kinds:
             if self._thinking:
                 self._thinking = False
                 self._reasoning_tokens = max(0, self.usage.completion_tokens - 1)
@@ -206,6 +217,10 @@ class AnswerReader:
             self._split(self._thoughts, text, logprobs, events)
         elif text or logprobs:
             events.append(Delta(self._index, text, logprobs))
+        if piece is not None and piece.tool_calls:
+            for call in piece.tool_calls:
+                arguments = call.function.arguments or ""
+                events.append(ToolCallDelta(self._index, call.index, arguments, name=call.function.name))
         if choice.finish_reason is not None:
             self.finished = choice.finish_reason
             if self._thoughts is not None:

@@ -1,42 +1,32 @@
-"""Tool calls on every chat model, whether or not its template knows tools: described in words, enforced by a schema.
+"""How tools are put to a model, so that any chat model can call them and a call that must come does come.
 
-An engine left to itself does not enforce `tool_choice: required`, and a model without a tool template never calls
-anything. So the tools stand in a system message and the answer is constrained to a document of one of two shapes:
+An engine left to itself enforces no `tool_choice: required`, and a model without a tool template is not even told of
+the tools. So there are three ways:
 
-    {"response": "text for the person"}                       only with `auto`
-    {"tool_calls": [{"name": "…", "arguments": {…}}, …]}      one call, or some if parallel calls are allowed
+- *free*: `auto`, and the model's template knows tools. It is told of them in its own manner and writes as it will;
+  `callreaders.FreeReader` finds the calls. One that does not fit its schema is asked for again, forced.
+- *forced*: `required` or a named one. The answer is constrained to {"tool_calls": [{"name": …, "arguments": {…}}]}.
+- *described*: a template without tools. They stand in a system message, and the answer is constrained to the document
+  above or, with `auto`, {"response": "text for the person"}.
 
-`CallReader` turns that document back into events while it is written: text streams out character by character, a call
-is handed over once it is whole, so that a client never holds half a call. With `none` there is no trace of tools.
-A call that says the very same as one before it in the same answer is left out: small models repeat themselves in a
-list, and nobody who asks once wants the mail sent twice.
+With `none` there is no trace of tools.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from intramural.core.chat import (
-    ChatEvent,
-    ChatRequest,
-    Delta,
-    Finished,
-    Image,
-    Message,
-    ResponseFormat,
-    Tool,
-    ToolCallDelta,
-)
+from intramural.core.chat import ChatRequest, Image, Message, ResponseFormat, Thinking, Tool, ToolChoice
 from intramural.core.errors import Misasked
-from intramural.serving.exchange import worker_garbage
-from intramural.serving.jsontext import Item, JsonText, NotJson
+from intramural.serving.callreaders import RESPONSE, CallReader, FreeReader
 from intramural.serving.request import check_schema
-from intramural.serving.schema import Bounds, enforceable, mend
+from intramural.serving.schema import Bounds, enforceable
 
-_RESPONSE = "response"
+#: As many as any client may offer.
+_MOST_FREE_CALLS = 128
 _ANSWER_BOUNDS = Bounds(string_chars=8192, items=256, calls=1)
 _INSTRUCTIONS = {
     "auto": (
@@ -49,14 +39,43 @@ _INSTRUCTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """How a request with tools is put to a model: the request to send, and the tools its calls are checked against."""
+    """One way to put a request with tools: the request to send, and the tools its calls are checked against.
+
+    `free`: the answer is the model's own words. `repeats`: the same call may come twice. `native`: how to put it
+    instead to a model whose template knows tools.
+    """
 
     request: ChatRequest
     tools: tuple[Tool, ...]
+    bounds: Bounds
+    free: bool = False
+    repeats: bool = False
+    native: "Drive | None" = None
 
-    def reader(self, index: int, new_id: Callable[[], str]) -> "CallReader":
+    def reader(self, index: int, new_id: Callable[[], str]) -> CallReader | FreeReader:
         """A fresh reader for choice `index`."""
-        return CallReader(index, {tool.name: tool for tool in self.tools}, new_id)
+        tools = {tool.name: tool for tool in self.tools}
+        if not self.free:
+            return CallReader(index, tools, new_id, repeats=self.repeats)
+        return FreeReader(index, tools, new_id, _MOST_FREE_CALLS if self.request.parallel_tool_calls else 1)
+
+    def again(self, made: Sequence[tuple[Tool, Mapping[str, Any] | None]], max_tokens: int | None) -> "Drive":
+        """The same, so that calls of just these tools come; those whose arguments are given, with these."""
+        schema = _calls_schema([tool for tool, _ in made], self.bounds, len(made))
+        calls = schema["properties"]["tool_calls"]
+        one = calls.pop("items")
+        each = one.get("anyOf", [one])
+        for call, (_, arguments) in zip(each, made, strict=True):
+            if arguments is not None:
+                call["properties"]["arguments"] = {"const": arguments}
+        calls["prefixItems"] = each
+        request = replace(
+            self.request,
+            sampling=replace(self.request.sampling, stop=(), max_tokens=max_tokens),
+            thinking=Thinking("off"),
+            response_format=ResponseFormat("json_schema", schema),
+        )
+        return replace(self, request=request, free=False, repeats=True)
 
 
 def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
@@ -69,15 +88,21 @@ def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
         raise Misasked("tools_need_messages", "Tools work with messages, not with a raw prompt.", param="tools")
     tools = _chosen(request)
     limit = bounds.calls if request.parallel_tool_calls and choice.kind != "named" else 1
-    schema = _calls_schema(tools, bounds, limit)
+    request = replace(request, tools=tools, sampling=replace(request.sampling, logprobs=False, top_logprobs=0))
+    forced = _forced(request, tools, bounds, limit)
+    native: Drive | None = Drive(forced, tools, bounds)
     if choice.kind == "auto":
-        schema = _or_answer(schema, request.response_format)
-    sampling = replace(request.sampling, logprobs=False, top_logprobs=0)
+        free = Drive(replace(request, tool_choice=ToolChoice()), tools, bounds, free=True)
+        native = free if request.response_format.kind == "text" else None
+        either = _or_answer(dict(forced.response_format.schema or {}), request.response_format)
+        forced = replace(forced, response_format=ResponseFormat("json_schema", either))
     messages = _with_tools(request.messages, tools, _INSTRUCTIONS["auto" if choice.kind == "auto" else "required"])
-    driven = replace(
-        request, messages=messages, tools=(), sampling=sampling, response_format=ResponseFormat("json_schema", schema)
-    )
-    return Drive(driven, tools)
+    return Drive(replace(forced, messages=messages, tools=()), tools, bounds, native=native)
+
+
+def _forced(request: ChatRequest, tools: tuple[Tool, ...], bounds: Bounds, limit: int) -> ChatRequest:
+    schema = _calls_schema(tools, bounds, limit)
+    return replace(request, tools=tools, response_format=ResponseFormat("json_schema", schema))
 
 
 def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -203,8 +228,8 @@ def _or_answer(calls: dict[str, Any], wanted: ResponseFormat) -> dict[str, Any]:
         value = {"type": "array", "items": {"$ref": "#/$defs/answer"}, "minItems": 1, "maxItems": 1}
     answer = {
         "type": "object",
-        "properties": {_RESPONSE: value},
-        "required": [_RESPONSE],
+        "properties": {RESPONSE: value},
+        "required": [RESPONSE],
         "additionalProperties": False,
     }
     return {"anyOf": [answer, calls], "$defs": definitions}
@@ -228,54 +253,3 @@ def _with_tools(messages: Sequence[Message], tools: Sequence[Tool], instructions
 def _thawed(schema: Any) -> Any:
     """Plain dicts and lists, whatever mapping the caller used."""
     return msgspec.json.decode(msgspec.json.encode(schema))
-
-
-class CallReader:
-    """Reads one choice's document. Feed it the choice's events; `over` says that the rest does not matter."""
-
-    def __init__(self, index: int, tools: dict[str, Tool], new_id: Callable[[], str]) -> None:
-        self.over = False
-        self._index = index
-        self._tools = tools
-        self._new_id = new_id
-        self._document = JsonText()
-        self._made: set[tuple[str, str]] = set()
-
-    def feed(self, event: ChatEvent) -> list[ChatEvent]:
-        """The events that `event` stands for. Raises Broken(`worker_garbage`) if the engine left the schema."""
-        if isinstance(event, Delta):
-            return self._text(event.text)
-        if isinstance(event, Finished):
-            return self._finish(event)
-        return [event]
-
-    def _text(self, text: str) -> list[ChatEvent]:
-        events: list[ChatEvent] = []
-        try:
-            for fact in self._document.feed(text):
-                if isinstance(fact, Item) and fact.member == _RESPONSE:
-                    events.append(Delta(self._index, json.dumps(fact.value, ensure_ascii=False)))
-                elif isinstance(fact, Item):
-                    events += self._call(fact.value)
-                elif fact.member == _RESPONSE:
-                    events.append(Delta(self._index, fact.text))
-        except NotJson as error:
-            raise worker_garbage("an answer outside its schema") from error
-        return events
-
-    def _call(self, value: Any) -> list[ChatEvent]:
-        tool = self._tools.get(str(value.get("name"))) if isinstance(value, dict) else None
-        if tool is None:
-            raise worker_garbage("a call of a tool that is not there")
-        arguments = mend(value.get("arguments"), tool.parameters, tool.parameters)
-        text = json.dumps(arguments, ensure_ascii=False)
-        if (tool.name, text) in self._made:
-            return []
-        self._made.add((tool.name, text))
-        return [ToolCallDelta(self._index, len(self._made) - 1, text, id=self._new_id(), name=tool.name)]
-
-    def _finish(self, event: Finished) -> list[ChatEvent]:
-        if event.reason != "length" and not self._document.complete:
-            raise worker_garbage("an answer outside its schema")
-        reason = "tool_calls" if self._made and event.reason != "length" else event.reason
-        return [Finished(self._index, reason)]

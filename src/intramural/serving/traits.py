@@ -69,15 +69,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a model can do. `degrees`: its template takes an effort. `gap` None: it cannot fill one."""
+    """What a model can do. `degrees`: its template takes an effort. `tools`: its template tells it of tools, and of
+    calls that were made. `gap` None: it cannot fill one."""
 
     thinks: Thinks = "never"
     degrees: bool = False
+    tools: bool = False
     gap: Gap | None = None
 
 
 class _Caps(msgspec.Struct):
     supports_reasoning_effort: bool = False
+    supports_tools: bool = False
+    supports_tool_calls: bool = False
 
 
 class _Props(msgspec.Struct):
@@ -108,12 +112,13 @@ def judge(template: str, degrees: bool, asked: str, forbidden: str) -> Thinks:
 async def discover(worker: Asking) -> Traits:
     """Ask `worker`. Some small requests; the answer holds for as long as the worker lives."""
     props = await worker.whole("/props", None, _Props)
-    degrees = props.chat_template_caps.supports_reasoning_effort
+    caps = props.chat_template_caps
+    degrees, tools = caps.supports_reasoning_effort, caps.supports_tools and caps.supports_tool_calls
     try:
         asked, forbidden = [await _rendered(worker, thinking) for thinking in (True, False)]
     except Misasked:  # a template that takes no lone message of a person's
         asked = forbidden = ""
-    return Traits(judge(props.chat_template, degrees, asked, forbidden), degrees, await _gap(worker))
+    return Traits(judge(props.chat_template, degrees, asked, forbidden), degrees, tools, await _gap(worker))
 
 
 def thinking_words(thinking: bool) -> Mapping[str, bool]:
