@@ -45,7 +45,6 @@ async def serve(config: Config, out: Out) -> None:
 
 def _keep_for_good() -> None:
     """What is there once the service has started stays: the collector need not look through it again and again."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
 
