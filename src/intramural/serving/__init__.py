@@ -6,8 +6,9 @@ Never: opens a path of its own accord, decides who may ask, keeps a word of a pr
 
 Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
 and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
-the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `tools`,
-`schema` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
+the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
+`supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
+`tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
 and `onnx` (the other side of starting a confined worker).
 """
 

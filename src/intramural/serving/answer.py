@@ -16,11 +16,12 @@ from intramural.core.chat import ChatEvent, ChatRequest, Finished, Thinking, Too
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.core.ids import new_id
+from intramural.serving import formatted
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
-from intramural.serving.request import build, check, look_back, thinking_fields
+from intramural.serving.request import build, check, look_back, may_think, thinking_fields
 from intramural.serving.schema import Bounds
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
@@ -70,12 +71,18 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
     if check_images(request.messages) and not model.reads_images:
         raise reads_no_images(model)
     request = look_back(request, model.plan.context_tokens)
-    driven = drive(request, _SMALL_BOUNDS if model.plan.memory_bytes < _SMALL_BYTES else _BOUNDS)
+    formatted.check(request.response_format)
+    driven = drive(request, _SMALL_BOUNDS if _is_small(model) else _BOUNDS)
     if driven is not None:
         return driven, driven.request
     if any(message.tool_calls or message.role == "tool" for message in request.messages):
         request = replace(request, messages=plain(request.messages))
-    return None, request
+    asked = formatted.narrowed(request.response_format, small=_is_small(model))
+    return None, replace(request, tools=(), response_format=asked)
+
+
+def _is_small(model: ModelToServe) -> bool:
+    return model.plan.memory_bytes < _SMALL_BYTES
 
 
 def reads_no_images(model: ModelToServe) -> Misasked:
@@ -168,6 +175,10 @@ class Stream(AsyncIterator[ChatEvent]):
         self._clock = clock
         self.waited_ms = 0.0
         self._drive, self._request = put(model, request)
+        #: What the answer must fit, as the client said it.
+        wanted = request.response_format
+        self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
+        self._exact = self._drive is None and formatted.exactly(self._request.response_format, small=_is_small(model))
         self._asked_first = self._request
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
         self._readers = [
@@ -281,11 +292,20 @@ class Stream(AsyncIterator[ChatEvent]):
     def _new_call(self) -> str:
         return new_id("call", self._clock)
 
-    def _stages(self, index: int) -> "list[_Stage]":
+    async def _exactly(self, lease: Asking, request: ChatRequest) -> bool:
+        """Whether the engine enforces all of the schema that the answer must fit."""
+        if not self._exact or request.prompt is not None:
+            return self._exact
+        return not may_think(request.thinking, await lease.traits())
+
+    def _stages(self, index: int, *, exact: bool) -> "list[_Stage]":
         """What the events of a choice go through, in order."""
         stages: list[_Stage] = []
         if self._drive is not None:
             stages.append(self._drive.reader(index, self._new_call))
+        if self._schema is not None:
+            held = not exact and formatted.needs_mending(self._schema)
+            stages.append(formatted.FormattedReader(index, self._schema, held=held))
         if self._request.sampling.stop:
             stages.append(StopReader(self._request.sampling.stop))
         return stages
@@ -304,21 +324,23 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def _asked(self, lease: Asking, index: int, request: ChatRequest) -> tuple[str, bytes]:
         """The engine's request for a choice, with what depends on the loaded model."""
+        exact = await self._exactly(lease, request)
         if request.suffix and request.prompt is not None:
             prompt = await with_gap(lease, request.prompt, request.suffix)
             request = replace(request, prompt=prompt, suffix=None)
         elif request.prompt is None and request.thinking != Thinking():
-            return build(request, index, thinking_fields(request.thinking, await lease.traits()))
-        elif index == 0 and request is self._asked_first:
+            fields = thinking_fields(request.thinking, await lease.traits())
+            return build(request, index, fields, exact=exact)
+        elif index == 0 and not exact and request is self._asked_first:
             return self._first_ask
-        return build(request, index)
+        return build(request, index, exact=exact)
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
         exchange: Exchange | None = None
         try:
             exchange = await self._opened(lease, index)
-            stages = self._stages(index)
+            stages = self._stages(index, exact=await self._exactly(lease, self._request))
             while data := await exchange.read():
                 for event in self._readers[index].feed(data):
                     for shown in _through(stages, event) if stages else (event,):

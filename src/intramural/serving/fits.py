@@ -12,6 +12,8 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 _BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 #: What `\\d` and `\\w` are in a JSON schema's patterns, within a class.
 _SHORTHANDS = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " "}
+#: Characters that mean themselves in a pattern only after a backslash.
+_SPECIAL = frozenset("^$.*+?()[]{}|\\-")
 #: What a text of each format looks like.
 FORMATS = {
     "date": re.compile(r"\d{4}-\d\d-\d\d"),
@@ -106,14 +108,17 @@ def compiled(pattern: Any) -> SchemaValidator | None:
 
 
 def spelt_out(pattern: str) -> str:
-    """`pattern` without `\\d`, `\\w` and `\\s` (a space), as the standard has them: ASCII."""
+    """`pattern` without needless backslashes, and without `\\d`, `\\w` and `\\s` (a space): ASCII, as is standard."""
     text, in_class, position = [], False, 0
     while position < len(pattern):
         char = pattern[position]
         if char == "\\" and position + 1 < len(pattern):
             position += 1
-            short = _SHORTHANDS.get(pattern[position])
-            text.append((short if in_class else f"[{short}]") if short else "\\" + pattern[position])
+            char = pattern[position]
+            if char in _SHORTHANDS:
+                text.append(_SHORTHANDS[char] if in_class else f"[{_SHORTHANDS[char]}]")
+            else:
+                text.append(f"\\{char}" if char in _SPECIAL else char)
         else:
             in_class = char == "[" or (in_class and char != "]")
             text.append(char)

@@ -36,6 +36,8 @@ _MAX_TOKEN_ID = 2**31 - 1
 _MAX_TOKENS = 2**24
 #: For templates that know no effort: after so many tokens of thinking comes the answer.
 _EFFORT_TOKENS: Mapping[Effort, int | None] = {"low": 512, "medium": 4096, "high": None}
+#: As Python's `json` writes, which is what models have seen most.
+_COMPACT = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 #: The engine reads this seed as "choose one".
 _RANDOM_SEED = 2**32 - 1
 
@@ -127,12 +129,22 @@ def thinking_fields(wanted: Thinking, traits: Traits) -> dict[str, Any]:
     return fields
 
 
-def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, bytes]:
+def may_think(wanted: Thinking, traits: Traits) -> bool:
+    """Whether thinking may come before the answer."""
+    return traits.thinks == "always" or (traits.thinks == "either" and wanted.kind != "off")
+
+
+def build(
+    request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({}), *, exact: bool = False
+) -> tuple[str, bytes]:
     """The engine's route and JSON body for choice `index`; `more` are fields of `thinking_fields`.
 
+    `exact` has a JSON schema enforced by the better of the engine's two compilers, which knows every keyword that
+    `supported` lets through and writes no empty space; but it would hold a model's thinking to the schema too.
     Raises Misasked naming the field at fault.
     """
     fields = {**_sampling(request.sampling, index), **more}
+    exact = exact and request.response_format.kind == "json_schema"
     if request.deterministic:
         # What another prompt left behind was computed in other batches, and would round differently.
         fields["cache_prompt"] = False
@@ -143,7 +155,7 @@ def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingPro
     fields["return_progress"] = True
     if request.prompt is not None:
         fields["prompt"] = _prompt(request.prompt)
-        fields.update(_prompt_format(request.response_format))
+        fields.update(exact_grammar(request.response_format) if exact else _prompt_format(request.response_format))
         return "/v1/completions", msgspec.json.encode(fields)
     if "n_probs" in fields:
         fields["logprobs"], fields["top_logprobs"] = True, fields.pop("n_probs")
@@ -152,23 +164,24 @@ def build(request: ChatRequest, index: int, more: Mapping[str, Any] = MappingPro
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
         fields["parallel_tool_calls"] = request.parallel_tool_calls
-    fields.update(_chat_format(request.response_format))
+    fields.update(exact_grammar(request.response_format) if exact else _chat_format(request.response_format))
     return "/v1/chat/completions", msgspec.json.encode(fields)
 
 
-def check_schema(schema: JsonSchema, param: str) -> None:
-    """Raises Misasked(`schema_too_large`) for one over 64 KiB, or deeper than 32 levels."""
+def check_schema(schema: JsonSchema, param: str, times: int = 1) -> None:
+    """Raises Misasked(`schema_too_large`) for one over `times` 64 KiB, or deeper than 32 levels."""
+    limit_bytes, depth_limit = times * SCHEMA_LIMIT_BYTES, times * SCHEMA_DEPTH
     pending: list[tuple[Any, int]] = [(schema, 1)]
     while pending:
         value, depth = pending.pop()
-        if depth > SCHEMA_DEPTH:
-            raise Misasked("schema_too_large", f"The schema is deeper than {SCHEMA_DEPTH} levels.", param=param)
+        if depth > depth_limit:
+            raise Misasked("schema_too_large", f"The schema is deeper than {depth_limit} levels.", param=param)
         if isinstance(value, Mapping):
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list | tuple):
             pending += [(item, depth + 1) for item in value]
-    if len(msgspec.json.encode(schema)) > SCHEMA_LIMIT_BYTES:
-        raise Misasked("schema_too_large", f"The schema is larger than {SCHEMA_LIMIT_BYTES} bytes.", param=param)
+    if len(msgspec.json.encode(schema)) > limit_bytes:
+        raise Misasked("schema_too_large", f"The schema is larger than {limit_bytes} bytes.", param=param)
 
 
 def _sampling(sampling: Sampling, index: int) -> dict[str, Any]:
@@ -255,6 +268,12 @@ def _part(part: str | Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": data_url(part)}}
 
 
+def exact_grammar(wanted: ResponseFormat) -> dict[str, Any]:
+    """A JSON schema in the words of the engine's exact compiler."""
+    schema = msgspec.json.encode({**_schema(wanted), "x-guidance": _COMPACT}).decode()
+    return {"grammar": f"%llguidance {{}}\nstart: %json {schema}"}
+
+
 def _chat_format(wanted: ResponseFormat) -> dict[str, Any]:
     if wanted.kind == "text":
         return {}
@@ -271,5 +290,5 @@ def _prompt_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 def _schema(wanted: ResponseFormat) -> JsonSchema:
     schema = wanted.schema or {}
-    check_schema(schema, "response_format")
+    check_schema(schema, "response_format", times=2)  # what is asked of the engine says more than the client did
     return schema
