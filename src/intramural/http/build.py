@@ -70,7 +70,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     services.batches.speak(batches.OpenAIForm(app))
     services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page, app)  # not a mount: that would also take requests with a wrong method
-    return HostGuard(app, _allowed_hosts(config))
+    return HostGuard(operations.Found(app, listed), _allowed_hosts(config))
 
 
 def routes_document() -> dict[str, Any]:

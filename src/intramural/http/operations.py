@@ -9,6 +9,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from intramural.core.errors import IntramuralError
+from intramural.http.wire import wire_of_scope
 
 _REF = "#/components/schemas/{name}"
 _ERROR = {"description": "An error in the dialect's own shape, with a hint."}
@@ -40,6 +44,36 @@ class Operation:
 def routes(operations: Sequence[Operation]) -> list[Route]:
     """Their routes. Operations of one path with different methods each get their own."""
     return [each.route() for each in operations]
+
+
+class Found:
+    """An application whose hot operations are found by their path, and answered without what stands around the others.
+
+    Those are the ones with a fixed path that take JSON: every request to a model. The others, and other methods, go to
+    `app`, which searches its routes. Errors with a name are worded by the dialect; whatever else goes wrong is the
+    server's to answer and to log, as it is there.
+    """
+
+    def __init__(self, app: ASGIApp, listed: Sequence[Operation]) -> None:
+        self._app = app
+        self._posted = {
+            each.path: each.endpoint
+            for each in listed
+            if each.method == "POST" and each.body is not None and not _PARAMETER.search(each.path)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            endpoint = self._posted.get(scope["path"])
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await endpoint(Request(scope, receive, send))
+        except IntramuralError as error:
+            response = wire_of_scope(scope).response(error)
+        await response(scope, receive, send)
 
 
 def describe(document: dict[str, Any], operations: Sequence[Operation]) -> None:
