@@ -9,25 +9,26 @@ round. The conversation is always the same, at temperature 0 and without penalti
 is asked for: so the engine computes the same tokens for all, and has the prompt in its cache.
 """
 
+import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.conftest import STARTER_WHEEL
 from tests.service import MODEL, Service
 
+from bench._service import running
 from bench.table import show
 
 ROUNDS = 40
 FEW, MANY = 4, 52
+STAND_IN_TOKENS_PER_S = 600
 SYSTEM = "You are a storyteller. Your stories are long."
 TURNS = (
     ("user", "Tell me of a river."),
@@ -194,17 +195,16 @@ def rows(found: dict[str, list[Cost]], figures: Sequence[tuple[Callable[[Cost], 
     return table
 
 
-def main(rounds: int = ROUNDS) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "data", Path(".cache/wheels").absolute() / STARTER_WHEEL).start()
-        try:
-            service.set_up()
-            service.wait_ready()
-            headers = {"Authorization": f"Bearer {service.new_key()}", "Content-Type": "application/json"}
-            streamed, whole = asyncio.run(_measured(service, headers, rounds))
-        finally:
-            service.stop()
-    note = f"{rounds} rounds, one engine thread; medians, ratios to the chat completions of the same round (quartiles)."
+def main(rounds: int = ROUNDS, *, stand_in: bool = False) -> None:
+    rate = STAND_IN_TOKENS_PER_S if stand_in else None
+    with running(stand_in_tokens_per_s=rate) as service:
+        headers = {"Authorization": f"Bearer {service.new_key()}", "Content-Type": "application/json"}
+        streamed, whole = asyncio.run(_measured(service, headers, rounds))
+    engine = "the stand-in engine" if stand_in else "one engine thread"
+    note = (
+        f"{rounds} rounds, {engine}, load {os.getloadavg()[1]:.1f}; "
+        "medians, ratios to the chat completions of the same round (quartiles)."
+    )
     processor = [(lambda c: c.request_ms, "{:.2f}"), (lambda c: c.token_us, "{:.0f}"), (_cpu, "{:.2f}")]
     columns = ["", "request, ms", "", "token, µs", "", f"{MANY} tokens, ms", "aim: ≤ 1.10×"]
     show("Processor time of the service, streamed", note, columns, rows(streamed, processor))
@@ -231,4 +231,8 @@ async def _measured(service: Service, headers: dict[str, str], rounds: int) -> t
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--stand-in", action="store_true", help="with the stand-in engine of the tests")
+    chosen = parser.parse_args()
+    main(chosen.rounds, stand_in=chosen.stand_in)

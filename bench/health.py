@@ -2,14 +2,12 @@
 
 import asyncio
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import aiohttp
-from tests.conftest import STARTER_WHEEL
 from tests.service import MODEL, Service
 
+from bench._service import running
 from bench.table import show
 
 STREAMS = 12
@@ -59,14 +57,8 @@ async def measure(service: Service, key: str) -> list[list[str]]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "data", Path(".cache/wheels").absolute() / STARTER_WHEEL).start()
-        try:
-            service.set_up()
-            service.wait_ready()
-            rows = asyncio.run(measure(service, service.new_key()))
-        finally:
-            service.stop()
+    with running() as service:
+        rows = asyncio.run(measure(service, service.new_key()))
     show(
         "Health while saturated",
         f"{ASKED} requests each while {STREAMS} streams keep every slot and the queue busy; milliseconds.",

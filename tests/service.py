@@ -25,6 +25,7 @@ class Service:
     data_dir: Path
     wheel: Path
     settings: dict[str, str] = field(default_factory=dict)
+    module: str = "intramural"
     process: subprocess.Popen[str] | None = None
     address: str = ""
     setup_link: str | None = None
@@ -33,7 +34,7 @@ class Service:
     def start(self) -> "Service":
         log = (self.data_dir.parent / "service.log").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "intramural", "serve", "--json"],
+            [sys.executable, "-m", self.module, "serve", "--json"],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import random
 import signal
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +380,60 @@ def test_restart(fresh: Service, how: signal.Signals) -> None:
     assert [event.type for event in told] == ["response.failed"]
     again = client.responses.create(model=MODEL, input="Who am I?", previous_response_id=first.id, max_output_tokens=4)
     assert again.usage and first.usage and again.usage.input_tokens > first.usage.input_tokens
+
+
+def test_kills_lose_no_response_that_was_told_and_keep_none_without_its_record(fresh: Service) -> None:
+    """Of a response and its record in the log there are both or neither, wherever the service is killed."""
+    told: set[str] = set()
+    key, chance = "", random.Random(5)
+
+    def ask(client: OpenAI) -> None:
+        try:
+            while True:
+                told.add(client.responses.create(model=MODEL, input="Hi.", max_output_tokens=1).id)
+        except openai.APIConnectionError:
+            return
+
+    for _ in range(3):
+        fresh.start()
+        if not key:
+            fresh.set_up()
+            key = fresh.new_key()
+        fresh.sign_in()
+        fresh.wait_ready()
+        asking = [threading.Thread(target=ask, args=(fresh.client(key),)) for _ in range(3)]
+        before = len(told)
+        for each in asking:
+            each.start()
+        while len(told) < before + 3:
+            time.sleep(0.01)
+        time.sleep(chance.random() / 10)
+        fresh.stop(signal.SIGKILL)
+        for each in asking:
+            each.join()
+    with closing(sqlite3.connect(fresh.data_dir / "intramural.db")) as connection:
+        kept = {name for (name,) in connection.execute("SELECT id FROM responses")}
+        answered = "SELECT request_id FROM audit_entries WHERE event = 'chat.answered'"
+        recorded = {"resp_" + name.partition("_")[2] for (name,) in connection.execute(answered)}
+        with_items = {name for (name,) in connection.execute("SELECT DISTINCT response_id FROM response_items")}
+    assert told <= kept
+    assert kept == recorded == with_items
+
+
+def test_what_cannot_be_kept_does_not_take_the_record_along(client: OpenAI, service: Service) -> None:
+    """A person is removed while they are answered: nothing of theirs can be kept, but it was asked and answered."""
+    key = person(service, "leaver")
+    (leaver,) = [each for each in service.page("GET", "/people").json()["people"] if each["username"] == "leaver"]
+    stream = service.client(key).responses.create(
+        model=MODEL, input="Tell me of a river.", max_output_tokens=150, stream=True
+    )
+    events = iter(stream)
+    response_id = next(events).response.id
+    assert service.page("DELETE", f"/people/{leaver['id']}").status_code == 204
+    rest = list(events)
+    assert rest[-1].type == "response.failed"
+    entries = service.events(event="chat.answered")
+    assert "req_" + response_id.partition("_")[2] in [entry["request_id"] for entry in entries]
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,9 @@ def test_what_cannot_be_enforced_is_named(wrong: Any, named: str) -> None:
         {"minLength": -1},
         {"maximum": "5"},
         {"minimum": 3, "maximum": 2},
+        {"type": "integer", "minimum": 10**400, "maximum": 10**400},
+        {"multipleOf": 10**400},
+        {"maximum": float("inf")},
         {"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 2},
         {"minimum": 11, "maximum": 14, "multipleOf": 5},
         {"minItems": 3, "maxItems": 2},
@@ -186,6 +189,12 @@ def test_numbers_of_a_small_model_end() -> None:
     assert (many["enum"][-1], len(many["enum"]), up["minimum"]) == (-5, 500, 0)
 
 
+def test_a_small_model_s_texts_leave_room_for_the_rest() -> None:
+    wanted = ResponseFormat("json_schema", TEXT)
+    for small, max_tokens, chars in ((True, None, 2048), (True, 120, 120), (True, 1, 64), (False, 120, 16384)):
+        assert formatted.narrowed(wanted, small=small, max_tokens=max_tokens).schema == {**TEXT, "maxLength": chars}
+
+
 def test_what_would_be_too_much_for_the_exact_compiler_is_not_asked_of_it() -> None:
     below = {"type": "number", "minimum": -4, "maximum": -1}
     few: dict[str, Any] = {"type": "object", "properties": {f"p{n}": below for n in range(6)}}
@@ -234,6 +243,15 @@ def test_text_goes_out_as_it_comes_where_all_is_enforced() -> None:
 def test_an_answer_is_put_right_before_it_goes_out() -> None:
     assert read('{"n": 7}', NUMBER, held=True) == [Delta(0, '{"n": 5}'), Finished(0, "stop")]
     assert [e.text for e in read('{"n": 3}', NUMBER, held=True)[:-1]] == ['{"n', '": ', "3}"], "as it was, if it fits"
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "1" + "0" * 400, "2e308", "7"])
+def test_numbers_beyond_all_measure_are_put_right_too(text: str) -> None:
+    for asked in ({"minimum": -5, "maximum": 5}, {"multipleOf": 7}, {"minimum": -5}):
+        held = {"type": "object", "properties": {"n": {"type": "number", **asked}}}
+        out = "".join(each.text for each in read(f'{{"n": {text}}}', held, held=True)[:-1])
+        assert "Infinity" not in out
+        validate(json.loads(out), held)
 
 
 def test_what_does_not_fit_is_an_error_and_what_is_cut_off_is_shown() -> None:

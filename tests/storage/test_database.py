@@ -17,11 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, inspect, select
+from sqlalchemy import create_engine, func, insert, inspect, select
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 import intramural.storage
-from intramural.storage import BlockingConnection, Database, reading_file
+from intramural.storage import BlockingConnection, Database, insert_rows, reading_file, scalar
 from intramural.storage.database import head_revision, migrate
 from intramural.storage.schema import chats, metadata, model_settings, people
 
@@ -332,3 +332,33 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
     with pytest.raises(DatabaseError), reading_file(tmp_path / "missing.db"):
         pass
+
+
+_INSERT = insert(model_settings)
+_HOW_MANY = select(func.count()).select_from(model_settings)
+
+
+async def test_plain_statements_share_the_transaction_of_the_others(db: Database) -> None:
+    def work(connection: BlockingConnection) -> int:
+        connection.execute(_INSERT, _row("a"))
+        insert_rows(connection, _INSERT, [_row("b"), {"pinned": True, "name": "c"}])
+        return int(scalar(connection, _HOW_MANY))
+
+    assert await db.write(work) == 3
+    async with db.writing() as connection:
+        await connection.run_sync(insert_rows, _INSERT, [_row("d")])
+        assert await connection.run_sync(scalar, _HOW_MANY) == 4
+    assert await _names(db) == ["a", "b", "c", "d"]
+    async with db.reading() as connection:
+        pinned = select(model_settings.c.name).where(model_settings.c.pinned)
+        assert list((await connection.execute(pinned)).scalars()) == ["c"]
+
+
+async def test_an_error_of_a_plain_statement_is_known_and_undoes_everything(db: Database) -> None:
+    def work(connection: BlockingConnection) -> None:
+        insert_rows(connection, _INSERT, [_row("a")])
+        insert_rows(connection, _INSERT, [_row("b"), _row("a")])
+
+    with pytest.raises(IntegrityError):
+        await db.write(work)
+    assert await _names(db) == []

@@ -40,7 +40,7 @@ from intramural.core.actor import Actor
 from intramural.core.clock import Clock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Unavailable, Untrusted
-from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import BlockingConnection, Connection, Database, insert_rows, scalar
 from intramural.storage.schema import audit_checkpoints, audit_entries, people
 
 #: Events in one transaction: bounds how long one commit can take when very many wait.
@@ -384,20 +384,20 @@ class AuditLog:
         rows = [_row(record, tree.size + offset) for offset, record in enumerate(records)]
         tree = tree.extended(row["leaf_hash"] for row in rows)
         note = self._signer.sign(tree.size, tree.root())
-        connection.execute(_INSERT_ENTRY, rows)
+        insert_rows(connection, _INSERT_ENTRY, rows)
         checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
-        connection.execute(_INSERT_CHECKPOINT, checkpoint)
+        insert_rows(connection, _INSERT_CHECKPOINT, [checkpoint])
         together: dict[int, tuple[Insert, list[Mapping[str, Any]]]] = {}
         for row in beside:
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
         for statement, values in together.values():
-            connection.execute(statement, values)
+            insert_rows(connection, statement, values)
         self._prune(connection)
         return _Tip(tree, note)
 
     def _tree_now(self, connection: BlockingConnection) -> Frontier:
         """The tree as stored: another process (the command line) may have written since."""
-        if (connection.execute(_NEWEST_SIZE).scalar() or 0) == self._tip.tree.size:
+        if (scalar(connection, _NEWEST_SIZE) or 0) == self._tip.tree.size:
             return self._tip.tree
         verdict, tree = verify_tail(connection, self.verifier, 1)
         if not verdict.ok or tree.size < self._tip.tree.size:

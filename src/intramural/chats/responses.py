@@ -4,12 +4,12 @@ What an item or a response object looks like is its dialect's affair: here they 
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, delete, func, insert, literal, select
+from sqlalchemy import CTE, Insert, delete, func, insert, literal, select
 
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
@@ -20,6 +20,7 @@ from intramural.storage import schema as t
 Item = dict[str, Any]
 
 DAY_MS = 86_400_000
+_INSERT_RESPONSE, _INSERT_ITEM = insert(t.responses), insert(t.response_items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,14 @@ class KeptResponses:
         self._clock = clock
         self._keep_ms = keep_days * DAY_MS
 
-    async def keep(self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
-        """Keep `response`, in the place of an earlier state of it. `events`: its stream, to be replayed."""
+    def insertions(
+        self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None
+    ) -> list[tuple[Insert, Mapping[str, Any]]]:
+        """The statements and values that keep a new `response`, in their order, for whoever commits them with something
+        else. `events`: its stream, to be replayed.
+
+        The statements are the same objects each time, so that many rows can be inserted in one go.
+        """
         row = {
             "id": response.id,
             "person_id": person_id,
@@ -56,12 +63,16 @@ class KeptResponses:
         }
         items = [_row(response.id, n, item, is_input=True) for n, item in enumerate(response.input)]
         items += [_row(response.id, len(items) + n, item, is_input=False) for n, item in enumerate(response.output)]
+        return [(_INSERT_RESPONSE, row), *((_INSERT_ITEM, item) for item in items)]
+
+    async def keep(self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
+        """Keep `response`, in the place of an earlier state of it. `events` as for `insertions`."""
+        rows = self.insertions(person_id, response, events)
 
         def work(connection: BlockingConnection) -> None:
             connection.execute(delete(t.responses).where(t.responses.c.id == response.id))
-            connection.execute(insert(t.responses).values(**row))
-            if items:
-                connection.execute(insert(t.response_items), items)
+            for statement, values in rows:
+                connection.execute(statement, values)
 
         await self._db.write(work)
 

@@ -1,6 +1,7 @@
 """`intramural serve`: open the house, answer on TCP and on the private socket, until told to stop."""
 
 import asyncio
+import gc
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -11,6 +12,9 @@ from intramural.core.config import Config
 
 #: How long one thread may keep the interpreter from another.
 _SWITCH_INTERVAL_S = 0.0005
+#: Objects, and young generations, after which the collector looks for circles. A request makes some thousand objects,
+#: and few circles: at Python's default of 700 it was looked for those several times a request.
+_COLLECT_AFTER = (10_000, 10, 10)
 
 
 async def serve(config: Config, out: Out) -> None:
@@ -30,12 +34,19 @@ async def serve(config: Config, out: Out) -> None:
         host, port = await stack.enter_async_context(app.listening(house))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()
+        _keep_for_good()
         _greet(out, address, token, house.posture.level.value, house.posture.reasons)
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))
         await stop.wait()
         out.note("Stopping…")
         loading.cancel()
+
+
+def _keep_for_good() -> None:
+    """What is there once the service has started stays: the collector need not look through it again and again."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _greet(out: Out, address: str, token: str | None, level: str, reasons: tuple[str, ...]) -> None:

@@ -74,7 +74,8 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     services.batches.speak(batches.OpenAIForm(app))
     services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page, app)  # not a mount: that would also take requests with a wrong method
-    return HostGuard(app, _allowed_hosts(config), finish)
+    found = operations.Found(app, listed, finish, partial(_on_intramural_error, doors))
+    return HostGuard(found, _allowed_hosts(config), finish)
 
 
 def routes_document() -> dict[str, Any]:

@@ -9,6 +9,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from intramural.core.errors import IntramuralError
 
 _REF = "#/components/schemas/{name}"
 _ERROR = {"description": "An error in the dialect's own shape, with a hint."}
@@ -45,6 +48,46 @@ class Operation:
 def routes(operations: Sequence[Operation], finish: Finish) -> list[Route]:
     """Their routes, each response `finish`ed. Operations of one path with different methods each get their own."""
     return [each.route(finish) for each in operations]
+
+
+class Found:
+    """An application whose hot operations are found by their path, and answered without what stands around the others.
+
+    Those are the ones with a fixed path that take JSON: every request to a model. The others, and other methods, go to
+    `app`, which searches its routes. Errors with a name are worded by the dialect; whatever else goes wrong is the
+    server's to answer and to log, as it is there.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listed: Sequence[Operation],
+        finish: Finish,
+        worded: Callable[[Request, IntramuralError], Response],
+    ) -> None:
+        """Every response is `finish`ed; `worded` makes one of an error."""
+        self._app = app
+        self._finish = finish
+        self._worded = worded
+        self._posted = {
+            each.path: each.endpoint
+            for each in listed
+            if each.method == "POST" and each.body is not None and not _PARAMETER.search(each.path)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            endpoint = self._posted.get(scope["path"])
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await endpoint(request)
+        except IntramuralError as error:
+            response = self._worded(request, error)
+        await self._finish(request, response)(scope, receive, send)
 
 
 def describe(document: dict[str, Any], operations: Sequence[Operation]) -> None:

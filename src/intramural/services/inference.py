@@ -1,13 +1,15 @@
 """Asking a model: policy, the queue, the answer, the meter and the log, the same for every dialect.
 
 The order is the promise. The question is recorded while the model already reads the prompt, and nothing of the answer
-leaves before that record is on the disk. The meter's row and the answer's record are one transaction, and the last
-event leaves after it. Whoever ends it (the model, the client, a dying worker), both are written.
+leaves before that record is on the disk. The meter's row and the answer's record are one transaction, with what else is
+to be kept of the answer, and the last event leaves after it. Whoever ends it (the model, the client, a dying worker),
+both are written.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from intramural.access import Action
@@ -15,7 +17,7 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked
+from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
 from intramural.metering import Outcome as Ending
@@ -40,6 +42,19 @@ _EVENTS: Mapping[Operation, tuple[Event, Event]] = {
 _SEEDS = 2**32 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an answer ended. `error`: what was raised, if anything that has a name."""
+
+    outcome: Ending
+    usage: Usage
+    error: IntramuralError | None
+
+
+#: What is kept of an answer besides its record: asked once, when it has ended, and committed with that.
+Keeping = Callable[[Ended], Sequence[Beside]]
+
+
 @dataclass(slots=True)
 class _Run:
     """One generation on its way: what will be written down about it."""
@@ -51,8 +66,9 @@ class _Run:
     operation: Operation
     rule: str
     began_s: float
+    keeping: Keeping | None = None
     outcome: Ending = "failed"
-    error_code: str | None = None
+    error: IntramuralError | None = None
     first_s: float | None = None
     seed_given: bool = False
     said: particulars.Said = field(default_factory=particulars.Said)
@@ -91,17 +107,21 @@ class Inference:
         *,
         on_wait: WaitNote | None = None,
         on_read: ReadNote | None = None,
+        keeping: Keeping | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
         """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
 
         `on_read` is called just before the first event, when the whole prompt has been read, with the counts of then.
-        Closing the generator cancels the generation. Raises Refused, Missing(`model_not_found`),
-        Misasked(`context_length_exceeded`), Unavailable (queue, worker) or Untrusted (weights).
+        `keeping` is called once for every answer that began, before its end is seen here, and gives rows that are on
+        the disk when it is. Closing the generator cancels the generation.
+
+        Raises Refused, Missing(`model_not_found`), Misasked(`context_length_exceeded`), Unavailable (queue, worker,
+        log) or Untrusted (weights).
         """
         rule = await self._may_use(actor, request.model, request.id)
         manifest = self._models.made_for("chat", request.model, actor)
         request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s())
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s(), keeping)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
@@ -121,7 +141,7 @@ class Inference:
                 yield event
             run.outcome = "finished"
         except IntramuralError as error:
-            run.error_code = error.code
+            run.error = error
             raise
         except (GeneratorExit, asyncio.CancelledError):
             run.outcome = "cancelled"
@@ -255,7 +275,7 @@ class Inference:
             usage = Usage(result.prompt_tokens, 0)
             run.outcome = "finished"
         except IntramuralError as error:
-            run.error_code = error.code
+            run.error = error
             raise
         except asyncio.CancelledError:
             run.outcome = "cancelled"
@@ -339,10 +359,22 @@ class Inference:
         facts: dict[str, Fact] = {
             "weights": row.weights_digest,
             "reasons": run.said.reasons,
-            "error": run.error_code,
+            "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
-        await self._audit.record(
+        rows: Sequence[Beside] = ()
+        try:
+            rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
+        finally:  # whatever is wrong with those
+            await self._record_ending(run, row, facts, rows)
+        self._metrics.request_ended(row)
+        if run.first_s is not None:
+            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
+
+    async def _record_ending(self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside]) -> None:
+        """The record, the meter's row and `rows` together; should those not go in, the first two without them."""
+        record = partial(
+            self._audit.record,
             _EVENTS[run.operation][1],
             run.actor,
             target=f"model:{run.manifest.name}",
@@ -350,8 +382,11 @@ class Inference:
             request_id=run.request_id,
             facts=facts,
             texts=run.said.texts() if run.operation in ("chat", "completion") else {},
-            beside=(Beside(*self._meter.insertion(row)),),
         )
-        self._metrics.request_ended(row)
-        if run.first_s is not None:
-            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
+        metered = Beside(*self._meter.insertion(row))
+        try:
+            await record(beside=(metered, *rows))
+        except Unavailable:
+            if rows:
+                await record(beside=(metered,))
+            raise

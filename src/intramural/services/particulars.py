@@ -7,7 +7,7 @@ identifiers and digests; everything that people or the model wrote goes into tex
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -41,7 +41,12 @@ def engine_of(format_: str) -> str:
 
 def fingerprint(manifest: Manifest) -> str:
     """Ten hexadecimal digits that change when the weights, the template or the engine do."""
-    parts = (manifest.digest, manifest.template_digest or "", engine_of(manifest.format))
+    return _fingerprint(manifest.digest, manifest.template_digest or "", engine_of(manifest.format))
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(*parts: str) -> str:
+    """Remembered: it is asked for between an answer's first token and its leaving."""
     return "fp_" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
 
 

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 from intramural.access import Action, Seal
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Beside, Event
 from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import Actor
-from intramural.core.chat import ChatRequest
+from intramural.core.chat import ChatRequest, Usage
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
 from intramural.services.gate import Gate
-from intramural.services.inference import Inference, WaitNote
+from intramural.services.inference import Ended, Inference, WaitNote
 from intramural.services.live import Live, LiveResponses, Told, Writer
 from intramural.services.models import Models
 from intramural.services.truncation import fitted
@@ -39,6 +39,38 @@ class Asked:
     shorten: bool = False
     previous_id: str | None = None
     conversation_id: str | None = None
+
+
+class _Ending:
+    """How a response ends that somebody waits for; called once, it gives what is to be kept of it.
+
+    `told`: its last events, not to be told before that is on the disk. `error`: what it broke off with.
+    """
+
+    def __init__(self, kept: KeptResponses, person_id: str, asked: Asked, writer: Writer) -> None:
+        self._kept = kept
+        self._person_id = person_id
+        self._asked = asked
+        self._writer = writer
+        self.told: list[Told] = []
+        self.error: IntramuralError | None = None
+
+    def __call__(self, ended: Ended) -> Sequence[Beside]:
+        self.error = ended.error
+        if ended.outcome == "finished":
+            self.told = [*self._writer.feed(ended.usage), *self._writer.finish()]
+        elif not self._writer.begun:
+            return ()
+        elif ended.outcome == "cancelled":
+            self._writer.cancel()
+        elif ended.error is not None:
+            self.told = self._writer.fail(ended.error)
+        else:
+            return ()
+        if not self._asked.keep:
+            return ()
+        response = _kept(self._asked, self._writer.body)
+        return [Beside(*each) for each in self._kept.insertions(self._person_id, response)]
 
 
 class Responses:
@@ -67,12 +99,10 @@ class Responses:
         self._keeps = keeps
         self._live = LiveResponses()
         self._busy: set[str] = set()
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """End what is being written in the background; it stays kept as interrupted."""
         await self._live.close()
-        await asyncio.gather(*self._settling, return_exceptions=True)
 
     def keeps_for(self, actor: Actor, wanted: bool | None) -> bool:
         """Whether a response is kept: the person's wish, where this house keeps any. The console is nobody's."""
@@ -138,28 +168,22 @@ class Responses:
         """Answer, telling it as it comes; `writer.body` is the object. Closing the generator cancels it.
 
         Errors are raised as `Inference.answer` does; in a stream that has begun they are told instead. However it
-        ended: what has begun is kept.
+        ended: what has begun is kept, in the transaction of the answer's record and before its end is told.
         """
         await self._may_keep(actor, asked)
+        ending = _Ending(self._kept, actor.person_id, asked, writer)
         with self._held(asked.conversation_id):
             try:
-                async with aclosing(self._written(actor, asked, writer, on_wait)) as events:
+                async with aclosing(self._written(actor, asked, writer, on_wait, ending)) as events:
                     async for told in events:
                         yield told
-                last = writer.finish()
+                last = ending.told
+                await self._grow(actor, asked, writer)
             except IntramuralError as error:
-                if not writer.begun:
+                if not writer.begun or not streamed:
                     raise
-                last = writer.fail(error)
-                if not streamed:
-                    await self._settle(actor, asked, writer)
-                    raise
-            except (GeneratorExit, asyncio.CancelledError):
-                if writer.begun:
-                    writer.cancel()
-                    await self._settled(actor, asked, writer)
-                raise
-            await self._settle(actor, asked, writer)
+                # Another one is that the ending could not be written: then it is not kept, and this is all of it.
+                last = ending.told if ending.error is error else writer.fail(error)
         for told in last:
             yield told
 
@@ -190,7 +214,7 @@ class Responses:
         writer = live.writer
         try:
             try:
-                async with aclosing(self._written(actor, asked, writer, None)) as events:
+                async with aclosing(self._written(actor, asked, writer)) as events:
                     async for told in events:
                         live.tell([told])
                 last = writer.finish()
@@ -200,7 +224,9 @@ class Responses:
                 if not live.cancelled:
                     raise  # the service ends: it is kept as interrupted already
                 last = writer.cancel()
-            await self._settle(actor, asked, writer, [*live.told, *last])
+            await self._grow(actor, asked, writer)
+            if asked.keep:
+                await self._kept.keep(actor.person_id, _kept(asked, writer.body), [*live.told, *last])
             live.tell(last)
         finally:
             hold.close()
@@ -208,12 +234,20 @@ class Responses:
             live.tell([], over=True)
 
     async def _written(
-        self, actor: Actor, asked: Asked, writer: Writer, on_wait: WaitNote | None
+        self,
+        actor: Actor,
+        asked: Asked,
+        writer: Writer,
+        on_wait: WaitNote | None = None,
+        ending: "_Ending | None" = None,
     ) -> AsyncGenerator[Told, None]:
+        """With an `ending` all but how it ends, which that one knows."""
         request = await self._shortened(actor, asked.request) if asked.shorten else asked.request
-        events = self._inference.answer(actor, request, "openai", "chat", on_wait=on_wait)
+        events = self._inference.answer(actor, request, "openai", "chat", on_wait=on_wait, keeping=ending)
         async with aclosing(events):
             async for event in events:
+                if ending is not None and isinstance(event, Usage):
+                    continue
                 for told in writer.feed(event):
                     yield told
 
@@ -244,21 +278,12 @@ class Responses:
         finally:
             self._busy.discard(conversation_id)
 
-    async def _settle(self, actor: Actor, asked: Asked, writer: Writer, events: Sequence[Told] | None = None) -> None:
-        """Keep how it ended, and let the conversation grow by what came to its end."""
+    async def _grow(self, actor: Actor, asked: Asked, writer: Writer) -> None:
+        """Let the conversation grow by what came to its end."""
         if asked.conversation_id is not None and writer.complete:
             with suppress(Missing):  # it was deleted in the meantime
                 items = [*asked.input, *writer.body["output"]]
                 await self._transcripts.append(actor.person_id, asked.conversation_id, items)
-        if asked.keep:
-            await self._kept.keep(actor.person_id, _kept(asked, writer.body), events)
-
-    async def _settled(self, actor: Actor, asked: Asked, writer: Writer) -> None:
-        """As `_settle`, though the caller is being cancelled: the task outlives it."""
-        task = asyncio.create_task(self._settle(actor, asked, writer))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        await asyncio.shield(task)
 
     # what is kept -----------------------------------------------------------------------------------------------------
 

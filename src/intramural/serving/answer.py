@@ -7,7 +7,7 @@ free, else after it on the same slot: a request never holds more slots than the 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Protocol, TypeVar
 
 import msgspec
@@ -77,7 +77,8 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
         return driven, driven.request
     if any(message.tool_calls or message.role == "tool" for message in request.messages):
         request = replace(request, messages=plain(request.messages))
-    asked = formatted.narrowed(request.response_format, small=_is_small(model))
+    left = request.sampling.max_tokens
+    asked = formatted.narrowed(request.response_format, small=_is_small(model), max_tokens=left)
     return None, replace(request, tools=(), response_format=asked)
 
 
@@ -93,16 +94,32 @@ def reads_no_images(model: ModelToServe) -> Misasked:
     )  # fmt: skip
 
 
-_Way = tuple[Drive | None, ChatRequest]
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to ask a model that is loaded. `exact`: the engine's exact compiler holds the answer to its schema."""
+
+    drive: Drive | None
+    request: ChatRequest
+    exact: bool
+
+
 _Got = TypeVar("_Got")
 
 
-async def _ways(lease: Asking, driven: Drive | None, request: ChatRequest) -> Sequence[_Way]:
-    """How to ask the model that is loaded, best first: one whose template knows tools is told of them by it, unless
-    the engine cannot make a grammar of them as they are (`invalid_schema`)."""
-    if driven is None or driven.native is None or not (await lease.traits()).tools:
-        return ((driven, request),)
-    return ((driven.native, driven.native.request), (driven, request))
+async def _ways(lease: Asking, driven: Drive | None, request: ChatRequest, *, small: bool) -> Sequence[_Way]:
+    """The ways to ask, best first: a template that knows tools tells of them by itself, and the exact compiler
+    enforces most. Either may be beyond the engine (`invalid_schema`), which then is asked in the next way."""
+    pairs: list[tuple[Drive | None, ChatRequest]] = [(driven, request)]
+    if driven is not None and driven.native is not None and (await lease.traits()).tools:
+        pairs.insert(0, (driven.native, driven.native.request))
+    ways: list[_Way] = []
+    for how, asked in pairs:
+        if formatted.exactly(asked.response_format, small=small) and (
+            asked.prompt is not None or not may_think(asked.thinking, await lease.traits())
+        ):
+            ways.append(_Way(how, asked, exact=True))
+        ways.append(_Way(how, asked, exact=False))
+    return ways
 
 
 async def _first_of(ways: Sequence[_Way], ask: Callable[[_Way], Awaitable[_Got]]) -> _Got:
@@ -122,10 +139,10 @@ async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> 
     """
 
     async def ask(way: _Way) -> str:
-        _, body = await _chat_body(lease, way[1])
+        _, body = await _chat_body(lease, way.request)
         return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
 
-    return await _first_of(await _ways(lease, *put(model, request)), ask)
+    return await _first_of(await _ways(lease, *put(model, request), small=_is_small(model)), ask)
 
 
 async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest) -> int:
@@ -140,10 +157,10 @@ async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest)
         return len(request.prompt)
 
     async def ask(way: _Way) -> int:
-        target, body = await _chat_body(lease, way[1])
+        target, body = await _chat_body(lease, way.request)
         return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
 
-    return await _first_of(await _ways(lease, *put(model, request)), ask)
+    return await _first_of(await _ways(lease, *put(model, request), small=_is_small(model)), ask)
 
 
 async def _chat_body(lease: Asking, asked: ChatRequest) -> tuple[str, bytes]:
@@ -178,8 +195,6 @@ class Stream(AsyncIterator[ChatEvent]):
         #: What the answer must fit, as the client said it.
         wanted = request.response_format
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
-        self._exact = self._drive is None and formatted.exactly(self._request.response_format, small=_is_small(model))
-        self._asked_first = self._request
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
@@ -292,55 +307,47 @@ class Stream(AsyncIterator[ChatEvent]):
     def _new_call(self) -> str:
         return new_id("call", self._clock)
 
-    async def _exactly(self, lease: Asking, request: ChatRequest) -> bool:
-        """Whether the engine enforces all of the schema that the answer must fit."""
-        if not self._exact or request.prompt is not None:
-            return self._exact
-        return not may_think(request.thinking, await lease.traits())
-
-    def _stages(self, index: int, *, exact: bool) -> "list[_Stage]":
+    def _stages(self, index: int, way: _Way) -> "list[_Stage]":
         """What the events of a choice go through, in order."""
         stages: list[_Stage] = []
-        if self._drive is not None:
-            stages.append(self._drive.reader(index, self._new_call))
+        if way.drive is not None:
+            stages.append(way.drive.reader(index, self._new_call))
         if self._schema is not None:
-            held = not exact and formatted.needs_mending(self._schema)
+            held = not way.exact and formatted.needs_mending(self._schema)
             stages.append(formatted.FormattedReader(index, self._schema, held=held))
         if self._request.sampling.stop:
             stages.append(StopReader(self._request.sampling.stop))
         return stages
 
-    async def _opened(self, lease: Asking, index: int) -> Exchange:
+    async def _opened(self, lease: Asking, index: int) -> tuple[Exchange, _Way]:
         """The engine's answer to a choice, in the best way that the loaded model and the engine take."""
         if self._request.deterministic:
             await lease.quiet()  # a client that left may still be computed for
 
-        async def ask(way: _Way) -> Exchange:
-            exchange = await self._begun(lease, *await self._asked(lease, index, way[1]))
-            self._drive, self._request = way
-            return exchange
+        async def ask(way: _Way) -> tuple[Exchange, _Way]:
+            return await self._begun(lease, *await self._asked(lease, index, way)), way
 
-        return await _first_of(await _ways(lease, self._drive, self._request), ask)
+        return await _first_of(await _ways(lease, self._drive, self._request, small=_is_small(self._model)), ask)
 
-    async def _asked(self, lease: Asking, index: int, request: ChatRequest) -> tuple[str, bytes]:
+    async def _asked(self, lease: Asking, index: int, way: _Way) -> tuple[str, bytes]:
         """The engine's request for a choice, with what depends on the loaded model."""
-        exact = await self._exactly(lease, request)
+        request = way.request
         if request.suffix and request.prompt is not None:
             prompt = await with_gap(lease, request.prompt, request.suffix)
             request = replace(request, prompt=prompt, suffix=None)
         elif request.prompt is None and request.thinking != Thinking():
             fields = thinking_fields(request.thinking, await lease.traits())
-            return build(request, index, fields, exact=exact)
-        elif index == 0 and not exact and request is self._asked_first:
+            return build(request, index, fields, exact=way.exact)
+        elif index == 0 and not way.exact and request is self._request:
             return self._first_ask
-        return build(request, index, exact=exact)
+        return build(request, index, exact=way.exact)
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
         exchange: Exchange | None = None
         try:
-            exchange = await self._opened(lease, index)
-            stages = self._stages(index, exact=await self._exactly(lease, self._request))
+            exchange, way = await self._opened(lease, index)
+            stages = self._stages(index, way)
             while data := await exchange.read():
                 for event in self._readers[index].feed(data):
                     for shown in _through(stages, event) if stages else (event,):
@@ -350,7 +357,7 @@ class Stream(AsyncIterator[ChatEvent]):
             self._readers[index].end()
             exchange.close()
             if stages and isinstance(stages[0], FreeReader) and stages[0].finish is not None:
-                for shown in await self._put_right(lease, index, stages[0], stages[0].finish):
+                for shown in await self._put_right(lease, index, way, stages[0], stages[0].finish):
                     yield shown
         except IntramuralError as error:
             if self._drive is not None and error.code == "invalid_schema":
@@ -370,21 +377,25 @@ class Stream(AsyncIterator[ChatEvent]):
                 exchange.close()
         return exchange
 
-    async def _put_right(self, lease: Asking, index: int, free: FreeReader, finish: Finished) -> list[ChatEvent]:
+    async def _put_right(
+        self, lease: Asking, index: int, way: _Way, free: FreeReader, finish: Finished
+    ) -> list[ChatEvent]:
         """The calls of a free answer that did not fit, asked for again, and the answer's end.
 
         They are forced to fit now. The conversation is in the engine's cache, so that only the calls are computed.
         """
-        assert self._drive is not None
-        first = self._readers[index]
-        left = self._request.sampling.max_tokens
-        left = left if left is None else max(1, left - first.usage.completion_tokens)
-        again = self._drive.again(free.made, left)
-        calls = again.reader(index, self._new_call)
-        reader = AnswerReader(index, thoughts=True)
+        assert way.drive is not None
+        left = way.request.sampling.max_tokens
+        left = left if left is None else max(1, left - self._readers[index].usage.completion_tokens)
+        again = way.drive.again(free.made, left)
+        calls, reader = again.reader(index, self._new_call), AnswerReader(index, thoughts=True)
         self._again.append(reader)
-        words = thinking_fields(again.request.thinking, await lease.traits())
-        exchange = await self._begun(lease, *build(again.request, index, words))
+
+        async def ask(way: _Way) -> Exchange:
+            return await self._begun(lease, *await self._asked(lease, index, way))
+
+        ways = await _ways(lease, again, again.request, small=_is_small(self._model))
+        exchange = await _first_of(ways, ask)
         try:
             events: list[ChatEvent] = []
             while data := await exchange.read():

@@ -33,7 +33,7 @@ def fits(value: Any, schema: Any, root: Any) -> bool:
     admits nothing. `root` is where references begin."""
     try:
         return _fits(value, schema, root)
-    except (TypeError, ValueError, LookupError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         return False  # somewhere a keyword has a value of a kind that no schema gives it
 
 

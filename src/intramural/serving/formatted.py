@@ -18,6 +18,7 @@ from intramural.serving.schema import Bounds, enforceable, is_exact, mend
 from intramural.serving.supported import check as check_supported
 
 _SMALL = Bounds(string_chars=2048, items=32, calls=1, members=6, decimals=6)
+_LEAST_CHARS = 64
 _LARGE = Bounds(string_chars=16384, items=256, calls=1)
 #: How a JSON value can begin.
 _BEGINNINGS = frozenset('{["-0123456789tfn')
@@ -60,11 +61,16 @@ def check(wanted: ResponseFormat) -> None:
         check_supported(wanted.schema or {}, "response_format")
 
 
-def narrowed(wanted: ResponseFormat, *, small: bool) -> ResponseFormat:
-    """What the engine is asked for; `wanted` passed `check`. `small`: the model rambles where a schema leaves room."""
+def narrowed(wanted: ResponseFormat, *, small: bool, max_tokens: int | None = None) -> ResponseFormat:
+    """What the engine is asked for; `wanted` passed `check`.
+
+    `small`: the model rambles where a schema leaves room; then a text has no more characters than there are tokens.
+    """
     if wanted.kind != "json_schema":
         return wanted
     schema, bounds = wanted.schema or {"type": "object"}, _SMALL if small else _LARGE
+    if small and max_tokens is not None:
+        bounds = replace(bounds, string_chars=min(bounds.string_chars, max(max_tokens, _LEAST_CHARS)))
     if not _holds_itself(schema):
         return replace(wanted, schema=enforceable(schema, bounds, "#"))
     inner = enforceable(schema, bounds, "#/$defs/answer")  # the engine knows no reference to the whole

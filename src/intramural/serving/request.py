@@ -164,6 +164,8 @@ def build(
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
         fields["parallel_tool_calls"] = request.parallel_tool_calls
+        if request.response_format.kind != "text":
+            fields["tool_choice"] = "none"  # the answer's own grammar takes the place of the tools'
     fields.update(exact_grammar(request.response_format) if exact else _chat_format(request.response_format))
     return "/v1/chat/completions", msgspec.json.encode(fields)
 

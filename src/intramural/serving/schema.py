@@ -7,7 +7,6 @@ ranges, `multipleOf`, `uniqueItems`). Not looked after: `not`, `if`/`then`/`else
 """
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -30,6 +29,8 @@ FORMAT_PATTERNS = {
     "hostname": rf"^{_HOST}[.][a-z]{{2,10}}$",
 }
 _ENGINE_FORMATS = frozenset({"uuid"})
+#: Numbers that a schema is listened to about, either way; JSON has no greatest.
+GREATEST = 10**18
 #: Whoever asks for more gets at most so many: of a thousand million, the engine makes that many rules.
 MOST_ITEMS, MOST_CHARS = 1000, 16384
 #: Numbers that a small model would never end are kept within so many, before the point.
@@ -156,7 +157,7 @@ class _Narrowing:
         step = schema.get("multipleOf")
         if self._listed_left <= 0:
             return
-        if isinstance(step, int) and step > 0:
+        if isinstance(step, int) and 0 < step <= GREATEST:
             parts = _multiples(schema, step, low, high)
         elif self._bounds.decimals is None or step is not None:
             return
@@ -374,8 +375,8 @@ def _items(value: list[Any], schema: Mapping[str, Any], root: Any, depth: int) -
 def _number(value: float, schema: Mapping[str, Any]) -> float:
     given = schema.get("multipleOf")
     step: float | None = given if _is_number(given) and given > 0 else None
-    if math.isinf(value):  # more than a double holds: what the reader would make of it is no JSON
-        value = math.copysign(sys.float_info.max, value)
+    if abs(_ratio(value, 1)) == math.inf:  # more than a double holds, for which Python's word is no JSON
+        value = GREATEST if value > 0 else -GREATEST
     whole = isinstance(value, int)
     low, high = _limits(schema, step or (1 if whole else None))
     if low > high and whole and schema.get("type") != "integer":
@@ -386,7 +387,7 @@ def _number(value: float, schema: Mapping[str, Any]) -> float:
         low = math.ceil(low / step) * step if math.isfinite(low) else low
         high = math.floor(high / step) * step if math.isfinite(high) else high
     mended = min(max(mended, low), high)
-    return int(mended) if whole and float(mended).is_integer() else mended
+    return int(mended) if whole and isinstance(mended, float) and mended.is_integer() else mended
 
 
 def _ratio(value: float, step: float) -> float:
@@ -412,4 +413,4 @@ def _bound(value: Any, otherwise: float) -> float:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -GREATEST <= value <= GREATEST

@@ -12,6 +12,7 @@ from typing import Any
 from intramural.core.chat import JsonSchema
 from intramural.core.errors import Misasked
 from intramural.serving.fits import FORMATS, compiled, equal, fits, target
+from intramural.serving.schema import GREATEST
 
 #: Words that say nothing about what a value may be.
 REMARKS = frozenset({
@@ -26,11 +27,11 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= GREATEST
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -GREATEST <= value <= GREATEST
 
 
 def _is_list(value: Any, of: Callable[[Any], bool], least: int = 1) -> bool:

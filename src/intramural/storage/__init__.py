@@ -5,9 +5,10 @@ Promises: one `Database` with `reading()` and `writing()`; a `writing()` block t
 schema is brought up to date by Alembic migrations when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `migrate`, `migrations/`.
+Read in this order: `schema`, `database`, `plain`, `migrate`, `migrations/`.
 """
 
 from intramural.storage.database import BlockingConnection, Connection, Database, reading_file
+from intramural.storage.plain import insert_rows, scalar
 
-__all__ = ["BlockingConnection", "Connection", "Database", "reading_file"]
+__all__ = ["BlockingConnection", "Connection", "Database", "insert_rows", "reading_file", "scalar"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Reasoning, TokenLogprob, ToolCallDelta, Usage
 from intramural.http.ollama.vectors import shortened
-from intramural.http.ollama.write import Kind, Writer, joined, timestamp
+from intramural.http.ollama.write import Kind, Writer, joined, merged, timestamp
 
 USAGE = Usage(9, 4, prompt_ms=20, completion_ms=40)
 
@@ -98,6 +98,23 @@ def test_logprobs() -> None:
         "top_logprobs": [{"token": "o", "logprob": -2.0, "bytes": [111]}],
     }
     assert whole["logprobs"] == [one, one]
+
+
+_PIECES = st.one_of(
+    st.builds(Delta, st.just(0), st.text(max_size=3), st.sampled_from([(), (TokenLogprob("i", -0.5, b"i"),)])),
+    st.builds(Reasoning, st.just(0), st.text(max_size=3)),
+    st.builds(ToolCallDelta, st.just(0), st.just(0), st.just("{}"), st.just("call_a"), st.just("clock")),
+)
+
+
+@given(st.lists(_PIECES), st.sampled_from(["chat", "generate"]))
+def test_where_an_answer_was_cut_is_not_seen_in_the_whole(pieces: list[ChatEvent], kind: Any) -> None:
+    events = [*pieces, Finished(0, "stop"), USAGE]
+    asked_whole, streamed = (joined(kind, lines(kind, given)) for given in (merged(events), events))
+    assert {**asked_whole, **_TIMES} == {**streamed, **_TIMES}
+
+
+_TIMES = {"total_duration": 0, "load_duration": 0}
 
 
 @given(st.lists(st.sampled_from("ab ") | st.text(max_size=3)), st.sampled_from(["chat", "generate"]))

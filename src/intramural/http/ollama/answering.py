@@ -1,7 +1,7 @@
 """What /api/chat and /api/generate have in common: what is checked first, the stream, the whole, and afterwards."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from intramural.http import sse
 from intramural.http.doors import Doors
 from intramural.http.ollama.keeping import Keeping
 from intramural.http.ollama.parse import Asked
-from intramural.http.ollama.write import Kind, Writer, joined
+from intramural.http.ollama.write import Kind, Writer, joined, merged
 from intramural.http.wire import OLLAMA, line
 from intramural.library import Manifest
 from intramural.metering import Dialect, Operation
@@ -56,29 +56,32 @@ class Answering:
             return JSONResponse(writer.done("load"), headers=headers)
         if asked.stream:
             waits = sse.Waits()
-            events = self._events(actor, asked.request, keeping, waits)
-            return sse.EventStream(_lines(events, writer), waits, OLLAMA, headers=headers)
+            lines = _lines(self._events(actor, asked.request, waits), writer, keeping)
+            return sse.EventStream(lines, waits, OLLAMA, headers=headers)
 
         async def whole() -> Response:
-            events = self._events(actor, asked.request, keeping, None)
-            lines = [each async for event in events for each in writer.lines(event)]
+            events = self._events(actor, asked.request, None)
+            async with _kept(keeping), aclosing(events):
+                found = merged([event async for event in events])
+            lines = [each for event in found for each in writer.lines(event)]
             return JSONResponse(joined(self.kind, lines), headers=headers)
 
         return await sse.answered(request, whole())
 
-    async def _events(
-        self, actor: Actor, request: ChatRequest, keeping: Keeping, waits: sse.Waits | None
-    ) -> AsyncGenerator[ChatEvent, None]:
-        events = self.doors.services.inference.answer(actor, request, DIALECT, self.operation, on_wait=waits)
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    yield event
-        except Misasked as error:
-            error.param = _CALLED_HERE.get(error.param or "", error.param)
-            raise
-        finally:
-            await keeping.after()
+    def _events(self, actor: Actor, request: ChatRequest, waits: sse.Waits | None) -> AsyncGenerator[ChatEvent, None]:
+        return self.doors.services.inference.answer(actor, request, DIALECT, self.operation, on_wait=waits)
+
+
+@asynccontextmanager
+async def _kept(keeping: Keeping) -> AsyncIterator[None]:
+    """Errors name parameters as they are called here; at the end, the model stays as long as was asked for."""
+    try:
+        yield
+    except Misasked as error:
+        error.param = _CALLED_HERE.get(error.param or "", error.param)
+        raise
+    finally:
+        await keeping.after()
 
 
 def require_context(models: Models, manifest: Manifest, wanted: int | None) -> None:
@@ -90,8 +93,10 @@ def require_context(models: Models, manifest: Manifest, wanted: int | None) -> N
         raise Misasked("context_too_small", message, hint, param="options.num_ctx")
 
 
-async def _lines(events: AsyncGenerator[ChatEvent, None], writer: Writer) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
+async def _lines(
+    events: AsyncGenerator[ChatEvent, None], writer: Writer, keeping: Keeping
+) -> AsyncGenerator[bytes, None]:
+    async with _kept(keeping), aclosing(events):
         async for event in events:
             for each in writer.lines(event):
                 yield line(each)

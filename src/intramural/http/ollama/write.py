@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
@@ -110,6 +111,19 @@ class Writer:
             "eval_count": usage.completion_tokens,
             "eval_duration": round(usage.completion_ms * _NS_PER_MS),
         }
+
+
+def merged(events: Iterable[ChatEvent]) -> Iterator[ChatEvent]:
+    """The events of one answer, with neighbouring pieces of text as one: nobody sees where a whole answer was cut."""
+    for kind, group in groupby(events, type):
+        pieces: Any = list(group)
+        if kind is Delta:
+            logprobs = tuple(each for piece in pieces for each in piece.logprobs)
+            yield Delta(pieces[0].index, "".join(piece.text for piece in pieces), logprobs)
+        elif kind is Reasoning:
+            yield Reasoning(pieces[0].index, "".join(piece.text for piece in pieces))
+        else:
+            yield from pieces
 
 
 def joined(kind: Kind, lines: list[dict[str, Any]]) -> dict[str, Any]:

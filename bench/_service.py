@@ -1,0 +1,54 @@
+"""The service that is measured: the real program, with the real engine or with the stand-in of the tests.
+
+    python -m bench._service serve --json      (is `intramural serve` with the stand-in)
+
+The stand-in costs next to nothing and writes at a steady rate, so that on a machine that others use the service can be
+asked often; what it says of the engine is nothing. It runs unconfined: it is for measuring only.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.conftest import ROOT, STARTER_WHEEL
+from tests.service import Service
+
+#: How many tokens a second the stand-in writes, from the environment.
+_RATE = "BENCH_TOKENS_PER_S"
+
+
+@contextmanager
+def running(*, stand_in_tokens_per_s: int | None = None, **settings: str) -> Iterator[Service]:
+    """A service with the starter model loaded and its administrator set up; `settings`: names in capitals."""
+    wheels = Path(os.environ.get("INTRAMURAL_TEST_WHEELS") or ROOT / ".cache/wheels").absolute()
+    named = {f"INTRAMURAL_{name}": value for name, value in settings.items()}
+    module = "intramural"
+    if stand_in_tokens_per_s is not None:
+        module, named[_RATE] = "bench._service", str(stand_in_tokens_per_s)
+    with TemporaryDirectory() as folder:
+        service = Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).start()
+        try:
+            service.set_up()
+            service.wait_ready()
+            yield service
+        finally:
+            service.stop()
+
+
+def main() -> None:
+    from tests.fakes.spawner import PlainSpawner
+
+    from intramural import app
+    from intramural.cli import main as program
+
+    spawner = PlainSpawner(per_start=[("--tokens-per-s", os.environ[_RATE])])
+    app.SandboxedSpawner = lambda *_, **__: spawner  # nothing in the product can be told to
+    program()
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "intramural"
+    main()
