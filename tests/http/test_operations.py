@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message
 
 from intramural.core.actor import SYSTEM
-from intramural.core.errors import Missing
+from intramural.core.errors import IntramuralError, Missing
 from intramural.http import inside
 from intramural.http.openai import shapes
 from intramural.http.operations import Found, Operation, routes
+from intramural.http.wire import wire_of_scope
 
 
 async def _found(request: Request) -> Response:
@@ -38,7 +39,17 @@ LISTED = [
     Operation("POST", "/v1/broken", "Broken.", _broken, shapes.ChatIn),
     Operation("POST", "/v1/things/{name}", "A thing.", _by_name, shapes.ChatIn),
 ]
-APP = Found(Starlette(routes=routes(LISTED)), LISTED)
+
+
+def _as_it_is(_: Request, response: Response) -> Response:
+    return response
+
+
+def _worded(request: Request, error: IntramuralError) -> Response:
+    return wire_of_scope(request.scope).response(error)
+
+
+APP = Found(Starlette(routes=routes(LISTED, _as_it_is)), LISTED, _as_it_is, _worded)
 
 
 async def test_the_endpoint_answers() -> None:
