@@ -7,37 +7,25 @@ free, else after it on the same slot: a request never holds more slots than the 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Annotated, Protocol, TypeVar
-
-import msgspec
+from dataclasses import replace
+from typing import Protocol
 
 from intramural.core.chat import ChatEvent, ChatRequest, Finished, Thinking, ToolCallDelta, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.errors import IntramuralError, Unavailable
 from intramural.core.ids import new_id
 from intramural.serving import formatted
+from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
-from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
-from intramural.serving.request import build, check, look_back, may_think, thinking_fields
-from intramural.serving.schema import Bounds
+from intramural.serving.request import build, thinking_fields
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader, refusal
-from intramural.serving.tools import Drive, drive, plain
-from intramural.serving.traits import Asking, Prompt, Tokens, with_gap
+from intramural.serving.traits import Asking, with_gap
 
-#: Models below this plan are taken for small ones, which ramble where a schema leaves room.
-_SMALL_BYTES = 2 * 2**30
-_SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2)
-_BOUNDS = Bounds(string_chars=16384, items=256, calls=16)
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
 _MERGE_LIMIT = 64
-
-
-class _Count(msgspec.Struct):
-    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Stage(Protocol):
@@ -60,112 +48,6 @@ class Slots(Protocol):
         spare_only: bool = False,
         alone: bool = False,
     ) -> AbstractAsyncContextManager[Asking]: ...
-
-
-def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRequest]:
-    """How `request` is put to `model`: what reads its answer, if tools may be called, and what is really asked.
-
-    Raises Misasked for what is wrong with it, as far as that is known before the model is loaded.
-    """
-    check(request)
-    if check_images(request.messages) and not model.reads_images:
-        raise reads_no_images(model)
-    request = look_back(request, model.plan.context_tokens)
-    formatted.check(request.response_format)
-    driven = drive(request, _SMALL_BOUNDS if _is_small(model) else _BOUNDS)
-    if driven is not None:
-        return driven, driven.request
-    if any(message.tool_calls or message.role == "tool" for message in request.messages):
-        request = replace(request, messages=plain(request.messages))
-    left = request.sampling.max_tokens
-    asked = formatted.narrowed(request.response_format, small=_is_small(model), max_tokens=left)
-    return None, replace(request, tools=(), response_format=asked)
-
-
-def _is_small(model: ModelToServe) -> bool:
-    return model.plan.memory_bytes < _SMALL_BYTES
-
-
-def reads_no_images(model: ModelToServe) -> Misasked:
-    """`model` was shown one."""
-    return Misasked(
-        "model_reads_no_images", f"{model.name} reads text, not images.", "Ask a model that comes with a projector.",
-        param="messages",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How to ask a model that is loaded. `exact`: the engine's exact compiler holds the answer to its schema."""
-
-    drive: Drive | None
-    request: ChatRequest
-    exact: bool
-
-
-_Got = TypeVar("_Got")
-
-
-async def _ways(lease: Asking, driven: Drive | None, request: ChatRequest, *, small: bool) -> Sequence[_Way]:
-    """The ways to ask, best first: a template that knows tools tells of them by itself, and the exact compiler
-    enforces most. Either may be beyond the engine (`invalid_schema`), which then is asked in the next way."""
-    pairs: list[tuple[Drive | None, ChatRequest]] = [(driven, request)]
-    if driven is not None and driven.native is not None and (await lease.traits()).tools:
-        pairs.insert(0, (driven.native, driven.native.request))
-    ways: list[_Way] = []
-    for how, asked in pairs:
-        if formatted.exactly(asked.response_format, small=small) and (
-            asked.prompt is not None or not may_think(asked.thinking, await lease.traits())
-        ):
-            ways.append(_Way(how, asked, exact=True))
-        ways.append(_Way(how, asked, exact=False))
-    return ways
-
-
-async def _first_of(ways: Sequence[_Way], ask: Callable[[_Way], Awaitable[_Got]]) -> _Got:
-    for way in ways[:-1]:
-        try:
-            return await ask(way)
-        except Misasked as error:
-            if error.code != "invalid_schema":
-                raise
-    return await ask(ways[-1])
-
-
-async def rendered(lease: Asking, model: ModelToServe, request: ChatRequest) -> str:
-    """The prompt that the messages of `request` make, with all that is added to them: tools, thinking.
-
-    Raises what asking it would.
-    """
-
-    async def ask(way: _Way) -> str:
-        _, body = await _chat_body(lease, way.request)
-        return (await lease.whole("/apply-template", msgspec.Raw(body), Prompt)).prompt
-
-    return await _first_of(await _ways(lease, *put(model, request), small=_is_small(model)), ask)
-
-
-async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest) -> int:
-    """How many prompt tokens `request` makes, with all that is added to it: tools, thinking, pictures.
-
-    Raises what asking it would.
-    """
-    if isinstance(request.prompt, str):
-        prompt = {"content": request.prompt, "add_special": True, "parse_special": True}
-        return len((await lease.whole("/tokenize", prompt, Tokens)).tokens)
-    if request.prompt is not None:
-        return len(request.prompt)
-
-    async def ask(way: _Way) -> int:
-        target, body = await _chat_body(lease, way.request)
-        return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
-
-    return await _first_of(await _ways(lease, *put(model, request), small=_is_small(model)), ask)
-
-
-async def _chat_body(lease: Asking, asked: ChatRequest) -> tuple[str, bytes]:
-    fields = thinking_fields(asked.thinking, await lease.traits()) if asked.thinking != Thinking() else {}
-    return build(asked, 0, fields)
 
 
 class Stream(AsyncIterator[ChatEvent]):
@@ -307,7 +189,7 @@ class Stream(AsyncIterator[ChatEvent]):
     def _new_call(self) -> str:
         return new_id("call", self._clock)
 
-    def _stages(self, index: int, way: _Way) -> "list[_Stage]":
+    def _stages(self, index: int, way: Way) -> "list[_Stage]":
         """What the events of a choice go through, in order."""
         stages: list[_Stage] = []
         if way.drive is not None:
@@ -319,17 +201,17 @@ class Stream(AsyncIterator[ChatEvent]):
             stages.append(StopReader(self._request.sampling.stop))
         return stages
 
-    async def _opened(self, lease: Asking, index: int) -> tuple[Exchange, _Way]:
+    async def _opened(self, lease: Asking, index: int) -> tuple[Exchange, Way]:
         """The engine's answer to a choice, in the best way that the loaded model and the engine take."""
         if self._request.deterministic:
             await lease.quiet()  # a client that left may still be computed for
 
-        async def ask(way: _Way) -> tuple[Exchange, _Way]:
+        async def ask(way: Way) -> tuple[Exchange, Way]:
             return await self._begun(lease, *await self._asked(lease, index, way)), way
 
-        return await _first_of(await _ways(lease, self._drive, self._request, small=_is_small(self._model)), ask)
+        return await first_of(await ways_of(lease, self._drive, self._request, small=is_small(self._model)), ask)
 
-    async def _asked(self, lease: Asking, index: int, way: _Way) -> tuple[str, bytes]:
+    async def _asked(self, lease: Asking, index: int, way: Way) -> tuple[str, bytes]:
         """The engine's request for a choice, with what depends on the loaded model."""
         request = way.request
         if request.suffix and request.prompt is not None:
@@ -378,7 +260,7 @@ class Stream(AsyncIterator[ChatEvent]):
         return exchange
 
     async def _put_right(
-        self, lease: Asking, index: int, way: _Way, free: FreeReader, finish: Finished
+        self, lease: Asking, index: int, way: Way, free: FreeReader, finish: Finished
     ) -> list[ChatEvent]:
         """The calls of a free answer that did not fit, asked for again, and the answer's end.
 
@@ -391,11 +273,11 @@ class Stream(AsyncIterator[ChatEvent]):
         calls, reader = again.reader(index, self._new_call), AnswerReader(index, thoughts=True)
         self._again.append(reader)
 
-        async def ask(way: _Way) -> Exchange:
+        async def ask(way: Way) -> Exchange:
             return await self._begun(lease, *await self._asked(lease, index, way))
 
-        ways = await _ways(lease, again, again.request, small=_is_small(self._model))
-        exchange = await _first_of(ways, ask)
+        ways = await ways_of(lease, again, again.request, small=is_small(self._model))
+        exchange = await first_of(ways, ask)
         try:
             events: list[ChatEvent] = []
             while data := await exchange.read():

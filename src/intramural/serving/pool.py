@@ -15,7 +15,8 @@ from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked
 from intramural.serving import threads, vectors
-from intramural.serving.answer import Stream, count_tokens, put, rendered
+from intramural.serving.answer import Stream
+from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.model import ModelToServe
 from intramural.serving.scheduler import (

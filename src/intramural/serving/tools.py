@@ -30,10 +30,10 @@ _MOST_FREE_CALLS = 128
 _ANSWER_BOUNDS = Bounds(string_chars=8192, items=256, calls=1)
 _INSTRUCTIONS = {
     "auto": (
-        'To call tools, answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}. '
-        'To answer the person yourself, answer with {"response": ...}.'
+        'If a tool fits the question, answer only {"tool_calls": [{"name": "...", "arguments": {...}}]}. '
+        'Otherwise answer {"response": "..."}.'
     ),
-    "required": 'Answer with {"tool_calls": [{"name": ..., "arguments": {...}}]}.',
+    "required": 'Answer with {"tool_calls": [{"name": "...", "arguments": {...}}]}.',
 }
 
 
