@@ -132,7 +132,7 @@ class Engine:
         if chat:
             progress = {"total": prompt_tokens, "cache": 0, "processed": prompt_tokens, "time_ms": 1}
             self.frame(writer, {"choices": [self.piece(chat, None)], "prompt_progress": progress})
-        forced = "response_format" in body and self.knobs.forced
+        forced = ("response_format" in body or "grammar" in body) and self.knobs.forced
         words = (forced or self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
         script = [{"content": word if place == 0 else " " + word} for place, word in enumerate(words)]
         script = json.loads(self.knobs.script) if self.knobs.script and not forced else script

@@ -18,7 +18,7 @@ from intramural.serving.traits import Asking, Prompt, Tokens
 
 #: Models below this plan are taken for small ones, which ramble where a schema leaves room.
 _SMALL_BYTES = 2 * 2**30
-_SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2)
+_SMALL_BOUNDS = Bounds(string_chars=256, items=8, calls=2, members=6, decimals=6)
 _BOUNDS = Bounds(string_chars=16384, items=256, calls=16)
 
 _Got = TypeVar("_Got")

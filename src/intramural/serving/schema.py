@@ -157,15 +157,16 @@ class _Narrowing:
         step = schema.get("multipleOf")
         if self._listed_left <= 0:
             return
-        if isinstance(step, int) and 0 < step <= GREATEST:
-            parts = _multiples(schema, step, low, high)
-        elif self._bounds.decimals is None or step is not None:
-            return
-        else:
+        if self._bounds.decimals is not None:
             if not math.isfinite(low):
                 narrowed["minimum"] = low = min(-_WHOLE_LIMIT, high * 10)
             if not math.isfinite(high):
                 narrowed["maximum"] = high = max(_WHOLE_LIMIT, low * 10)
+        if isinstance(step, int) and 0 < step <= GREATEST:
+            parts = _multiples(narrowed, step, low, high)
+        elif self._bounds.decimals is None or step is not None:
+            return
+        else:
             parts = [] if schema.get("type") == "integer" else self._decimals(narrowed, low, high)
         listed = sum(len(part.get("enum", ())) for part in parts)
         if parts and listed <= self._listed_left:
