@@ -116,10 +116,22 @@ def test_values_between_tags_are_texts(manner: str, size: int) -> None:
         "a < b [ c ` d",
         "<tool_call>",
         '{"type": "object"}',
+        '{"name": "weather", "arguments": {"city": NaN}}',
+        '{"name": "weather", "arguments": {"city": ' + "[" * 50_000 + "]" * 50_000 + "}}",
+        "<tool_call>" + " " * 3000 + "x",
+        "weather" + " " * 3000,
+        "<function=weather>" + "<parameter=a>" * 200,
     ],
 )
 def test_all_else_is_text_as_it_was(text: str, size: int) -> None:
     assert read(text, size) == [text]
+
+
+def test_what_never_comes_to_an_end_is_let_go() -> None:
+    reader = CallsInText(NAMES)
+    out = [each for _ in range(70) for each in reader.feed('{"name": "weather", "arguments": {"a": "' + "x" * 4096)]
+    assert out and isinstance(out[0], str)
+    assert reader.feed("And") == ["And"]
 
 
 def test_words_before_and_behind_a_call_stay() -> None:

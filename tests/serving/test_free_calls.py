@@ -96,6 +96,11 @@ def test_what_does_not_fit_is_left_to_be_asked_for_again(bad: Any) -> None:
     assert (reader.made, reader.finish) == ([(WEATHER, None)], Finished(0, "tool_calls"))
 
 
+def test_what_cannot_be_sent_is_replaced() -> None:
+    events, _ = read('{"name": "weather", "arguments": {"city": "U\\ud800lm"}}')
+    assert events[0] == made(0, '{"city": "U\ufffdlm"}')
+
+
 def test_what_is_cut_off_is_not_asked_for_again() -> None:
     events, reader = read(ToolCallDelta(0, 0, '{"ci', name="weather"), reason="length")
     assert (events, reader.finish) == ([Finished(0, "length")], None)
@@ -113,6 +118,8 @@ def test_what_is_cut_off_is_not_asked_for_again() -> None:
         ("3", {"type": "string"}, "3"),
         ("3", {"type": ["integer", "string"]}, "3"),
         ("three", {"type": "integer"}, "three"),
+        ("None", {"type": ["integer", "null"]}, None),
+        ("[" * 9000, {"type": "array"}, "[" * 9000),
         ("3", True, "3"),
     ],
 )

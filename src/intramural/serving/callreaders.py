@@ -3,16 +3,15 @@
 A call is handed over once it is whole and fits its tool's schema, so that a client never holds half a call.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Tool, ToolCallDelta
-from intramural.serving.calls import Call, CallsInText
+from intramural.serving.calls import Call, CallsInText, loads
 from intramural.serving.exchange import worker_garbage
 from intramural.serving.fits import fits
-from intramural.serving.jsontext import Item, JsonText, NotJson
+from intramural.serving.jsontext import Item, JsonText, NotJson, sendable
 from intramural.serving.schema import mend
 
 #: The member of a document that holds words for the person.
@@ -51,7 +50,7 @@ class CallReader:
         try:
             for fact in self._document.feed(text):
                 if isinstance(fact, Item) and fact.member == RESPONSE:
-                    events.append(Delta(self._index, json.dumps(fact.value, ensure_ascii=False)))
+                    events.append(Delta(self._index, sendable(fact.value)))
                 elif isinstance(fact, Item):
                     events += self._call(fact.value)
                 elif fact.member == RESPONSE:
@@ -65,7 +64,7 @@ class CallReader:
         if tool is None:
             raise worker_garbage("a call of a tool that is not there")
         arguments = mend(value.get("arguments"), tool.parameters, tool.parameters)
-        text = json.dumps(arguments, ensure_ascii=False)
+        text = sendable(arguments)
         if (tool.name, text) in self._made and not self._repeats:
             return []
         self._made.append((tool.name, text))
@@ -132,10 +131,7 @@ class FreeReader:
         tool = self._tools.get(found.name or "")
         if tool is None:
             return [Delta(self._index, found.arguments)]  # a tool that is not there: words
-        try:
-            return self._made(tool, json.loads(found.arguments or "{}", strict=False))
-        except ValueError:
-            return self._made(tool, None)
+        return self._made(tool, loads(found.arguments or "{}"))
 
     def _made(self, tool: Tool, arguments: Any) -> list[ChatEvent]:
         if len(self.made) == self._limit:
@@ -145,7 +141,7 @@ class FreeReader:
             self.made.append((tool, None))
             return []
         self.made.append((tool, value))
-        text = json.dumps(value, ensure_ascii=False)
+        text = sendable(value)
         return [ToolCallDelta(self._index, len(self.made) - 1, text, id=self._new_id(), name=tool.name)]
 
     def _end(self, event: Finished) -> list[ChatEvent]:
@@ -173,10 +169,8 @@ def _adapted(value: Any, schema: Any) -> Any:
     if isinstance(value, str) and kind is not None and kind != "string":
         if isinstance(kind, list) and "string" in kind:
             return value
-        try:
-            return _adapted(json.loads(_PYTHON_WORDS.get(value, value)), schema)
-        except ValueError:
-            return value
+        meant = loads(_PYTHON_WORDS.get(value, value))
+        return value if meant is None and value not in ("null", "None") else _adapted(meant, schema)
     if kind == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

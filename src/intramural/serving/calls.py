@@ -21,6 +21,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from intramural.serving.jsontext import sendable
+
 _FENCE = "```"
 #: What a call may begin with anywhere in an answer.
 _OPENERS = (
@@ -40,21 +42,23 @@ _CLOSERS = (
 #: Any of these characters may be the first of an opener.
 _SIGNS = re.compile(r"[<\[`]")
 
-_NAME = r"[a-zA-Z0-9_.:-]{1,128}"
-_LANGUAGE = re.compile(r"(?:json|jsonc|xml|python|py|tool_calls?|tool_code|text|plaintext)?[ \t]*\r?\n", re.IGNORECASE)
-_NAME_FIRST = re.compile(rf"({_NAME})\s*(?:\[CALL_ID\][a-zA-Z0-9]{{0,64}})?(?:\[ARGS\])?\s*(?=\{{)")
-_ELEMENT = re.compile(rf"<(?:function=|invoke name=)\s*[\"']?({_NAME})[\"']?\s*>\s*")
-_ELEMENT_END = re.compile(r"</(?:function|invoke)>")
-_PARAMETER = re.compile(
-    r"<parameter(?:=|\s+name=)\s*[\"']?([^\"'>\s]{1,128})[\"']?[^>]{0,128}>\n?(.*?)\n?</parameter>", re.DOTALL
+_NAME, _GAP = r"[a-zA-Z0-9_.:-]{1,128}", r"\s{0,64}"
+_LANGUAGE = re.compile(
+    r"(?:json|jsonc|xml|python|py|tool_calls?|tool_code|text|plaintext)?[ \t]{0,64}\r?\n", re.IGNORECASE
 )
-_PAIRS_BEGIN, _PAIRS_END = re.compile(rf"({_NAME})\s*<arg_key>"), "</tool_call>"
-_PAIR = re.compile(r"<arg_key>\s*(.*?)\s*</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
-_PYTHON = re.compile(rf"\[?\s*({_NAME})\s*\(")
-_PYTHON_LIST = re.compile(r"\[\s*(?:[a-zA-Z_]|$)")
+_NAME_FIRST = re.compile(rf"({_NAME}){_GAP}(?:\[CALL_ID\][a-zA-Z0-9]{{0,64}})?(?:\[ARGS\])?{_GAP}(?=\{{)")
+_ELEMENT = re.compile(rf"<(?:function=|invoke name=){_GAP}[\"']?({_NAME})[\"']?{_GAP}>{_GAP}")
+_ELEMENT_END = re.compile(r"</(?:function|invoke)>")
+_PARAMETER = re.compile(rf"<parameter(?:=|{_GAP}name=){_GAP}[\"']?([^\"'>\s]{{1,128}})[\"']?[^>]{{0,128}}>\n?")
+_PARAMETER_END = "</parameter>"
+_PAIRS_BEGIN, _PAIRS_END = re.compile(rf"({_NAME}){_GAP}<arg_key>"), "</tool_call>"
+_KEY = re.compile(rf"<arg_key>{_GAP}([^<]{{1,128}}?){_GAP}</arg_key>{_GAP}<arg_value>")
+_KEY_END = "</arg_value>"
+_PYTHON = re.compile(rf"\[?{_GAP}({_NAME}){_GAP}\(")
+_PYTHON_LIST = re.compile(rf"\[{_GAP}(?:[a-zA-Z_]|$)")
 #: How an unfinished one of the above can look.
 _NAME_BEGUN = re.compile(
-    rf"\[?\s*(?:{_NAME})?\s*(?:(?:\[[A-Z_]{{0,8}}\]?[a-zA-Z0-9]{{0,64}}){{0,2}}|<[a-z_]{{0,8}})\s*"
+    rf"\[?{_GAP}(?:{_NAME})?{_GAP}(?:(?:\[[A-Z_]{{0,8}}\]?[a-zA-Z0-9]{{0,64}}){{0,2}}|<[a-z_]{{0,8}}){_GAP}"
 )
 
 #: Members that hold a call's name, its arguments, or calls. An object that begins with any other member is no call.
@@ -65,8 +69,8 @@ _FIRST_KEYS = frozenset((*_NAME_KEYS, *_ARGUMENT_KEYS, *_LIST_KEYS, "type", "id"
 _FIRST_KEY = re.compile(r'[\s\[{]*"([^"\\]{0,128})"')
 _FIRST_KEY_BEGUN = re.compile(r'[\s\[{]*(?:"[^"\\]{0,128})?')
 _OUTSIDE, _IN_QUOTES = re.compile(r"""["'()\[\]{}]"""), re.compile(r"""["'\\]""")
-#: What is longer is text: nobody's memory is without end.
-_LONGEST_CHARS = 1 << 20
+#: What looks for longer as if it might become a call, and what takes longer to end, is text: a worker is not trusted.
+_DOUBT_CHARS, _LONGEST_CHARS, _LONGEST_PYTHON_CHARS = 512, 1 << 18, 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,8 @@ class _Found:
     calls: Sequence[Call]
 
 
-#: What is said of a text that may begin a call: where its calls end, that it needs more, or that it begins none.
-_Reading = _Found | Literal["more", "none"]
+#: What is said of a text: where its calls end; that it begins one; that it may yet turn out to; that it does not.
+_Reading = _Found | Literal["begun", "doubt", "none"]
 
 
 class CallsInText:
@@ -115,21 +119,23 @@ class CallsInText:
         while self._held:
             if self._after and not self._past_closers(ended=ended):
                 break
-            at, whole = _sign(self._held)
             bare = not self._begun or self._after
             lead = len(self._held) - len(self._held.lstrip()) if bare else 0
             if bare and self._held[lead : lead + 1] in ("", "{", "["):
-                at, whole = min(at, lead), True
+                at, whole = lead, True
+            else:
+                at, whole = _sign(self._held)
             if at > lead:
                 self._say(at, out)
                 continue
             body, fenced = _opened(self._held, at)
-            reading = self._calls(body) if whole else "more"
+            reading = self._calls(body) if whole else "doubt"
+            patience = {"doubt": _DOUBT_CHARS, "begun": _LONGEST_CHARS, "none": 0}
             if isinstance(reading, _Found):
                 out += reading.calls
                 self._held, self._after = self._held[reading.end :], True
                 self._fenced, self._extent = fenced or self._fenced, _Extent()
-            elif reading == "more" and not ended and len(self._held) < _LONGEST_CHARS:
+            elif not ended and len(self._held) < patience[reading]:
                 break
             else:
                 self._say(max(body, at + 1), out)
@@ -160,7 +166,7 @@ class CallsInText:
         """The calls that stand from `at`."""
         text = self._held
         if _begins_opener(text, at):
-            return "more"
+            return "doubt"
         if text[at] == "{" or (text[at] == "[" and not _PYTHON_LIST.match(text, at)):
             return self._json(at)
         if text.startswith(_ELEMENTS, at):
@@ -170,13 +176,13 @@ class CallsInText:
     def _json(self, at: int) -> _Reading:
         key = _FIRST_KEY.match(self._held, at)
         if key is None:
-            return "more" if _FIRST_KEY_BEGUN.fullmatch(self._held, at) else "none"
+            return "doubt" if _FIRST_KEY_BEGUN.fullmatch(self._held, at) else "none"
         if key[1] not in _FIRST_KEYS and key[1] not in self._names:
             return "none"
         end = self._extent.end(self._held, at)
         if end is None:
-            return "more"
-        calls = _in_json(_loads(self._held[at:end]), self._names)
+            return "begun"
+        calls = _in_json(loads(self._held[at:end]), self._names)
         return _Found(end, calls) if calls else "none"
 
     def _element(self, at: int) -> _Reading:
@@ -184,20 +190,20 @@ class CallsInText:
         text = self._held
         begun = _ELEMENT.match(text, at)
         if begun is None:
-            return "none" if ">" in text[at:] else "more"
+            return "none" if ">" in text[at:] else "doubt"
         name = _known(begun[1], self._names)
         if name is None:
             return "none"
         if text.startswith("{", begun.end()):
             end = self._extent.end(text, begun.end())
             if end is None:
-                return "more"
-            arguments = _loads(text[begun.end() : end])
+                return "begun"
+            arguments = loads(text[begun.end() : end])
             return _Found(end, [Call(name, arguments)]) if isinstance(arguments, dict) else "none"
         ended = _ELEMENT_END.search(text, begun.end())
         if ended is None:
-            return "more"
-        parameters = dict(_PARAMETER.findall(text, begun.end(), ended.start()))
+            return "begun"
+        parameters = _pairs(text[begun.end() : ended.start()], _PARAMETER, _PARAMETER_END)
         return _Found(ended.end(), [Call(name, parameters, worded=True)])
 
     def _named(self, at: int) -> _Reading:
@@ -206,22 +212,22 @@ class CallsInText:
         if (first := _NAME_FIRST.match(text, at)) is not None and (name := _known(first[1], self._names)):
             end = self._extent.end(text, first.end())
             if end is None:
-                return "more"
-            arguments = _loads(text[first.end() : end])
+                return "begun"
+            arguments = loads(text[first.end() : end])
             return _Found(end, [Call(name, arguments)]) if isinstance(arguments, dict) else "none"
         if (pairs := _PAIRS_BEGIN.match(text, at)) is not None and (name := _known(pairs[1], self._names)):
             end = text.find(_PAIRS_END, pairs.end())
             if end < 0:
-                return "more"
-            return _Found(end, [Call(name, dict(_PAIR.findall(text, pairs.end(1), end)), worded=True)])
+                return "begun"
+            return _Found(end, [Call(name, _pairs(text[pairs.end(1) : end], _KEY, _KEY_END), worded=True)])
         if (python := _PYTHON.match(text, at)) is not None and _known(python[1], self._names):
             begin = at if text[at] == "[" else python.end() - 1
             end = self._extent.end(text, begin)
             if end is None:
-                return "more"
-            calls = _in_python(text[at:end], self._names)
+                return "begun"
+            calls = _in_python(text[at:end], self._names) if end - at < _LONGEST_PYTHON_CHARS else ()
             return _Found(end, calls) if calls else "none"
-        return "more" if _NAME_BEGUN.fullmatch(text, at) else "none"
+        return "doubt" if _NAME_BEGUN.fullmatch(text, at) else "none"
 
 
 def _sign(text: str) -> tuple[int, bool]:
@@ -290,11 +296,27 @@ class _Extent:
         return None
 
 
-def _loads(text: str) -> Any:
+def loads(text: str) -> Any:
+    """JSON as models write it: with line breaks in strings. None for what is none."""
     try:
-        return json.loads(text, strict=False)  # models write line breaks into strings
+        value = json.loads(text, strict=False, parse_constant=_refused)
+        return json.loads(sendable(value)) if "\\u" in text else value
     except (ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _pairs(text: str, begin: re.Pattern[str], end: str) -> dict[str, str]:
+    """Names and values between tags. What is not closed ends it: each character is looked at once."""
+    found: dict[str, str] = {}
+    opened = begin.search(text)
+    while opened is not None and (closed := text.find(end, opened.end())) >= 0:
+        found[opened[1]] = text[opened.end() : closed].removesuffix("\n")
+        opened = begin.search(text, closed)
+    return found
 
 
 def _known(name: str, names: Collection[str]) -> str | None:
@@ -318,7 +340,7 @@ def _in_json(value: Any, names: Collection[str]) -> list[Call]:
     name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), None)
     if name is not None and (known := _known(name, names)) is not None:
         arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
-        arguments = _loads(arguments) if isinstance(arguments, str) else arguments
+        arguments = loads(arguments) if isinstance(arguments, str) else arguments
         return [Call(known, arguments)] if isinstance(arguments, dict) else []
     if len(value) == 1:  # {NAME: {…}}
         ((name, arguments),) = value.items()

@@ -5,12 +5,21 @@ values that are complete. It trusts nothing: what is not JSON raises.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 _DEPTH_LIMIT = 64
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def sendable(value: Any) -> str:
+    """`value` as JSON text; a lone half of a surrogate pair becomes U+FFFD, for it cannot be sent."""
+    return _LONE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
 
 
 class NotJson(ValueError):
