@@ -38,7 +38,7 @@ MISSING: Mapping[str, str] = {
     "/audio": "speech is not built yet",
     "/images": "making pictures is not built",
     "/vector_stores": "searching in documents is offered over MCP, not in this shape",
-    "DELETE /models/{model}": "models are removed by administrators on the page or with `intramural remove`",
+    "DELETE /models/{model}": "models are removed by administrators on the page or with `intramural rm`",
     "/chat/completions": "chat completions are not kept; conversations of the Responses API are",
     "POST /moderations": "no classifier is installed: answered with 501, which says so",
     "/decisions": "not built",

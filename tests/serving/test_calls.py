@@ -91,7 +91,7 @@ WORDED: dict[str, str] = {
 @pytest.mark.parametrize("size", [1, 3, 1000])
 @pytest.mark.parametrize("manner", WORDED)
 def test_values_between_tags_are_texts(manner: str, size: int) -> None:
-    assert read(WORDED[manner], size) == [Call("weather", {"city": "Ulm", "days": "3"}, worded=True)]
+    assert read(WORDED[manner], size) == [Call("weather", {"city": "Ulm", "days": "3"})]
 
 
 @pytest.mark.parametrize("size", [1, 4, 1000])

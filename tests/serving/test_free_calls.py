@@ -79,7 +79,7 @@ def test_calls_that_the_engine_found_come_in_pieces() -> None:
 
 
 def test_a_tool_that_is_not_there_is_no_call() -> None:
-    events, _ = read(ToolCallDelta(0, 0, '{"a": 1}', name="rm_rf"))
+    events, _ = read(ToolCallDelta(0, 0, '{"a": 1}', name="rm_rf"), reason="tool_calls")
     assert events == [Delta(0, '{"a": 1}'), Finished(0, "stop")]
 
 

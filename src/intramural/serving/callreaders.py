@@ -146,8 +146,10 @@ class FreeReader:
 
     def _end(self, event: Finished) -> list[ChatEvent]:
         events = [*self._whole(), *self._said(self._words.end())]
-        if event.reason == "length" or not self.made:
+        if event.reason == "length":
             return [*events, event]  # a call that is cut off was not meant so
+        if not self.made:
+            return [*events, replace(event, reason="stop")]
         finish = Finished(self._index, "tool_calls")
         if all(arguments is not None for _, arguments in self.made):
             return [*events, finish]

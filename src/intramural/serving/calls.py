@@ -75,11 +75,10 @@ _DOUBT_CHARS, _LONGEST_CHARS, _LONGEST_PYTHON_CHARS = 512, 1 << 18, 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of one of the tools. `worded`: its values are texts, as they stood between tags."""
+    """A call of one of the tools. Values that stood between tags are texts, whatever they mean."""
 
     name: str
     arguments: Mapping[str, Any]
-    worded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ class CallsInText:
         if ended is None:
             return "begun"
         parameters = _pairs(text[begun.end() : ended.start()], _PARAMETER, _PARAMETER_END)
-        return _Found(ended.end(), [Call(name, parameters, worded=True)])
+        return _Found(ended.end(), [Call(name, parameters)])
 
     def _named(self, at: int) -> _Reading:
         """NAME{…}, NAME<arg_key>…, NAME(…) or [NAME(…), …]."""
@@ -219,7 +218,7 @@ class CallsInText:
             end = text.find(_PAIRS_END, pairs.end())
             if end < 0:
                 return "begun"
-            return _Found(end, [Call(name, _pairs(text[pairs.end(1) : end], _KEY, _KEY_END), worded=True)])
+            return _Found(end, [Call(name, _pairs(text[pairs.end(1) : end], _KEY, _KEY_END))])
         if (python := _PYTHON.match(text, at)) is not None and _known(python[1], self._names):
             begin = at if text[at] == "[" else python.end() - 1
             end = self._extent.end(text, begin)
