@@ -4,8 +4,8 @@ Promises: workers never plan for more memory than the budget; a slot never serve
 a client that leaves frees its slot; usage is the engine's own count on every ending; tool calls fit their schema.
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
-Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
-and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
+Read in this order: `model` (what is served), `fairness` (pure: whose turn), `scheduler` (pure: which worker, when),
+`pool` (the run loop), `worker` and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
 the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
 `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
 `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
