@@ -18,7 +18,8 @@ class Actor:
     """Somebody identified: a person in a session, a person's key, or the service itself.
 
     `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the
-    session's identifier, so that every audit event can say which one was used.
+    session's identifier, so that every audit event can say which one was used. `work`: whether somebody waits for what
+    is asked (`batch`: nobody watches; `repeatable`: nor sees any of it before its end).
     """
 
     kind: ActorKind
@@ -28,6 +29,7 @@ class Actor:
     scopes: frozenset[Scope]
     credential_id: str
     models: frozenset[str] | None = None
+    work: Literal["interactive", "batch", "repeatable"] = "interactive"
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

@@ -8,7 +8,7 @@ a crash can cost is the answer that was being written when it came; that line is
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from intramural.audit import AuditLog, Event, Fact
@@ -193,6 +193,7 @@ class BatchWork:
                 except Unauthenticated as error:
                     return await self._put_together(batch, "cancelled", error.code, error.message)
                 item = self._form.item(line, batch.endpoint)
+                actor = replace(actor, work="repeatable")  # whoever waits for an answer goes first
                 reply = await self._unless_cancelled(self._reply(actor, batch.endpoint, item.body))
                 if reply is None:
                     return await self._shop.rows.find(batch.id)

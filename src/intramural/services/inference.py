@@ -25,9 +25,9 @@ from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
 from intramural.services.media import Media
 from intramural.services.models import Models
-from intramural.serving import Pool, Stream, Token
+from intramural.services.turns import Turns
+from intramural.serving import Pool, Repeated, Stream, Token, WaitNote
 
-WaitNote = Callable[[int], None]
 ReadNote = Callable[[Usage], None]
 _Counted = TypeVar("_Counted", Embeddings, Ranking)
 #: What is written down when it is asked, and when it is over.
@@ -87,7 +87,9 @@ class Inference:
         meter: Meter,
         metrics: Metrics,
         clock: Clock,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._gate = gate
         self._models = models
         self._media = media
@@ -124,7 +126,7 @@ class Inference:
         run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s(), keeping)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
-        stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
+        stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait, self._turns.of(actor))
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
         try:
@@ -174,7 +176,9 @@ class Inference:
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
-        result = await self._whole(run, facts, labels, self._pool.embed(served, inputs, cut=cut))
+        result = await self._whole(
+            run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
+        )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
     async def rerank(
@@ -197,7 +201,10 @@ class Inference:
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
         result = await self._whole(
-            run, facts, labels, self._pool.rerank(served, query, documents, max_tokens_per_document)
+            run,
+            facts,
+            labels,
+            self._pool.rerank(served, query, documents, max_tokens_per_document, self._turns.of(actor)),
         )
         return vectors.relevance(result, run.manifest.architecture)
 
@@ -308,7 +315,7 @@ class Inference:
         seed = int.from_bytes(self._clock.token_bytes(8), "big") if given is None else given
         return replace(request, sampling=replace(request.sampling, seed=seed % _SEEDS))
 
-    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream) -> None:
+    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream | Repeated) -> None:
         await stream.under_way.wait()  # first the model gets to work: then writing costs the caller no time
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
@@ -324,7 +331,7 @@ class Inference:
             texts=particulars.asked_texts(request),
         )
 
-    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
+    async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
         await stream.aclose()
         await self._settled(run, stream.usage, stream.waited_ms, asked)
 

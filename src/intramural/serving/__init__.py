@@ -5,15 +5,17 @@ a client that leaves frees its slot; usage is the engine's own count on every en
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
 Read in this order: `model` (what is served), `fairness` (pure: whose turn), `scheduler` (pure: which worker, when),
-`pool` (the run loop), `worker` and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
-the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
-`supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
-`tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
-and `onnx` (the other side of starting a confined worker).
+`pool` (the run loop), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a
+loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
+ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
+which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
+tokens), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
+from intramural.serving.fairness import Owner, Work
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
+from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.threads import Compute
@@ -25,15 +27,19 @@ __all__ = [
     "EngineProcess",
     "ModelToServe",
     "OpenFile",
+    "Owner",
     "Plan",
     "Pool",
     "PoolStatus",
     "Pooling",
+    "Repeated",
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
     "Stream",
     "Token",
+    "WaitNote",
+    "Work",
     "WorkerProcess",
     "WorkerStatus",
 ]

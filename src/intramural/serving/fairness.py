@@ -143,7 +143,8 @@ class Ledger:
         owners = (*waiting, *(each.owner for each in rest.values()))
         busy = {node for each in owners for node, _ in each.levels()}
         parents = {node[:-1] for node in busy}
-        least = {parent: min(tags.get(n, 0.0) for n in busy if n[:-1] == parent) for parent in parents}
+        settled = replace(self, tags=tags, open=rest)._settled()
+        least = {parent: min(settled.get(n, 0.0) for n in busy if n[:-1] == parent) for parent in parents}
         kept = {
             node: tag for node, tag in tags.items() if node in busy or (node[:-1] in parents and tag > least[node[:-1]])
         }
