@@ -16,9 +16,11 @@ that ages, not the ticket: else a long queue of one person would grow old togeth
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -52,11 +54,17 @@ class Owner:
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
 
-    def levels(self) -> Iterable[tuple[Path, float]]:
+    def levels(self) -> "tuple[tuple[Path, float], ...]":
         """Every node on the way down, with its weight."""
-        for depth in range(1, len(self.path) + 1):
-            weight = self.weights[depth - 1] if depth <= len(self.weights) else 1.0
-            yield self.path[:depth], min(_MOST_WEIGHT, max(_LEAST_WEIGHT, weight))
+        return _levels(self.path, self.weights)
+
+
+@lru_cache(maxsize=4096)  # asked for several times for everybody who waits, at every event
+def _levels(path: Path, weights: tuple[float, ...]) -> tuple[tuple[Path, float], ...]:
+    given = (*weights[: len(path)], *(1.0 for _ in path[len(weights) :]))
+    return tuple(
+        (path[: depth + 1], min(_MOST_WEIGHT, max(_LEAST_WEIGHT, weight))) for depth, weight in enumerate(given)
+    )
 
 
 NOBODY = Owner()
@@ -187,6 +195,8 @@ def ordered(
     hurried: Callable[[_Ticket], bool] = lambda _: False,
 ) -> list[_Ticket]:
     """`tickets` in the order in which their turns come, if each costs what is expected. `hurried` ones go first."""
+    if len(tickets) < 2:
+        return list(tickets)
     flows: dict[tuple[Path, Work], list[_Ticket]] = {}
     for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
         flows.setdefault((ticket.owner.path, ticket.owner.work), []).append(ticket)
@@ -202,9 +212,9 @@ def ordered(
 
 
 def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:
-    root: _Node[_Ticket] = _Node()
+    root: _Node[_Ticket] = _Node((0.0, 0))
     for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
-        root.add(ticket, list(ticket.owner.levels()), ledger)
+        root.add(ticket, ledger)
     turns = []
     while root:
         ticket, _ = root.pop(ledger)
@@ -213,43 +223,42 @@ def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:
 
 
 class _Node(Generic[_Ticket]):
-    """A node's tickets: its own in their order, its children's by tag."""
+    """A node's tickets: its own in their order, its children's by tag; `first`: when the earliest of them arrived."""
 
-    def __init__(self) -> None:
-        self._own: list[_Ticket] = []  # newest last
+    def __init__(self, first: tuple[float, int]) -> None:
+        self.first = first
+        self._own: deque[_Ticket] = deque()
         self._children: dict[Path, tuple[float, float, _Node[_Ticket]]] = {}  # tag, weight
-        self._heap: list[tuple[float, float, int, Path]] | None = None
+        self._heap: list[tuple[float, tuple[float, int], Path]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._own or self._children)
 
-    def add(self, ticket: _Ticket, levels: list[tuple[Path, float]], ledger: Ledger) -> None:
-        if not levels:
+    def add(self, ticket: _Ticket, ledger: Ledger, depth: int = 0) -> None:
+        """Put in its place what arrived after all that are there."""
+        levels = ticket.owner.levels()
+        if depth == len(levels):
             self._own.append(ticket)
             return
-        (path, weight), *below = levels
+        path, weight = levels[depth]
         if path not in self._children:
-            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node())
-        self._children[path][2].add(ticket, below, ledger)
-
-    def first(self) -> tuple[float, int]:
-        """When the earliest of its tickets arrived."""
-        earliest = [(ticket.since_s, ticket.number) for ticket in self._own[:1]]
-        return min([*earliest, *(child.first() for _, _, child in self._children.values())])
+            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node((ticket.since_s, ticket.number)))
+        self._children[path][2].add(ticket, ledger, depth + 1)
 
     def pop(self, ledger: Ledger) -> tuple[_Ticket, float]:
         """The ticket whose turn it is, and its cost."""
         if self._own:
-            ticket = self._own.pop(0)
+            ticket = self._own.popleft()
             return ticket, ledger.estimate(ticket.read_tokens)
         if self._heap is None:
-            self._heap = [(tag, *child.first(), path) for path, (tag, _, child) in self._children.items()]
+            self._heap = [(tag, child.first, path) for path, (tag, _, child) in self._children.items()]
             heapq.heapify(self._heap)
-        tag, _, _, path = heapq.heappop(self._heap)
+        tag, first, path = self._heap[0]
         _, weight, child = self._children[path]
         ticket, cost = child.pop(ledger)
         if child:
-            heapq.heappush(self._heap, (tag + cost / weight, *child.first(), path))
+            heapq.heapreplace(self._heap, (tag + cost / weight, first, path))
         else:
+            heapq.heappop(self._heap)
             del self._children[path]
         return ticket, cost
