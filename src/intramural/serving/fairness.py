@@ -31,6 +31,9 @@ _MEAN_WEIGHT = 0.1
 _FIRST_MEAN = 200 * DECODE_COST
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.01, 100.0
 
+#: Whoever always has an answer in the making can be behind their share by so many typical ones.
+_SAVED = 20
+
 Path = tuple[str, ...]
 
 
@@ -108,14 +111,16 @@ class Ledger:
 
     def joined(self, owner: Owner, waiting: Iterable[Owner]) -> "Ledger":
         """`owner` begins to wait beside `waiting`. A node that nobody waited at begins at the present: where the least
-        of its busy siblings is, not counting what is only estimated so far."""
+        of its busy siblings is, not counting what is only estimated so far. One that is being answered was not away: it
+        keeps what it is behind, within bounds."""
         waited = {node for each in waiting for node, _ in each.levels()}
         busy = waited | {node for each in self.open.values() for node, _ in each.owner.levels()}
         tags, settled = dict(self.tags), self._settled()
         for node, _ in owner.levels():
             siblings = [settled.get(each, 0.0) for each in busy if each[:-1] == node[:-1] and each != node]
             if node not in waited:
-                tags[node] = max(tags.get(node, 0.0), min(siblings, default=0.0))
+                present = min(siblings, default=0.0) - (_SAVED * self.typical if node in busy else 0.0)
+                tags[node] = max(tags.get(node, 0.0), present)
         return replace(self, tags=MappingProxyType(tags))
 
     def _settled(self) -> Mapping[Path, float]:
