@@ -12,7 +12,7 @@ from typing import Any
 from intramural.core.chat import JsonSchema
 from intramural.core.errors import Misasked
 from intramural.serving.fits import FORMATS, compiled, equal, fits, target
-from intramural.serving.schema import GREATEST
+from intramural.serving.schema import GREATEST, MOST_CHARS, MOST_ITEMS
 
 #: Words that say nothing about what a value may be.
 REMARKS = frozenset({
@@ -73,6 +73,9 @@ _MOST_REPEATED = 2000
 #: Items, and characters, that a schema can insist on.
 _MOST_NEEDED = 1000
 _SHOWN_CHARS, _NAMED = 80, 20
+#: Keywords whose members are names, and those whose values are no schemas.
+_NAMED_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_DATA = frozenset({"enum", "const", "default", "examples", "example", "required"})
 #: Alternatives, and values of them, that are compared with each other.
 _MOST_COMPARED = 64
 _DEPTH = 64
@@ -94,6 +97,39 @@ def check(schema: JsonSchema, param: str) -> None:
         )
     if not _can_end(schema):
         raise _invalid("Nothing fits it: it needs itself, without end.", param)
+
+
+def tamed(schema: Any, param: str) -> Any:
+    """`schema` of a tool without what could stall an engine that makes a grammar of it.
+
+    Patterns that no grammar says, and bounds beyond what is written anyway, are left out: tools are shown all of their
+    schema and held to what can be enforced. Raises Misasked(`unsupported_schema`) for what has to be longer than any
+    answer.
+    """
+    if isinstance(schema, list | tuple):
+        return [tamed(each, param) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    for word in ("minItems", "minLength"):
+        if _is_number(schema.get(word)) and schema[word] > _MOST_NEEDED:
+            told = f"No answer is held to a `{word}` above {_MOST_NEEDED}."
+            raise Misasked("unsupported_schema", told, "Ask for less.", param=param)
+    return {word: _tamed(word, value, param) for word, value in schema.items() if not _wild(word, value)}
+
+
+def _tamed(word: str, value: Any, param: str) -> Any:
+    if word in _DATA:
+        return value
+    if word in _NAMED_SCHEMAS and isinstance(value, Mapping):
+        return {name: tamed(each, param) for name, each in value.items()}
+    return tamed(value, param)
+
+
+def _wild(word: str, value: Any) -> bool:
+    if word == "pattern" and isinstance(value, str):
+        return not _plain_pattern(value)
+    most = {"maxItems": MOST_ITEMS, "maxLength": MOST_CHARS}.get(word)
+    return most is not None and _is_number(value) and value > most
 
 
 def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str]:
