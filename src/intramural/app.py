@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +48,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers
+from intramural.metering import Meter, Metrics, PoolNumbers, WorkerNumbers
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -280,14 +279,17 @@ def _source_parser(
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:
-    status = pool.status()
+    status, tally = pool.status(), pool.tally
     return PoolNumbers(
-        workers=Counter(worker.state for worker in status.workers),
-        queued=status.queued,
-        slots_busy=sum(worker.slots_busy for worker in status.workers),
-        slots=sum(worker.slots for worker in status.workers),
+        workers=[
+            WorkerNumbers(w.name, w.state, w.slots_busy, w.slots, w.memory_bytes, w.rss_bytes) for w in status.workers
+        ],
+        waiting=status.waiting,
         planned_bytes=status.planned_bytes,
         budget_bytes=status.budget_bytes,
+        loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
+        ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
+        turned_away=tally.refused,
     )
 
 

@@ -7,7 +7,20 @@ Never: sees prompt or answer text; puts a person's name into a metric; refuses a
 Read in this order: `usage`, `metrics`.
 """
 
-from intramural.metering.metrics import Metrics, PoolNumbers
+from intramural.metering.metrics import Metrics, PoolNumbers, Timing, Work, WorkerNumbers
 from intramural.metering.usage import By, Dialect, Meter, Operation, Outcome, Sum, UsageRow
 
-__all__ = ["By", "Dialect", "Meter", "Metrics", "Operation", "Outcome", "PoolNumbers", "Sum", "UsageRow"]
+__all__ = [
+    "By",
+    "Dialect",
+    "Meter",
+    "Metrics",
+    "Operation",
+    "Outcome",
+    "PoolNumbers",
+    "Sum",
+    "Timing",
+    "UsageRow",
+    "Work",
+    "WorkerNumbers",
+]
