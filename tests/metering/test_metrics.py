@@ -1,35 +1,13 @@
 """The Prometheus registry: right numbers, bounded labels, nothing personal."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
+from tests.metering.exported import ROW, TIMING, Counting
 
 from intramural.core.chat import Usage
-from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
+from intramural.metering import Metrics, PoolNumbers, WorkerNumbers
 from intramural.metering.metrics import MODELS_LIMIT
-
-ROW = UsageRow(
-    request_id="req_secret",
-    person_id="person_a",
-    credential_id="key_secret",
-    model="m",
-    weights_digest="sha256:00",
-    dialect="openai",
-    operation="chat",
-    outcome="finished",
-    prompt_tokens=10,
-    completion_tokens=5,
-    cached_tokens=4,
-    prompt_ms=100,
-    completion_ms=80,
-    waited_ms=700,
-)
-TIMING = Timing(first_s=0.2, took_s=0.5, written_s=0.004)
-
-
-@dataclass
-class Counting:
-    usage: Usage
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:

@@ -108,6 +108,9 @@ class Metrics:
     def __init__(self, version: str, pool: Callable[[], PoolNumbers] = PoolNumbers) -> None:
         self.registry = registry = CollectorRegistry()
         self._models: dict[str, str] = {}
+        #: The library looks a series up again each time, which costs more than counting.
+        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._observed: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
         self._tokens = _Tokens(self._named)
         labels = ("dialect", "operation", "model", "class", "outcome")
         self._requests = Counter("intramural_requests", "Requests for inference, ended.", labels, registry=registry)
@@ -126,8 +129,7 @@ class Metrics:
         self._histograms(registry)
         Info("intramural", "The running version.", registry=registry).info({"version": version})
         ProcessCollector(registry=registry)
-        registry.register(self._tokens)
-        registry.register(_PoolCollector(pool, self._named))
+        self._pool = _PoolCollector(pool, self._named)
 
     def _histograms(self, registry: CollectorRegistry) -> None:
         asked = ("gen_ai_provider_name", "gen_ai_operation_name", "gen_ai_request_model", "class")
@@ -179,31 +181,49 @@ class Metrics:
     ) -> None:
         """Count a request that was let in, when it has ended, by its usage; `code`: of the error it ended with."""
         model = self._named(row.model)
-        self._requests.labels(row.dialect, row.operation, model, work, row.outcome).inc()
+        self._add(self._requests, 1, row.dialect, row.operation, model, work, row.outcome)
         if code is not None:
-            self._errors.labels(row.operation, code).inc()
+            self._add(self._errors, 1, row.operation, code)
         self._tokens.ended(row, work)
-        self._engine.labels(model, "input").inc(row.prompt_ms / 1000)
-        self._engine.labels(model, "output").inc(row.completion_ms / 1000)
-        self._wait.labels(model, work).observe(row.waited_ms / 1000)
+        self._add(self._engine, row.prompt_ms / 1000, model, "input")
+        self._add(self._engine, row.completion_ms / 1000, model, "output")
+        self._observe(self._wait, row.waited_ms / 1000, model, work)
         labels = (_PROVIDER, _OPERATIONS[row.operation], model, work)
         if row.outcome == "finished" and row.completion_tokens > 1 and row.completion_ms > 0:
-            self._per_token.labels(*labels).observe(row.completion_ms / 1000 / (row.completion_tokens - 1))
+            self._observe(self._per_token, row.completion_ms / 1000 / (row.completion_tokens - 1), *labels)
         if timing is None:
             return
         if timing.first_s is not None:
-            self._first_token.labels(*labels).observe(timing.first_s)
-        self._duration.labels(*labels, "" if row.outcome == "finished" else row.outcome).observe(timing.took_s)
+            self._observe(self._first_token, timing.first_s, *labels)
+        self._observe(self._duration, timing.took_s, *labels, "" if row.outcome == "finished" else row.outcome)
         self._write.observe(timing.written_s)
 
     def request_refused(self, dialect: Dialect, operation: Operation, work: Work, code: str) -> None:
         """Count a request that was turned away before a model had anything to do with it, so that it names none."""
-        self._requests.labels(dialect, operation, "", work, "refused").inc()
-        self._errors.labels(operation, code).inc()
+        self._add(self._requests, 1, dialect, operation, "", work, "refused")
+        self._add(self._errors, 1, operation, code)
 
     def render(self) -> bytes:
         """The exposition text; `content_type` says of what kind."""
-        return generate_latest(self.registry)
+        return self.rendering()()
+
+    def rendering(self) -> Callable[[], bytes]:
+        """What renders this moment. It may be called in a thread of its own: many series take many milliseconds."""
+        whole = CollectorRegistry()
+        whole.register(_Moment(self.registry, [*self._tokens.collect(), *self._pool.collect()]))
+        return lambda: generate_latest(whole)
+
+    def _add(self, counter: Counter, amount: float, *labels: str) -> None:
+        series = self._counters.get((counter, labels))
+        if series is None:
+            series = self._counters[counter, labels] = counter.labels(*labels)
+        series.inc(amount)
+
+    def _observe(self, histogram: Histogram, amount: float, *labels: str) -> None:
+        series = self._observed.get((histogram, labels))
+        if series is None:
+            series = self._observed[histogram, labels] = histogram.labels(*labels)
+        series.observe(amount)
 
     def _named(self, model: str) -> str:
         """The label for a model, which the library must have known."""
@@ -213,6 +233,18 @@ class Metrics:
                 return _OTHER
             label = self._models[model] = model
         return label
+
+
+class _Moment(Collector):
+    """What is counted as it happens, and what was asked for at this moment."""
+
+    def __init__(self, counted: CollectorRegistry, asked: Sequence[Metric]) -> None:
+        self._counted = counted
+        self._asked = asked
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._counted.collect()
+        yield from self._asked
 
 
 class _Tokens(Collector):

@@ -1,0 +1,100 @@
+"""What the metrics cost: a token, a request and a scrape, next to what the same request costs without them.
+
+Per token: reading an answer's events as `services.inference` does, with the answer known to the metrics and without.
+Per request: beginning, ending and every histogram it moves. A scrape: 5 models with a worker each, 40 answers on their
+way, all series there are. For scale, a request through the gateway takes milliseconds and a token of a small model two.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from bench.table import show
+from intramural.core.chat import Delta, Usage
+from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
+
+ROUNDS = 15
+TOKENS = 20_000
+REQUESTS = 2_000
+MODELS = [f"model{n}" for n in range(5)]
+ROW = UsageRow("r", "p", "c", MODELS[0], "d", "openai", "chat", "finished", 40, 20, 10, 80, 40, 5)
+TIMING = Timing(0.2, 1.0, 0.002)
+
+
+@dataclass
+class _Answer:
+    usage: Usage
+
+
+def main() -> None:
+    """Run it."""
+    without, known = _interleaved(lambda: _tokens(None), lambda: _tokens(_metrics()))
+    nothing, counted = _interleaved(lambda: _requests(None), lambda: _requests(_metrics()))
+    scraped = _scrape()
+    rows = [
+        ["one token", f"{without * 1e9:.0f} ns", f"{known * 1e9:.0f} ns", f"{known / without:.2f}"],
+        ["one request", f"{nothing * 1e6:.2f} µs", f"{counted * 1e6:.2f} µs", f"+{(counted - nothing) * 1e6:.1f} µs"],
+        ["one scrape", "-", f"{scraped * 1e3:.2f} ms", f"{scraped / 15:.4%} of one core, every 15 s"],
+    ]
+    show("What metrics cost", f"Medians of {ROUNDS} interleaved rounds.", ["", "without", "with", "ratio"], rows)
+
+
+def _interleaved(one: Callable[[], float], other: Callable[[], float]) -> tuple[float, float]:
+    pairs = [(one(), other()) for _ in range(ROUNDS)]
+    return statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs)
+
+
+def _metrics(pool: PoolNumbers | None = None) -> Metrics:
+    return Metrics("1", lambda: pool or PoolNumbers())
+
+
+def _events() -> Iterator[Delta]:
+    event = Delta(0, "word")
+    for _ in range(TOKENS):
+        yield event
+
+
+def _tokens(metrics: Metrics | None) -> float:
+    """Seconds a token."""
+    if metrics is not None:
+        metrics.request_began("r", MODELS[0], "interactive", _Answer(Usage(1, 1)))
+    said = []
+    began = time.perf_counter()
+    for event in _events():
+        said.append(event.text)
+    return (time.perf_counter() - began) / TOKENS
+
+
+def _requests(metrics: Metrics | None) -> float:
+    """Seconds a request."""
+    rows = [replace(ROW, request_id=str(n)) for n in range(REQUESTS)]
+    answer = _Answer(Usage(1, 1))
+    began = time.perf_counter()
+    for row in rows:
+        if metrics is not None:
+            metrics.request_began(row.request_id, row.model, "interactive", answer)
+            metrics.request_ended(row, TIMING)
+            metrics.request_left(row.request_id)
+    return (time.perf_counter() - began) / REQUESTS
+
+
+def _scrape() -> float:
+    metrics = _metrics(PoolNumbers([WorkerNumbers(m, "ready", 1, 4, 1, 1) for m in MODELS], MODELS, 1, 2))
+    for model in MODELS:
+        for dialect in ("openai", "anthropic", "ollama", "mcp", "page", "cli"):
+            for outcome in ("finished", "cancelled", "failed"):
+                row = replace(ROW, model=model, dialect=dialect, outcome=outcome)
+                metrics.request_ended(row, TIMING, "batch" if outcome == "failed" else "interactive")
+    for number in range(40):
+        metrics.request_began(str(number), MODELS[number % 5], "interactive", _Answer(Usage(1, 1)))
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        metrics.render()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
