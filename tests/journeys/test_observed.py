@@ -14,6 +14,7 @@ from typing import get_args
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from tests.fakes.collector import Collector
 from tests.service import ADMIN, MODEL, Service
 
 from intramural.metering import Dialect, Operation, Outcome, Work
@@ -54,6 +55,7 @@ def test_every_label_value_is_of_a_short_list_and_nobody_is_in_it(service: Servi
         "phase": {"input", "output"},
         "state": {"starting", "ready", "stopping"},
         "kind": {"planned", "resident"},
+        "result": {"sent", "dropped"},
         "reason": {"idle", "room", "unloaded", "shutdown", "crashed", "misbehaved", "not_started"},
     }
     for family in text_string_to_metric_families(text):
@@ -110,6 +112,45 @@ def value(text: str, name: str, **where: str) -> float:
         for sample in family.samples
         if sample.name == name and where.items() <= sample.labels.items()
     )
+
+
+def test_a_batchs_lines_are_a_class_of_their_own(service: Service) -> None:
+    client = service.client()
+    body = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    end = time.monotonic() + 60
+    while client.batches.retrieve(batch.id).status not in ("completed", "failed") and time.monotonic() < end:
+        time.sleep(0.2)
+    text = metrics(service)
+    who = {"dialect": "openai", "outcome": "finished", "model": MODEL, "class": "batch"}
+    assert value(text, "intramural_requests_total", **who) == 1
+
+
+def test_traces_go_to_the_collector_that_was_named_and_say_nothing_of_anybody(fresh: Service) -> None:
+    with Collector() as collector:
+        fresh.settings["INTRAMURAL_TRACES_ENDPOINT"] = collector.endpoint
+        fresh.start()
+        fresh.set_up()
+        fresh.wait_ready()
+        key = fresh.new_key(name="program-okapi")
+        body = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8}
+        done = requests.post(f"{fresh.address}/v1/chat/completions", json=body, headers=bearer(key), timeout=60)
+        spans = collector.spans(at_least=5)
+        (started,) = fresh.events(event="service.started")
+        fresh.stop()
+    whole, *parts = spans
+    assert whole["name"] == f"chat {MODEL}"
+    assert [part["name"] for part in parts] == ["wait", "prompt", "answer", "record"]
+    attributes = {each["key"]: each["value"] for each in whole["attributes"]}
+    usage = done.json()["usage"]
+    assert attributes["gen_ai.usage.input_tokens"] == {"intValue": str(usage["prompt_tokens"])}
+    assert attributes["gen_ai.usage.output_tokens"] == {"intValue": str(usage["completion_tokens"])}
+    assert started["facts"]["traces_endpoint"] == collector.endpoint  # and the log says so
+    answer = done.json()["choices"][0]["message"]["content"]
+    for secret in ("Pelagic", "wombats", "okapi", key, done.headers["X-Request-Id"], answer):
+        assert secret not in json.dumps(spans)
 
 
 def test_one_look_at_top(service: Service) -> None:

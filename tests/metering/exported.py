@@ -44,7 +44,7 @@ def everything() -> Metrics:
         ended={("m", "room"): 2},
         turned_away={("m", "queue_full"): 4},
     )
-    metrics = Metrics("1", lambda: pool)
+    metrics = Metrics("1", lambda: pool, lambda: {"sent": 1, "dropped": 0})
     metrics.request_ended(ROW, TIMING)
     metrics.request_ended(replace(ROW, request_id="b", outcome="failed"), TIMING, "batch", "worker_died")
     return metrics

@@ -42,13 +42,13 @@ _WORKER_STATES = ("starting", "ready", "stopping")
 _MEMORY_KINDS = ("planned", "resident")
 _TOKEN_TYPES = ("input", "output", "cached")
 #: What the conventions call our operations; `rerank` has no name there.
-_OPERATIONS: Mapping[Operation, str] = {
+OPERATIONS: Mapping[Operation, str] = {
     "chat": "chat",
     "completion": "text_completion",
     "embedding": "embeddings",
     "rerank": "rerank",
 }
-_PROVIDER = "intramural"
+PROVIDER = "intramural"
 #: More names of models than this are one (`_OTHER`): a machine that makes models all day must not fill Prometheus.
 MODELS_LIMIT = 200
 _OTHER = "(other)"
@@ -105,7 +105,12 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, version: str, pool: Callable[[], PoolNumbers] = PoolNumbers) -> None:
+    def __init__(
+        self,
+        version: str,
+        pool: Callable[[], PoolNumbers] = PoolNumbers,
+        spans: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self.registry = registry = CollectorRegistry()
         self._models: dict[str, str] = {}
         #: The library looks a series up again each time, which costs more than counting.
@@ -130,6 +135,7 @@ class Metrics:
         Info("intramural", "The running version.", registry=registry).info({"version": version})
         ProcessCollector(registry=registry)
         self._pool = _PoolCollector(pool, self._named)
+        self._spans = spans
 
     def _histograms(self, registry: CollectorRegistry) -> None:
         asked = ("gen_ai_provider_name", "gen_ai_operation_name", "gen_ai_request_model", "class")
@@ -188,7 +194,7 @@ class Metrics:
         self._add(self._engine, row.prompt_ms / 1000, model, "input")
         self._add(self._engine, row.completion_ms / 1000, model, "output")
         self._observe(self._wait, row.waited_ms / 1000, model, work)
-        labels = (_PROVIDER, _OPERATIONS[row.operation], model, work)
+        labels = (PROVIDER, OPERATIONS[row.operation], model, work)
         if row.outcome == "finished" and row.completion_tokens > 1 and row.completion_ms > 0:
             self._observe(self._per_token, row.completion_ms / 1000 / (row.completion_tokens - 1), *labels)
         if timing is None:
@@ -210,8 +216,14 @@ class Metrics:
     def rendering(self) -> Callable[[], bytes]:
         """What renders this moment. It may be called in a thread of its own: many series take many milliseconds."""
         whole = CollectorRegistry()
-        whole.register(_Moment(self.registry, [*self._tokens.collect(), *self._pool.collect()]))
+        whole.register(_Moment(self.registry, [*self._tokens.collect(), *self._pool.collect(), self._traced()]))
         return lambda: generate_latest(whole)
+
+    def _traced(self) -> Metric:
+        family = CounterMetricFamily("intramural_spans", "Spans for a collector, if there is one.", labels=["result"])
+        for result, number in self._spans().items():
+            family.add_metric([result], number)
+        return family
 
     def _add(self, counter: Counter, amount: float, *labels: str) -> None:
         series = self._counters.get((counter, labels))

@@ -20,7 +20,7 @@ from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Us
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
 from intramural.library import Manifest, applied
-from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, UsageRow, Work
+from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow, Work
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
@@ -89,6 +89,7 @@ class Inference:
         audit: AuditLog,
         meter: Meter,
         metrics: Metrics,
+        traces: Traces,
         clock: Clock,
     ) -> None:
         self._gate = gate
@@ -98,6 +99,7 @@ class Inference:
         self._audit = audit
         self._meter = meter
         self._metrics = metrics
+        self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -394,6 +396,7 @@ class Inference:
                 timing = Timing(None if first_ms is None else first_ms / 1000, took_ms / 1000, written_s)
                 code = None if run.error is None else run.error.code
                 self._metrics.request_ended(row, timing, run.work, code)
+                self._traces.ended(row, timing, run.work, code)
 
     async def _record_ending(self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside]) -> None:
         """The record, the meter's row and `rows` together; should those not go in, the first two without them."""
