@@ -1,21 +1,23 @@
-"""What the metrics cost: a token, a request and a scrape, next to what the same request costs without them.
+"""What the metrics cost: a request, its spans where traces are on, and a scrape. (For a token nothing is run.)
 
-Per token: reading an answer's events as `services.inference` does, with the answer known to the metrics and without.
 Per request: beginning, ending and every histogram it moves. A scrape: 5 models with a worker each, 40 answers on their
-way, all series there are. For scale, a request through the gateway takes milliseconds and a token of a small model two.
+way, all series there are. For scale: a request through the gateway takes milliseconds.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from bench.table import show
-from intramural.core.chat import Delta, Usage
+from intramural.core.chat import Usage
+from intramural.core.clock import SystemClock
 from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
+from intramural.metering.traces import message, spans
 
 ROUNDS = 15
-TOKENS = 20_000
 REQUESTS = 2_000
 MODELS = [f"model{n}" for n in range(5)]
 ROW = UsageRow("r", "p", "c", MODELS[0], "d", "openai", "chat", "finished", 40, 20, 10, 80, 40, 5)
@@ -29,15 +31,15 @@ class _Answer:
 
 def main() -> None:
     """Run it."""
-    without, known = _interleaved(lambda: _tokens(None), lambda: _tokens(_metrics()))
     nothing, counted = _interleaved(lambda: _requests(None), lambda: _requests(_metrics()))
+    _, traced = _interleaved(lambda: 0.0, lambda: _traced())
     scraped = _scrape()
     rows = [
-        ["one token", f"{without * 1e9:.0f} ns", f"{known * 1e9:.0f} ns", f"{known / without:.2f}"],
         ["one request", f"{nothing * 1e6:.2f} µs", f"{counted * 1e6:.2f} µs", f"+{(counted - nothing) * 1e6:.1f} µs"],
+        ["one request's spans", "0 (off)", f"{traced * 1e6:.2f} µs", f"+{traced * 1e6:.1f} µs"],
         ["one scrape", "-", f"{scraped * 1e3:.2f} ms", f"{scraped / 15:.4%} of one core, every 15 s"],
     ]
-    show("What metrics cost", f"Medians of {ROUNDS} interleaved rounds.", ["", "without", "with", "ratio"], rows)
+    show("What metrics cost", f"Medians of {ROUNDS} interleaved rounds.", ["", "without", "with", "more"], rows)
 
 
 def _interleaved(one: Callable[[], float], other: Callable[[], float]) -> tuple[float, float]:
@@ -47,23 +49,6 @@ def _interleaved(one: Callable[[], float], other: Callable[[], float]) -> tuple[
 
 def _metrics(pool: PoolNumbers | None = None) -> Metrics:
     return Metrics("1", lambda: pool or PoolNumbers())
-
-
-def _events() -> Iterator[Delta]:
-    event = Delta(0, "word")
-    for _ in range(TOKENS):
-        yield event
-
-
-def _tokens(metrics: Metrics | None) -> float:
-    """Seconds a token."""
-    if metrics is not None:
-        metrics.request_began("r", MODELS[0], "interactive", _Answer(Usage(1, 1)))
-    said = []
-    began = time.perf_counter()
-    for event in _events():
-        said.append(event.text)
-    return (time.perf_counter() - began) / TOKENS
 
 
 def _requests(metrics: Metrics | None) -> float:
@@ -77,6 +62,15 @@ def _requests(metrics: Metrics | None) -> float:
             metrics.request_ended(row, TIMING)
             metrics.request_left(row.request_id)
     return (time.perf_counter() - began) / REQUESTS
+
+
+def _traced() -> float:
+    """Seconds a request, for its spans and their JSON; the collector is not there."""
+    clock = SystemClock()
+    began = time.perf_counter()
+    for _ in range(REQUESTS // 10):
+        msgspec.json.encode(message(spans(ROW, TIMING, "interactive", None, clock)))
+    return (time.perf_counter() - began) / (REQUESTS // 10)
 
 
 def _scrape() -> float:
