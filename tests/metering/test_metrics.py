@@ -58,6 +58,12 @@ def test_what_failed_and_what_was_refused() -> None:
     assert "class=batch error_type=failed" in durations[0]
 
 
+def test_a_wait_that_nobody_measured_is_not_said_to_be_none() -> None:
+    metrics = Metrics("1")
+    metrics.request_ended(replace(ROW, operation="embedding", waited_ms=0), replace(TIMING, first_s=None))
+    assert not any(name.startswith("intramural_queue_wait") for name, _ in samples(metrics))
+
+
 def test_tokens_count_while_an_answer_is_on_its_way_and_never_go_back() -> None:
     metrics = Metrics("1")
     counting = Counting(Usage(10, 3))

@@ -1,6 +1,9 @@
 """What became of workers is counted from the scheduler's steps, each under its reason."""
 
+import random
 from collections.abc import Iterable
+
+import pytest
 
 from intramural.core.errors import Broken
 from intramural.serving import Ending, Tally
@@ -9,8 +12,10 @@ from intramural.serving.scheduler import (
     Demand,
     Event,
     Left,
+    Phase,
     Rules,
     ShutdownAsked,
+    StartWorker,
     State,
     Ticked,
     UnloadAsked,
@@ -83,3 +88,31 @@ def test_refused_by_code_but_not_who_only_wanted_a_spare_slot() -> None:
         Arrived(1, "w", Demand("c", "c", 200, 1)),
     )
     assert tally.refused == {("a", "queue_full"): 1, ("c", "not_enough_memory"): 1}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_worker_that_was_started_is_there_or_has_one_ending(seed: int) -> None:
+    chance, tally, state, started, now_s = random.Random(seed), Tally(), State(RULES), 0, 0.0
+    for turn in range(80):
+        now_s += chance.choice((0.1, 3, 60))
+        number, demand = chance.randint(1, max(1, state.next_worker)), chance.choice((A, B))
+        event = chance.choice(
+            (
+                Arrived(now_s, f"t{turn}", demand),
+                Left(now_s, f"t{chance.randint(0, turn)}"),
+                WorkerReady(now_s, number),
+                WorkerReady(now_s, state.next_worker - 1),
+                WorkerGone(now_s, number, None, crashed=chance.random() < 0.5),
+                WorkerMisbehaved(now_s, number, Broken("worker_garbage", "Nonsense.", "")),
+                UnloadAsked(now_s, demand.name),
+                Ticked(now_s),
+            )
+        )
+        before = state
+        state, effects = step(before, event)
+        tally.note(before, event, effects)
+        started += sum(isinstance(effect, StartWorker) for effect in effects)
+        there = sum(worker.phase is not Phase.STOPPING for worker in state.workers.values())
+        assert started == there + tally.ended.total()
+        assert tally.loads.total() <= started
+    assert started

@@ -49,6 +49,8 @@ OPERATIONS: Mapping[Operation, str] = {
     "rerank": "rerank",
 }
 PROVIDER = "intramural"
+#: Of vectors and ranks it is not measured how long they waited.
+WAIT_KNOWN: frozenset[Operation] = frozenset({"chat", "completion"})
 #: More names of models than this are one (`_OTHER`): a machine that makes models all day must not fill Prometheus.
 MODELS_LIMIT = 200
 _OTHER = "(other)"
@@ -162,7 +164,7 @@ class Metrics:
         )
         self._wait = Histogram(
             "intramural_queue_wait_seconds",
-            "Spent waiting for a slot.",
+            "Spent waiting for a slot, by chats and completions.",
             ("model", "class"),
             buckets=_WAIT_BUCKETS_S,
             registry=registry,
@@ -193,7 +195,8 @@ class Metrics:
         self._tokens.ended(row, work)
         self._add(self._engine, row.prompt_ms / 1000, model, "input")
         self._add(self._engine, row.completion_ms / 1000, model, "output")
-        self._observe(self._wait, row.waited_ms / 1000, model, work)
+        if row.operation in WAIT_KNOWN:
+            self._observe(self._wait, row.waited_ms / 1000, model, work)
         labels = (PROVIDER, OPERATIONS[row.operation], model, work)
         if row.outcome == "finished" and row.completion_tokens > 1 and row.completion_ms > 0:
             self._observe(self._per_token, row.completion_ms / 1000 / (row.completion_tokens - 1), *labels)

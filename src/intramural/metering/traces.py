@@ -22,7 +22,7 @@ import msgspec
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.errors import Misasked
-from intramural.metering.metrics import OPERATIONS, PROVIDER, Timing, Work
+from intramural.metering.metrics import OPERATIONS, PROVIDER, WAIT_KNOWN, Timing, Work
 from intramural.metering.usage import UsageRow
 
 log = logging.getLogger(__name__)
@@ -215,7 +215,9 @@ def spans(row: UsageRow, timing: Timing, work: Work, code: str | None, clock: Cl
     whole |= {"spanId": root, "kind": _SERVER, "attributes": _attributes(attributes)}
     if row.outcome == "failed":
         whole["status"] = {"code": _ERROR}
-    parts = [whole, span("wait", began_s, min(ended_s, began_s + row.waited_ms / 1000))]
+    parts = [whole]
+    if row.operation in WAIT_KNOWN:
+        parts.append(span("wait", began_s, min(ended_s, began_s + row.waited_ms / 1000)))
     if timing.first_s is not None:
         first_s = began_s + timing.first_s
         parts.append(span("prompt", max(began_s, first_s - row.prompt_ms / 1000), first_s))
