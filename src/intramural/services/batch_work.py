@@ -19,6 +19,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import BatchesConfig
 from intramural.core.errors import Misasked, Unauthenticated
 from intramural.files import Arriving, Disk, Files, StoredFile
+from intramural.services.work import WORK
 
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
 _TRIES = 6
@@ -213,6 +214,7 @@ class BatchWork:
                     await task
 
     async def _reply(self, actor: Actor, endpoint: str, body: bytes) -> Reply:
+        WORK.set("batch")
         wait_s = _FIRST_WAIT_S
         for _ in range(_TRIES):
             await self._let_people_go_first()

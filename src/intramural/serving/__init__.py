@@ -8,20 +8,22 @@ Read in this order: `model` (what is served), `scheduler` (pure: which worker, w
 and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
 the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
 `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
-`tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `threads`, `sandboxed`, and `engine`
-and `onnx` (the other side of starting a confined worker).
+`tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers),
+`threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
 from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
     "Compute",
+    "Ending",
     "EngineProcess",
     "ModelToServe",
     "OpenFile",
@@ -33,6 +35,7 @@ __all__ = [
     "ServingPlan",
     "Spawner",
     "Stream",
+    "Tally",
     "Token",
     "WorkerProcess",
     "WorkerStatus",

@@ -48,6 +48,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
+from intramural.serving.tally import Tally
 from intramural.serving.traits import Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
@@ -80,13 +81,14 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """The pool at one moment."""
+    """The pool at one moment. `waiting`: the model of each who waits, in order."""
 
     workers: tuple[WorkerStatus, ...]
     queued: int
     budget_bytes: int
     planned_bytes: int
     pinned: frozenset[str]
+    waiting: tuple[str, ...] = ()
 
 
 _UNDECIDED = threads.Compute(0)
@@ -141,6 +143,8 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
+        #: What became of workers so far.
+        self.tally = Tally()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -293,7 +297,14 @@ class Pool:
                     layers=process.process.layers if process else (),
                 )
             )
-        return PoolStatus(tuple(workers), len(state.queue), state.rules.budget_bytes, state.planned_bytes, state.pinned)
+        return PoolStatus(
+            tuple(workers),
+            len(state.queue),
+            state.rules.budget_bytes,
+            state.planned_bytes,
+            state.pinned,
+            tuple(waiting.demand.name for waiting in state.queue),
+        )
 
     @asynccontextmanager
     async def lease(
@@ -347,7 +358,9 @@ class Pool:
     def _handle(self, fact: Event) -> None:
         self._handling = True
         try:
-            self._state, effects = step(self._state, fact)
+            before = self._state
+            self._state, effects = step(before, fact)
+            self.tally.note(before, fact, effects)
             for effect in effects:
                 self._do(effect)
             self._set_timer()
