@@ -13,7 +13,7 @@ WITS = {
     "TestOpenAI": {*_LOOPS, "test_json_mode"},
     "TestAnthropic": _LOOPS,
     "TestResponses": {*_LOOPS, "test_json_mode"},
-    "TestOllama": {"test_json_mode"},
+    "TestOllama": {*_LOOPS, "test_json_mode"},
 }
 
 
@@ -23,7 +23,7 @@ WITS = {
         ("TestOpenAI", 35),
         ("TestResponses", 36),
         ("TestAnthropic", 36),
-        ("TestOllama", 36),
+        ("TestOllama", 34),
         ("TestOpenAIEmbeddings", 5),
         ("TestOllamaEmbeddings", 5),
     ],
