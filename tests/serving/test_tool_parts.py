@@ -240,6 +240,16 @@ def test_what_could_stall_an_engine_is_not_put_to_it() -> None:
     assert "900" not in json.dumps(driven.request.response_format.schema)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"type": "strin"}, {"$ref": "#/nowhere"}, {"$ref": "https://example.org/a"}, {"$ref": "#/$defs/a"}]
+)
+def test_a_tool_whose_schema_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    schema = {"properties": {"a": wrong}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    with pytest.raises(Misasked, match="invalid_schema") as caught:
+        drive(asked(tools=(Tool("odd", "", schema),)), BOUNDS)
+    assert caught.value.param == "tools"
+
+
 @pytest.mark.parametrize("word", ["minItems", "minLength"])
 def test_what_would_have_to_be_longer_than_any_answer_is_refused(word: str) -> None:
     with pytest.raises(Misasked, match="unsupported_schema") as caught:

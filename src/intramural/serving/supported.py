@@ -99,30 +99,40 @@ def check(schema: JsonSchema, param: str) -> None:
         raise _invalid("Nothing fits it: it needs itself, without end.", param)
 
 
-def tamed(schema: Any, param: str) -> Any:
+def tamed(schema: JsonSchema, param: str) -> JsonSchema:
     """`schema` of a tool without what could stall an engine that makes a grammar of it.
 
     Patterns that no grammar says, and bounds beyond what is written anyway, are left out: tools are shown all of their
-    schema and held to what can be enforced. Raises Misasked(`unsupported_schema`) for what has to be longer than any
-    answer.
+    schema and held to what can be enforced. Raises Misasked: `invalid_schema` for types that are none and references
+    that lead nowhere, `unsupported_schema` for what has to be longer than any answer.
     """
+    made: JsonSchema = _tame(schema, schema, param)
+    return made
+
+
+def _tame(schema: Any, root: JsonSchema, param: str) -> Any:
     if isinstance(schema, list | tuple):
-        return [tamed(each, param) for each in schema]
+        return [_tame(each, root, param) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
     for word in ("minItems", "minLength"):
         if _is_number(schema.get(word)) and schema[word] > _MOST_NEEDED:
             told = f"No answer is held to a `{word}` above {_MOST_NEEDED}."
             raise Misasked("unsupported_schema", told, "Ask for less.", param=param)
-    return {word: _tamed(word, value, param) for word, value in schema.items() if not _wild(word, value)}
+    kinds = schema.get("type")
+    if isinstance(kinds, str) and kinds not in _TYPES:
+        raise _invalid(f"There is no type {_short(kinds)}.", param)
+    if isinstance(schema.get("$ref"), str) and target(schema, root) is None:
+        raise _invalid(f"{_short(schema['$ref'])} leads nowhere in it.", param)
+    return {word: _tamed(word, value, root, param) for word, value in schema.items() if not _wild(word, value)}
 
 
-def _tamed(word: str, value: Any, param: str) -> Any:
+def _tamed(word: str, value: Any, root: JsonSchema, param: str) -> Any:
     if word in _DATA:
         return value
     if word in _NAMED_SCHEMAS and isinstance(value, Mapping):
-        return {name: tamed(each, param) for name, each in value.items()}
-    return tamed(value, param)
+        return {name: _tame(each, root, param) for name, each in value.items()}
+    return _tame(value, root, param)
 
 
 def _wild(word: str, value: Any) -> bool:
