@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from intramural.cli.top import Scrape, Window, frame, percentile, picture, read
+from intramural.cli.top import Scrape, Window, fitting, frame, percentile, picture, read
 from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
 
 ROW = UsageRow("r", "p", "c", "m", "d", "openai", "chat", "finished", 40, 20, 10)
@@ -23,6 +23,15 @@ def service() -> Metrics:
 
 def scraped(metrics: Metrics, at_s: float) -> Scrape:
     return read(metrics.render().decode(), at_s)
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_a_narrow_terminal_shows_fewer_columns_not_narrower_ones(width: int) -> None:
+    row = ("smollm2:135m-instruct-q4_1", "ready", "0/4", "0", "1.0", "2.0", "-", "175 ms", "242 ms", "951 MB", "929 MB",
+           "0", "0")  # fmt: skip
+    columns = fitting([row], width)
+    assert columns[0] == 0, "what it is about"
+    assert len(columns) == {20: 1, 80: 8, 200: 13}[width]
 
 
 def test_rates_since_the_scrape_before() -> None:

@@ -18,7 +18,7 @@ from intramural.cli.render import plain, size
 from intramural.cli.root import DEFAULT, Common, cli
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
     from intramural.cli.client import Client
 
@@ -191,15 +191,18 @@ class Window:
 # showing --------------------------------------------------------------------------------------------------------------
 
 
-_HEADINGS = (
-    "BUSY", "QUEUE", "IN/S", "OUT/S", "CACHED", "FIRST P50", "P95", "PLANNED", "ACTUAL", "EVICTED", "CRASHED",
-)  # fmt: skip
+#: Headings in the order of the columns, each with its importance: where a terminal is narrow, the greatest number goes
+#: first.
+_HEADINGS = {
+    "STATE": 1, "BUSY": 2, "QUEUE": 3, "IN/S": 8, "OUT/S": 4, "CACHED": 9, "FIRST P50": 5, "P95": 6, "PLANNED": 10,
+    "ACTUAL": 7, "EVICTED": 12, "CRASHED": 11,
+}  # fmt: skip
+_BETWEEN = 2
 
 
 def picture(shown: Frame) -> "RenderableType":
     """A frame for people."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     head = (
@@ -208,31 +211,42 @@ def picture(shown: Frame) -> "RenderableType":
         f"first token p50 {_time(shown.first_token_p50_s)}  p95 {_time(shown.first_token_p95_s)}   "
         f"memory {size(shown.planned_bytes)} of {size(shown.budget_bytes)}"
     )
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("MODEL", no_wrap=True)
-    table.add_column("STATE")
-    for heading in (
-        "BUSY",
-        "QUEUE",
-        "IN/S",
-        "OUT/S",
-        "CACHED",
-        "FIRST P50",
-        "P95",
-        "PLANNED",
-        "ACTUAL",
-        "EVICTED",
-        "CRASHED",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for line in shown.models:
-        table.add_row(*map(Text, _cells(line)))
     over = f"over {shown.window_s:.0f} s"
     told = (
         f"rates {over}, first token since the start" if shown.since_start else f"rates and first token {over}; q ends"
     )
     foot = Text(told, style="dim")
-    return Group(Text(head), Text(), table, Text(), foot)
+    return Group(Text(head), Text(), _Models(shown.models), Text(), foot)
+
+
+def fitting(rows: Sequence[Sequence[str]], width: int) -> Sequence[int]:
+    """Which columns of `rows` (model, then those of `_HEADINGS`) fit into `width` characters."""
+    headings = ("MODEL", *_HEADINGS)
+    widths = [max(map(len, column)) + _BETWEEN for column in zip(headings, *rows, strict=True)]
+    kept = sorted(range(len(headings)), key=lambda at: _HEADINGS.get(headings[at], 0))
+    while len(kept) > 1 and sum(widths[at] for at in kept) - _BETWEEN > width:
+        kept.pop()
+    return sorted(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """The table, as wide as there is room for."""
+
+    lines: Sequence[ModelLine]
+
+    def __rich_console__(self, _: object, options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.table import Table
+        from rich.text import Text
+
+        rows = [_cells(line) for line in self.lines]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        columns = fitting(rows, options.max_width)
+        for at in columns:
+            table.add_column(("MODEL", *_HEADINGS)[at], justify="left" if at < 2 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(Text(row[at]) for at in columns))
+        yield table
 
 
 def _cells(line: ModelLine) -> Sequence[str]:
