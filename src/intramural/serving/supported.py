@@ -12,7 +12,7 @@ from typing import Any
 from intramural.core.chat import JsonSchema
 from intramural.core.errors import Misasked
 from intramural.serving.fits import FORMATS, compiled, equal, fits, target
-from intramural.serving.schema import GREATEST, MOST_CHARS, MOST_ITEMS
+from intramural.serving.schema import GREATEST, MOST_CHARS, MOST_ITEMS, is_number
 
 #: Words that say nothing about what a value may be.
 REMARKS = frozenset({
@@ -28,10 +28,6 @@ def _is_schema(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= GREATEST
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -GREATEST <= value <= GREATEST
 
 
 def _is_list(value: Any, of: Callable[[Any], bool], least: int = 1) -> bool:
@@ -62,8 +58,8 @@ ENFORCED: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("additionalProperties", "items"), _is_schema),
     **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), _is_count),
     **dict.fromkeys(("pattern", "format"), _is_text),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
-    "multipleOf": lambda value: _is_number(value) and value > 0,
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), is_number),
+    "multipleOf": lambda value: is_number(value) and value > 0,
 }
 #: Constructs of patterns that grammars do not know: looking around, referring back, edges of words, classes by name.
 _STRANGE = re.compile(r"\(\?(?!:)|\\[a-ce-rt-vx-zA-Z0-9]|[*+?}]\+|\[\[|&&|--|~~")
@@ -116,7 +112,7 @@ def _tame(schema: Any, root: JsonSchema, param: str) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     for word in ("minItems", "minLength"):
-        if _is_number(schema.get(word)) and schema[word] > _MOST_NEEDED:
+        if is_number(schema.get(word)) and schema[word] > _MOST_NEEDED:
             told = f"No answer is held to a `{word}` above {_MOST_NEEDED}."
             raise Misasked("unsupported_schema", told, "Ask for less.", param=param)
     kinds = schema.get("type")
@@ -139,7 +135,7 @@ def _wild(word: str, value: Any) -> bool:
     if word == "pattern" and isinstance(value, str):
         return not _plain_pattern(value)
     most = {"maxItems": MOST_ITEMS, "maxLength": MOST_CHARS}.get(word)
-    return most is not None and _is_number(value) and value > most
+    return most is not None and is_number(value) and value > most
 
 
 def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str]:
