@@ -18,6 +18,8 @@ from openai import OpenAI
 
 MODEL = "smollm2:135m-instruct-q4_1"
 ADMIN = ("ada", "a long enough password")
+ENDLESS: dict[str, Any] = {"logit_bias": {"0": -100, "2": -100}}
+"""Fields of a chat that keep MODEL from ending (by its two end tokens): it is over when it is full or stopped."""
 
 
 @dataclass
