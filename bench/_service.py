@@ -28,14 +28,11 @@ def running(*, stand_in_tokens_per_s: int | None = None, **settings: str) -> Ite
     module = "intramural"
     if stand_in_tokens_per_s is not None:
         module, named[_RATE] = "bench._service", str(stand_in_tokens_per_s)
-    with TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).start()
-        try:
-            service.set_up()
-            service.wait_ready()
-            yield service
-        finally:
-            service.stop()
+    with (
+        TemporaryDirectory() as folder,
+        Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).running() as service,
+    ):
+        yield service
 
 
 def main() -> None:

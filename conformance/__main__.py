@@ -25,14 +25,9 @@ _DOCUMENT = Path(__file__).parent.parent / "docs/conformance.md"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         starter = Path(os.environ["INTRAMURAL_TEST_WHEELS"]) / STARTER_WHEEL
-        service = Service(Path(folder) / "data", starter).start()
-        try:
-            service.set_up()
-            service.wait_ready()
+        with Service(Path(folder) / "data", starter).running() as service:
             models.shelve(service, starter, Path(folder))
             results = _all(service, sys.argv[1:])
-        finally:
-            service.stop()
     packages = {name: name.lower() for name in ("OpenAI", "Anthropic", "Ollama")}
     versions = {name: f"{package} {importlib.metadata.version(package)}" for name, package in packages.items()}
     page = report.page(results, versions)

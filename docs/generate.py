@@ -63,11 +63,14 @@ def errors() -> str:
 def _raised_codes() -> Iterator[tuple[str, str, str]]:
     for file in sorted((ROOT / "src/intramural").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ERROR_KINDS:
-                first = node.args[0] if node.args else None
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    where = file.relative_to(ROOT / "src/intramural")
-                    yield first.value, node.func.id, str(where)
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            words = [each.value if isinstance(each, ast.Constant) else None for each in node.args[:2]]
+            where = str(file.relative_to(ROOT / "src/intramural"))
+            if node.func.id in _ERROR_KINDS and words and isinstance(words[0], str):
+                yield words[0], node.func.id, where
+            elif node.func.id == "Decision" and len(words) == 2 and words[0] is False and isinstance(words[1], str):
+                yield words[1], "Refused", where  # a rule of the policy: the error's code is its name
 
 
 def events() -> str:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from openai import OpenAI
 
 MODEL = "smollm2:135m-instruct-q4_1"
 ADMIN = ("ada", "a long enough password")
+ENDLESS: dict[str, Any] = {"logit_bias": {"0": -100, "2": -100}}
+"""Fields of a chat that keep MODEL from ending (by its two end tokens): it is over when it is full or stopped."""
 
 
 @dataclass
@@ -30,6 +34,17 @@ class Service:
     address: str = ""
     setup_link: str | None = None
     session: requests.Session = field(default_factory=requests.Session)
+
+    @contextmanager
+    def running(self) -> "Iterator[Service]":
+        """Started, with its first administrator and its model loaded; stopped at the end."""
+        self.start()
+        try:
+            self.set_up()
+            self.wait_ready()
+            yield self
+        finally:
+            self.stop()
 
     def start(self) -> "Service":
         log = (self.data_dir.parent / "service.log").open("a")

@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +48,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers
+from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -122,9 +121,12 @@ async def opened(config: Config) -> AsyncIterator[House]:
         )
         await pool.start()
         stack.push_async_callback(pool.close)
-        services = _services(config, db, audit, access, pool, posture, clock)
+        traces = _traces(config, clock)
+        services = _services(config, db, audit, access, pool, traces, posture, clock)
+        traces.open()
+        stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture)
+        await _record_start(audit, posture, config.traces.endpoint)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
         await services.pulls.recall()
@@ -144,11 +146,20 @@ async def opened(config: Config) -> AsyncIterator[House]:
 
 
 def _services(
-    config: Config, db: Database, audit: AuditLog, access: Access, pool: Pool, posture: Posture, clock: Clock
+    config: Config,
+    db: Database,
+    audit: AuditLog,
+    access: Access,
+    pool: Pool,
+    traces: Traces,
+    posture: Posture,
+    clock: Clock,
 ) -> Services:
     gate = Gate(audit)
     meter = Meter(db, clock)
-    metrics = Metrics(__version__, lambda: _pool_numbers(pool))
+    metrics = Metrics(
+        __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
+    )
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
@@ -204,7 +215,7 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, clock, Turns(config.serving))
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
@@ -280,15 +291,24 @@ def _source_parser(
     return parse
 
 
+def _traces(config: Config, clock: Clock) -> Traces:
+    text = config.traces.endpoint
+    endpoint = parse_endpoint(text, allow_network=config.library.allow_network) if text else None
+    return Traces(clock, endpoint, config.traces.ca_file)
+
+
 def _pool_numbers(pool: Pool) -> PoolNumbers:
-    status = pool.status()
+    status, tally = pool.status(), pool.tally
     return PoolNumbers(
-        workers=Counter(worker.state for worker in status.workers),
-        queued=status.queued,
-        slots_busy=sum(worker.slots_busy for worker in status.workers),
-        slots=sum(worker.slots for worker in status.workers),
+        workers=[
+            WorkerNumbers(w.name, w.state, w.slots_busy, w.slots, w.memory_bytes, w.rss_bytes) for w in status.workers
+        ],
+        waiting=status.waiting,
         planned_bytes=status.planned_bytes,
         budget_bytes=status.budget_bytes,
+        loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
+        ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
+        turned_away=tally.refused,
     )
 
 
@@ -308,9 +328,10 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
-async def _record_start(audit: AuditLog, posture: Posture) -> None:
+async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str) -> None:
     facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
-    await audit.record(Event.SERVICE_STARTED, SYSTEM, facts=facts)
+    sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
+    await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL:
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
 

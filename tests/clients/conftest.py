@@ -26,13 +26,8 @@ Run = Callable[[str], dict[str, Any]]
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service with its first administrator, shared by the clients of one process."""
-    running = Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).start()
-    try:
-        running.set_up()
-        running.wait_ready()
+    with Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).running() as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="session")

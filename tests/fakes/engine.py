@@ -107,8 +107,8 @@ class Engine:
         prompt = body["prompt"] if "prompt" in body else " ".join(m["content"] for m in body["messages"])
         tokens = len(prompt.split()) if isinstance(prompt, str) else len(prompt)
         schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema", {})
-        given = [tool["function"]["parameters"].get("type") for tool in body.get("tools", ())]
-        if "strin" in (schema.get("type"), *given):
+        refused = any("x-refused" in tool["function"]["parameters"] for tool in body.get("tools", ()))
+        if refused or schema.get("type") == "strin":
             message = "Automatic parser generation failed: JSON schema error at #: unrecognized type strin"
             error = {"code": 400, "message": message, "type": "invalid_request_error"}
             return self.whole(writer, 400, {"error": error})

@@ -12,13 +12,8 @@ from tests.service import Service
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service with its first administrator, shared by the tests of one process."""
-    running = Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).start()
-    try:
-        running.set_up()
-        running.wait_ready()
+    with Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).running() as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

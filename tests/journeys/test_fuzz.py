@@ -16,13 +16,8 @@ BUDGET_S = 30
 def fuzzed(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service whose answers are short, so that time goes into requests."""
     settings = {"INTRAMURAL_SERVING_CONTEXT_TOKENS": "256"}
-    service = Service(tmp_path_factory.mktemp("fuzz") / "data", starter_wheel, settings).start()
-    try:
-        service.set_up()
-        service.wait_ready()
+    with Service(tmp_path_factory.mktemp("fuzz") / "data", starter_wheel, settings).running() as service:
         yield service
-    finally:
-        service.stop()
 
 
 #: What can end the session that the other requests ride on: these come last.

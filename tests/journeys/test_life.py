@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.service import ADMIN, MODEL, Service
+from tests.service import ADMIN, ENDLESS, MODEL, Service
 
 
 def turn(service: Service, chat_id: str, **body: object) -> tuple[dict, str]:
@@ -72,7 +72,7 @@ def test_every_act_is_in_the_log_and_no_prompt_is(service: Service) -> None:
 
 def test_usage_is_metered_when_the_client_leaves(service: Service) -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Write a long story."}], "stream": True,
-            "max_tokens": 2000, "temperature": 1}  # fmt: skip
+            "max_tokens": 2000, **ENDLESS}  # fmt: skip
     headers = {"Authorization": f"Bearer {service.new_key()}"}
     answer = requests.post(
         f"{service.address}/v1/chat/completions", json=body, headers=headers, stream=True, timeout=60
@@ -98,6 +98,7 @@ def test_health_while_the_engine_is_saturated_and_metrics_need_a_key(service: Se
         "messages": [{"role": "user", "content": "Write a story."}],
         "stream": True,
         "max_tokens": 400,
+        **ENDLESS,
     }
     headers = {"Authorization": f"Bearer {service.new_key()}"}
 
@@ -128,7 +129,7 @@ def test_health_while_the_engine_is_saturated_and_metrics_need_a_key(service: Se
 
 def test_a_killed_worker_is_an_error_event_and_the_next_request_works(service: Service) -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Write a story."}], "stream": True,
-            "max_tokens": 2000, "temperature": 1}  # fmt: skip
+            "max_tokens": 2000, **ENDLESS}  # fmt: skip
     headers = {"Authorization": f"Bearer {service.new_key()}"}
     answer = requests.post(
         f"{service.address}/v1/chat/completions", json=body, headers=headers, stream=True, timeout=60

@@ -29,13 +29,8 @@ BRIEF = {"num_predict": 12, "seed": 1}
 def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service of this file's own, with a context so short that it can be overrun in no time."""
     settings = {"INTRAMURAL_SERVING_CONTEXT_TOKENS": str(CONTEXT_TOKENS)}
-    running = Service(tmp_path_factory.mktemp("house") / "data", starter_wheel, settings).start()
-    try:
-        running.set_up()
-        running.wait_ready()
+    with Service(tmp_path_factory.mktemp("house") / "data", starter_wheel, settings).running() as running:
         yield running
-    finally:
-        running.stop()
 
 
 def client_of(service: Service, key: str) -> ollama.Client:

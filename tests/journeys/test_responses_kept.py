@@ -440,13 +440,8 @@ def test_what_cannot_be_kept_does_not_take_the_record_along(client: OpenAI, serv
 def small(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service that keeps nothing, with a short context."""
     settings = {"INTRAMURAL_RESPONSES_KEEP_DAYS": "0", "INTRAMURAL_SERVING_CONTEXT_TOKENS": "1024"}
-    service = Service(tmp_path_factory.mktemp("small") / "data", starter_wheel, settings).start()
-    try:
-        service.set_up()
-        service.wait_ready()
+    with Service(tmp_path_factory.mktemp("small") / "data", starter_wheel, settings).running() as service:
         yield service
-    finally:
-        service.stop()
 
 
 def test_a_house_that_keeps_nothing_says_so(small: Service) -> None:

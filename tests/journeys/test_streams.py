@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import requests
-from tests.service import MODEL, Service
+from tests.service import ENDLESS, MODEL, Service
 
 ASK = [{"role": "user", "content": "Count from one to fifty."}]
-FIELDS = {"model": MODEL, "messages": ASK, "max_tokens": 40, "seed": 5, "logit_bias": {"2": -100}}
+FIELDS = {"model": MODEL, "messages": ASK, "max_tokens": 40, "seed": 5, **ENDLESS}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intramural.serving.fairness import DECODE_COST, Ledger, Owner, Work, cost_of, ordered
+from intramural.core.work import Work
+from intramural.serving.fairness import DECODE_COST, Ledger, Owner, cost_of, ordered
 from intramural.serving.scheduler import (
     Arrived,
     Demand,

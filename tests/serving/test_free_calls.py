@@ -181,7 +181,7 @@ async def test_a_second_attempt_that_is_cut_off_ends_by_length() -> None:
 
 
 async def test_tools_that_the_engine_cannot_take_are_described_instead() -> None:
-    odd = asked(tools=(Tool("odd", "", {"type": "strin"}), NOW))
+    odd = asked(tools=(Tool("odd", "", {"x-refused": True}), NOW))
     events = await answered("--forced", '{"tool_calls": [{"name": "now", "arguments": {}}]}', ask=odd)
     assert shown(events) == [("now", "{}"), Finished(0, "tool_calls")]
 

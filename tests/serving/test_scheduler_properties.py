@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from intramural.core.errors import Broken
-from intramural.serving.fairness import Owner, Work
+from intramural.core.work import Work
+from intramural.serving.fairness import Owner
 from intramural.serving.scheduler import (
     Arrived,
     Demand,

@@ -214,6 +214,49 @@ def test_with_none_there_is_no_trace_of_tools() -> None:
     assert drive(asked("required", tools=()), BOUNDS) is None
 
 
+WILD = {
+    "type": "object",
+    "properties": {
+        "enum": {"type": "string", "pattern": "(a{1,900}){1,900}"},
+        "pattern": {"type": "string", "pattern": "^[A-Z]{2}$", "maxLength": 10**9},
+        "list": {"type": "array", "items": {"pattern": r"(a)\\1"}, "maxItems": 10**9},
+    },
+    "anyOf": [{"required": ["enum"]}],
+    "examples": [{"maxItems": 10**9}],
+}
+
+
+def test_what_could_stall_an_engine_is_not_put_to_it() -> None:
+    driven = drive(asked(tools=(Tool("wild", "", WILD),)), BOUNDS)
+    assert driven is not None and driven.native is not None
+    told = driven.native.request.tools[0].parameters
+    assert told["properties"] == {
+        "enum": {"type": "string"},
+        "pattern": {"type": "string", "pattern": "^[A-Z]{2}$"},
+        "list": {"type": "array", "items": {}},
+    }
+    assert {word: told[word] for word in ("anyOf", "examples")} == {word: WILD[word] for word in ("anyOf", "examples")}
+    assert driven.tools[0].parameters == WILD, "calls are checked against what the client said"
+    assert "900" not in json.dumps(driven.request.response_format.schema)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"type": "strin"}, {"$ref": "#/nowhere"}, {"$ref": "https://example.org/a"}, {"$ref": "#/$defs/a"}]
+)
+def test_a_tool_whose_schema_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    schema = {"properties": {"a": wrong}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    with pytest.raises(Misasked, match="invalid_schema") as caught:
+        drive(asked(tools=(Tool("odd", "", schema),)), BOUNDS)
+    assert caught.value.param == "tools"
+
+
+@pytest.mark.parametrize("word", ["minItems", "minLength"])
+def test_what_would_have_to_be_longer_than_any_answer_is_refused(word: str) -> None:
+    with pytest.raises(Misasked, match="unsupported_schema") as caught:
+        drive(asked(tools=(Tool("long", "", {"properties": {"a": {word: 10**6}}}),)), BOUNDS)
+    assert caught.value.param == "tools"
+
+
 def test_tools_are_described_in_the_system_message_that_is_there() -> None:
     driven = drive(asked(messages=(Message("system", "Be kind."), Message("user", "hi"))), BOUNDS)
     assert driven is not None

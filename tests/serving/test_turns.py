@@ -1,6 +1,7 @@
 """Turns in a running pool, with the stand-in: in whose name, who gives way, and what is begun again."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.fakes.spawner import PlainSpawner
@@ -11,8 +12,9 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Delta, Message
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Misasked
+from intramural.core.work import Work
 from intramural.services.turns import Turns, weights
-from intramural.serving import Owner, Pool, Work
+from intramural.serving import Owner, Pool
 from intramural.serving.owned import length_of
 
 ANN, BEN = Owner(("ann", "key")), Owner(("ben", "key"))
@@ -99,8 +101,8 @@ def test_how_long_a_prompt_is_about() -> None:
     assert length_of(ChatRequest(id="r", model="m", messages=(), prompt=(1, 2, 3))) == 3
 
 
-def actor(name: str, work: str = "interactive") -> Actor:
-    return Actor("key", f"id of {name}", name, "member", frozenset(), "key", work=work)  # type: ignore[arg-type]
+def actor(name: str, **more: Any) -> Actor:
+    return Actor("key", f"id of {name}", name, "member", frozenset(), "key", **more)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +111,11 @@ def actor(name: str, work: str = "interactive") -> Actor:
         (actor("ann"), Owner(("id of ann", "key"), (4.0,))),
         (actor("cid"), Owner(("id of cid", "key"), (1.0,))),
         (actor("eve"), Owner(("id of eve", "key"), (1.0,), Work.FIRST)),
-        (actor("eve", "batch"), Owner(("id of eve", "key"), (1.0,), Work.BATCH)),
-        (actor("ann", "repeatable"), Owner(("id of ann", "key"), (4.0,), Work.BATCH, repeatable=True)),
+        (actor("eve", work=Work.BATCH), Owner(("id of eve", "key"), (1.0,), Work.BATCH)),
+        (
+            actor("ann", work=Work.BATCH, repeatable=True),
+            Owner(("id of ann", "key"), (4.0,), Work.BATCH, repeatable=True),
+        ),
     ],
 )
 def test_whose_turn_it_is(asking: Actor, expected: Owner) -> None:

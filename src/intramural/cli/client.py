@@ -11,7 +11,7 @@ import msgspec
 
 from intramural.core.config import Config
 from intramural.core.console import console_address
-from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Unavailable
+from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable
 
 #: A house that does not take a connection for this long is none.
 _CONNECT_S = 5.0
@@ -83,12 +83,17 @@ def _error(status: int, detail: Mapping[str, Any]) -> IntramuralError:
 
 
 @asynccontextmanager
-async def connected(config: Config) -> AsyncIterator[Client]:
-    """A client of the running house, or of one that is opened now and closed afterwards."""
+async def connected(config: Config, *, running: bool = False) -> AsyncIterator[Client]:
+    """A client of the running house, or of one that is opened now and closed afterwards.
+
+    With `running`, raises Missing(`service_not_running`) instead of opening one.
+    """
     if _is_answered(config):
         async with _session(config) as client:
             yield client
         return
+    if running:
+        raise Missing("service_not_running", f"Nothing serves {config.data_dir}.", "Start `intramural serve`.")
     # Imported here: a command that asks the running house need not wait for another one.
     from intramural import app
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +29,7 @@ class Out:
             self._json(list(rows))
         elif self.mode == "quiet":
             for row in rows:
-                print(_plain(row.get(next(iter(columns)))))
+                print(plain(row.get(next(iter(columns)))))
         else:
             table = Table(box=None, header_style="bold", pad_edge=False)
             for heading in columns.values():
@@ -37,7 +37,7 @@ class Out:
                     heading, no_wrap=not table.columns
                 )  # the first is what is copied into the next command
             for row in rows:
-                table.add_row(*(Text(_plain(row.get(field))) for field in columns))
+                table.add_row(*(Text(plain(row.get(field))) for field in columns))
             self._console.print(table)
 
     def record(self, record: Mapping[str, Any], *, main: str | None = None) -> None:
@@ -45,11 +45,11 @@ class Out:
         if self.mode == "json":
             self._json(record)
         elif self.mode == "quiet":
-            print(_plain(record.get(main)) if main else "ok")
+            print(plain(record.get(main)) if main else "ok")
         else:
             width = max(map(len, record), default=0)
             for field, value in record.items():
-                self._console.print(Text(f"{field:<{width}}  ", style="bold") + Text(_plain(value)))
+                self._console.print(Text(f"{field:<{width}}  ", style="bold") + Text(plain(value)))
 
     def text(self, text: str) -> None:
         """Part of an answer, as it comes (rich and quiet)."""
@@ -64,7 +64,12 @@ class Out:
 
     def warn(self, message: str, hint: str) -> None:
         """Something that was done, but not as hoped; on stderr in every mode."""
-        self._err.print(Text("warning: ", style="bold yellow") + Text(f"{_plain(message)} {_plain(hint)}"))
+        self._err.print(Text("warning: ", style="bold yellow") + Text(f"{plain(message)} {plain(hint)}"))
+
+    def show(self, picture: RenderableType) -> None:
+        """A picture that somebody composed; only for people."""
+        if self.mode == "rich":
+            self._console.print(picture)
 
     def json(self, value: Any) -> None:
         """A whole result, in JSON mode."""
@@ -95,7 +100,7 @@ class Out:
             console.print(Text(error.hint))
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A value on one line, without control characters that could play with the terminal."""
     if value is None:
         return "-"
@@ -104,7 +109,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or "-"
+        return ", ".join(map(plain, value)) or "-"
     return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
 
 

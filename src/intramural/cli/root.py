@@ -42,14 +42,14 @@ class Common:
     def config(self) -> settings.Config:
         return settings.load(data_dir=self.data_dir)
 
-    def ask(self, act: Callable[["Client"], Awaitable[None]]) -> None:
-        """Run `act` with a client of the house."""
+    def ask(self, act: Callable[["Client"], Awaitable[None]], *, running: bool = False) -> None:
+        """Run `act` with a client of the house; with `running`, of none but a running one."""
 
         # Imported here: the service itself, which must start quickly, has no use for an HTTP client.
         from intramural.cli.client import connected
 
         async def go() -> None:
-            async with connected(self.config) as client:
+            async with connected(self.config, running=running) as client:
                 await act(client)
 
         uvloop.run(go())

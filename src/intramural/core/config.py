@@ -221,6 +221,18 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
+
+    endpoint: str = setting(
+        "",
+        "Where to send them: `unix:/path`, `http://` and an address of this machine, or `https://` and one of another. "
+        "Empty: nothing is sent.",
+    )
+    ca_file: str = setting("", "Certificates to check a collector by; empty: those that the system trusts.")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -235,6 +247,7 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    traces: TracesConfig = TracesConfig()
 
     @property
     def trust_dir(self) -> Path:
@@ -253,6 +266,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "traces": TracesConfig,
 }
 
 

@@ -6,8 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation` and `watched` are
-parts of several.
+`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and
+`work` are parts of several.
 """
 
 from collections.abc import Callable

@@ -18,6 +18,7 @@ from intramural.core.chat import Usage
 from intramural.core.clock import Clock
 from intramural.core.config import BatchesConfig
 from intramural.core.errors import Misasked, Unauthenticated
+from intramural.core.work import Work
 from intramural.files import Arriving, Disk, Files, StoredFile
 
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
@@ -193,7 +194,7 @@ class BatchWork:
                 except Unauthenticated as error:
                     return await self._put_together(batch, "cancelled", error.code, error.message)
                 item = self._form.item(line, batch.endpoint)
-                actor = replace(actor, work="repeatable")  # whoever waits for an answer goes first
+                actor = replace(actor, work=Work.BATCH, repeatable=True)  # whoever waits for an answer goes first
                 reply = await self._unless_cancelled(self._reply(actor, batch.endpoint, item.body))
                 if reply is None:
                     return await self._shop.rows.find(batch.id)

@@ -7,7 +7,8 @@ both are written.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,8 +19,9 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.work import Work
 from intramural.library import Manifest, applied
-from intramural.metering import Dialect, Meter, Metrics, Operation, UsageRow
+from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
@@ -66,6 +68,7 @@ class _Run:
     operation: Operation
     rule: str
     began_s: float
+    work: Work
     keeping: Keeping | None = None
     outcome: Ending = "failed"
     error: IntramuralError | None = None
@@ -86,6 +89,7 @@ class Inference:
         audit: AuditLog,
         meter: Meter,
         metrics: Metrics,
+        traces: Traces,
         clock: Clock,
         turns: Turns,
     ) -> None:
@@ -97,6 +101,7 @@ class Inference:
         self._audit = audit
         self._meter = meter
         self._metrics = metrics
+        self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -120,13 +125,19 @@ class Inference:
         Raises Refused, Missing(`model_not_found`), Misasked(`context_length_exceeded`), Unavailable (queue, worker,
         log) or Untrusted (weights).
         """
-        rule = await self._may_use(actor, request.model, request.id)
-        manifest = self._models.made_for("chat", request.model, actor)
-        request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, self._clock.monotonic_s(), keeping)
+        began_s = self._clock.monotonic_s()
+        work = self._turns.of(actor).work
+        with self._counting_refusals(dialect, operation, work):
+            rule = await self._may_use(actor, request.model, request.id)
+            manifest = self._models.made_for("chat", request.model, actor)
+            request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, work, keeping)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
-        stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait, self._turns.of(actor))
+        with self._counting_refusals(dialect, operation, run.work):
+            served = self._models.to_serve(manifest, actor)
+            stream = self._pool.chat(served, request, on_wait, self._turns.of(actor))
+        self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
         try:
@@ -149,7 +160,10 @@ class Inference:
             run.outcome = "cancelled"
             raise
         finally:
-            await self._end(run, stream, asked)
+            try:
+                await self._end(run, stream, asked)
+            finally:
+                self._metrics.request_left(run.request_id)
         if last is not None:
             yield last
 
@@ -263,9 +277,20 @@ class Inference:
         return decision.rule
 
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:
-        rule = await self._may_use(actor, model, request_id)
-        manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
-        return _Run(actor, manifest, request_id, dialect, operation, rule, self._clock.monotonic_s())
+        began_s = self._clock.monotonic_s()
+        work = self._turns.of(actor).work
+        with self._counting_refusals(dialect, operation, work):
+            rule = await self._may_use(actor, model, request_id)
+            manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
+        return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
+
+    @contextmanager
+    def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> Iterator[None]:
+        try:
+            yield
+        except IntramuralError as error:
+            self._metrics.request_refused(dialect, operation, work, error.code)
+            raise
 
     async def _whole(
         self,
@@ -361,8 +386,9 @@ class Inference:
             completion_ms=usage.completion_ms,
             waited_ms=waited_ms,
         )
+        ended_s = self._clock.monotonic_s()
         first_ms = None if run.first_s is None else (run.first_s - run.began_s) * 1000
-        took_ms = (self._clock.monotonic_s() - run.began_s) * 1000
+        took_ms = (ended_s - run.began_s) * 1000
         facts: dict[str, Fact] = {
             "weights": row.weights_digest,
             "reasons": run.said.reasons,
@@ -373,10 +399,14 @@ class Inference:
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
         finally:  # whatever is wrong with those
-            await self._record_ending(run, row, facts, rows)
-        self._metrics.request_ended(row)
-        if run.first_s is not None:
-            self._metrics.first_token(run.dialect, run.operation, run.first_s - run.began_s)
+            try:
+                await self._record_ending(run, row, facts, rows)
+            finally:  # and whether or not it is on the disk
+                written_s = self._clock.monotonic_s() - ended_s
+                timing = Timing(None if first_ms is None else first_ms / 1000, took_ms / 1000, written_s)
+                code = None if run.error is None else run.error.code
+                self._metrics.request_ended(row, timing, run.work, code)
+                self._traces.ended(row, timing, run.work, code)
 
     async def _record_ending(self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside]) -> None:
         """The record, the meter's row and `rows` together; should those not go in, the first two without them."""

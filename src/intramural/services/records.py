@@ -81,7 +81,7 @@ class Records:
     async def metrics(self, actor: Actor) -> bytes:
         """Prometheus's text exposition of this moment."""
         await self._gate.require(actor, Action.METRICS_READ)
-        return self._metrics.render()
+        return await asyncio.to_thread(self._metrics.rendering())
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)

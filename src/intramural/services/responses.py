@@ -17,6 +17,7 @@ from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Usage
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
+from intramural.core.work import Work
 from intramural.services.gate import Gate
 from intramural.services.inference import Ended, Inference
 from intramural.services.live import Live, LiveResponses, Told, Writer
@@ -215,7 +216,7 @@ class Responses:
         writer = live.writer
         try:
             try:
-                unhurried = replace(actor, work="batch")
+                unhurried = replace(actor, work=Work.BATCH)
                 async with aclosing(self._written(unhurried, asked, writer)) as events:
                     async for told in events:
                         live.tell([told])

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from intramural.core.actor import Actor
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Misasked
-from intramural.serving import Owner, Work
+from intramural.core.work import Work
+from intramural.serving import Owner
 
 
 class Turns:
@@ -18,11 +19,10 @@ class Turns:
 
     def of(self, actor: Actor) -> Owner:
         """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets."""
-        work = Work.FIRST if actor.username in self._first else Work.INTERACTIVE
-        if actor.work != "interactive":
-            work = Work.BATCH
+        first = actor.work is Work.INTERACTIVE and actor.username in self._first
         path = (actor.person_id, actor.credential_id)
-        return Owner(path, (self._weights.get(actor.username, 1.0),), work, repeatable=actor.work == "repeatable")
+        weights = (self._weights.get(actor.username, 1.0),)
+        return Owner(path, weights, Work.FIRST if first else actor.work, repeatable=actor.repeatable)
 
 
 def weights(text: str) -> Mapping[str, float]:

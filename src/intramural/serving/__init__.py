@@ -9,21 +9,24 @@ Read in this order: `model` (what is served), `fairness` (pure: whose turn), `sc
 loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
 ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
 which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
-tokens), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
+tokens), `tally` (what became of workers), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a
+confined worker).
 """
 
 from intramural.serving.answer import Stream
-from intramural.serving.fairness import Owner, Work
+from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
 from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
     "Compute",
+    "Ending",
     "EngineProcess",
     "ModelToServe",
     "OpenFile",
@@ -37,9 +40,9 @@ __all__ = [
     "ServingPlan",
     "Spawner",
     "Stream",
+    "Tally",
     "Token",
     "WaitNote",
-    "Work",
     "WorkerProcess",
     "WorkerStatus",
 ]

@@ -19,10 +19,11 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
+
+from intramural.core.work import Work
 
 #: One written token takes about as long as this many read ones (4 to 10 on the processors we measured).
 DECODE_COST = 4.0
@@ -35,14 +36,6 @@ _LEAST_WEIGHT, _MOST_WEIGHT = 0.01, 100.0
 _SAVED = 20
 
 Path = tuple[str, ...]
-
-
-class Work(IntEnum):
-    """Classes of work; a lesser one goes first."""
-
-    FIRST = 0
-    INTERACTIVE = 1
-    BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from intramural.core.chat import ChatEvent, Delta, Finished, JsonSchema, ResponseFormat
 from intramural.core.errors import Broken, Misasked
 from intramural.serving.fits import fits
+from intramural.serving.jsontext import sendable
 from intramural.serving.request import check_schema
 from intramural.serving.schema import Bounds, enforceable, is_exact, mend
 from intramural.serving.supported import check as check_supported
@@ -128,7 +129,7 @@ class FormattedReader:
             raise left_schema()
         if mended == value:
             return shown
-        return [Delta(self._index, json.dumps(mended, ensure_ascii=False))]
+        return [Delta(self._index, sendable(mended))]
 
 
 def _is_cut(error: json.JSONDecodeError) -> bool:

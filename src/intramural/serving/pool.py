@@ -51,6 +51,7 @@ from intramural.serving.scheduler import (
     wake_at,
 )
 from intramural.serving.stream import refusal
+from intramural.serving.tally import Tally
 from intramural.serving.traits import Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
 
@@ -83,13 +84,14 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """The pool at one moment."""
+    """The pool at one moment. `waiting`: the model of each who waits, in order."""
 
     workers: tuple[WorkerStatus, ...]
     queued: int
     budget_bytes: int
     planned_bytes: int
     pinned: frozenset[str]
+    waiting: tuple[str, ...] = ()
 
 
 _UNDECIDED = threads.Compute(0)
@@ -145,6 +147,8 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
+        #: What became of workers so far.
+        self.tally = Tally()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -205,7 +209,7 @@ class Pool:
         if model.pooling in (None, "rank"):
             hint = "Ask a model made for them."
             raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
-        async with self.lease(model, owner=owner) as lease:
+        async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
             result = await vectors.embed(lease, model, inputs, cut=cut)
             lease.cost = float(result.prompt_tokens)
             return result
@@ -226,7 +230,7 @@ class Pool:
         if model.pooling != "rank":
             hint = "Ask a model made for it."
             raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
-        async with self.lease(model, owner=owner) as lease:
+        async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
             result = await vectors.rerank(lease, query, documents, max_tokens_per_document)
             lease.cost = float(result.prompt_tokens)
             return result
@@ -322,7 +326,14 @@ class Pool:
                     layers=process.process.layers if process else (),
                 )
             )
-        return PoolStatus(tuple(workers), len(state.queue), state.rules.budget_bytes, state.planned_bytes, state.pinned)
+        return PoolStatus(
+            tuple(workers),
+            len(state.queue),
+            state.rules.budget_bytes,
+            state.planned_bytes,
+            state.pinned,
+            tuple(waiting.demand.name for waiting in state.queue),
+        )
 
     @asynccontextmanager
     async def lease(
@@ -380,7 +391,9 @@ class Pool:
     def _handle(self, fact: Event) -> None:
         self._handling = True
         try:
-            self._state, effects = step(self._state, fact)
+            before = self._state
+            self._state, effects = step(before, fact)
+            self.tally.note(before, fact, effects)
             for effect in effects:
                 self._do(effect)
             self._set_timer()

@@ -18,7 +18,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
-from intramural.serving.fairness import NOBODY, Ledger, Owner, Path, Work, ordered
+from intramural.core.work import Work
+from intramural.serving.fairness import NOBODY, Ledger, Owner, Path, ordered
 
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2

@@ -375,7 +375,7 @@ def _items(value: list[Any], schema: Mapping[str, Any], root: Any, depth: int) -
 
 def _number(value: float, schema: Mapping[str, Any]) -> float:
     given = schema.get("multipleOf")
-    step: float | None = given if _is_number(given) and given > 0 else None
+    step: float | None = given if is_number(given) and given > 0 else None
     if abs(_ratio(value, 1)) == math.inf:  # more than a double holds, for which Python's word is no JSON
         value = GREATEST if value > 0 else -GREATEST
     whole = isinstance(value, int)
@@ -402,16 +402,17 @@ def _limits(schema: Mapping[str, Any], step: float | None) -> tuple[float, float
     low = _bound(schema.get("minimum"), -math.inf)
     high = _bound(schema.get("maximum"), math.inf)
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    if _is_number(above):
+    if is_number(above):
         low = max(low, above + step if step else math.nextafter(above, math.inf))
-    if _is_number(below):
+    if is_number(below):
         high = min(high, below - step if step else math.nextafter(below, -math.inf))
     return low, high
 
 
 def _bound(value: Any, otherwise: float) -> float:
-    return value if _is_number(value) else otherwise
+    return value if is_number(value) else otherwise
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether `value` is a number as JSON has it, no larger than an engine takes."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -GREATEST <= value <= GREATEST

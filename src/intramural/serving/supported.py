@@ -12,7 +12,7 @@ from typing import Any
 from intramural.core.chat import JsonSchema
 from intramural.core.errors import Misasked
 from intramural.serving.fits import FORMATS, compiled, equal, fits, target
-from intramural.serving.schema import GREATEST
+from intramural.serving.schema import GREATEST, MOST_CHARS, MOST_ITEMS, is_number
 
 #: Words that say nothing about what a value may be.
 REMARKS = frozenset({
@@ -28,10 +28,6 @@ def _is_schema(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= GREATEST
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -GREATEST <= value <= GREATEST
 
 
 def _is_list(value: Any, of: Callable[[Any], bool], least: int = 1) -> bool:
@@ -62,8 +58,8 @@ ENFORCED: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("additionalProperties", "items"), _is_schema),
     **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), _is_count),
     **dict.fromkeys(("pattern", "format"), _is_text),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
-    "multipleOf": lambda value: _is_number(value) and value > 0,
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), is_number),
+    "multipleOf": lambda value: is_number(value) and value > 0,
 }
 #: Constructs of patterns that grammars do not know: looking around, referring back, edges of words, classes by name.
 _STRANGE = re.compile(r"\(\?(?!:)|\\[a-ce-rt-vx-zA-Z0-9]|[*+?}]\+|\[\[|&&|--|~~")
@@ -73,6 +69,9 @@ _MOST_REPEATED = 2000
 #: Items, and characters, that a schema can insist on.
 _MOST_NEEDED = 1000
 _SHOWN_CHARS, _NAMED = 80, 20
+#: Keywords whose members are names, and those whose values are no schemas.
+_NAMED_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_DATA = frozenset({"enum", "const", "default", "examples", "example", "required"})
 #: Alternatives, and values of them, that are compared with each other.
 _MOST_COMPARED = 64
 _DEPTH = 64
@@ -94,6 +93,49 @@ def check(schema: JsonSchema, param: str) -> None:
         )
     if not _can_end(schema):
         raise _invalid("Nothing fits it: it needs itself, without end.", param)
+
+
+def tamed(schema: JsonSchema, param: str) -> JsonSchema:
+    """`schema` of a tool without what could stall an engine that makes a grammar of it.
+
+    Patterns that no grammar says, and bounds beyond what is written anyway, are left out: tools are shown all of their
+    schema and held to what can be enforced. Raises Misasked: `invalid_schema` for types that are none and references
+    that lead nowhere, `unsupported_schema` for what has to be longer than any answer.
+    """
+    made: JsonSchema = _tame(schema, schema, param)
+    return made
+
+
+def _tame(schema: Any, root: JsonSchema, param: str) -> Any:
+    if isinstance(schema, list | tuple):
+        return [_tame(each, root, param) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    for word in ("minItems", "minLength"):
+        if is_number(schema.get(word)) and schema[word] > _MOST_NEEDED:
+            told = f"No answer is held to a `{word}` above {_MOST_NEEDED}."
+            raise Misasked("unsupported_schema", told, "Ask for less.", param=param)
+    kinds = schema.get("type")
+    if isinstance(kinds, str) and kinds not in _TYPES:
+        raise _invalid(f"There is no type {_short(kinds)}.", param)
+    if isinstance(schema.get("$ref"), str) and target(schema, root) is None:
+        raise _invalid(f"{_short(schema['$ref'])} leads nowhere in it.", param)
+    return {word: _tamed(word, value, root, param) for word, value in schema.items() if not _wild(word, value)}
+
+
+def _tamed(word: str, value: Any, root: JsonSchema, param: str) -> Any:
+    if word in _DATA:
+        return value
+    if word in _NAMED_SCHEMAS and isinstance(value, Mapping):
+        return {name: _tame(each, root, param) for name, each in value.items()}
+    return _tame(value, root, param)
+
+
+def _wild(word: str, value: Any) -> bool:
+    if word == "pattern" and isinstance(value, str):
+        return not _plain_pattern(value)
+    most = {"maxItems": MOST_ITEMS, "maxLength": MOST_CHARS}.get(word)
+    return most is not None and is_number(value) and value > most
 
 
 def _unsupported(schema: Any, root: Any, param: str, depth: int) -> Iterator[str]:

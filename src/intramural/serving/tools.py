@@ -24,14 +24,16 @@ from intramural.core.errors import Misasked
 from intramural.serving.callreaders import RESPONSE, CallReader, FreeReader
 from intramural.serving.request import check_schema
 from intramural.serving.schema import Bounds, enforceable
+from intramural.serving.supported import tamed
 
 #: As many as any client may offer.
 _MOST_FREE_CALLS = 128
 _ANSWER_BOUNDS = Bounds(string_chars=8192, items=256, calls=1)
+#: Small models go on calling when they are told to call what fits; so worded, they come to an answer.
 _INSTRUCTIONS = {
     "auto": (
-        'If a tool fits the question, answer only {"tool_calls": [{"name": "...", "arguments": {...}}]}. '
-        'Otherwise answer {"response": "..."}.'
+        'To call tools, answer with {"tool_calls": [{"name": "...", "arguments": {...}}]}. '
+        'To answer the person yourself, answer with {"response": "..."}.'
     ),
     "required": 'Answer with {"tool_calls": [{"name": "...", "arguments": {...}}]}.',
 }
@@ -61,7 +63,8 @@ class Drive:
 
     def again(self, made: Sequence[tuple[Tool, Mapping[str, Any] | None]], max_tokens: int | None) -> "Drive":
         """The same, so that calls of just these tools come; those whose arguments are given, with these."""
-        schema = _calls_schema([tool for tool, _ in made], self.bounds, len(made))
+        told = {tool.name: tool for tool in self.request.tools}
+        schema = _calls_schema([told[tool.name] for tool, _ in made], self.bounds, len(made))
         calls = schema["properties"]["tool_calls"]
         one = calls.pop("items")
         each = one.get("anyOf", [one])
@@ -88,15 +91,16 @@ def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
         raise Misasked("tools_need_messages", "Tools work with messages, not with a raw prompt.", param="tools")
     tools = _chosen(request)
     limit = bounds.calls if request.parallel_tool_calls and choice.kind != "named" else 1
-    request = replace(request, tools=tools, sampling=replace(request.sampling, logprobs=False, top_logprobs=0))
-    forced = _forced(request, tools, bounds, limit)
+    told = tuple(replace(tool, parameters=tamed(tool.parameters, "tools")) for tool in tools)
+    request = replace(request, tools=told, sampling=replace(request.sampling, logprobs=False, top_logprobs=0))
+    forced = _forced(request, told, bounds, limit)
     native: Drive | None = Drive(forced, tools, bounds)
     if choice.kind == "auto":
         free = Drive(replace(request, tool_choice=ToolChoice()), tools, bounds, free=True)
         native = free if request.response_format.kind == "text" else None
         either = _or_answer(dict(forced.response_format.schema or {}), request.response_format)
         forced = replace(forced, response_format=ResponseFormat("json_schema", either))
-    messages = _with_tools(request.messages, tools, _INSTRUCTIONS["auto" if choice.kind == "auto" else "required"])
+    messages = _with_tools(request.messages, told, _INSTRUCTIONS["auto" if choice.kind == "auto" else "required"])
     return Drive(replace(forced, messages=messages, tools=()), tools, bounds, native=native)
 
 
