@@ -7,10 +7,10 @@ Never: opens a path of its own accord, decides who may ask, keeps a word of a pr
 Read in this order: `model` (what is served), `fairness` (pure: whose turn), `scheduler` (pure: which worker, when),
 `pool` (the run loop), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a
 loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
-ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
-which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
-tokens), `tally` (what became of workers), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a
-confined worker).
+ends within a text), `answer` (one generation), `onward` (what pauses, and goes on), `supported`, `schema`, `fits` and
+`formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls
+by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers), `threads`, `sandboxed`, and `engine`
+and `onnx` (the other side of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream

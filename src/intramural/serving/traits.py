@@ -53,6 +53,10 @@ class Asking(Protocol):
         """Return once the worker computes nothing: also not for a client that has just left."""
         ...
 
+    def can_pause(self) -> None:
+        """What is written could be gone on with: from now on reading may raise Unavailable(`preempted`)."""
+        ...
+
     async def blame(self, error: IntramuralError) -> IntramuralError:
         """What to tell the client when `error` came up: why the worker was ended, if it was."""
         ...
