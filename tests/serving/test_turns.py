@@ -77,7 +77,7 @@ async def test_what_was_stopped_often_is_left_in_peace() -> None:
 
 
 async def test_a_background_answer_that_is_seen_pauses_and_goes_on_where_it_was() -> None:
-    async with running(PlainSpawner(per_start=(SLOW,))) as pool:
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0.5) as pool:
         served = model(slots=1)
         seen = pool.chat(served, request("a b", max_tokens=20), owner=BATCH)
         assert await anext(seen) == Delta(0, "word0")
@@ -91,7 +91,7 @@ async def test_a_background_answer_that_is_seen_pauses_and_goes_on_where_it_was(
 
 @pytest.mark.parametrize("raw", [False, True])
 async def test_who_has_several_answers_pauses_one_for_who_has_none(raw: bool) -> None:
-    async with running(PlainSpawner(per_start=(SLOW,))) as pool:
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0.5) as pool:
         served = model(slots=2)
         asked = request("a b", max_tokens=20)
         if raw:

@@ -139,7 +139,7 @@ def said(events: list[Any], kind: type = Delta) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def thinker(weights: Path) -> AsyncIterator[Bench]:
-    async with running(PlainSpawner(real=True)) as pool:
+    async with running(PlainSpawner(real=True), slice_s=0.1) as pool:
         yield Bench(pool, model(slots=1, weights=weights, template=THINKING))
 
 

@@ -60,7 +60,7 @@ class ServingConfig:
         "Whoever got nothing for this long counts one class higher: batch work as a person's, a person's as first.",
     )
     slice_s: float = setting(
-        1.0,
+        5.0,
         "An answer that was written for so long pauses for a person who has none, if all slots are taken; for a new "
         "question after a tenth of it, and at once if its person has several. 0: nobody's answer pauses.",
     )

@@ -45,7 +45,7 @@ class Rules:
     keep_alive_s: float = 1800.0
     swap_patience_s: float = 2.0
     ageing_s: float = 30.0
-    slice_s: float = 1.0
+    slice_s: float = 5.0
     crash_limit: int = 3
     crash_window_s: float = 600.0
 
