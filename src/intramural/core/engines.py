@@ -110,6 +110,14 @@ class RemoteEngine:
         return f"{self.kind} at {self.address}"
 
 
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One model of one engine."""
+
+    engine: RemoteEngine
+    model: RemoteModel
+
+
 def may_connect(address: str, *, outside: bool) -> bool:
     """Whether an engine at this IP address may be asked: on this machine or a private network, else only if it is said
     to be outside. Never link-local (where clouds keep credentials), multicast or unspecified addresses."""

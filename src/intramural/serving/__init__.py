@@ -9,12 +9,14 @@ and `exchange` (one process, one request), `traits` (what a loaded model can do)
 the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
 `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
 `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers),
-`threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
+`threads`, `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote` (engines on
+other machines).
 """
 
 from intramural.serving.answer import Stream
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
+from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -22,6 +24,7 @@ from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
+    "NOT_CONFINED",
     "Compute",
     "Ending",
     "EngineProcess",
@@ -31,6 +34,7 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Pooling",
+    "RemoteSpawner",
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",

@@ -19,9 +19,10 @@ from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
+from intramural.serving.remote.fields import translated
 from intramural.serving.request import build, thinking_fields
 from intramural.serving.stops import StopReader
-from intramural.serving.stream import AnswerReader, refusal
+from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
 
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
@@ -78,6 +79,8 @@ class Stream(AsyncIterator[ChatEvent]):
         wanted = request.response_format
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
+        if model.remote is not None:
+            translated(model.remote, *self._first_ask)
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
             for index in range(request.choices)
@@ -254,7 +257,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self.under_way.set()
         if (status := await exchange.status()) != 200:
             try:
-                raise refusal(status, await exchange.read_all())
+                raise lease.refusal(exchange, status, await exchange.read_all())
             finally:
                 exchange.close()
         return exchange
