@@ -221,6 +221,32 @@ async def test_of_an_engine_that_counts_at_the_end_pieces_are_counted_until_then
         assert stream.usage.completion_tokens >= 2
 
 
+async def test_whoever_leaves_before_anything_came_closes_the_connection_too() -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        if line.startswith(b"POST"):  # which is never answered
+            asked.set()
+            while await reader.read(1 << 16):
+                pass
+            closed.set()
+        else:
+            body = json.dumps({"data": [{"id": "theirs"}]}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server, running(PlainSpawner()) as pool:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        served = model(memory_bytes=0, remote=remote(url, "vllm", theirs="theirs"))
+        reader = asyncio.ensure_future(anext(pool.chat(served, request())))
+        await asked.wait()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        async with asyncio.timeout(30):
+            await closed.wait()
+
+
 # Being left alone
 
 

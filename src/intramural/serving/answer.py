@@ -255,11 +255,12 @@ class Stream(AsyncIterator[ChatEvent]):
     async def _begun(self, lease: Asking, target: str, body: bytes) -> Exchange:
         exchange = await lease.ask("POST", target, body)
         self.under_way.set()
-        if (status := await exchange.status()) != 200:
-            try:
+        try:
+            if (status := await exchange.status()) != 200:
                 raise lease.refusal(exchange, status, await exchange.read_all())
-            finally:
-                exchange.close()
+        except BaseException:  # also who leaves before there is a status
+            exchange.close()
+            raise
         return exchange
 
     async def _put_right(

@@ -106,11 +106,10 @@ class Link:
         Refused(`engine_outside`).
         """
         trial = self._admitted()
-        if trial and not await self.healthy():
-            self.note_failed()
-            raise self._unreachable()
         limit_bytes = _LEAST_BYTES + context_tokens * _FRAME_BYTES
         try:
+            if trial:
+                await self._probe()
             return await self._sent(method, target, body, stall_s, limit_bytes, trial=trial)
         except asyncio.CancelledError:
             if trial:
