@@ -17,6 +17,13 @@ import httptools
 import uvloop
 
 PROMPT_TOKENS = 12
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n"
+#: What an engine says besides answers.
+_OTHERS: dict[bytes, object] = {
+    b"/health": {"status": "ok"},
+    b"/slots": [],
+    b"/props": {"chat_template": "{{ messages }}", "chat_template_caps": {}},
+}
 
 
 class Stub(asyncio.Protocol):
@@ -46,21 +53,15 @@ class Stub(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        if self._target == b"/health":
-            return self._whole({"status": "ok"})
-        if self._target == b"/slots":
-            return self._whole([])
-        if self._target == b"/props":
-            return self._whole({"chat_template": "{{ messages }}", "chat_template_caps": {}})
         if not self._target.endswith(b"/completions"):
-            return self._whole({})
+            self._transport.write(_message(_OTHERS.get(self._target, {})))
+            return
         asked = json.loads(self._body)
         count = asked.get("max_tokens") or asked.get("max_completion_tokens") or 16
         if not asked.get("stream"):
-            return self._transport.write(_answer(count))
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n"
-        )
+            self._transport.write(_answer(count))
+            return
+        self._transport.write(_STREAM_HEAD)
         self._frames = iter(_stream(count))
         self._pause_s = self._slow_s if asked.get("seed") == 1 else 0.0
         self._next()
@@ -71,9 +72,6 @@ class Stub(asyncio.Protocol):
             return
         self._transport.write(frame)
         self._loop.call_later(self._pause_s, self._next) if self._pause_s else self._loop.call_soon(self._next)
-
-    def _whole(self, value: object) -> None:
-        self._transport.write(_message(value))
 
 
 def _message(value: object) -> bytes:
