@@ -32,7 +32,7 @@ from intramural.core.chat import (
 )
 from intramural.core.engines import Address
 from intramural.core.errors import Broken, IntramuralError, Misasked, Refused, TooLarge, Unavailable, Untrusted
-from intramural.serving import ModelToServe, Pool
+from intramural.serving import ModelToServe, Owner, Pool
 
 
 @dataclass
@@ -72,6 +72,7 @@ async def test_a_request_reaches_it_in_its_own_words_and_the_answer_comes_back_i
         Usage(11, 4, reasoning_tokens=1),
     ]  # fmt: skip
     assert path == "/v1/chat/completions"
+    assert len(asked.pop("cache_salt")) == 64
     assert asked == {
         "messages": [{"role": "user", "content": "Hi."}],
         "model": "theirs", "stream": True, "temperature": 0.5, "top_k": -1, "repetition_penalty": 1.1,
@@ -245,6 +246,17 @@ async def test_whoever_leaves_before_anything_came_closes_the_connection_too() -
         await asyncio.gather(reader, return_exceptions=True)
         async with asyncio.timeout(30):
             await closed.wait()
+
+
+async def test_what_is_computed_for_one_person_is_kept_apart_at_the_engine() -> None:
+    ann, ben = Owner(("ann", "key-1")), Owner(("ben", "key-2"))
+    async with bench() as on:
+        for owner in (ann, ben, replace(ann, path=("ann", "key-3")), Owner(), Owner()):
+            [event async for event in on.pool.chat(on.model, request(), owner=owner)]
+        first, second, third, *nobody = [asked["cache_salt"] for _, asked in on.engine.asked]
+    assert first == third
+    assert len({first, second, *nobody}) == 4
+    assert "ann" not in first
 
 
 # Being left alone

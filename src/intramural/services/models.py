@@ -217,7 +217,7 @@ class Models:
             if error.code != "model_unloaded":
                 raise
             raise Conflicting(error.code, error.message, error.hint) from None  # two wanted two things: no outage
-        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Stop the model's worker once its answers are done, also for the models that share it."""
@@ -232,7 +232,7 @@ class Models:
         is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
         await self._pool.load(await self._servable(manifest, actor))
         if is_new:
-            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     @staticmethod
     def may_keep(actor: Actor) -> bool:

@@ -57,7 +57,7 @@ def model(manifest: Manifest) -> dict[str, Fact]:
     """What computed the answer. Of an engine elsewhere that is what an administrator wrote down: it tells no digest."""
     if isinstance(manifest, Elsewhere):
         return {
-            "weights": "",
+            "weights": None,
             "files": [],
             "format": manifest.format,
             "source": manifest.source,
@@ -83,7 +83,7 @@ def asked(request: ChatRequest, manifest: Manifest, rule: str, *, seed_given: bo
     """The facts of `chat.asked`, besides dialect and operation. `rule`: the policy's that allowed it."""
     facts: dict[str, Fact] = {
         "model": model(manifest),
-        "weights": manifest.digest,
+        "weights": manifest.digest or None,
         "rule": rule,
         "sampling": _sampling(request.sampling),
         "seed_from": "client" if seed_given else "service",
@@ -233,7 +233,7 @@ def statement(records: Sequence[StoredRecord]) -> dict[str, Any]:
                   "credential": first.actor.credential},
         "dialect": facts.get("dialect"),
         "operation": facts.get("operation"),
-        "model": {"name": first.target.removeprefix("model:"), "digest": facts.get("weights") or None,
+        "model": {"name": first.target.removeprefix("model:"), "digest": facts.get("weights"),
                   **{name: about.get(name) for name in _ABOUT_MODEL},
                   **{name: about[name] for name in _ABOUT_ELSEWHERE if name in about}},
         "engine": about.get("engine"),

@@ -4,17 +4,19 @@ Promises: workers never plan for more memory than the budget; a slot never serve
 a client that leaves frees its slot; usage is the engine's own count on every ending; tool calls fit their schema.
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
-Read in this order: `model` (what is served), `scheduler` (pure: which worker, when), `pool` (the run loop), `worker`
-and `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to
-the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
-`supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
-`tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers),
-`threads`, `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote` (engines on
-other machines).
+Read in this order: `model` (what is served), `fairness` (pure: whose turn), `scheduler` (pure: which worker, when),
+`pool` (the run loop), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a
+loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
+ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
+which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
+tokens), `tally` (what became of workers), `threads`, `sandboxed`, `engine` and `onnx` (the other side of starting a
+confined worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
+from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
+from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
@@ -30,17 +32,20 @@ __all__ = [
     "EngineProcess",
     "ModelToServe",
     "OpenFile",
+    "Owner",
     "Plan",
     "Pool",
     "PoolStatus",
     "Pooling",
     "RemoteSpawner",
+    "Repeated",
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
     "Stream",
     "Tally",
     "Token",
+    "WaitNote",
     "WorkerProcess",
     "WorkerStatus",
 ]

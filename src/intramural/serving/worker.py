@@ -102,8 +102,11 @@ class WorkerProcess:
         finally:
             exchange.close()
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
-        """One request on a connection of its own. Raises Broken(`worker_died`) if nobody listens."""
+    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float, tenant: str = "") -> Exchange:
+        """One request on a connection of its own. `tenant`: in whose name, for engines that keep people apart by that.
+
+        Raises Broken(`worker_died`) if nobody listens.
+        """
         return await ask(self.socket, method, target, body, stall_s=stall_s)
 
     async def ask_whole(self, method: str, target: str, body: bytes, *, stall_s: float) -> tuple[int, bytes]:

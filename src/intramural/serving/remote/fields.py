@@ -32,6 +32,7 @@ class Kind:
     """What a kind of engine takes. `routes`: ours → its own. `fields`: ours → its own, of generations; None: all, as
     they are. `private`: fields that no client asked for and the kind does not know; they are left out. `more`: what
     every generation is sent besides. `goes_on`: what has it continue an answer that is begun for it; None: it cannot.
+    `salted`: it computes beginnings again where the salt is another, so that nobody can tell what others asked.
     """
 
     routes: Mapping[str, str]
@@ -40,6 +41,7 @@ class Kind:
     more: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     goes_on: Mapping[str, Any] | None = None
     health: str = HEALTH
+    salted: bool = False
 
 
 _SAME: Final = (CHAT, COMPLETIONS, EMBEDDINGS)
@@ -49,7 +51,7 @@ _COMMON: Final = (
     "seed", "logit_bias", "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "response_format",
 )  # fmt: skip
 _BATCHED: Final = (*_COMMON, "top_k", "min_p", "chat_template_kwargs")
-_PRIVATE: Final = frozenset({"timings_per_token", "return_progress", "stream_options"})
+_PRIVATE: Final = frozenset({"timings_per_token", "return_progress", "stream_options", "id_slot", "cache_prompt"})
 _ALL_ALONG: Final = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _GO_ON: Final = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -67,6 +69,7 @@ KINDS: Final[Mapping[EngineKind, Kind]] = {
         private=_PRIVATE,
         more=_ALL_ALONG,
         goes_on=_GO_ON,
+        salted=True,
     ),
     "sglang": Kind(
         routes={each: each for each in _SAME},
@@ -74,6 +77,7 @@ KINDS: Final[Mapping[EngineKind, Kind]] = {
         private=_PRIVATE,
         more=_ALL_ALONG,
         goes_on={"continue_final_message": True},
+        salted=True,
     ),
     "openai": Kind(
         routes={each: each for each in _SAME},
@@ -124,8 +128,11 @@ def refuse(remote: Remote, request: ChatRequest) -> None:
             raise cannot(remote, "response_format", "a format for a raw prompt's continuation")
 
 
-def translated(remote: Remote, target: str, body: bytes) -> tuple[str, bytes]:
-    """Our engine's request as this kind takes it. Raises Misasked(`engine_cannot`) naming the field or the route."""
+def translated(remote: Remote, target: str, body: bytes, salt: str = "") -> tuple[str, bytes]:
+    """Our engine's request as this kind takes it; `salt` is its tenant's.
+
+    Raises Misasked(`engine_cannot`) naming the field or the route.
+    """
     kind = KINDS[remote.engine.kind]
     if target not in kind.routes:
         raise cannot(remote, None, _ROUTES.get(target, target))
@@ -135,6 +142,8 @@ def translated(remote: Remote, target: str, body: bytes) -> tuple[str, bytes]:
     if kind.fields is not None:
         if target in (CHAT, COMPLETIONS):
             fields = _generation(remote, kind, kind.fields, target, fields)
+            if kind.salted and salt:
+                fields["cache_salt"] = salt
         elif target == COUNT:
             known = ("messages", "tools", "chat_template_kwargs")
             fields = {name: fields[name] for name in known if name in fields}

@@ -7,6 +7,8 @@ reads any more.
 """
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import socket
 import ssl
@@ -98,6 +100,7 @@ class Link:
         self._clock = clock
         self._rules = rules or Rules()
         self._context: ssl.SSLContext | None = None
+        self._secret = clock.token_bytes(32)
 
     async def ask(self, method: str, target: str, body: bytes, *, stall_s: float, context_tokens: int) -> Exchange:
         """Connect, send, and return at once.
@@ -118,6 +121,10 @@ class Link:
         except IntramuralError:
             self.note_failed()
             raise
+
+    def salt(self, tenant: str) -> str:
+        """What keeps computations for `tenant` apart at the engine: nobody can guess it, and it does not tell who."""
+        return hmac.new(self._secret, tenant.encode(), hashlib.sha256).hexdigest()
 
     def _admitted(self) -> bool:
         """Whether whoever asks now tries an engine that failed."""

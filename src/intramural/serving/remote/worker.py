@@ -61,9 +61,9 @@ class RemoteWorker(WorkerProcess):
     def resting(self) -> bool:
         return self.link.breaker.phase != "closed"
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
+    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float, tenant: str = "") -> Exchange:
         """One request, if this kind of engine takes it. Raises Misasked(`engine_cannot`) and what `Link.ask` does."""
-        target, body = translated(self.remote, target, body)
+        target, body = translated(self.remote, target, body, self.link.salt(tenant) if tenant else "")
         context_tokens = self.remote.model.context_tokens
         return await self.link.ask(method, target, body, stall_s=stall_s, context_tokens=context_tokens)
 
