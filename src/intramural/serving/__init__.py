@@ -9,8 +9,8 @@ Read in this order: `model` (what is served), `fairness` (pure: whose turn), `sc
 loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
 ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
 which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
-tokens), `tally` (what became of workers), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a
-confined worker).
+tokens), `tally` (what became of workers), `threads`, `sandboxed`, `engine` and `onnx` (the other side of starting a
+confined worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
@@ -18,6 +18,7 @@ from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
+from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -25,6 +26,7 @@ from intramural.serving.vectors import Token
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
+    "NOT_CONFINED",
     "Compute",
     "Ending",
     "EngineProcess",
@@ -35,6 +37,7 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Pooling",
+    "RemoteSpawner",
     "Repeated",
     "SandboxedSpawner",
     "ServingPlan",
