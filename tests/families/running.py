@@ -17,7 +17,7 @@ ONE_THREAD = Compute(1, {"OMP_NUM_THREADS": "1"})
 
 @asynccontextmanager
 async def worker(
-    run_dir: Path, weights: Path, plan: Plan, pooling: Pooling | None = "last"
+    run_dir: Path, weights: Path, plan: Plan, pooling: Pooling | None = "last", *, compute: Compute = ONE_THREAD
 ) -> AsyncIterator[WorkerProcess]:
     """A worker that is ready. Raises Broken(`worker_start_failed`), with the engine's last words as the hint."""
 
@@ -26,7 +26,7 @@ async def worker(
 
     posture = await probe()
     spawner = SandboxedSpawner(run_dir, posture.level, posture)
-    started = await spawner.start(ModelToServe(weights.stem, "sha256:tiny", opened, plan, pooling=pooling), ONE_THREAD)
+    started = await spawner.start(ModelToServe(weights.stem, "sha256:tiny", opened, plan, pooling=pooling), compute)
     try:
         await started.ready(90.0)
         yield started

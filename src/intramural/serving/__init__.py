@@ -9,7 +9,7 @@ and `exchange` (one process, one request), `traits` (what a loaded model can do)
 the engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation),
 `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out),
 `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers),
-`threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
+`threads` and `adapting` (who computes on how many cores), `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
 """
 
 from intramural.serving.answer import Stream
