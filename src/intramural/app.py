@@ -62,7 +62,9 @@ from intramural.services import (
     KeyDesk,
     Locks,
     Models,
+    Ordinary,
     PeopleDesk,
+    Planner,
     Provenance,
     Pulls,
     PushDesk,
@@ -77,7 +79,7 @@ from intramural.services import (
 from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
-from intramural.serving import Pool, SandboxedSpawner
+from intramural.serving import Pool, SandboxedSpawner, parse_options
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -165,15 +167,14 @@ def _services(
     chats = Chats(db, clock)
     kept = KeptResponses(db, clock, config.responses.keep_days)
     transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
-    models = Models(
-        gate,
-        library,
-        pool,
-        audit,
-        db,
-        slots=config.serving.slots,
-        context_tokens=config.serving.context_tokens,
+    ordinary = Ordinary(
+        config.serving.slots,
+        config.serving.context_tokens,
+        parse_options(config.serving.options),
+        config.serving.vram_bytes,
     )
+    planner = Planner(library, pool.budget_bytes, ordinary, lambda manifest: catalogue.instead_of(manifest))
+    models = Models(gate, library, pool, audit, db, planner)
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None

@@ -64,6 +64,18 @@ class ServingConfig:
         "machine at which somebody works.",
         within=(0, 19),
     )
+    options: tuple[str, ...] = setting(
+        (),
+        "How the engine computes models, a line for each: `MODEL: key=value key=value`, or `*: ...` for every model "
+        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `gpu_layers` "
+        "and `experts_on_cpu`.",
+    )
+    vram_bytes: int = setting(
+        0,
+        "Memory of a graphics card that a GPU build of the engine may fill, in bytes. The engine that comes with the "
+        "product computes on the processor only: leave it at 0.",
+        within=(0, 2**50),
+    )
     preload: str = setting(
         "", "Name of a model to load at start; empty: the only model in the library, if it is alone."
     )

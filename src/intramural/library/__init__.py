@@ -23,13 +23,14 @@ from intramural.library.catalogue import (
     Loaded,
     Suggestion,
     Variant,
+    instead_of,
     load_catalogue,
     suggest,
 )
 from intramural.library.defaults import Defaults, Said, applied, merged
 from intramural.library.facts import ModelFacts
 from intramural.library.finding import Finding
-from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, adjusted, beside, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
@@ -109,9 +110,12 @@ __all__ = [
     "Variant",
     "Verdict",
     "Weighed",
+    "adjusted",
     "advise",
     "applied",
+    "beside",
     "confined",
+    "instead_of",
     "judge",
     "load_catalogue",
     "merged",

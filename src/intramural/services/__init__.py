@@ -26,6 +26,7 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.plans import Ordinary, Planner
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
@@ -79,7 +80,9 @@ __all__ = [
     "KeyDesk",
     "Locks",
     "Models",
+    "Ordinary",
     "PeopleDesk",
+    "Planner",
     "Provenance",
     "Pulls",
     "PushDesk",
