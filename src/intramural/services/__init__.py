@@ -27,6 +27,7 @@ from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
+from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
@@ -47,6 +48,7 @@ class Services:
     people: PeopleDesk
     keys: KeyDesk
     models: Models
+    preloads: Preloads
     pulls: Pulls
     pushes: PushDesk
     uploads: UploadDesk
@@ -83,6 +85,7 @@ __all__ = [
     "Ordinary",
     "PeopleDesk",
     "Planner",
+    "Preloads",
     "Provenance",
     "Pulls",
     "PushDesk",

@@ -308,11 +308,8 @@ class Models:
                 self._pool.pin(name if manifest is None else self._served_as(manifest), True)
 
     async def preload(self, name: str) -> None:
-        """Load `name`, or the only model there is, as the service's own act; a failure is recorded and reported."""
-        names = self.names()
-        wanted = name or (names[0] if len(names) == 1 else "")
-        if wanted:
-            await self.load(SYSTEM, wanted)
+        """Load `name` as the service's own act. Raises as `load`."""
+        await self.load(SYSTEM, name)
 
     async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
