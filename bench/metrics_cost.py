@@ -14,6 +14,7 @@ import msgspec
 from bench.table import show
 from intramural.core.chat import Usage
 from intramural.core.clock import SystemClock
+from intramural.core.work import Work
 from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
 from intramural.metering.traces import message, spans
 
@@ -58,7 +59,7 @@ def _requests(metrics: Metrics | None) -> float:
     began = time.perf_counter()
     for row in rows:
         if metrics is not None:
-            metrics.request_began(row.request_id, row.model, "interactive", answer)
+            metrics.request_began(row.request_id, row.model, Work.INTERACTIVE, answer)
             metrics.request_ended(row, TIMING)
             metrics.request_left(row.request_id)
     return (time.perf_counter() - began) / REQUESTS
@@ -69,7 +70,7 @@ def _traced() -> float:
     clock = SystemClock()
     began = time.perf_counter()
     for _ in range(REQUESTS // 10):
-        msgspec.json.encode(message(spans(ROW, TIMING, "interactive", None, clock)))
+        msgspec.json.encode(message(spans(ROW, TIMING, Work.INTERACTIVE, None, clock)))
     return (time.perf_counter() - began) / (REQUESTS // 10)
 
 
@@ -79,9 +80,9 @@ def _scrape() -> float:
         for dialect in ("openai", "anthropic", "ollama", "mcp", "page", "cli"):
             for outcome in ("finished", "cancelled", "failed"):
                 row = replace(ROW, model=model, dialect=dialect, outcome=outcome)
-                metrics.request_ended(row, TIMING, "batch" if outcome == "failed" else "interactive")
+                metrics.request_ended(row, TIMING, Work.BATCH if outcome == "failed" else Work.INTERACTIVE)
     for number in range(40):
-        metrics.request_began(str(number), MODELS[number % 5], "interactive", _Answer(Usage(1, 1)))
+        metrics.request_began(str(number), MODELS[number % 5], Work.INTERACTIVE, _Answer(Usage(1, 1)))
     times = []
     for _ in range(ROUNDS):
         began = time.perf_counter()

@@ -80,6 +80,7 @@ from intramural.services import (
 from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.turns import Turns
 from intramural.serving import Pool, SandboxedSpawner, parse_options
 from intramural.storage import Database
 
@@ -216,7 +217,7 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock)
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),

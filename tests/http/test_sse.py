@@ -87,11 +87,11 @@ async def test_the_queue_position_is_told_while_waiting() -> None:
     client = Client()
     running = asyncio.ensure_future(stream(frames(), waits)(SCOPE, client.receive, client.send))
     for position in (3, 1):
-        waits(position)
+        waits(position, 1.6 * (position - 1))
         await asyncio.sleep(0.02)
     go.set()
     await running
-    assert client.body == b": waiting 3\n\n: waiting 1\n\ndata: 1\n\ndata: [DONE]\n\n"
+    assert client.body == b": waiting 3, about 3 s\n\n: waiting 1\n\ndata: 1\n\ndata: [DONE]\n\n"
 
 
 async def test_a_client_that_leaves_cancels_the_work_and_it_tidies_up() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from intramural.core.chat import Usage
+from intramural.core.work import Work
 from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
 
 ROW = UsageRow(
@@ -46,7 +47,7 @@ def everything() -> Metrics:
     )
     metrics = Metrics("1", lambda: pool, lambda: {"sent": 1, "dropped": 0})
     metrics.request_ended(ROW, TIMING)
-    metrics.request_ended(replace(ROW, request_id="b", outcome="failed"), TIMING, "batch", "worker_died")
+    metrics.request_ended(replace(ROW, request_id="b", outcome="failed"), TIMING, Work.BATCH, "worker_died")
     return metrics
 
 

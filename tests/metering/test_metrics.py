@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.metering.exported import ROW, TIMING, Counting
 
 from intramural.core.chat import Usage
+from intramural.core.work import Work
 from intramural.metering import Metrics, PoolNumbers, WorkerNumbers
 from intramural.metering.metrics import MODELS_LIMIT
 
@@ -43,8 +44,8 @@ def test_a_request_that_ended() -> None:
 
 def test_what_failed_and_what_was_refused() -> None:
     metrics = Metrics("1")
-    metrics.request_ended(replace(ROW, outcome="failed"), replace(TIMING, first_s=None), "batch", "worker_died")
-    metrics.request_refused("ollama", "embedding", "interactive", "model_not_found")
+    metrics.request_ended(replace(ROW, outcome="failed"), replace(TIMING, first_s=None), Work.BATCH, "worker_died")
+    metrics.request_refused("ollama", "embedding", Work.INTERACTIVE, "model_not_found")
     found = samples(metrics)
     assert found["intramural_errors_total", "code=worker_died operation=chat"] == 1
     assert found["intramural_errors_total", "code=model_not_found operation=embedding"] == 1
@@ -67,7 +68,7 @@ def test_a_wait_that_nobody_measured_is_not_said_to_be_none() -> None:
 def test_tokens_count_while_an_answer_is_on_its_way_and_never_go_back() -> None:
     metrics = Metrics("1")
     counting = Counting(Usage(10, 3))
-    metrics.request_began(ROW.request_id, "m", "interactive", counting)
+    metrics.request_began(ROW.request_id, "m", Work.INTERACTIVE, counting)
     output = ("intramural_tokens_total", "class=interactive model=m type=output")
     assert samples(metrics)[output] == 3
     counting.usage = Usage(10, 6)
@@ -80,7 +81,7 @@ def test_tokens_count_while_an_answer_is_on_its_way_and_never_go_back() -> None:
 
 def test_one_that_left_without_an_ending_counts_no_more() -> None:
     metrics = Metrics("1")
-    metrics.request_began("r", "m", "interactive", Counting(Usage(10, 3)))
+    metrics.request_began("r", "m", Work.INTERACTIVE, Counting(Usage(10, 3)))
     metrics.request_left("r")
     metrics.request_left("r")
     assert not any(name == "intramural_tokens_total" for name, _ in samples(metrics))
@@ -127,7 +128,7 @@ def test_the_process_is_there_and_registries_are_apart() -> None:
 
 def test_nobody_is_named() -> None:
     metrics = Metrics("1")
-    metrics.request_began("req_other_secret", "m", "interactive", Counting(Usage(1, 1)))
+    metrics.request_began("req_other_secret", "m", Work.INTERACTIVE, Counting(Usage(1, 1)))
     metrics.request_ended(ROW, TIMING)
     text = metrics.render()
     assert b"person_a" not in text

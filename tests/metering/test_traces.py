@@ -10,6 +10,7 @@ from tests.metering.exported import ROW, TIMING
 
 from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked
+from intramural.core.work import Work
 from intramural.metering import Traces, parse_endpoint
 from intramural.metering.traces import Endpoint, message, spans
 
@@ -59,7 +60,7 @@ def test_without_network_only_this_machine() -> None:
 
 
 def test_a_request_and_its_parts() -> None:
-    whole, *parts = spans(ROW, TIMING, "interactive", None, CLOCK)
+    whole, *parts = spans(ROW, TIMING, Work.INTERACTIVE, None, CLOCK)
     assert whole["name"] == "chat m"
     assert whole["kind"] == 2
     assert [part["name"] for part in parts] == ["wait", "prompt", "answer", "record"]
@@ -75,7 +76,7 @@ def test_a_request_and_its_parts() -> None:
 
 def test_one_that_failed_before_its_first_token() -> None:
     failed = replace(ROW, outcome="failed")
-    whole, *parts = spans(failed, replace(TIMING, first_s=None), "batch", "worker_died", CLOCK)
+    whole, *parts = spans(failed, replace(TIMING, first_s=None), Work.BATCH, "worker_died", CLOCK)
     assert [part["name"] for part in parts] == ["wait", "record"]
     assert whole["status"] == {"code": 2}
     assert {"key": "error.type", "value": {"stringValue": "worker_died"}} in whole["attributes"]  # type: ignore[operator]  # a list
@@ -83,7 +84,7 @@ def test_one_that_failed_before_its_first_token() -> None:
 
 
 def test_nobody_is_named() -> None:
-    text = repr(message(spans(ROW, TIMING, "interactive", None, CLOCK)))
+    text = repr(message(spans(ROW, TIMING, Work.INTERACTIVE, None, CLOCK)))
     for secret in ("req_secret", "person_a", "key_secret"):
         assert secret not in text
 
@@ -93,7 +94,7 @@ async def test_what_ended_is_sent_at_the_latest_on_closing() -> None:
         traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False))
         traces.open()
         for _ in range(40):
-            traces.ended(ROW, TIMING, "interactive", None)
+            traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
         await traces.close()
         assert (traces.sent, traces.dropped) == (200, 0)
         assert len(collector.spans()) == 200
@@ -109,7 +110,7 @@ async def test_a_collector_that_refuses_costs_spans_only(status: int) -> None:
     with Collector(status) as collector:
         traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False))
         traces.open()
-        traces.ended(ROW, TIMING, "interactive", None)
+        traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
         await traces.close()
         assert (traces.sent, traces.dropped) == (0, 5)
         assert len(collector.messages) == 1  # and no redirect is followed
@@ -118,7 +119,7 @@ async def test_a_collector_that_refuses_costs_spans_only(status: int) -> None:
 async def test_a_collector_that_is_gone_and_one_that_talks_nonsense(tmp_path: Path) -> None:
     gone = Traces(CLOCK, parse_endpoint(f"unix:{tmp_path}/none.sock", allow_network=False))
     gone.open()
-    gone.ended(ROW, TIMING, "interactive", None)
+    gone.ended(ROW, TIMING, Work.INTERACTIVE, None)
     await gone.close()
     assert gone.dropped == 5
 
@@ -130,7 +131,7 @@ async def test_a_collector_that_is_gone_and_one_that_talks_nonsense(tmp_path: Pa
     async with server:
         traces = Traces(CLOCK, parse_endpoint(f"unix:{tmp_path}/s", allow_network=False))
         traces.open()
-        traces.ended(ROW, TIMING, "interactive", None)
+        traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
         await traces.close()
     assert traces.dropped == 5
 
@@ -138,7 +139,7 @@ async def test_a_collector_that_is_gone_and_one_that_talks_nonsense(tmp_path: Pa
 async def test_the_queue_is_bounded() -> None:
     traces = Traces(CLOCK, Endpoint("/nowhere", "localhost", 0, "/", tls=False))
     for _ in range(1000):
-        traces.ended(ROW, TIMING, "interactive", None)
+        traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
     assert traces.dropped > 0
     assert len(traces._spans) + traces.dropped == 5000
     assert len(traces._spans) <= 2048
@@ -148,7 +149,7 @@ async def test_without_an_endpoint_nothing_is_kept_and_nothing_runs() -> None:
     tasks = asyncio.all_tasks()
     traces = Traces(CLOCK)
     traces.open()
-    traces.ended(ROW, TIMING, "interactive", None)
+    traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
     assert asyncio.all_tasks() == tasks
     assert not traces._spans
     await traces.close()

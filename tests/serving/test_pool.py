@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,14 +11,14 @@ import pytest
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import MiB, eventually, model, request, running
 
-from intramural.core.chat import Delta, Finished, Usage
+from intramural.core.chat import ChatEvent, Delta, Finished, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable, Untrusted
-from intramural.serving import ModelToServe, Pool, ServingPlan, Stream
+from intramural.serving import ModelToServe, Pool, ServingPlan
 
 SLOW = ("--tokens-per-s", "20")
 
 
-async def read(stream: Stream) -> str:
+async def read(stream: AsyncIterator[ChatEvent]) -> str:
     """The whole text."""
     return "".join([event.text async for event in stream if isinstance(event, Delta)])
 
@@ -68,9 +69,10 @@ async def test_a_request_is_told_its_place_in_the_queue() -> None:
         served, places = model(slots=1), []
         first = pool.chat(served, request(max_tokens=8))
         await anext(first)
-        second = asyncio.create_task(read(pool.chat(served, request(max_tokens=1), places.append)))
+        second = asyncio.create_task(read(pool.chat(served, request(max_tokens=1), lambda *told: places.append(told))))
         await eventually(lambda: places)
-        assert places == [1]
+        assert [place for place, _ in places] == [1]
+        assert all(wait_s > 0 for _, wait_s in places), "and about how long it will be"
         await first.aclose()
         assert await second == "word0"
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from intramural.core.errors import Broken
+from intramural.core.work import Work
+from intramural.serving.fairness import Owner
 from intramural.serving.scheduler import (
     Arrived,
     Demand,
@@ -18,6 +20,7 @@ from intramural.serving.scheduler import (
     Left,
     Phase,
     PinAsked,
+    Preempt,
     Refuse,
     Rules,
     ShutdownAsked,
@@ -29,6 +32,7 @@ from intramural.serving.scheduler import (
     WorkerGone,
     WorkerMisbehaved,
     WorkerReady,
+    patience_s,
     step,
     wake_at,
 )
@@ -40,7 +44,19 @@ MODELS = (
     Demand("c", "sha256:c2", 30, 1),
     Demand("d", "sha256:d", 101, 1),
 )
-RULES = Rules(budget_bytes=100, queue_limit=6, queue_timeout_s=50, keep_alive_s=20, crash_limit=3, crash_window_s=60)
+OWNERS = (
+    Owner(("ann", "key")),
+    Owner(("ann", "other key")),
+    Owner(("ben", "key"), (4.0,)),
+    Owner(("eve", "key"), (), Work.FIRST),
+    Owner(("dan", "key"), (), Work.BATCH),
+    Owner(("ann", "key"), (), Work.BATCH, repeatable=True),
+)
+RULES = Rules(
+    budget_bytes=100, queue_limit=6, ageing_s=5, queue_timeout_s=50, keep_alive_s=20, crash_limit=3, crash_window_s=60
+)
+#: In the end clients and workers do what they can once in so many seconds.
+ROUND_S = 0.1
 
 
 @dataclass
@@ -56,6 +72,8 @@ class World:
     ready: set[int] = field(default_factory=set)
     stopping: set[int] = field(default_factory=set)
     demand: dict[int, Demand] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)
+    preempted: set[str] = field(default_factory=set)
 
 
 class Scheduler(RuleBasedStateMachine):
@@ -89,6 +107,13 @@ class Scheduler(RuleBasedStateMachine):
                 case Refuse(ticket=ticket):
                     world.waiting.remove(ticket)
                     world.ended[ticket] += 1
+                case Preempt(ticket=ticket):
+                    assert world.owners[ticket].repeatable
+                    assert ticket in world.granted
+                    assert ticket not in world.preempted, "it is told once"
+                    world.preempted.add(ticket)
+                    waiting = {t for t in world.waiting if world.owners[t].work < Work.BATCH}
+                    assert waiting - world.slotless, "for somebody"
                 case Fail(ticket=ticket):
                     del world.granted[ticket]
                     world.ended[ticket] += 1
@@ -101,28 +126,41 @@ class Scheduler(RuleBasedStateMachine):
         spare_only=st.booleans(),
         alone=st.sampled_from((False, False, True)),
         wait=st.floats(0, 5),
+        owner=st.sampled_from(OWNERS),
+        read_tokens=st.sampled_from((0, 10, 3000)),
     )
-    def arrived(self, demand: Demand, needs_slot: bool, spare_only: bool, alone: bool, wait: float) -> None:
+    def arrived(
+        self,
+        demand: Demand,
+        needs_slot: bool,
+        spare_only: bool,
+        alone: bool,
+        wait: float,
+        owner: Owner,
+        read_tokens: int,
+    ) -> None:
         self.now_s += wait
         self.tickets += 1
         ticket = f"t{self.tickets}"
         self.world.waiting.add(ticket)
+        self.world.owners[ticket] = owner
         spare_only = spare_only and needs_slot
         if not needs_slot:
             self.world.slotless.add(ticket)
         elif alone:
             self.world.alone.add(ticket)
-        self.happened(Arrived(self.now_s, ticket, demand, needs_slot, spare_only, alone and needs_slot))
+        alone = alone and needs_slot
+        self.happened(Arrived(self.now_s, ticket, demand, needs_slot, spare_only, alone, owner, read_tokens))
         assert not (spare_only and ticket in self.world.waiting)
 
     @precondition(lambda self: self.world.waiting or self.world.granted)
-    @rule(data=st.data())
-    def left(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), cost=st.one_of(st.none(), st.floats(0, 100_000)))
+    def left(self, data: st.DataObject, cost: float | None) -> None:
         ticket = data.draw(st.sampled_from(sorted(self.world.waiting | set(self.world.granted))))
         self.world.waiting.discard(ticket)
         self.world.granted.pop(ticket, None)
         self.world.ended[ticket] += 1
-        self.happened(Left(self.now_s, ticket))
+        self.happened(Left(self.now_s, ticket, cost))
 
     @precondition(lambda self: self.world.starting)
     @rule(data=st.data())
@@ -205,10 +243,10 @@ class Scheduler(RuleBasedStateMachine):
             older = self.state.queue[:place]
             worker = next((w for w in self.state.workers.values() if w.demand.key == waiting.demand.key), None)
             if worker is not None and worker.phase is Phase.READY:
-                held = any(self.now_s >= w.since_s + RULES.swap_patience_s for w in older)
+                held = any(self.now_s >= w.since_s + patience_s(w.owner, RULES) for w in older)
                 awaited = any(w.alone and w.demand.key == waiting.demand.key for w in older)
                 free = worker.takes(alone=waiting.alone) and not (awaited and waiting.needs_slot)
-                assert not free or held, "a free slot, and nobody older who needs it or its memory"
+                assert not free or held, "a free slot, and nobody before who needs it or its memory"
             if worker is None and place == 0:
                 self.room_is_being_made(waiting.demand)
 
@@ -226,11 +264,16 @@ class Scheduler(RuleBasedStateMachine):
         assert at_s is None or at_s > self.state.now_s
         if self.state.queue:
             assert at_s is not None
-            assert at_s <= self.state.queue[0].since_s + RULES.queue_timeout_s
+            assert at_s <= min(w.since_s for w in self.state.queue) + RULES.queue_timeout_s
 
     def teardown(self) -> None:
-        """If clients finish and workers do as told, everybody who waits is served or told; nothing hangs."""
-        for _ in range(200):
+        """If clients finish and workers do as told, everybody who waits is served or told; nothing hangs.
+
+        After their patience all are due. Then every load takes one off the queue, and a load takes four rounds at most:
+        those who hold the memory end, are stopped, the worker starts, is ready.
+        """
+        patience_rounds = max(RULES.swap_patience_s, RULES.ageing_s) / ROUND_S + 1
+        for _ in range(int(patience_rounds) + 4 * RULES.queue_limit):
             for ticket in list(self.world.granted):
                 del self.world.granted[ticket]
                 self.happened(Left(self.now_s, ticket))
@@ -240,11 +283,11 @@ class Scheduler(RuleBasedStateMachine):
                 self.world.starting.remove(number)
                 self.world.ready.add(number)
                 self.happened(WorkerReady(self.now_s, number))
-            self.now_s += 0.1
+            self.now_s += ROUND_S
             self.happened(Ticked(self.now_s))
             if not self.world.waiting:
                 break
-        assert not self.world.waiting, "everybody's turn comes within 20 seconds, far from any time-out"
+        assert not self.world.waiting, "everybody's turn comes, far from any time-out"
         self.happened(ShutdownAsked(self.now_s))
         for number in sorted(self.world.stopping):
             self.gone(number, explained=False)

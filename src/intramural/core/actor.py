@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from intramural.core.work import Work
+
 ActorKind = Literal["person", "key", "system"]
 Role = Literal["administrator", "auditor", "member"]
 
@@ -18,7 +20,8 @@ class Actor:
     """Somebody identified: a person in a session, a person's key, or the service itself.
 
     `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the
-    session's identifier, so that every audit event can say which one was used.
+    session's identifier, so that every audit event can say which one was used. `work`: whether somebody waits for what
+    is asked; `repeatable`: nobody sees any of it before its end. Neither is in a decision about rights.
     """
 
     kind: ActorKind
@@ -28,6 +31,8 @@ class Actor:
     scopes: frozenset[Scope]
     credential_id: str
     models: frozenset[str] | None = None
+    work: Work = Work.INTERACTIVE
+    repeatable: bool = False
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

@@ -50,6 +50,16 @@ class ServingConfig:
     )
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
+    weights: str = setting(
+        "", "Shares of the machine other than 1, by user name: `ann=4, ben=0.5`. They count only while others wait."
+    )
+    first: str = setting(
+        "", "User names whose requests go before everybody else's (an exam, a ward), separated by commas."
+    )
+    ageing_s: float = setting(
+        30.0,
+        "Whoever got nothing for this long counts one class higher: batch work as a person's, a person's as first.",
+    )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
     stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")

@@ -34,10 +34,11 @@ class Waits:
 
     def __init__(self) -> None:
         self.position = 0
+        self.wait_s = 0.0
         self.changed = asyncio.Event()
 
-    def __call__(self, position: int) -> None:
-        self.position = position
+    def __call__(self, position: int, wait_s: float = 0.0) -> None:
+        self.position, self.wait_s = position, wait_s
         self.changed.set()
 
 

@@ -120,7 +120,7 @@ class EventStream(Response):
         try:
             while await self._waits.changed.wait() and not first.done():
                 self._waits.changed.clear()
-                if note := self._wire.waiting(self._waits.position):
+                if note := self._wire.waiting(self._waits.position, self._waits.wait_s):
                     await outlet.put(note)
         finally:
             if not first.done():

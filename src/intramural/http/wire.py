@@ -31,8 +31,9 @@ def line(value: Any) -> bytes:
     return _encode(value) + b"\n"
 
 
-def _waiting(position: int) -> bytes:
-    return f": waiting {position}\n\n".encode()
+def _waiting(position: int, wait_s: float) -> bytes:
+    about = f", about {wait_s:.0f} s" if wait_s >= 1 else ""
+    return f": waiting {position}{about}\n\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Wire:
     frame_error: Callable[[IntramuralError], bytes]
     media_type: bytes = _EVENTS
     heartbeat: bytes = b": still there\n\n"
-    waiting: Callable[[int], bytes] = _waiting
+    waiting: Callable[[int, float], bytes] = _waiting
     end: bytes = b""
 
     def response(self, error: IntramuralError) -> Response:
@@ -82,7 +83,7 @@ OLLAMA = Wire(
     lambda error: line(errors.ollama_body(error)),
     media_type=_LINES,
     heartbeat=b"",
-    waiting=lambda _: b"",
+    waiting=lambda *_: b"",
 )
 PAGE = Wire(errors.status_of, errors.page_body, lambda error: frame(errors.page_body(error), "error"))
 #: As `PAGE`, for streams of chat chunks.

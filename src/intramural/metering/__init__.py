@@ -8,7 +8,7 @@ sends anything anywhere, but spans to the collector that an administrator named.
 Read in this order: `usage`, `metrics`, `traces`.
 """
 
-from intramural.metering.metrics import Metrics, PoolNumbers, Timing, Work, WorkerNumbers
+from intramural.metering.metrics import Metrics, PoolNumbers, Timing, WorkerNumbers
 from intramural.metering.traces import Traces, parse_endpoint
 from intramural.metering.usage import By, Dialect, Meter, Operation, Outcome, Sum, UsageRow
 
@@ -24,7 +24,6 @@ __all__ = [
     "Timing",
     "Traces",
     "UsageRow",
-    "Work",
     "WorkerNumbers",
     "parse_endpoint",
 ]

@@ -8,7 +8,7 @@ token: the counts of answers on their way are read when somebody scrapes.
 from collections import Counter as Tallied
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -21,10 +21,9 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from intramural.core.chat import Usage
+from intramural.core.work import Work
 from intramural.metering.usage import Dialect, Operation, UsageRow
 
-#: Who waits for the answer: a person or program now, or a batch that has time.
-Work = Literal["interactive", "batch"]
 #: The conventions' boundaries, and what lies beyond them on a slow machine with a long prompt.
 _FIRST_TOKEN_BUCKETS_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0,
@@ -185,19 +184,19 @@ class Metrics:
         self._tokens.running.pop(request_id, None)
 
     def request_ended(
-        self, row: UsageRow, timing: Timing | None = None, work: Work = "interactive", code: str | None = None
+        self, row: UsageRow, timing: Timing | None = None, work: Work = Work.INTERACTIVE, code: str | None = None
     ) -> None:
         """Count a request that was let in, when it has ended, by its usage; `code`: of the error it ended with."""
         model = self._named(row.model)
-        self._add(self._requests, 1, row.dialect, row.operation, model, work, row.outcome)
+        self._add(self._requests, 1, row.dialect, row.operation, model, work.label, row.outcome)
         if code is not None:
             self._add(self._errors, 1, row.operation, code)
         self._tokens.ended(row, work)
         self._add(self._engine, row.prompt_ms / 1000, model, "input")
         self._add(self._engine, row.completion_ms / 1000, model, "output")
         if row.operation in WAIT_KNOWN:
-            self._observe(self._wait, row.waited_ms / 1000, model, work)
-        labels = (PROVIDER, OPERATIONS[row.operation], model, work)
+            self._observe(self._wait, row.waited_ms / 1000, model, work.label)
+        labels = (PROVIDER, OPERATIONS[row.operation], model, work.label)
         if row.outcome == "finished" and row.completion_tokens > 1 and row.completion_ms > 0:
             self._observe(self._per_token, row.completion_ms / 1000 / (row.completion_tokens - 1), *labels)
         if timing is None:
@@ -209,7 +208,7 @@ class Metrics:
 
     def request_refused(self, dialect: Dialect, operation: Operation, work: Work, code: str) -> None:
         """Count a request that was turned away before a model had anything to do with it, so that it names none."""
-        self._add(self._requests, 1, dialect, operation, "", work, "refused")
+        self._add(self._requests, 1, dialect, operation, "", work.label, "refused")
         self._add(self._errors, 1, operation, code)
 
     def render(self) -> bytes:
@@ -276,10 +275,10 @@ class _Tokens(Collector):
         self.running.pop(row.request_id, None)
         self._add(self._ended, row.model, work, (row.prompt_tokens, row.completion_tokens, row.cached_tokens))
 
-    def _add(self, to: Tallied[tuple[str, str, str]], model: str, work: str, counts: tuple[int, int, int]) -> None:
+    def _add(self, to: Tallied[tuple[str, str, str]], model: str, work: Work, counts: tuple[int, int, int]) -> None:
         model = self._named(model)
         for kind, count in zip(_TOKEN_TYPES, counts, strict=True):
-            to[model, work, kind] += count
+            to[model, work.label, kind] += count
 
     def collect(self) -> Iterable[Metric]:
         now = self._ended.copy()

@@ -22,7 +22,8 @@ import msgspec
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.errors import Misasked
-from intramural.metering.metrics import OPERATIONS, PROVIDER, WAIT_KNOWN, Timing, Work
+from intramural.core.work import Work
+from intramural.metering.metrics import OPERATIONS, PROVIDER, WAIT_KNOWN, Timing
 from intramural.metering.usage import UsageRow
 
 log = logging.getLogger(__name__)
@@ -199,7 +200,7 @@ def spans(row: UsageRow, timing: Timing, work: Work, code: str | None, clock: Cl
         "gen_ai.usage.input_tokens": row.prompt_tokens,
         "gen_ai.usage.output_tokens": row.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": row.cached_tokens,
-        "intramural.class": work,
+        "intramural.class": work.label,
         "intramural.dialect": row.dialect,
         "intramural.outcome": row.outcome,
     }

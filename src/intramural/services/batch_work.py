@@ -8,7 +8,7 @@ a crash can cost is the answer that was being written when it came; that line is
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from intramural.audit import AuditLog, Event, Fact
@@ -18,8 +18,8 @@ from intramural.core.chat import Usage
 from intramural.core.clock import Clock
 from intramural.core.config import BatchesConfig
 from intramural.core.errors import Misasked, Unauthenticated
+from intramural.core.work import Work
 from intramural.files import Arriving, Disk, Files, StoredFile
-from intramural.services.work import WORK
 
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
 _TRIES = 6
@@ -194,6 +194,7 @@ class BatchWork:
                 except Unauthenticated as error:
                     return await self._put_together(batch, "cancelled", error.code, error.message)
                 item = self._form.item(line, batch.endpoint)
+                actor = replace(actor, work=Work.BATCH, repeatable=True)  # whoever waits for an answer goes first
                 reply = await self._unless_cancelled(self._reply(actor, batch.endpoint, item.body))
                 if reply is None:
                     return await self._shop.rows.find(batch.id)
@@ -214,7 +215,6 @@ class BatchWork:
                     await task
 
     async def _reply(self, actor: Actor, endpoint: str, body: bytes) -> Reply:
-        WORK.set("batch")
         wait_s = _FIRST_WAIT_S
         for _ in range(_TRIES):
             await self._let_people_go_first()

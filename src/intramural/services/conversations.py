@@ -13,7 +13,8 @@ from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
-from intramural.services.inference import Inference, WaitNote
+from intramural.services.inference import Inference
+from intramural.serving import WaitNote
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,17 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.work import Work
 from intramural.library import Manifest, applied
-from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow, Work
+from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
 from intramural.services.media import Media
 from intramural.services.models import Models
-from intramural.services.work import WORK
-from intramural.serving import Pool, Stream, Token
+from intramural.services.turns import Turns
+from intramural.serving import Pool, Repeated, Stream, Token, WaitNote
 
-WaitNote = Callable[[int], None]
 ReadNote = Callable[[Usage], None]
 _Counted = TypeVar("_Counted", Embeddings, Ranking)
 #: What is written down when it is asked, and when it is over.
@@ -91,7 +91,9 @@ class Inference:
         metrics: Metrics,
         traces: Traces,
         clock: Clock,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._gate = gate
         self._models = models
         self._media = media
@@ -124,15 +126,17 @@ class Inference:
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
-        with self._counting_refusals(dialect, operation):
+        work = self._turns.of(actor).work
+        with self._counting_refusals(dialect, operation, work):
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, WORK.get(), keeping)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, work, keeping)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
-        with self._counting_refusals(dialect, operation):
-            stream = self._pool.chat(self._models.to_serve(manifest, actor), request, on_wait)
+        with self._counting_refusals(dialect, operation, run.work):
+            served = self._models.to_serve(manifest, actor)
+            stream = self._pool.chat(served, request, on_wait, self._turns.of(actor))
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
@@ -186,7 +190,9 @@ class Inference:
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
-        result = await self._whole(run, facts, labels, self._pool.embed(served, inputs, cut=cut))
+        result = await self._whole(
+            run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
+        )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
     async def rerank(
@@ -209,7 +215,10 @@ class Inference:
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
         result = await self._whole(
-            run, facts, labels, self._pool.rerank(served, query, documents, max_tokens_per_document)
+            run,
+            facts,
+            labels,
+            self._pool.rerank(served, query, documents, max_tokens_per_document, self._turns.of(actor)),
         )
         return vectors.relevance(result, run.manifest.architecture)
 
@@ -269,17 +278,18 @@ class Inference:
 
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:
         began_s = self._clock.monotonic_s()
-        with self._counting_refusals(dialect, operation):
+        work = self._turns.of(actor).work
+        with self._counting_refusals(dialect, operation, work):
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
-        return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, WORK.get())
+        return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
 
     @contextmanager
-    def _counting_refusals(self, dialect: Dialect, operation: Operation) -> Iterator[None]:
+    def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> Iterator[None]:
         try:
             yield
         except IntramuralError as error:
-            self._metrics.request_refused(dialect, operation, WORK.get(), error.code)
+            self._metrics.request_refused(dialect, operation, work, error.code)
             raise
 
     async def _whole(
@@ -330,7 +340,7 @@ class Inference:
         seed = int.from_bytes(self._clock.token_bytes(8), "big") if given is None else given
         return replace(request, sampling=replace(request.sampling, seed=seed % _SEEDS))
 
-    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream) -> None:
+    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream | Repeated) -> None:
         await stream.under_way.wait()  # first the model gets to work: then writing costs the caller no time
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
@@ -346,7 +356,7 @@ class Inference:
             texts=particulars.asked_texts(request),
         )
 
-    async def _end(self, run: _Run, stream: Stream, asked: asyncio.Future[Any]) -> None:
+    async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
         await stream.aclose()
         await self._settled(run, stream.usage, stream.waited_ms, asked)
 

@@ -7,7 +7,7 @@ is kept, for whom, and what happens when somebody leaves or the service ends.
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,13 @@ from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Usage
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
+from intramural.core.work import Work
 from intramural.services.gate import Gate
-from intramural.services.inference import Ended, Inference, WaitNote
+from intramural.services.inference import Ended, Inference
 from intramural.services.live import Live, LiveResponses, Told, Writer
 from intramural.services.models import Models
 from intramural.services.truncation import fitted
+from intramural.serving import WaitNote
 
 #: How many responses one person may have running in the background at the same time.
 MAX_BACKGROUND = 16
@@ -214,7 +216,8 @@ class Responses:
         writer = live.writer
         try:
             try:
-                async with aclosing(self._written(actor, asked, writer)) as events:
+                unhurried = replace(actor, work=Work.BATCH)
+                async with aclosing(self._written(unhurried, asked, writer)) as events:
                     async for told in events:
                         live.tell([told])
                 last = writer.finish()

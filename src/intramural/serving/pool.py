@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,12 +13,14 @@ import msgspec
 from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
-from intramural.core.errors import Broken, IntramuralError, Misasked
+from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable
 from intramural.serving import adapting, threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
+from intramural.serving.fairness import NOBODY, Owner
 from intramural.serving.model import ModelToServe
+from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
     Arrived,
     Demand,
@@ -30,6 +32,7 @@ from intramural.serving.scheduler import (
     Left,
     Phase,
     PinAsked,
+    Preempt,
     Refuse,
     Rules,
     ShutdownAsked,
@@ -97,7 +100,7 @@ _UNDECIDED = threads.Compute(0)
 @dataclass
 class _Ticket:
     granted: "asyncio.Future[int]"
-    on_wait: Callable[[int], None] | None
+    on_wait: WaitNote | None
     failure: IntramuralError | None = None
     exchange: Exchange | None = None
 
@@ -138,6 +141,7 @@ class Pool:
                 queue_limit=config.queue_limit,
                 queue_timeout_s=config.queue_timeout_s,
                 keep_alive_s=config.keep_alive_s,
+                ageing_s=max(1.0, config.ageing_s),
             )
         )
         self._facts: asyncio.Queue[Event] = asyncio.Queue()
@@ -177,16 +181,32 @@ class Pool:
 
     # What callers ask for
 
-    def chat(self, model: ModelToServe, request: ChatRequest, on_wait: Callable[[int], None] | None = None) -> Stream:
-        """The events of `request`; `on_wait` is told the place in the queue whenever it changes.
+    def chat(
+        self, model: ModelToServe, request: ChatRequest, on_wait: WaitNote | None = None, owner: Owner = NOBODY
+    ) -> Stream | Repeated:
+        """The events of `request`, in `owner`'s turn; `on_wait` is told the place in the queue whenever it changes, and
+        about how many seconds it will be.
 
         Raises Misasked here and now for what is wrong with the request itself; iterating raises Unavailable (queue,
         memory, quarantine), Untrusted (weights), Misasked (`context_length_exceeded`, `invalid_schema`) or Broken.
+        What is repeatable is told only when it is whole.
         """
-        return Stream(self, model, request, on_wait, self._clock)
+
+        def stream(owner: Owner) -> Stream:
+            owned = Owned(self, owner, length_of(request), on_wait)
+            made = Stream(owned, model, request, None, self._clock)
+            owned.usage = lambda: made.usage
+            return made
+
+        return Repeated(stream, owner) if owner.repeatable else stream(owner)
 
     async def embed(
-        self, model: ModelToServe, inputs: Sequence[str | tuple[int, ...]], *, cut: bool = False
+        self,
+        model: ModelToServe,
+        inputs: Sequence[str | tuple[int, ...]],
+        *,
+        cut: bool = False,
+        owner: Owner = NOBODY,
     ) -> Embeddings:
         """One vector of length 1 per input, in one slot, a few inputs at a time. `cut`: of a text that is too long the
         beginning counts, and the answer says which it was.
@@ -197,11 +217,18 @@ class Pool:
         if model.pooling in (None, "rank"):
             hint = "Ask a model made for them."
             raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
-        async with self.lease(model) as lease:
-            return await vectors.embed(lease, model, inputs, cut=cut)
+        async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
+            result = await vectors.embed(lease, model, inputs, cut=cut)
+            lease.cost = float(result.prompt_tokens)
+            return result
 
     async def rerank(
-        self, model: ModelToServe, query: str, documents: Sequence[str], max_tokens_per_document: int | None = None
+        self,
+        model: ModelToServe,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_document: int | None = None,
+        owner: Owner = NOBODY,
     ) -> Ranking:
         """How well each document answers `query`. Longer ones are cut to `max_tokens_per_document`, if that is given.
 
@@ -211,8 +238,10 @@ class Pool:
         if model.pooling != "rank":
             hint = "Ask a model made for it."
             raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
-        async with self.lease(model) as lease:
-            return await vectors.rerank(lease, query, documents, max_tokens_per_document)
+        async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
+            result = await vectors.rerank(lease, query, documents, max_tokens_per_document)
+            lease.cost = float(result.prompt_tokens)
+            return result
 
     async def tokenize(
         self, model: ModelToServe, text: str, *, special: bool = False, marks: bool = False
@@ -318,11 +347,13 @@ class Pool:
     async def lease(
         self,
         model: ModelToServe,
-        on_wait: Callable[[int], None] | None = None,
+        on_wait: WaitNote | None = None,
         *,
         needs_slot: bool = True,
         spare_only: bool = False,
         alone: bool = False,
+        owner: Owner = NOBODY,
+        read_tokens: float = 0.0,
     ) -> AsyncIterator["_Lease"]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
@@ -334,17 +365,19 @@ class Pool:
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone))
+        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
         self._catch_up()
+        lease: _Lease | None = None
         try:
             number = await ticket.granted
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            yield _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
+            lease = _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
+            yield lease
         finally:
             self._tickets.pop(name, None)
-            self._post(Left(self._now(), name))
+            self._post(Left(self._now(), name, None if lease is None else lease.cost))
 
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
@@ -405,10 +438,12 @@ class Pool:
                 self._resolve(name, error)
             case Fail(ticket=name, error=error):
                 self._fail(name, error)
-            case Wait(ticket=name, position=position):
+            case Preempt(ticket=name):
+                self._fail(name, _preempted())
+            case Wait(ticket=name, position=position, wait_s=wait_s):
                 ticket = self._tickets.get(name)
                 if ticket is not None and ticket.on_wait is not None:
-                    ticket.on_wait(position)
+                    ticket.on_wait(position, wait_s)
 
     def _resolve(self, name: str, outcome: int | IntramuralError) -> None:
         ticket = self._tickets.get(name)
@@ -499,7 +534,7 @@ class Pool:
 
 
 class _Lease:
-    """A granted ticket. See `traits.Asking`."""
+    """A granted ticket. See `traits.Asking`. `cost`: what it has cost, once that is known (see `fairness.cost_of`)."""
 
     def __init__(
         self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
@@ -510,6 +545,7 @@ class _Lease:
         self._worker = worker
         self._ticket = ticket
         self._stall_s = stall_s
+        self.cost: float | None = None
 
     async def ask(self, method: str, target: str, body: bytes) -> Exchange:
         if self._ticket.failure is not None:
@@ -572,6 +608,11 @@ def _left_s(worker: Worker, state: State, now_s: float) -> float | None:
 
 def _demand(model: ModelToServe) -> Demand:
     return Demand(model.name, model.digest, model.plan.memory_bytes, model.plan.slots)
+
+
+def _preempted() -> Unavailable:
+    hint = "It is asked again when there is time."
+    return Unavailable("preempted", "Somebody needed the slot of this batch work.", hint, retry_after_s=1.0)
 
 
 def _decode(body: bytes, shape: type[_Body]) -> _Body:

@@ -4,9 +4,16 @@ Events are facts in the past tense and carry the time they happened; effects are
 by `pool`. A *ticket* is one caller's wish for a slot of a model; it ends exactly once: granted and left, refused, or
 failed. A *worker* here is a number: each start gets a new one, so a late fact about a dead worker changes nothing.
 
-Order is first come, first served. A ticket whose model needs memory that busy workers hold lets later tickets pass
-for `swap_patience_s`; after that those workers get nothing new until they are idle and make room. So a swap is never
-starved, and two models that alternate do not swap at every single request.
+The queue is kept in the order of turns, which `fairness` decides from whom the tickets belong to and what they have
+used. A ticket whose model needs memory that busy workers hold lets others pass for `swap_patience_s` (batch work: for
+`ageing_s`); after that it is *due* and goes first, and those workers get nothing new until they are idle and make room.
+So a swap is never starved, and two models that alternate do not swap at every single request.
+
+Nobody starves by swaps: who is due goes before all who become due later, and the ticket that a worker was started for
+is granted the moment it is ready. So every load takes one ticket off the queue, and before a ticket that is due there
+are at most as many loads as there were tickets due before it. Among the tickets of loaded models see `fairness`.
+
+Batch work gets what slots nobody else wants. One that is `repeatable` is stopped for somebody who cannot wait.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +22,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
+from intramural.core.work import Work
+from intramural.serving.fairness import NOBODY, Ledger, Owner, Path, ordered
 
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2
@@ -30,6 +39,7 @@ class Rules:
     queue_timeout_s: float = 300.0
     keep_alive_s: float = 1800.0
     swap_patience_s: float = 2.0
+    ageing_s: float = 30.0
     crash_limit: int = 3
     crash_window_s: float = 600.0
 
@@ -61,7 +71,8 @@ class Phase(StrEnum):
 class Worker:
     """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
 
-    While `alone` (one of `granted`) is being answered, nobody else is.
+    While `alone` (one of `granted`) is being answered, nobody else is. `leaving`: those that were told to stop.
+    `started_for`: the ticket that made it be started.
     `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
     """
 
@@ -72,6 +83,8 @@ class Worker:
     granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     alone: str | None = None
     keep_alive_s: float | None = None
+    leaving: frozenset[str] = frozenset()
+    started_for: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -92,6 +105,7 @@ class Waiting:
     """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
 
     One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
+    `number`: a later arrival has a greater one. `read_tokens`: about how long its prompt is.
     """
 
     ticket: str
@@ -99,6 +113,9 @@ class Waiting:
     since_s: float
     needs_slot: bool = True
     alone: bool = False
+    owner: Owner = NOBODY
+    read_tokens: float = 0.0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +129,10 @@ class State:
     pinned: frozenset[str] = frozenset()
     crashes: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
     next_worker: int = 1
+    next_number: int = 1
     hold_s: float = 5.0
     closing: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def planned_bytes(self) -> int:
@@ -136,14 +155,17 @@ class Arrived:
     needs_slot: bool = True
     spare_only: bool = False
     alone: bool = False
+    owner: Owner = NOBODY
+    read_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The ticket's owner is done: answered, cancelled, or gone while waiting."""
+    """The ticket's owner is done: answered, cancelled, or gone while waiting. `cost`: see `fairness.cost_of`."""
 
     now_s: float
     ticket: str
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +281,22 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
+class Preempt:
+    """Stop what is written for a granted ticket, between two tokens: somebody else needs its slot."""
+
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
-    """Tell a ticket its place in the queue; 1 is next."""
+    """Tell a ticket its place in the queue; 1 is next. `wait_s`: about how long it will be."""
 
     ticket: str
     position: int
+    wait_s: float = 0.0
 
 
-Effect = StartWorker | StopWorker | Grant | Refuse | Fail | Wait
+Effect = StartWorker | StopWorker | Grant | Refuse | Fail | Preempt | Wait
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
@@ -281,10 +311,15 @@ def wake_at(state: State) -> float | None:
     """When a `Ticked` is due even if nothing else happens; None: never."""
     rules = state.rules
     times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
-    times += [waiting.since_s + rules.swap_patience_s for waiting in state.queue]
+    times += [waiting.since_s + patience_s(waiting.owner, rules) for waiting in state.queue]
     idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
     times += [ends_s for worker in idle if (ends_s := idle_until(worker, rules)) is not None]
     return min((time_s for time_s in times if time_s > state.now_s), default=None)
+
+
+def patience_s(owner: Owner, rules: Rules) -> float:
+    """How long somebody whose model is not loaded lets others pass."""
+    return rules.ageing_s if owner.work is Work.BATCH else rules.swap_patience_s
 
 
 def idle_until(worker: Worker, rules: Rules) -> float | None:
@@ -331,7 +366,9 @@ class _Turn:
         self._pinned = state.pinned
         self._crashes = dict(state.crashes)
         self._next_worker = state.next_worker
+        self._next_number = state.next_number
         self._hold_s = state.hold_s
+        self._ledger = state.ledger
         self._closing = state.closing
         self.effects: list[Effect] = []
 
@@ -344,8 +381,10 @@ class _Turn:
             pinned=self._pinned,
             crashes=MappingProxyType(self._crashes),
             next_worker=self._next_worker,
+            next_number=self._next_number,
             hold_s=self._hold_s,
             closing=self._closing,
+            ledger=self._ledger,
         )
 
     def take(self, event: Event) -> None:
@@ -353,8 +392,8 @@ class _Turn:
         match event:
             case Arrived():
                 self._arrived(event)
-            case Left(ticket=ticket):
-                self._left(ticket)
+            case Left(ticket=ticket, cost=cost):
+                self._left(ticket, cost)
             case WorkerReady(worker=number):
                 self._ready(number)
             case WorkerGone():
@@ -374,37 +413,79 @@ class _Turn:
                 pass
 
     def settle(self) -> None:
-        """Do whatever can be done now, oldest ticket first."""
+        """Do whatever can be done now, in the order of turns."""
         self._expire_waiting()
+        self._queue = self._in_order()
         self._serve_queue()
+        self._preempt()
         self._expire_idle()
         self._tell_positions()
 
     # Facts
 
     def _arrived(self, event: Arrived) -> None:
-        at_once = self._has_spare(event.demand, alone=event.alone)
+        at_once = self._has_spare(event.demand, event.owner, alone=event.alone)
         reason = self._why_never(event.demand)
         if reason is None and event.spare_only and not at_once:
             reason = Unavailable("no_spare_slot", "No slot is free this instant.")
         if reason is None and not at_once and len(self._queue) >= self._rules.queue_limit:
-            reason = Unavailable(
-                "queue_full",
-                f"{len(self._queue)} requests are waiting already, which is the limit.",
-                "Try again a little later.",
-                retry_after_s=self._retry_after_s(),
-            )
+            reason = self._make_place(event.owner)
         if reason is not None:
             self.effects.append(Refuse(event.ticket, reason))
-        else:
-            self._queue.append(Waiting(event.ticket, event.demand, self._now_s, event.needs_slot, event.alone))
+            return
+        self._ledger = self._ledger.joined(event.owner, (waiting.owner for waiting in self._queue))
+        self._queue.append(
+            Waiting(
+                event.ticket,
+                event.demand,
+                self._now_s,
+                event.needs_slot,
+                event.alone,
+                event.owner,
+                event.read_tokens,
+                self._next_number,
+            )
+        )
+        self._next_number += 1
 
-    def _has_spare(self, demand: Demand, *, alone: bool) -> bool:
-        """Whether a slot is free that nobody who came earlier could want."""
+    def _make_place(self, owner: Owner) -> Unavailable | None:
+        """In a full queue: the last ticket of whoever has most of them goes, or the newcomer is refused."""
+        full = Unavailable(
+            "queue_full",
+            f"{len(self._queue)} requests are waiting already, which is the limit.",
+            "Try again a little later.",
+            retry_after_s=self._retry_after_s(),
+        )
+        places: dict[tuple[Work, Path], list[Waiting]] = {}
+        for waiting in self._queue:
+            places.setdefault((waiting.owner.work, waiting.owner.path[:1]), []).append(waiting)
+        own = len(places.get((owner.work, owner.path[:1]), ()))
+        work, _ = longest = max(places, key=lambda each: (each[0], len(places[each])))
+        if work < owner.work or (work == owner.work and len(places[longest]) <= own + 1):
+            return full
+        self._refuse(places[longest][-1], full)
+        return None
+
+    def _has_spare(self, demand: Demand, owner: Owner, *, alone: bool) -> bool:
+        """Whether a slot is free that nobody before it could want."""
         worker = self._worker_of(demand)
-        patience_s = self._rules.swap_patience_s
-        wanted = any(w.demand.key == demand.key or self._now_s >= w.since_s + patience_s for w in self._queue)
+        before = [w for w in self._queue if w.owner.work <= owner.work or self._is_due(w)]
+        wanted = any(w.demand.key == demand.key or self._is_due(w) for w in before)
         return worker is not None and worker.takes(alone=alone) and not wanted
+
+    def _is_due(self, waiting: Waiting) -> bool:
+        """Whether it has let others pass for long enough: its model has to be loaded now."""
+        loaded = self._worker_of(waiting.demand) is not None
+        return not loaded and self._now_s >= waiting.since_s + patience_s(waiting.owner, self._rules)
+
+    def _in_order(self) -> list[Waiting]:
+        """Who is due, the longest first; then the others as their turns come."""
+        turns = ordered(self._ledger, self._queue, self._now_s, self._rules.ageing_s)
+        due = [waiting for waiting in turns if self._is_due(waiting)]
+        if not due:
+            return turns
+        due.sort(key=lambda w: (w.since_s + patience_s(w.owner, self._rules), w.number))
+        return due + [waiting for waiting in turns if not self._is_due(waiting)]
 
     def _why_never(self, demand: Demand) -> IntramuralError | None:
         if self._closing:
@@ -427,22 +508,27 @@ class _Turn:
             )
         return None
 
-    def _left(self, ticket: str) -> None:
+    def _left(self, ticket: str, cost: float | None) -> None:
         self._queue = [waiting for waiting in self._queue if waiting.ticket != ticket]
+        self._ledger = self._ledger.left(ticket, cost, (waiting.owner for waiting in self._queue))
         for worker in list(self._workers.values()):
             if ticket in worker.granted:
                 held_s = self._now_s - worker.granted[ticket]
                 self._hold_s += _HOLD_WEIGHT * (held_s - self._hold_s)
                 rest = {key: value for key, value in worker.granted.items() if key != ticket}
                 alone = None if worker.alone == ticket else worker.alone
-                self._put(replace(worker, granted=MappingProxyType(rest), since_s=self._now_s, alone=alone))
+                granted, leaving = MappingProxyType(rest), worker.leaving - {ticket}
+                self._put(replace(worker, granted=granted, since_s=self._now_s, alone=alone, leaving=leaving))
                 if worker.phase is Phase.DRAINING and not rest:
                     self._stop(worker.id)
 
     def _ready(self, number: int) -> None:
         worker = self._workers.get(number)
         if worker is not None and worker.phase is Phase.STARTING:
-            self._put(replace(worker, phase=Phase.READY, since_s=self._now_s))
+            ready = replace(worker, phase=Phase.READY, since_s=self._now_s)
+            self._put(ready)
+            for waiting in [w for w in self._queue if w.ticket == worker.started_for]:
+                self._grant_if_free(waiting, ready)  # else another model's due ticket could end it before its first use
 
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker, None)
@@ -531,10 +617,22 @@ class _Turn:
         elif worker.takes(alone=waiting.alone):
             granted = MappingProxyType({**worker.granted, waiting.ticket: self._now_s})
             self._put(replace(worker, granted=granted, alone=waiting.ticket if waiting.alone else None))
+            self._ledger = self._ledger.granted(waiting.ticket, waiting.owner, waiting.read_tokens, self._now_s)
         else:
             return
         self._queue.remove(waiting)
         self.effects.append(Grant(waiting.ticket, worker.id))
+
+    def _preempt(self) -> None:
+        """Stop as much repeatable batch work as there are others who wait for its slots."""
+        for worker in [w for w in self._workers.values() if w.phase is Phase.READY and w.free_slots <= 0]:
+            wanting = [w for w in self._queue if w.needs_slot and w.demand.key == worker.demand.key]
+            wanted = sum(waiting.owner.work is not Work.BATCH for waiting in wanting) - len(worker.leaving)
+            stoppable = [t for t in worker.granted if t not in worker.leaving and self._ledger.is_repeatable(t)]
+            chosen = sorted(stoppable, key=lambda t: -worker.granted[t])[: max(0, wanted)]  # what is least to be lost
+            if chosen:
+                self._put(replace(worker, leaving=worker.leaving | set(chosen)))
+                self.effects.extend(Preempt(ticket) for ticket in chosen)
 
     def _make_room(self, waiting: Waiting, reserved_bytes: int, held: set[int]) -> int:
         """Start the model or stop what is in its way. Returns the bytes that later tickets must leave alone."""
@@ -546,8 +644,9 @@ class _Turn:
         planned = sum(w.demand.memory_bytes for w in self._workers.values())
         need_bytes = planned + reserved_bytes + demand.memory_bytes - self._rules.budget_bytes
         if need_bytes <= 0:
-            self._workers[self._next_worker] = Worker(self._next_worker, demand, Phase.STARTING, self._now_s)
-            self.effects.append(StartWorker(self._next_worker, demand))
+            number = self._next_worker
+            self._put(Worker(number, demand, Phase.STARTING, self._now_s, started_for=waiting.ticket))
+            self.effects.append(StartWorker(number, demand))
             self._next_worker += 1
             return 0
         leaving = (Phase.STOPPING, Phase.DRAINING)
@@ -556,7 +655,7 @@ class _Turn:
         if idle is not None:
             for worker in idle:
                 self._stop(worker.id)
-        elif self._now_s >= waiting.since_s + self._rules.swap_patience_s:
+        elif self._is_due(waiting):
             busy = victims(self._workers.values(), self._pinned, need_bytes, busy=True)
             held.update(worker.id for worker in busy or ())
         return demand.memory_bytes
@@ -569,10 +668,15 @@ class _Turn:
                 self._stop(worker.id)
 
     def _tell_positions(self) -> None:
-        before = {waiting.ticket: place for place, waiting in enumerate(self._before.queue, 1)}
+        """Who moved is told, with how long it will be: each answer before them for the same slots as long as lately."""
+        places = {waiting.ticket: place for place, waiting in enumerate(self._before.queue, 1)}
+        before: dict[tuple[str, str], int] = {}
         for place, waiting in enumerate(self._queue, 1):
-            if before.get(waiting.ticket) != place:
-                self.effects.append(Wait(waiting.ticket, place))
+            demand = waiting.demand
+            before[demand.key] = before.get(demand.key, 0) + 1
+            if places.get(waiting.ticket) != place:
+                expected_s = self._hold_s * before[demand.key] / max(1, demand.slots)
+                self.effects.append(Wait(waiting.ticket, place, expected_s))
 
     # Small moves
 

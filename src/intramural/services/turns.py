@@ -1,0 +1,42 @@
+"""In whose turn a request is answered: a person's, and below them their keys'."""
+
+from collections.abc import Mapping
+
+from intramural.core.actor import Actor
+from intramural.core.config import ServingConfig
+from intramural.core.errors import Misasked
+from intramural.core.work import Work
+from intramural.serving import Owner
+
+
+class Turns:
+    """What the settings say of whose turn it is."""
+
+    def __init__(self, config: ServingConfig) -> None:
+        """Raises Misasked(`bad_setting`) for weights that are none."""
+        self._weights = weights(config.weights)
+        self._first = frozenset(name.strip() for name in config.first.split(",") if name.strip())
+
+    def of(self, actor: Actor) -> Owner:
+        """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets."""
+        first = actor.work is Work.INTERACTIVE and actor.username in self._first
+        path = (actor.person_id, actor.credential_id)
+        weights = (self._weights.get(actor.username, 1.0),)
+        return Owner(path, weights, Work.FIRST if first else actor.work, repeatable=actor.repeatable)
+
+
+def weights(text: str) -> Mapping[str, float]:
+    """`ann=4, ben=0.5`, read."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        name, _, number = (each.strip() for each in part.partition("="))
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if not name or not 0.01 <= found[name] <= 100:
+            hint = "Write `name=number, name=number`, numbers from 0.01 to 100."
+            raise Misasked("bad_setting", f"serving.weights: {part.strip()!r} is no weight.", hint)
+    return found

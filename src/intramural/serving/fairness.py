@@ -1,0 +1,260 @@
+"""Whose turn it is: start-time fair queueing over a tree of owners, pure.
+
+Everybody has a *path* in a tree (a person, below them their keys; any depth). At each node the children share what the
+node gets by their weights. A child's *tag* is the virtual time up to which it has used its share; whoever's tag is
+least goes next, the earliest arrival among equals. Being served moves the tag on by cost over weight; who comes back
+after a pause begins where the others are now, so that nobody saves up. Who sends twenty requests therefore waits behind
+their own, not in front of others.
+
+Costs are in tokens of prompt: a token that is written counts as `DECODE_COST` of them. When a slot is given the cost is
+an estimate; when it is given back the difference to what was measured is settled. (Goyal, Vin and Cheng 1996, for
+several servers as in Jin, Chase and Kaur 2004; charging by tokens as in Sheng et al. 2024.)
+
+Before all that comes the class of the work. A class waits for those before it, but not for ever: once a flow (a path in
+a class) has had nothing for `ageing_s`, its first ticket counts one class higher, after twice that two. It is the flow
+that ages, not the ticket: else a long queue of one person would grow old together and pass everybody else.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
+
+from intramural.core.work import Work
+
+#: One written token takes about as long as this many read ones (4 to 10 on the processors we measured).
+DECODE_COST = 4.0
+#: Weight of the newest answer in the running mean of what answers cost.
+_MEAN_WEIGHT = 0.1
+_FIRST_MEAN = 200 * DECODE_COST
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.01, 100.0
+
+#: Whoever always has an answer in the making can be behind their share by so many typical ones.
+_SAVED = 20
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a ticket belongs to. `path` from the root (group, person, key: as many as there are), `weights` beside it.
+
+    `repeatable`: nobody has seen anything of it before its end, so that it can be stopped and begun again.
+    """
+
+    path: Path = ("",)
+    weights: tuple[float, ...] = ()
+    work: Work = Work.INTERACTIVE
+    repeatable: bool = False
+
+    def levels(self) -> "tuple[tuple[Path, float], ...]":
+        """Every node on the way down, with its weight."""
+        return _levels(self.path, self.weights)
+
+
+@lru_cache(maxsize=4096)  # asked for several times for everybody who waits, at every event
+def _levels(path: Path, weights: tuple[float, ...]) -> tuple[tuple[Path, float], ...]:
+    given = (*weights[: len(path)], *(1.0 for _ in path[len(weights) :]))
+    return tuple(
+        (path[: depth + 1], min(_MOST_WEIGHT, max(_LEAST_WEIGHT, weight))) for depth, weight in enumerate(given)
+    )
+
+
+NOBODY = Owner()
+
+
+def cost_of(read_tokens: float, written_tokens: float) -> float:
+    """What it cost to read and write so many tokens (not counting those that were in the cache)."""
+    return max(0.0, read_tokens) + DECODE_COST * max(0.0, written_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A ticket that has a slot, and what was charged for it so far."""
+
+    owner: Owner
+    charged: float
+    read_tokens: float
+
+
+def _none() -> MappingProxyType[Path, float]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Who has used what. `tags`: of every node; `open`: tickets with slots; `served_s`: when each flow was last given a
+    slot; `typical`: the mean cost of writing an answer."""
+
+    tags: Mapping[Path, float] = field(default_factory=_none)
+    open: Mapping[str, _Open] = field(default_factory=lambda: MappingProxyType({}))
+    served_s: Mapping[tuple[Path, Work], float] = field(default_factory=lambda: MappingProxyType({}))
+    typical: float = _FIRST_MEAN
+
+    def estimate(self, read_tokens: float) -> float:
+        """What a ticket will probably cost whose prompt has about `read_tokens`."""
+        return read_tokens + self.typical
+
+    def is_repeatable(self, ticket: str) -> bool:
+        """Whether `ticket` has a slot and may be stopped and begun again."""
+        return ticket in self.open and self.open[ticket].owner.repeatable
+
+    def joined(self, owner: Owner, waiting: Iterable[Owner]) -> "Ledger":
+        """`owner` begins to wait beside `waiting`. A node that nobody waited at begins at the present: where the least
+        of its busy siblings is, not counting what is only estimated so far. One that is being answered was not away: it
+        keeps what it is behind, within bounds."""
+        waited = {node for each in waiting for node, _ in each.levels()}
+        busy = waited | {node for each in self.open.values() for node, _ in each.owner.levels()}
+        tags, settled = dict(self.tags), self._settled()
+        for node, _ in owner.levels():
+            siblings = [settled.get(each, 0.0) for each in busy if each[:-1] == node[:-1] and each != node]
+            if node not in waited:
+                present = min(siblings, default=0.0) - (_SAVED * self.typical if node in busy else 0.0)
+                tags[node] = max(tags.get(node, 0.0), present)
+        return replace(self, tags=MappingProxyType(tags))
+
+    def _settled(self) -> Mapping[Path, float]:
+        """The tags without what is charged for answers that are still written."""
+        settled = self.tags
+        for each in self.open.values():
+            settled = _charged(settled, each.owner, -each.charged)
+        return settled
+
+    def granted(self, ticket: str, owner: Owner, read_tokens: float, now_s: float) -> "Ledger":
+        """`ticket` was given a slot: the estimate is charged."""
+        charged = self.estimate(read_tokens)
+        return replace(
+            self,
+            tags=_charged(self.tags, owner, charged),
+            open=MappingProxyType({**self.open, ticket: _Open(owner, charged, read_tokens)}),
+            served_s=MappingProxyType({**self.served_s, (owner.path, owner.work): now_s}),
+        )
+
+    def left(self, ticket: str, cost: float | None, waiting: Iterable[Owner]) -> "Ledger":
+        """`ticket` gave its slot back, having cost `cost` (None: nobody knows, so the estimate stands).
+
+        Where nobody is busy any more a new time begins, and what was used is forgotten.
+        """
+        ended = self.open.get(ticket)
+        if ended is None:
+            return self
+        tags, typical = self.tags, self.typical
+        if cost is not None:
+            tags = _charged(tags, ended.owner, cost - ended.charged)
+            typical += _MEAN_WEIGHT * (max(0.0, cost - ended.read_tokens) - typical)
+        rest = {name: each for name, each in self.open.items() if name != ticket}
+        owners = (*waiting, *(each.owner for each in rest.values()))
+        busy = {node for each in owners for node, _ in each.levels()}
+        parents = {node[:-1] for node in busy}
+        settled = replace(self, tags=tags, open=rest)._settled()
+        least = {parent: min(settled.get(n, 0.0) for n in busy if n[:-1] == parent) for parent in parents}
+        kept = {
+            node: tag for node, tag in tags.items() if node in busy or (node[:-1] in parents and tag > least[node[:-1]])
+        }
+        return Ledger(
+            tags=MappingProxyType(kept),
+            open=MappingProxyType(rest),
+            served_s=MappingProxyType({key: time for key, time in self.served_s.items() if key[0] in kept}),
+            typical=typical,
+        )
+
+
+def _charged(tags: Mapping[Path, float], owner: Owner, cost: float) -> Mapping[Path, float]:
+    changed = dict(tags)
+    for node, weight in owner.levels():
+        changed[node] = changed.get(node, 0.0) + cost / weight
+    return MappingProxyType(changed)
+
+
+class Ticket(Protocol):
+    """What is looked at in somebody who waits."""
+
+    @property
+    def owner(self) -> Owner: ...
+    @property
+    def since_s(self) -> float: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def read_tokens(self) -> float: ...
+
+
+_Ticket = TypeVar("_Ticket", bound=Ticket)
+
+
+def ordered(
+    ledger: Ledger,
+    tickets: Sequence[_Ticket],
+    now_s: float,
+    ageing_s: float,
+) -> list[_Ticket]:
+    """`tickets` in the order in which their turns come, if each costs what is expected."""
+    if len(tickets) < 2:
+        return list(tickets)
+    flows: dict[tuple[Path, Work], list[_Ticket]] = {}
+    for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
+        flows.setdefault((ticket.owner.path, ticket.owner.work), []).append(ticket)
+    classes: dict[int, list[_Ticket]] = {}
+    for (path, work), flow in flows.items():
+        first, *others = flow
+        idle_s = max(0.0, now_s - max(first.since_s, ledger.served_s.get((path, work), first.since_s)))
+        aged = max(int(Work.FIRST), work - int(idle_s // ageing_s))
+        classes.setdefault(aged, []).append(first)
+        classes.setdefault(int(work), []).extend(others)
+    return [ticket for _, each in sorted(classes.items()) for ticket in _turns(ledger, each)]
+
+
+def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:
+    root: _Node[_Ticket] = _Node((0.0, 0))
+    for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
+        root.add(ticket, ledger)
+    turns = []
+    while root:
+        ticket, _ = root.pop(ledger)
+        turns.append(ticket)
+    return turns
+
+
+class _Node(Generic[_Ticket]):
+    """A node's tickets: its own in their order, its children's by tag; `first`: when the earliest of them arrived."""
+
+    def __init__(self, first: tuple[float, int]) -> None:
+        self.first = first
+        self._own: deque[_Ticket] = deque()
+        self._children: dict[Path, tuple[float, float, _Node[_Ticket]]] = {}  # tag, weight
+        self._heap: list[tuple[float, tuple[float, int], Path]] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._own or self._children)
+
+    def add(self, ticket: _Ticket, ledger: Ledger, depth: int = 0) -> None:
+        """Put in its place what arrived after all that are there."""
+        levels = ticket.owner.levels()
+        if depth == len(levels):
+            self._own.append(ticket)
+            return
+        path, weight = levels[depth]
+        if path not in self._children:
+            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node((ticket.since_s, ticket.number)))
+        self._children[path][2].add(ticket, ledger, depth + 1)
+
+    def pop(self, ledger: Ledger) -> tuple[_Ticket, float]:
+        """The ticket whose turn it is, and its cost."""
+        if self._own:
+            ticket = self._own.popleft()
+            return ticket, ledger.estimate(ticket.read_tokens)
+        if self._heap is None:
+            self._heap = [(tag, child.first, path) for path, (tag, _, child) in self._children.items()]
+            heapq.heapify(self._heap)
+        tag, first, path = self._heap[0]
+        _, weight, child = self._children[path]
+        ticket, cost = child.pop(ledger)
+        if child:
+            heapq.heapreplace(self._heap, (tag + cost / weight, first, path))
+        else:
+            heapq.heappop(self._heap)
+            del self._children[path]
+        return ticket, cost
