@@ -4,13 +4,14 @@ Promises: workers never plan for more memory than the budget; a slot never serve
 a client that leaves frees its slot; usage is the engine's own count on every ending; tool calls fit their schema.
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
-Read in this order: `model` and `options` (what is served, and how), `fairness` (pure: whose turn), `scheduler` (pure:
-which worker, when), `pool` (the run loop), `owned` (in whose name), `worker` and `exchange` (one process, one request),
-`traits` (what a loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and
-`stops` (thinking and ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted`
-(answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema),
-`vectors` (vectors, ranks, tokens), `tally` (what became of workers), `threads` and `adapting` (who computes on how many
-cores), `sandboxed`, and `engine` and `onnx` (the other side of starting a confined worker).
+Read in this order: `model` and `options` (what is served, and how), `fairness` and `eviction` (pure: whose turn, and
+who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), `owned` (in whose name), `worker` and
+`exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to the
+engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `supported`,
+`schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools` and
+`jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers), `threads` and
+`adapting` (who computes on how many cores), `sandboxed`, and `engine` and `onnx` (the other side of starting a confined
+worker).
 """
 
 from intramural.serving.answer import Stream
