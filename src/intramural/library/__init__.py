@@ -24,6 +24,7 @@ from intramural.library.catalogue import (
     Loaded,
     Suggestion,
     Variant,
+    instead_of,
     load_catalogue,
     suggest,
 )
@@ -31,7 +32,7 @@ from intramural.library.defaults import Defaults, Said, applied, merged
 from intramural.library.elsewhere import Elsewhere, elsewhere
 from intramural.library.facts import ModelFacts
 from intramural.library.finding import Finding
-from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, adjusted, beside, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
@@ -112,10 +113,13 @@ __all__ = [
     "Variant",
     "Verdict",
     "Weighed",
+    "adjusted",
     "advise",
     "applied",
+    "beside",
     "confined",
     "elsewhere",
+    "instead_of",
     "judge",
     "load_catalogue",
     "merged",

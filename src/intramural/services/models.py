@@ -19,14 +19,13 @@ from intramural.library import (
     Library,
     Manifest,
     ModelFile,
-    Plan,
     Purpose,
     merged,
     parse_name,
-    plan,
     require_engine,
 )
 from intramural.services.gate import Gate
+from intramural.services.plans import Planner
 from intramural.services.purposes import require_purpose
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, ServingPlan, WorkerStatus
 from intramural.storage import Database
@@ -53,9 +52,7 @@ class Models:
         pool: Pool,
         audit: AuditLog,
         db: Database,
-        *,
-        slots: int,
-        context_tokens: int,
+        planner: Planner,
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         self._gate = gate
@@ -63,10 +60,8 @@ class Models:
         self._pool = pool
         self._audit = audit
         self._db = db
-        self._slots = slots
-        self._context_tokens = context_tokens
+        self._planner = planner
         self._elsewhere = {each.name: each for each in elsewhere}
-        self._plans: dict[str, tuple[Manifest, Plan]] = {}
 
     # what inference needs -------------------------------------------------------------------------------------
 
@@ -98,20 +93,22 @@ class Models:
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
 
-        Raises Refused(`no_engine_for_format`).
+        Raises Refused(`no_engine_for_format`), and what the planner raises.
         """
         if isinstance(manifest, Elsewhere):
             return _to_ask(manifest)
         require_engine(manifest)
+        planned = self._planner.planned(manifest)
         return ModelToServe(
             name=self._served_as(manifest),
             digest=manifest.digest,
-            open_files=lambda: self._open_files(manifest, actor),
-            plan=self._plan(manifest),
+            open_files=lambda: self._open_files(manifest, planned.draft, actor),
+            plan=planned.plan,
             template=manifest.template,
             pooling=_pooling(manifest),
             reads_images=manifest.sees,
             runner="onnx" if manifest.format == "onnx" else "engine",
+            options=planned.options,
         )
 
     def context_tokens(self, manifest: Manifest) -> int | None:
@@ -119,22 +116,9 @@ class Models:
         if isinstance(manifest, Elsewhere):
             return manifest.remote.model.context_tokens
         try:
-            return self._plan(manifest).context_tokens
+            return self._planner.planned(manifest).plan.context_tokens
         except Misasked:
             return None
-
-    def _plan(self, manifest: Manifest) -> Plan:
-        """Computed once for a manifest: this is on the path of every request. Raises Misasked(`model_too_large`)."""
-        known = self._plans.get(manifest.name)
-        if known is None or known[0] is not manifest:
-            most = self._most_context_tokens(manifest)
-            known = manifest, plan(manifest, self._pool.budget_bytes, self._slots, most)
-            self._plans[manifest.name] = known
-        return known[1]
-
-    def _most_context_tokens(self, manifest: Manifest) -> int:
-        own = manifest.defaults.context_tokens if manifest.defaults else None
-        return min(self._context_tokens, own or self._context_tokens)
 
     def _served_as(self, manifest: Manifest) -> str:
         """The name of the worker: a derived model shares its base's, where the two differ in what is said, not in what
@@ -143,10 +127,12 @@ class Models:
         base = None if manifest.base is None else self._library.find(manifest.base)
         if base is None or base.is_quarantined or manifest.is_quarantined:
             return manifest.name
-        runs_alike = (base.digest, base.trust, base.template, self._most_context_tokens(base)) == (
-            manifest.digest, manifest.trust, manifest.template, self._most_context_tokens(manifest),
-        )  # fmt: skip
-        return base.name if runs_alike else manifest.name
+        return base.name if self._run_as(base) == self._run_as(manifest) else manifest.name
+
+    def _run_as(self, manifest: Manifest) -> object:
+        context_tokens = self._planner.most_context_tokens(manifest)
+        options = self._planner.options(manifest)
+        return manifest.digest, manifest.trust, manifest.template, context_tokens, options
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""
@@ -156,7 +142,19 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
-    async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
+    async def _open_files(self, manifest: Manifest, draft: Manifest | None, actor: Actor) -> list[OpenFile]:
+        found = await self._verified(manifest, actor)
+        if draft is None:
+            return found
+        try:
+            guessing = await self._verified(draft, actor)
+        except BaseException:
+            for each in found:
+                os.close(each.descriptor)
+            raise
+        return [*found, *(OpenFile("draft", each.descriptor) for each in guessing)]
+
+    async def _verified(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
         except (Untrusted, Refused) as error:
@@ -277,7 +275,7 @@ class Models:
         """
         await self._gate.require(actor, Action.MODELS_PULL, target=f"model:{name}")
         before = self._here(base)
-        most = plan(before, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+        most = self._planner.longest(before)
         if given.context_tokens is not None and given.context_tokens > most:
             message = f"{base} has {most} tokens of context here, not {given.context_tokens}."
             hint = f"Ask for at most {most}, or raise serving.context_tokens."
@@ -337,11 +335,8 @@ class Models:
                 self._pool.pin(name if manifest is None else self._served_as(manifest), True)
 
     async def preload(self, name: str) -> None:
-        """Load `name`, or the only model there is, as the service's own act; a failure is recorded and reported."""
-        names = self.names()
-        wanted = name or (names[0] if len(names) == 1 else "")
-        if wanted:
-            await self.load(SYSTEM, wanted)
+        """Load `name` as the service's own act. Raises as `load`."""
+        await self.load(SYSTEM, name)
 
     async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)

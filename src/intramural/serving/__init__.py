@@ -4,18 +4,20 @@ Promises: workers never plan for more memory than the budget; a slot never serve
 a client that leaves frees its slot; usage is the engine's own count on every ending; tool calls fit their schema.
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
-Read in this order: `model` (what is served), `fairness` (pure: whose turn), `scheduler` (pure: which worker, when),
-`pool` (the run loop), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a
-loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
-ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
-which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
-tokens), `tally` (what became of workers), `threads`, `sandboxed`, `engine` and `onnx` (the other side of starting a
-confined worker), and `remote` (engines on other machines).
+Read in this order: `model` and `options` (what is served, and how), `fairness` and `eviction` (pure: whose turn, and
+who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), `owned` (in whose name), `worker` and
+`exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to the
+engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `supported`,
+`schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools` and
+`jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers), `threads` and
+`adapting` (who computes on how many cores), `sandboxed`, `engine` and `onnx` (the other side of starting a confined
+worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
 from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
+from intramural.serving.options import EngineOptions, options_for, parse_options
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
@@ -29,6 +31,7 @@ __all__ = [
     "NOT_CONFINED",
     "Compute",
     "Ending",
+    "EngineOptions",
     "EngineProcess",
     "ModelToServe",
     "OpenFile",
@@ -48,4 +51,6 @@ __all__ = [
     "WaitNote",
     "WorkerProcess",
     "WorkerStatus",
+    "options_for",
+    "parse_options",
 ]

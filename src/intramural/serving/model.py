@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from intramural.core.engines import Remote
+from intramural.serving.options import PLAIN, EngineOptions
 
 #: How one vector is made of a text's tokens. `last`: the last token's, which in a causal model has seen the whole text.
 #: `given`: the model itself makes it. `rank`: none; a query and a text make one number, how well the text answers.
@@ -37,9 +38,10 @@ Runner = Literal["engine", "onnx"]
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order."""
+    """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order; those of
+    another model that guesses ahead have the role `draft`."""
 
-    role: Literal["weights", "projector", "tokenizer"]
+    role: Literal["weights", "projector", "tokenizer", "draft"]
     descriptor: int
 
 
@@ -61,4 +63,5 @@ class ModelToServe:
     pooling: Pooling | None = "last"
     reads_images: bool = False
     runner: Runner = "engine"
+    options: EngineOptions = PLAIN
     remote: Remote | None = None

@@ -14,7 +14,7 @@ from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable
-from intramural.serving import threads, vectors
+from intramural.serving import adapting, threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
@@ -113,6 +113,8 @@ class _Life:
     model: ModelToServe
     stop: "asyncio.Future[bool]"
     compute: threads.Compute = _UNDECIDED
+    #: With how many threads it computes now.
+    computes_with: int = 0
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
@@ -153,10 +155,14 @@ class Pool:
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
+        self._live = not config.threads and adapting.may_place()
+        self._adapter = adapting.Adapter(self._computing, self._computes_with)
+        self._adapter_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin taking requests."""
         self._loop_task = asyncio.create_task(self._run(), name="serving-pool")
+        self._adapter_task = asyncio.create_task(self._adapter.run(), name="serving-adapter")
 
     async def close(self) -> None:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
@@ -168,9 +174,11 @@ class Pool:
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
         if self._timer is not None:
             self._timer.cancel()
-        self._loop_task.cancel()
-        await asyncio.gather(self._loop_task, return_exceptions=True)
-        self._loop_task = None
+        ending = [task for task in (self._loop_task, self._adapter_task) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._loop_task = self._adapter_task = None
 
     # What callers ask for
 
@@ -323,7 +331,7 @@ class Pool:
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
                     left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
-                    threads=life.compute.threads if life else 0,
+                    threads=life.computes_with if life else 0,
                     layers=process.process.layers if process else (),
                 )
             )
@@ -427,6 +435,7 @@ class Pool:
                     life.stop.set_result(force)
             case Grant(ticket=name, worker=number):
                 self._resolve(name, number)
+                self._adapter.wake()
             case Refuse(ticket=name, error=error):
                 self._resolve(name, error)
             case Fail(ticket=name, error=error):
@@ -459,11 +468,15 @@ class Pool:
     def _start_worker(self, number: int, model: ModelToServe) -> None:
         life = _Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
-        life.task = asyncio.create_task(self._live(number, life), name=f"worker-{number}")
+        life.task = asyncio.create_task(self._live_through(number, life), name=f"worker-{number}")
 
-    async def _compute(self) -> threads.Compute:
-        """Threads for one more worker, from what is free now beside those that compute already."""
+    async def _compute(self, model: ModelToServe) -> threads.Compute:
+        """Threads for one more worker: as many as it may ever use, where that can be changed while it runs; else from
+        what is free now beside those that compute already."""
         wanted = self._config.threads
+        if self._live and model.runner == "engine":
+            _, cores = threads.usable()
+            return threads.at_most(cores)
         if wanted == 1:  # nothing to find out: a single thread waits for nobody
             return threads.decide(threads.Capacity(1), wanted_threads=1)
         busy = [w.id for w in self._state.workers.values() if w.granted]
@@ -472,7 +485,21 @@ class Pool:
         others = sum(life.compute.threads for life in self._lives.values())
         return threads.decide(capacity, wanted_threads=wanted, other_workers_threads=others)
 
-    async def _live(self, number: int, life: _Life) -> None:
+    def _computing(self) -> dict[int, int]:
+        """The processes of workers that answer somebody now, and whose threads can be changed."""
+        found = {}
+        for worker in self._state.workers.values():
+            life = self._lives.get(worker.id)
+            pid = life.process.process.pid if life is not None and life.process is not None else None
+            if worker.granted and life is not None and pid is not None and life.compute.live:
+                found[worker.id] = pid
+        return found
+
+    def _computes_with(self, number: int, count: int) -> None:
+        if number in self._lives:
+            self._lives[number].computes_with = count
+
+    async def _live_through(self, number: int, life: _Life) -> None:
         error: IntramuralError | None = None
         try:
             await self._until_ready(number, life)
@@ -494,13 +521,20 @@ class Pool:
 
     async def _until_ready(self, number: int, life: _Life) -> None:
         if life.model.remote is None:
-            life.compute = await self._compute()
+            life.compute = await self._compute(life.model)
+            life.computes_with = life.compute.threads
         life.process = await _first(self._spawner.start(life.model, life.compute), life.stop)
         if life.process is None:
             return
+        self._yield_to_others(life.process)  # before it makes threads: they inherit it
         await _first(life.process.ready(self._config.start_timeout_s), life.stop)
         if not life.stop.done():
+            self._yield_to_others(life.process)
             self._post(WorkerReady(self._now(), number))
+
+    def _yield_to_others(self, worker: WorkerProcess) -> None:
+        if self._config.nice and worker.process.pid is not None:
+            adapting.lower_priority(worker.process.pid, self._config.nice)
 
 
 class _Lease:

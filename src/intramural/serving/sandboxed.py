@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,7 @@ class SandboxedSpawner:
                 "weights": _weights_path(home, door, [f.descriptor for f in files if f.role == "weights"]),
                 "projector": _path_of("projector", files),
                 "tokenizer": _path_of("tokenizer", files),
+                "draft": _path_of("draft", files),
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
@@ -154,6 +155,7 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
         "threads": compute.threads,
         "template": model.template,
         "pooling": model.pooling,
+        "options": asdict(model.options),
     }
 
 
