@@ -38,9 +38,9 @@ Runner = Literal["engine", "onnx"]
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order; those of
-    another model that guesses ahead have the role `draft`."""
+    another model that guesses ahead have the role `draft`, low-rank changes to the weights the role `adapter`."""
 
-    role: Literal["weights", "projector", "tokenizer", "draft"]
+    role: Literal["weights", "projector", "tokenizer", "draft", "adapter"]
     descriptor: int
 
 
@@ -51,6 +51,8 @@ class ModelToServe:
     `open_files` returns descriptors whose content was verified through those very descriptors; whoever starts the
     worker closes them. `template` is the approved chat template's text (None: the one inside the weights). With
     `pooling` None the engine is started without embeddings.
+    `scales` has, for each file of role `adapter`, how strongly it is applied to the answers: workers of models that
+    differ in nothing else are one.
     """
 
     name: str
@@ -62,3 +64,4 @@ class ModelToServe:
     reads_images: bool = False
     runner: Runner = "engine"
     options: EngineOptions = PLAIN
+    scales: tuple[float, ...] = ()
