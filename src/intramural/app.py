@@ -27,11 +27,12 @@ from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
-from intramural.core.errors import Conflicting
+from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
+    Elsewhere,
     Library,
     Outside,
     RunConfined,
@@ -39,6 +40,7 @@ from intramural.library import (
     Uploads,
     Verdict,
     confined,
+    elsewhere,
     judge,
     parse_source,
 )
@@ -78,10 +80,11 @@ from intramural.services import (
     UploadDesk,
 )
 from intramural.services.batch_work import Workshop
+from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
-from intramural.serving import Pool, SandboxedSpawner, parse_options
+from intramural.serving import NOT_CONFINED, Pool, RemoteSpawner, SandboxedSpawner, parse_options
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -116,10 +119,11 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
+        confined_spawner = SandboxedSpawner(config.data_dir / "run", config.sandbox.required_level, posture)
         pool = Pool(
             config.serving,
             clock,
-            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
+            RemoteSpawner(confined_spawner, clock),
             budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
         )
         await pool.start()
@@ -130,6 +134,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
+        await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
         await services.pulls.recall()
@@ -176,7 +181,7 @@ def _services(
         config.serving.vram_bytes,
     )
     planner = Planner(library, pool.budget_bytes, ordinary, lambda manifest: catalogue.instead_of(manifest))
-    models = Models(gate, library, pool, audit, db, planner)
+    models = Models(gate, library, pool, audit, db, planner, _elsewhere(config, clock))
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
@@ -273,6 +278,16 @@ def _services(
         receipts=Receipts(gate, audit),
         ready=models.any_ready,
     )
+
+
+def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
+    """The models of engines elsewhere. Raises Misasked(`bad_engine`) where more is asked of models than is known of
+    these, Misasked(`bad_model_name`)."""
+    if config.engines and parse_level(config.library.required_trust) != "local":
+        message = "engines.toml names engines elsewhere, of whose models nothing can be known."
+        raise Misasked("bad_engine", message, "Set library.required_trust to `local`, or take the engines out.")
+    added_ms = int(clock.now_s() * 1000)
+    return [model for engine in config.engines for model in elsewhere(engine, added_ms)]
 
 
 def _source_parser(
@@ -431,6 +446,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "unprivileged_user": posture.own_uid,
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
+        "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }

@@ -2,7 +2,8 @@
 
 `intramural.toml` in the data directory (or the file named by `INTRAMURAL_CONFIG`) has one table per section below;
 the environment variable of a setting is `INTRAMURAL_<SECTION>_<FIELD>`. An unknown name or a wrong type is an error,
-never ignored. `docs/reference/settings.md` is generated from this file.
+never ignored. `docs/reference/settings.md` is generated from this file. Engines on other machines have a file of their
+own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`.
 """
 
 import os
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from intramural.core import engines as engines_file
+from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Misasked
 
 
@@ -273,6 +276,7 @@ class Config:
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
+    engines: tuple[RemoteEngine, ...] = ()
 
     @property
     def trust_dir(self) -> Path:
@@ -298,7 +302,7 @@ SECTIONS: Mapping[str, type] = {
 def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
     """Read the settings. `data_dir` wins over `INTRAMURAL_DATA_DIR`, which wins over `~/.local/share/intramural`.
 
-    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file.
+    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`).
     """
     env = os.environ if environ is None else environ
     root = data_dir or Path(env.get("INTRAMURAL_DATA_DIR") or Path.home() / ".local/share/intramural")
@@ -307,10 +311,14 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
     unknown = set(given) - set(SECTIONS)
     if unknown:
         raise Misasked("bad_setting", f"{file} has an unknown section {sorted(unknown)[0]!r}.", _known(SECTIONS))
-    return Config(
-        data_dir=root.absolute(),
-        **{name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()},
+    sections = {name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()}
+    remote = engines_file.read(
+        Path(env.get("INTRAMURAL_ENGINES") or root / engines_file.FILE),
+        env,
+        required="INTRAMURAL_ENGINES" in env,
+        allow_network=sections["library"].allow_network,
     )
+    return Config(data_dir=root.absolute(), engines=remote, **sections)
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:

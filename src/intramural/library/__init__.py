@@ -7,7 +7,8 @@ a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`, `manifest`, `parts`,
 `strictjson`, `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`,
-`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this
+`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `elsewhere` for models
+of engines on other machines, `linking` for what lies on this
 disk already, `uploads` for what clients send, `provenance` for who published what.
 """
 
@@ -28,6 +29,7 @@ from intramural.library.catalogue import (
     suggest,
 )
 from intramural.library.defaults import Defaults, Said, applied, merged
+from intramural.library.elsewhere import Elsewhere, elsewhere
 from intramural.library.facts import ModelFacts
 from intramural.library.finding import Finding
 from intramural.library.fit import Candidate, Kv, Plan, Weighed, adjusted, beside, need, plan
@@ -68,6 +70,7 @@ __all__ = [
     "Candidate",
     "Catalogue",
     "Defaults",
+    "Elsewhere",
     "Entry",
     "FileSource",
     "Finding",
@@ -115,6 +118,7 @@ __all__ = [
     "applied",
     "beside",
     "confined",
+    "elsewhere",
     "instead_of",
     "judge",
     "load_catalogue",

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,17 +16,19 @@ from intramural.library import (
     STARTER,
     TOKENIZER,
     Defaults,
+    Elsewhere,
     Library,
     Manifest,
     ModelFile,
     Purpose,
     merged,
+    parse_name,
     require_engine,
 )
 from intramural.services.gate import Gate
 from intramural.services.plans import Planned, Planner
 from intramural.services.purposes import require_purpose
-from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
+from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, ServingPlan, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
 
@@ -52,6 +54,7 @@ class Models:
         audit: AuditLog,
         db: Database,
         planner: Planner,
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         self._gate = gate
         self._library = library
@@ -59,28 +62,42 @@ class Models:
         self._audit = audit
         self._db = db
         self._planner = planner
+        self._elsewhere = {each.name: each for each in elsewhere}
 
     # what inference needs -------------------------------------------------------------------------------------
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of `name`; Missing(`model_not_found`) says what there is instead."""
+        return self._elsewhere.get(parse_name(name)) or self._library.get(name)
+
+    def _all(self) -> list[Manifest]:
+        """What is on the shelf and elsewhere, by name."""
+        return sorted((*self._library.list(), *self._elsewhere.values()), key=lambda each: each.name)
+
+    def _here(self, name: str) -> Manifest:
+        """The manifest of a model that is on the shelf. Raises Conflicting(`model_is_elsewhere`)."""
+        if parse_name(name) in self._elsewhere:
+            hint = "An administrator changes engines.toml, and starts the service again."
+            raise Conflicting("model_is_elsewhere", f"{name} is a model of an engine elsewhere.", hint)
         return self._library.get(name)
 
     def made_for(self, purpose: Purpose, name: str, actor: Actor) -> Manifest:
         """As `manifest`; Misasked(`wrong_model_kind`) if that is not what the model is for."""
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         require_purpose(manifest, purpose, self._usable(actor))
         return manifest
 
     def _usable(self, actor: Actor) -> Iterator[Manifest]:
         """Those of the library that `actor` may use; it is read only when the first is asked for."""
-        yield from (manifest for manifest in self._library.list() if self._may_use(actor, manifest.name))
+        yield from (manifest for manifest in self._all() if self._may_use(actor, manifest.name))
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
 
         Raises Refused(`no_engine_for_format`), and what the planner raises.
         """
+        if isinstance(manifest, Elsewhere):
+            return _to_ask(manifest)
         require_engine(manifest)
         planned = self._planner.planned(manifest)
         return ModelToServe(
@@ -90,7 +107,7 @@ class Models:
             plan=planned.plan,
             template=manifest.template,
             pooling=_pooling(manifest),
-            reads_images=any(file.role == "projector" for file in manifest.files),
+            reads_images=manifest.sees,
             runner="onnx" if manifest.format == "onnx" else "engine",
             options=planned.options,
             scales=planned.scales,
@@ -98,6 +115,8 @@ class Models:
 
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
+        if isinstance(manifest, Elsewhere):
+            return manifest.remote.model.context_tokens
         try:
             return self._planner.planned(manifest).plan.context_tokens
         except Misasked:
@@ -157,12 +176,12 @@ class Models:
     async def usable(self, actor: Actor) -> list[Manifest]:
         """The models `actor` may use."""
         await self._gate.require(actor, Action.MODELS_READ)
-        return [m for m in self._library.list() if self._may_use(actor, m.name)]
+        return [m for m in self._all() if self._may_use(actor, m.name)]
 
     async def usable_by_name(self, actor: Actor, name: str) -> Manifest:
         """One of them, else Missing or Refused."""
         await self._gate.require(actor, Action.MODELS_READ)
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         return manifest
 
@@ -188,7 +207,7 @@ class Models:
     async def load(self, actor: Actor, name: str) -> None:
         """Start the model's worker and wait until it is ready. Raises Conflicting if somebody unloads it meanwhile."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         served = await self._servable(manifest, actor)
         try:
             await self._pool.load(served)
@@ -196,22 +215,22 @@ class Models:
             if error.code != "model_unloaded":
                 raise
             raise Conflicting(error.code, error.message, error.hint) from None  # two wanted two things: no outage
-        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Stop the model's worker once its answers are done, also for the models that share it."""
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        await self._pool.unload(self._served_as(self._library.get(name)))
+        await self._pool.unload(self._served_as(self.manifest(name)))
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
 
     async def warm(self, actor: Actor, name: str) -> None:
         """Have a worker ready for somebody who is about to ask: whoever may use a model may wait for it beforehand."""
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
         await self._pool.load(await self._servable(manifest, actor))
         if is_new:
-            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     @staticmethod
     def may_keep(actor: Actor) -> bool:
@@ -222,13 +241,13 @@ class Models:
         """From now on the model's worker is stopped when it was idle for so long (0: at once; negative: never)."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        if self._pool.keep(self._served_as(self._library.get(name)), keep_alive_s):
+        if self._pool.keep(self._served_as(self.manifest(name)), keep_alive_s):
             await self._record(Event.MODEL_KEPT, actor, name, {"keep_alive_s": keep_alive_s})
 
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self._here(name)
         try:
             await self._library.verify(manifest)
         except Untrusted as error:
@@ -241,7 +260,7 @@ class Models:
         Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
         """
         await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
-        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        manifest, reason = self._here(name), self._library.releasable(name, reason)
         codes = sorted({finding.code for finding in manifest.quarantine})
         facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
         await self._record(Event.MODEL_RELEASED, actor, name, facts)
@@ -255,7 +274,7 @@ class Models:
         `context_too_small`).
         """
         await self._gate.require(actor, Action.MODELS_PULL, target=f"model:{name}")
-        before = self._library.get(base)
+        before = self._here(base)
         most = self._planner.longest(before)
         if given.context_tokens is not None and given.context_tokens > most:
             message = f"{base} has {most} tokens of context here, not {given.context_tokens}."
@@ -270,7 +289,7 @@ class Models:
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
         await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         async with self._audit.transaction() as (connection, record):
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
             if pinned:
@@ -281,7 +300,7 @@ class Models:
     async def remove(self, actor: Actor, name: str) -> None:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
         await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self._here(name)
         if self._served_as(manifest) == name and _worker(self._pool.status(), name):
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
@@ -299,8 +318,16 @@ class Models:
     # at start -------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest."""
+        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest.
+
+        Raises Misasked(`bad_engine`) where a model elsewhere has the name of one that is here: nobody could tell which
+        of them is asked.
+        """
         await asyncio.to_thread(self._library.sweep)
+        for name in self._elsewhere:
+            if self._library.find(name) is not None:
+                hint = "Give it another name there, or remove the model here."
+                raise Misasked("bad_engine", f"engines.toml names {name}, which is the name of a model here.", hint)
         async with self._db.reading() as connection:
             rows = await connection.execute(select(model_settings.c.name).where(model_settings.c.pinned))
             for (name,) in rows:
@@ -323,6 +350,24 @@ def _given(file: ModelFile, descriptor: int) -> OpenFile | None:
         return OpenFile("tokenizer", descriptor)
     os.close(descriptor)
     return None
+
+
+async def _no_files() -> Sequence[OpenFile]:
+    return ()
+
+
+def _to_ask(manifest: Elsewhere) -> ModelToServe:
+    """What the pool needs to have an engine elsewhere asked: no memory, no files, its share of the engine's slots."""
+    model = manifest.remote.model
+    return ModelToServe(
+        name=manifest.name,
+        digest=f"engine:{manifest.remote.engine.name}/{model.name}",
+        open_files=_no_files,
+        plan=ServingPlan(model.context_tokens, model.slots, 0),
+        pooling=None if manifest.pooling is None else _pooling(manifest),
+        reads_images=model.images,
+        remote=manifest.remote,
+    )
 
 
 def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:

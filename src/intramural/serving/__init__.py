@@ -10,8 +10,8 @@ who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), 
 engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `supported`,
 `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools` and
 `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what became of workers), `threads` and
-`adapting` (who computes on how many cores), `sandboxed`, and `engine` and `onnx` (the other side of starting a confined
-worker).
+`adapting` (who computes on how many cores), `sandboxed`, `engine` and `onnx` (the other side of starting a confined
+worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
@@ -20,6 +20,7 @@ from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, Serv
 from intramural.serving.options import ANY_MODEL, EngineOptions, options_for, parse_options
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
+from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -28,6 +29,7 @@ from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
     "ANY_MODEL",
+    "NOT_CONFINED",
     "Compute",
     "Ending",
     "EngineOptions",
@@ -39,6 +41,7 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Pooling",
+    "RemoteSpawner",
     "Repeated",
     "SandboxedSpawner",
     "ServingPlan",

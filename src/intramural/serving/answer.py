@@ -19,9 +19,10 @@ from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
+from intramural.serving.remote.fields import translated
 from intramural.serving.request import adapter_fields, build, thinking_fields
 from intramural.serving.stops import StopReader
-from intramural.serving.stream import AnswerReader, refusal
+from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
 
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
@@ -79,6 +80,8 @@ class Stream(AsyncIterator[ChatEvent]):
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
         # What is wrong with a request is said before it waits.
         self._first_ask = build(self._request, 0, adapter_fields(self._model.scales))
+        if model.remote is not None:
+            translated(model.remote, *self._first_ask)
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
             for index in range(request.choices)
@@ -253,11 +256,12 @@ class Stream(AsyncIterator[ChatEvent]):
     async def _begun(self, lease: Asking, target: str, body: bytes) -> Exchange:
         exchange = await lease.ask("POST", target, body)
         self.under_way.set()
-        if (status := await exchange.status()) != 200:
-            try:
-                raise refusal(status, await exchange.read_all())
-            finally:
-                exchange.close()
+        try:
+            if (status := await exchange.status()) != 200:
+                raise lease.refusal(exchange, status, await exchange.read_all())
+        except BaseException:  # also who leaves before there is a status
+            exchange.close()
+            raise
         return exchange
 
     async def _put_right(

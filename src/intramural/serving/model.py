@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from intramural.core.engines import Remote
 from intramural.serving.options import PLAIN, EngineOptions
 
 #: How one vector is made of a text's tokens. `last`: the last token's, which in a causal model has seen the whole text.
@@ -50,7 +51,8 @@ class ModelToServe:
 
     `open_files` returns descriptors whose content was verified through those very descriptors; whoever starts the
     worker closes them. `template` is the approved chat template's text (None: the one inside the weights). With
-    `pooling` None the engine is started without embeddings.
+    `pooling` None the engine is started without embeddings. With `remote` there is nothing to open: an engine elsewhere
+    has the model already.
     `scales` has, for each file of role `adapter`, how strongly it is applied to the answers: workers of models that
     differ in nothing else are one.
     """
@@ -65,3 +67,4 @@ class ModelToServe:
     runner: Runner = "engine"
     options: EngineOptions = PLAIN
     scales: tuple[float, ...] = ()
+    remote: Remote | None = None

@@ -50,9 +50,8 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
-from intramural.serving.stream import refusal
 from intramural.serving.tally import Tally
-from intramural.serving.traits import Traits, discover
+from intramural.serving.traits import Traits
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -63,8 +62,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
-    nobody asks for it (None: never)."""
+    """One worker, as administrators see it. `state`: starting, ready, stopping, or resting (it is
+    elsewhere, and failed). `left_s`: until it is stopped, if nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -103,6 +102,8 @@ class _Ticket:
     on_wait: WaitNote | None
     failure: IntramuralError | None = None
     exchange: Exchange | None = None
+    #: In whose name it is asked: what was computed for one is not reused for another.
+    tenant: str = ""
 
 
 @dataclass
@@ -320,7 +321,7 @@ class Pool:
                 WorkerStatus(
                     name=worker.demand.name,
                     digest=worker.demand.digest,
-                    state="stopping" if worker.phase is Phase.DRAINING else worker.phase.value,
+                    state=_state_of(worker, process),
                     pid=process.process.pid if process else None,
                     memory_bytes=worker.demand.memory_bytes,
                     rss_bytes=process.rss_bytes() if process else 0,
@@ -363,6 +364,7 @@ class Pool:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        ticket.tenant = owner.path[0] or name
         demand = _demand(model)
         self._models[demand.key] = model
         self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
@@ -488,8 +490,9 @@ class Pool:
         found = {}
         for worker in self._state.workers.values():
             life = self._lives.get(worker.id)
-            if worker.granted and life is not None and life.process is not None and life.compute.live:
-                found[worker.id] = life.process.process.pid
+            pid = life.process.process.pid if life is not None and life.process is not None else None
+            if worker.granted and life is not None and pid is not None and life.compute.live:
+                found[worker.id] = pid
         return found
 
     def _computes_with(self, number: int, count: int) -> None:
@@ -517,8 +520,9 @@ class Pool:
             self._post(WorkerGone(self._now(), number, error, crashed))
 
     async def _until_ready(self, number: int, life: _Life) -> None:
-        life.compute = await self._compute(life.model)
-        life.computes_with = life.compute.threads
+        if life.model.remote is None:
+            life.compute = await self._compute(life.model)
+            life.computes_with = life.compute.threads
         life.process = await _first(self._spawner.start(life.model, life.compute), life.stop)
         if life.process is None:
             return
@@ -529,7 +533,7 @@ class Pool:
             self._post(WorkerReady(self._now(), number))
 
     def _yield_to_others(self, worker: WorkerProcess) -> None:
-        if self._config.nice:
+        if self._config.nice and worker.process.pid is not None:
             adapting.lower_priority(worker.process.pid, self._config.nice)
 
 
@@ -550,7 +554,7 @@ class _Lease:
     async def ask(self, method: str, target: str, body: bytes) -> Exchange:
         if self._ticket.failure is not None:
             raise self._ticket.failure
-        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s)
+        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s, tenant=self._ticket.tenant)
         self._ticket.exchange = exchange
         return exchange
 
@@ -562,13 +566,16 @@ class _Lease:
             exchange = await self.ask(method, target, data)
             status, answer = await exchange.status(), await exchange.read_all()
             if status != 200:
-                raise refusal(status, answer)
+                raise self.refusal(exchange, status, answer)
             return _decode(answer, shape)
         except IntramuralError as error:
             raise await self.blame(error) from error
         finally:
             if exchange is not None:
                 exchange.close()
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        return self._worker.refusal(exchange, status, body)
 
     async def quiet(self) -> None:
         try:
@@ -589,7 +596,7 @@ class _Lease:
 
     async def traits(self) -> Traits:
         if self._life.traits is None:
-            self._life.traits = await discover(self)
+            self._life.traits = await self._worker.traits(self)
         return self._life.traits
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
@@ -598,6 +605,12 @@ class _Lease:
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _state_of(worker: Worker, process: WorkerProcess | None) -> str:
+    if worker.phase is Phase.READY and process is not None and process.resting:
+        return "resting"
+    return "stopping" if worker.phase is Phase.DRAINING else worker.phase.value
 
 
 def _left_s(worker: Worker, state: State, now_s: float) -> float | None:

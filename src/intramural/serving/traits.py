@@ -53,6 +53,10 @@ class Asking(Protocol):
         """Return once the worker computes nothing: also not for a client that has just left."""
         ...
 
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        """What a response other than 200 stands for."""
+        ...
+
     async def blame(self, error: IntramuralError) -> IntramuralError:
         """What to tell the client when `error` came up: why the worker was ended, if it was."""
         ...
@@ -70,12 +74,13 @@ class Gap:
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a model can do. `degrees`: its template takes an effort. `tools`: its template tells it of tools, and of
-    calls that were made. `gap` None: it cannot fill one."""
+    calls that were made. `gap` None: it cannot fill one. `grammars`: its engine takes them."""
 
     thinks: Thinks = "never"
     degrees: bool = False
     tools: bool = False
     gap: Gap | None = None
+    grammars: bool = True
 
 
 class _Caps(msgspec.Struct):
