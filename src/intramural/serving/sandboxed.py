@@ -110,6 +110,7 @@ class SandboxedSpawner:
                 "projector": _path_of("projector", files),
                 "tokenizer": _path_of("tokenizer", files),
                 "draft": _path_of("draft", files),
+                "adapters": [f"/proc/self/fd/{file.descriptor}" for file in files if file.role == "adapter"],
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
