@@ -22,7 +22,8 @@ class Turns:
         first = actor.work is Work.INTERACTIVE and actor.username in self._first
         path = (actor.person_id, actor.credential_id)
         weights = (self._weights.get(actor.username, 1.0),)
-        return Owner(path, weights, Work.FIRST if first else actor.work, repeatable=actor.repeatable)
+        work = Work.FIRST if first else actor.work
+        return Owner(path, weights, work, repeatable=actor.repeatable, tenant=actor.person_id)
 
 
 def weights(text: str) -> Mapping[str, float]:

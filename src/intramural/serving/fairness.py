@@ -42,6 +42,7 @@ Path = tuple[str, ...]
 class Owner:
     """Whom a ticket belongs to. `path` from the root (group, person, key: as many as there are), `weights` beside it.
 
+    `tenant` shares what a worker has computed with nobody else (a person; "": nobody, not even with the next one).
     `repeatable`: nobody has seen anything of it before its end, so that it can be stopped and begun again.
     """
 
@@ -49,6 +50,7 @@ class Owner:
     weights: tuple[float, ...] = ()
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
+    tenant: str = ""
 
     def levels(self) -> "tuple[tuple[Path, float], ...]":
         """Every node on the way down, with its weight."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.fairness import NOBODY, Owner
+from intramural.serving.marks import marks_of
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
@@ -50,6 +51,7 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
+from intramural.serving.slots import Place, Seat, Slots
 from intramural.serving.stream import refusal
 from intramural.serving.tally import Tally
 from intramural.serving.traits import Traits, discover
@@ -115,6 +117,12 @@ class _Life:
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
+    slots: Slots = field(init=False)
+    #: Set when a request has begun or left.
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(self.model.plan.slots)
 
 
 class _Slot(msgspec.Struct):
@@ -122,6 +130,8 @@ class _Slot(msgspec.Struct):
 
 
 _decode_slots = msgspec.json.Decoder(list[_Slot]).decode
+#: Routes whose work goes to any slot that is idle: the engine lets nobody choose one for them.
+_ROAMING = ("/v1/embeddings", "/v1/rerank")
 #: A step of the engine takes about this long on a small model.
 _QUIET_PAUSE_S = 0.01
 
@@ -147,6 +157,8 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
+        #: Of the marks of prompts: nobody can make one, or tell what it stands for.
+        self.salt = clock.token_bytes(32)
         #: What became of workers so far.
         self.tally = Tally()
         self._handling = False
@@ -161,7 +173,7 @@ class Pool:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
         if self._loop_task is None:
             return
-        self._post(ShutdownAsked(self._now()))
+        self._post(ShutdownAsked(self.now_s()))
         while not self._state.closing or self._lives:
             tasks = [life.task for life in self._lives.values() if life.task is not None]
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
@@ -271,7 +283,7 @@ class Pool:
         """
         self._catch_up()
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
-        self._post(UnloadAsked(self._now(), name))
+        self._post(UnloadAsked(self.now_s(), name))
         self._catch_up()
         if any(worker.granted for worker in workers):
             return False
@@ -287,13 +299,13 @@ class Pool:
         """
         self._catch_up()
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
-        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._post(KeepAsked(self.now_s(), name, keep_alive_s))
         self._catch_up()
         return any(worker.keep_alive_s != keep_alive_s for worker in workers)
 
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
-        self._post(PinAsked(self._now(), name, pinned))
+        self._post(PinAsked(self.now_s(), name, pinned))
 
     @property
     def budget_bytes(self) -> int:
@@ -303,7 +315,7 @@ class Pool:
     def status(self) -> PoolStatus:
         """What is loaded and who waits, now."""
         self._catch_up()
-        state, now_s = self._state, self._now()
+        state, now_s = self._state, self.now_s()
         workers = []
         for worker in state.workers.values():
             life = self._lives.get(worker.id)
@@ -357,7 +369,7 @@ class Pool:
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
+        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
         self._catch_up()
         lease: _Lease | None = None
         try:
@@ -365,19 +377,22 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            lease = _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
+            seat = life.slots.seat(owner.tenant or f"{name}, nobody", returns=bool(owner.tenant))
+            lease = _Lease(self, number, life, life.process, ticket, seat, self._config.stall_timeout_s)
             yield lease
         finally:
+            if lease is not None:
+                lease.leave()
             self._tickets.pop(name, None)
-            self._post(Left(self._now(), name, None if lease is None else lease.cost))
+            self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
 
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
-        self._post(WorkerMisbehaved(self._now(), number, error))
+        self._post(WorkerMisbehaved(self.now_s(), number, error))
 
     # The loop
 
-    def _now(self) -> float:
+    def now_s(self) -> float:
         return self._clock.monotonic_s()
 
     def _post(self, fact: Event) -> None:
@@ -412,8 +427,8 @@ class Pool:
         at_s = wake_at(self._state)
         if at_s is not None:
             # A hair late rather than a hair early: too early would find nothing due and wake again at once.
-            delay_s = max(0.0, at_s - self._now()) + 0.001
-            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self._now())))
+            delay_s = max(0.0, at_s - self.now_s()) + 0.001
+            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self.now_s())))
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -488,7 +503,7 @@ class Pool:
                 error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
             # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
             crashed = life.process is not None
-            self._post(WorkerGone(self._now(), number, error, crashed))
+            self._post(WorkerGone(self.now_s(), number, error, crashed))
 
     async def _until_ready(self, number: int, life: _Life) -> None:
         life.compute = await self._compute()
@@ -497,20 +512,28 @@ class Pool:
             return
         await _first(life.process.ready(self._config.start_timeout_s), life.stop)
         if not life.stop.done():
-            self._post(WorkerReady(self._now(), number))
+            self._post(WorkerReady(self.now_s(), number))
 
 
 class _Lease:
     """A granted ticket. See `traits.Asking`. `cost`: what it has cost, once that is known (see `fairness.cost_of`)."""
 
     def __init__(
-        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
+        self,
+        pool: Pool,
+        number: int,
+        life: _Life,
+        worker: WorkerProcess,
+        ticket: _Ticket,
+        seat: Seat,
+        stall_s: float,
     ) -> None:
         self._pool = pool
         self._number = number
         self._life = life
         self._worker = worker
         self._ticket = ticket
+        self._seat = seat
         self._stall_s = stall_s
         self.cost: float | None = None
 
@@ -521,8 +544,37 @@ class _Lease:
         self._ticket.exchange = exchange
         return exchange
 
+    def place(self, request: ChatRequest) -> Place:
+        marks = marks_of(request, self._pool.salt)
+        return self._seat.take(marks, self._pool.now_s(), alone=request.deterministic)
+
+    def begun(self, status: int) -> None:
+        if status == 200:
+            self._seat.begun(self._pool.now_s())
+        elif status < 500:
+            self._seat.refused()
+        self._life.moved.set()
+
+    def leave(self) -> None:
+        """Whatever was asked is over."""
+        self._seat.leave(self._pool.now_s())
+        self._life.moved.set()
+
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
         """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
+        if target not in _ROAMING:
+            return await self._whole(target, body, shape)
+        slots = self._life.slots
+        while slots.unsettled:
+            self._life.moved.clear()
+            await self._life.moved.wait()
+        slots.roam()
+        try:
+            return await self._whole(target, body, shape)
+        finally:
+            slots.roamed()
+
+    async def _whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
         exchange: Exchange | None = None
         try:
             method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
