@@ -179,6 +179,20 @@ def test_a_busy_model_is_never_stopped_for_another_but_takes_no_more_once_the_ot
     assert play.gone(2) == ["start 3 big"]
 
 
+def test_what_was_loaded_answers_whom_it_was_loaded_for_before_it_makes_room(play: Play) -> None:
+    """However long loading takes: else two models that are both due would end each other unused, for ever."""
+    play.arrives("a", BIG)
+    assert play.arrives("b", OTHER) == ["wait b 2"]
+    play.later(10)
+    assert play.ready(1) == ["grant a 1"]
+    assert play.leaves("a") == ["stop 1"]
+    assert play.gone(1) == ["start 2 other"]
+    play.arrives("c", BIG)
+    play.later(10)
+    assert play.ready(2) == ["grant b 2"], "although c is due"
+    assert play.leaves("b") == ["stop 2"]
+
+
 def test_memory_that_is_kept_for_an_older_request_is_not_taken_by_a_younger_one() -> None:
     play = Play(Rules(budget_bytes=100))
     play.loaded(BIG)

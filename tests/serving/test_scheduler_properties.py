@@ -55,6 +55,8 @@ OWNERS = (
 RULES = Rules(
     budget_bytes=100, queue_limit=6, ageing_s=5, queue_timeout_s=50, keep_alive_s=20, crash_limit=3, crash_window_s=60
 )
+#: In the end clients and workers do what they can once in so many seconds.
+ROUND_S = 0.1
 
 
 @dataclass
@@ -265,8 +267,13 @@ class Scheduler(RuleBasedStateMachine):
             assert at_s <= min(w.since_s for w in self.state.queue) + RULES.queue_timeout_s
 
     def teardown(self) -> None:
-        """If clients finish and workers do as told, everybody who waits is served or told; nothing hangs."""
-        for _ in range(200):
+        """If clients finish and workers do as told, everybody who waits is served or told; nothing hangs.
+
+        After their patience all are due. Then every load takes one off the queue, and a load takes four rounds at most:
+        those who hold the memory end, are stopped, the worker starts, is ready.
+        """
+        patience_rounds = max(RULES.swap_patience_s, RULES.ageing_s) / ROUND_S + 1
+        for _ in range(int(patience_rounds) + 4 * RULES.queue_limit):
             for ticket in list(self.world.granted):
                 del self.world.granted[ticket]
                 self.happened(Left(self.now_s, ticket))
@@ -276,11 +283,11 @@ class Scheduler(RuleBasedStateMachine):
                 self.world.starting.remove(number)
                 self.world.ready.add(number)
                 self.happened(WorkerReady(self.now_s, number))
-            self.now_s += 0.1
+            self.now_s += ROUND_S
             self.happened(Ticked(self.now_s))
             if not self.world.waiting:
                 break
-        assert not self.world.waiting, "everybody's turn comes within 20 seconds, far from any time-out"
+        assert not self.world.waiting, "everybody's turn comes, far from any time-out"
         self.happened(ShutdownAsked(self.now_s))
         for number in sorted(self.world.stopping):
             self.gone(number, explained=False)

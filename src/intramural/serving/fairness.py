@@ -17,7 +17,7 @@ that ages, not the ticket: else a long queue of one person would grow old togeth
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -192,9 +192,8 @@ def ordered(
     tickets: Sequence[_Ticket],
     now_s: float,
     ageing_s: float,
-    hurried: Callable[[_Ticket], bool] = lambda _: False,
 ) -> list[_Ticket]:
-    """`tickets` in the order in which their turns come, if each costs what is expected. `hurried` ones go first."""
+    """`tickets` in the order in which their turns come, if each costs what is expected."""
     if len(tickets) < 2:
         return list(tickets)
     flows: dict[tuple[Path, Work], list[_Ticket]] = {}
@@ -207,8 +206,7 @@ def ordered(
         aged = max(int(Work.FIRST), work - int(idle_s // ageing_s))
         classes.setdefault(aged, []).append(first)
         classes.setdefault(int(work), []).extend(others)
-    turns = [ticket for _, each in sorted(classes.items()) for ticket in _turns(ledger, each)]
-    return sorted(turns, key=lambda ticket: not hurried(ticket))
+    return [ticket for _, each in sorted(classes.items()) for ticket in _turns(ledger, each)]
 
 
 def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:

@@ -6,8 +6,12 @@ failed. A *worker* here is a number: each start gets a new one, so a late fact a
 
 The queue is kept in the order of turns, which `fairness` decides from whom the tickets belong to and what they have
 used. A ticket whose model needs memory that busy workers hold lets others pass for `swap_patience_s` (batch work: for
-`ageing_s`); after that it goes first, and those workers get nothing new until they are idle and make room. So a swap is
-never starved, and two models that alternate do not swap at every single request.
+`ageing_s`); after that it is *due* and goes first, and those workers get nothing new until they are idle and make room.
+So a swap is never starved, and two models that alternate do not swap at every single request.
+
+Nobody starves by swaps: who is due goes before all who become due later, and the ticket that a worker was started for
+is granted the moment it is ready. So every load takes one ticket off the queue, and before a ticket that is due there
+are at most as many loads as there were tickets due before it. Among the tickets of loaded models see `fairness`.
 
 Batch work gets what slots nobody else wants. One that is `repeatable` is stopped for somebody who cannot wait.
 """
@@ -68,6 +72,7 @@ class Worker:
     """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
 
     While `alone` (one of `granted`) is being answered, nobody else is. `leaving`: those that were told to stop.
+    `started_for`: the ticket that made it be started.
     `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
     """
 
@@ -79,6 +84,7 @@ class Worker:
     alone: str | None = None
     keep_alive_s: float | None = None
     leaving: frozenset[str] = frozenset()
+    started_for: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -409,7 +415,7 @@ class _Turn:
     def settle(self) -> None:
         """Do whatever can be done now, in the order of turns."""
         self._expire_waiting()
-        self._queue = ordered(self._ledger, self._queue, self._now_s, self._rules.ageing_s, self._is_due)
+        self._queue = self._in_order()
         self._serve_queue()
         self._preempt()
         self._expire_idle()
@@ -472,6 +478,15 @@ class _Turn:
         loaded = self._worker_of(waiting.demand) is not None
         return not loaded and self._now_s >= waiting.since_s + patience_s(waiting.owner, self._rules)
 
+    def _in_order(self) -> list[Waiting]:
+        """Who is due, the longest first; then the others as their turns come."""
+        turns = ordered(self._ledger, self._queue, self._now_s, self._rules.ageing_s)
+        due = [waiting for waiting in turns if self._is_due(waiting)]
+        if not due:
+            return turns
+        due.sort(key=lambda w: (w.since_s + patience_s(w.owner, self._rules), w.number))
+        return due + [waiting for waiting in turns if not self._is_due(waiting)]
+
     def _why_never(self, demand: Demand) -> IntramuralError | None:
         if self._closing:
             return _shutting_down()
@@ -510,7 +525,10 @@ class _Turn:
     def _ready(self, number: int) -> None:
         worker = self._workers.get(number)
         if worker is not None and worker.phase is Phase.STARTING:
-            self._put(replace(worker, phase=Phase.READY, since_s=self._now_s))
+            ready = replace(worker, phase=Phase.READY, since_s=self._now_s)
+            self._put(ready)
+            for waiting in [w for w in self._queue if w.ticket == worker.started_for]:
+                self._grant_if_free(waiting, ready)  # else another model's due ticket could end it before its first use
 
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker, None)
@@ -626,8 +644,9 @@ class _Turn:
         planned = sum(w.demand.memory_bytes for w in self._workers.values())
         need_bytes = planned + reserved_bytes + demand.memory_bytes - self._rules.budget_bytes
         if need_bytes <= 0:
-            self._workers[self._next_worker] = Worker(self._next_worker, demand, Phase.STARTING, self._now_s)
-            self.effects.append(StartWorker(self._next_worker, demand))
+            number = self._next_worker
+            self._put(Worker(number, demand, Phase.STARTING, self._now_s, started_for=waiting.ticket))
+            self.effects.append(StartWorker(number, demand))
             self._next_worker += 1
             return 0
         leaving = (Phase.STOPPING, Phase.DRAINING)
