@@ -123,7 +123,7 @@ def differ(one: list[float], other: list[float], rng: random.Random, rounds: int
 async def test_the_time_to_the_first_token_does_not_tell_what_another_asked(bench: Bench) -> None:
     """A probe: Ben asks what Ann has just asked, and what nobody has, in turns. Then Ann does, as a control."""
     rng = random.Random(7)
-    rounds = 40
+    rounds = 25
     times: dict[tuple[str, bool], list[float]] = {(who, known): [] for who in ("ann", "ben") for known in (True, False)}
 
     async def timed(person: str, text: str) -> float:
