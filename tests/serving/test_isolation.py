@@ -107,15 +107,15 @@ async def test_several_choices_read_the_prompt_once(bench: Bench) -> None:
 
 
 def differ(one: list[float], other: list[float], rng: random.Random, rounds: int = 4000) -> float:
-    """Probability of medians at least so far apart if it were all the same (a permutation test in pairs)."""
+    """Probability of what was seen if it were all the same: signed ranks of the pairs, by permutation."""
+    gaps = sorted((a - b for a, b in zip(one, other, strict=True)), key=abs)
 
-    def distance(pairs: list[tuple[float, float]]) -> float:
-        return abs(statistics.median(a - b for a, b in pairs))
+    def weight(signs: list[int]) -> int:
+        return abs(sum(sign * rank for rank, sign in enumerate(signs, 1)))
 
-    pairs = list(zip(one, other, strict=True))
-    seen = distance(pairs)
-    swapped = ([p if rng.random() < 0.5 else p[::-1] for p in pairs] for _ in range(rounds))
-    return (1 + sum(distance(each) >= seen for each in swapped)) / (1 + rounds)
+    seen = weight([1 if gap > 0 else -1 for gap in gaps])
+    chance = sum(weight([rng.choice((1, -1)) for _ in gaps]) >= seen for _ in range(rounds))
+    return (1 + chance) / (1 + rounds)
 
 
 @pytest.mark.slow

@@ -251,7 +251,7 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def _begun(self, lease: Asking, way: Way, index: int) -> Exchange:
         target, body = await self._asked(lease, index, way)
-        place = lease.place(way.request)
+        place = await lease.place(way.request)
         exchange = await lease.ask("POST", target, placed(body, place.slot, reuse=place.reuse))
         self.under_way.set()
         status = await exchange.status()

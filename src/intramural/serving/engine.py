@@ -32,8 +32,8 @@ def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
     `arg`: socket, weights, projector (paths, the last may be None; `fds` keeps open what they lead to), context_tokens
-    (per slot), slots, threads, template (text or None), pooling (None: no embeddings). Never returns; SIGTERM ends the
-    process.
+    (per slot), slots, threads, template (text or None), pooling (None: no embeddings), states (whether any are
+    saved). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -57,6 +57,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params)
+    if arg.get("states"):
+        # States are written to memory handed over at the start and read from there; a file's name is its number.
+        params.slot_save_path = "/proc/self/fd/"
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     if arg["pooling"] in _WHOLE_AT_ONCE:
         params.n_batch = params.n_ubatch = int(arg["context_tokens"])

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.fairness import NOBODY, Owner
-from intramural.serving.marks import marks_of
+from intramural.serving.marks import marks_of, shared
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
@@ -51,10 +51,11 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
-from intramural.serving.slots import Place, Seat, Slots
+from intramural.serving.slots import WORTH_BLOCKS, Place, Seat, Slots
 from intramural.serving.stream import refusal
 from intramural.serving.tally import Tally
 from intramural.serving.traits import Traits, discover
+from intramural.serving.warmth import Warmth
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class _Slot(msgspec.Struct):
 
 
 _decode_slots = msgspec.json.Decoder(list[_Slot]).decode
+#: So long a worker that is to go may take to hand over what it has computed. Others may be waiting for its memory.
+_SAVING_S = 5.0
 #: Routes whose work goes to any slot that is idle: the engine lets nobody choose one for them.
 _ROAMING = ("/v1/embeddings", "/v1/rerank")
 #: A step of the engine takes about this long on a small model.
@@ -139,7 +142,14 @@ _QUIET_PAUSE_S = 0.01
 class Pool:
     """Workers and the queue before them. `start` it, then ask; `close` leaves no process behind."""
 
-    def __init__(self, config: ServingConfig, clock: Clock, spawner: Spawner, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        config: ServingConfig,
+        clock: Clock,
+        spawner: Spawner,
+        budget_bytes: int,
+        warmth: Warmth | None = None,
+    ) -> None:
         self._config = config
         self._clock = clock
         self._spawner = spawner
@@ -157,8 +167,9 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
-        #: Of the marks of prompts: nobody can make one, or tell what it stands for.
-        self.salt = clock.token_bytes(32)
+        #: What brings back what a worker had computed; None: nothing does.
+        self.warmth = warmth
+        self._salt = clock.token_bytes(32)
         #: What became of workers so far.
         self.tally = Tally()
         self._handling = False
@@ -377,7 +388,8 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            seat = life.slots.seat(owner.tenant or f"{name}, nobody", returns=bool(owner.tenant))
+            tenant = owner.tenant or f"{name}, nobody"
+            seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
             lease = _Lease(self, number, life, life.process, ticket, seat, self._config.stall_timeout_s)
             yield lease
         finally:
@@ -389,6 +401,22 @@ class Pool:
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
         self._post(WorkerMisbehaved(self.now_s(), number, error))
+
+    def marks_key(self, seat: Seat) -> bytes:
+        """Of the marks of prompts: nobody outside can make one, or tell what it stands for."""
+        return self._salt if self.warmth is None or not seat.returns else self.warmth.key_of(seat.tenant)
+
+    async def forget(self, tenant: str) -> None:
+        """Nothing that was computed for `tenant` is used again or kept."""
+        for life in self._lives.values():
+            life.slots.forget(tenant)
+        if self.warmth is not None:
+            await asyncio.to_thread(self.warmth.states.forget, tenant)
+
+    async def forget_model(self, digest: str) -> None:
+        """Nothing that these weights have computed is kept on the disk."""
+        if self.warmth is not None:
+            await asyncio.to_thread(self.warmth.states.forget_model, digest)
 
     # The loop
 
@@ -497,6 +525,8 @@ class Pool:
         finally:
             if life.process is not None:
                 forced = error is not None or (life.stop.done() and life.stop.result())
+                if not forced and life.stop.done():
+                    await self._save_all(life, life.process)
                 await life.process.stop(0.0 if forced else self._config.stop_grace_s)
             del self._lives[number]
             if error is None and life.process is None:
@@ -504,6 +534,18 @@ class Pool:
             # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
             crashed = life.process is not None
             self._post(WorkerGone(self.now_s(), number, error, crashed))
+
+    async def _save_all(self, life: _Life, worker: WorkerProcess) -> None:
+        """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
+        if self.warmth is None or worker.buffer is None or life.model.reads_images:
+            return
+        slots = life.slots
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SAVING_S):
+                for slot, held in slots.unsaved(self.now_s()).items():
+                    if await self.warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                        slots.saved(slot, held)
+                    await self.warmth.done()
 
     async def _until_ready(self, number: int, life: _Life) -> None:
         life.compute = await self._compute()
@@ -544,9 +586,22 @@ class _Lease:
         self._ticket.exchange = exchange
         return exchange
 
-    def place(self, request: ChatRequest) -> Place:
-        marks = marks_of(request, self._pool.salt)
-        return self._seat.take(marks, self._pool.now_s(), alone=request.deterministic)
+    async def place(self, request: ChatRequest) -> Place:
+        pool, seat, warmth = self._pool, self._seat, self._pool.warmth
+        marks = marks_of(request, pool.marks_key(seat))
+        if warmth is None or self._worker.buffer is None or self._life.model.reads_images:
+            return seat.take(marks, pool.now_s(), alone=request.deterministic)
+        # Computed anew whatever there is; and for nobody nothing is stored.
+        cold = request.deterministic or not seat.returns
+        state = None if cold else await warmth.find(seat.tenant, self._life.model, marks)
+        stored = 0 if state is None else shared(state.marks, marks)
+        place = seat.take(marks, pool.now_s(), alone=request.deterministic, elsewhere=stored)
+        if seat.displaced is not None:
+            await warmth.save(self._worker, self._life.model, place.slot, seat.displaced, lambda: not seat.soiled)
+        if state is not None and stored >= seat.kept + WORTH_BLOCKS:
+            seat.restored(state.marks, sure=await warmth.restore(self._worker, place.slot, state))
+        assert seat.place is not None
+        return seat.place
 
     def begun(self, status: int) -> None:
         if status == 200:

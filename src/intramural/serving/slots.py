@@ -11,23 +11,27 @@ has asked. So it is told which slot to take, and that is decided here:
   after work that takes any slot it finds (vectors).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intramural.serving.marks import Marks, shared
 
 #: What is lost counts so much less than what must be read now, and half of that after each such time.
 _LOSS, _HALF_LIFE_S = 0.5, 300.0
+#: Less than this is read sooner than it is fetched from the disk.
+WORTH_BLOCKS = 8
 #: A request that was let go before the engine answered may still begin there; never so much later.
 DOUBT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a slot holds. `tenant` None: nobody's, or not known whose."""
+    """What a slot holds. `tenant` None: nobody's, or not known whose. `lasting`: it may be stored; `saved`: it is."""
 
     tenant: str | None = None
     marks: Marks = ()
     since_s: float = 0.0
+    lasting: bool = False
+    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,37 @@ class Slots:
         """What `slot` is known to hold."""
         return self._held[slot]
 
-    def seat(self, tenant: str, *, returns: bool = True) -> "Seat":
-        """For one request of `tenant` after another, in one slot. `returns`: there will be more of that tenant."""
-        return Seat(self, tenant, returns=returns)
+    def seat(self, tenant: str, *, returns: bool = True, lasting: bool = True) -> "Seat":
+        """For one request of `tenant` after another, in one slot. `returns`: there will be more of that tenant;
+        `lasting`: what is asked may be stored."""
+        return Seat(self, tenant, returns=returns, lasting=lasting)
+
+    def unsaved(self, now_s: float) -> dict[int, Held]:
+        """What would be lost if the worker ended now, though it is worth keeping; the newest first."""
+        found = [slot for slot in range(len(self._held)) if slot not in self._seats and self._is_worth(slot, 0, now_s)]
+        return {slot: self._held[slot] for slot in sorted(found, key=lambda slot: -self._held[slot].since_s)}
+
+    def saved(self, slot: int, held: Held) -> None:
+        """`held`, which is (or was) in `slot`, is stored."""
+        if self._held[slot] is held:
+            self._held[slot] = replace(held, saved=True)
+
+    def forget(self, tenant: str) -> None:
+        """Nothing of `tenant` is to be used or stored any more."""
+        for slot, held in enumerate(self._held):
+            if held.tenant == tenant:
+                self._held[slot] = _NOTHING
+
+    @property
+    def steady(self) -> bool:
+        """Whether no work is about that takes any slot it finds."""
+        return not self._roaming
+
+    def _is_worth(self, slot: int, kept: int, now_s: float) -> bool:
+        """Whether losing all but the first `kept` blocks of what `slot` holds were a pity, and it can be stored."""
+        held = self._held[slot]
+        sure = held.tenant is not None and self.steady and now_s >= self._doubted_until_s[slot]
+        return sure and held.lasting and not held.saved and len(held.marks) - kept >= WORTH_BLOCKS
 
     @property
     def unsettled(self) -> bool:
@@ -80,23 +112,24 @@ class Slots:
             else:
                 self._held[slot] = _NOTHING
 
-    def _take(self, seat: "Seat", marks: Marks, now_s: float) -> int:
+    def _take(self, seat: "Seat", marks: Marks, now_s: float, elsewhere: int) -> int:
         free = [slot for slot in range(len(self._held)) if slot not in self._seats]
         assert free, "a worker is granted no more requests than it has slots"
         taken = min(
-            free, key=lambda slot: (self._cost(slot, seat.tenant, marks, now_s), self._held[slot].since_s, slot)
+            free,
+            key=lambda slot: (self._cost(slot, seat.tenant, marks, now_s, elsewhere), self._held[slot].since_s, slot),
         )
         self._seats[taken] = seat
         seat.soiled = self._roaming > 0
         return taken
 
-    def _cost(self, slot: int, tenant: str, marks: Marks, now_s: float) -> float:
+    def _cost(self, slot: int, tenant: str, marks: Marks, now_s: float, elsewhere: int) -> float:
         """What it costs to compute `marks` in `slot`, in blocks to read: now, and likely later."""
         held = self._held[slot]
         kept = shared(held.marks, marks) if held.tenant == tenant else 0
         lost = len(held.marks) - kept if held.tenant is not None else 0
         likely: float = 0.5 ** (max(0.0, now_s - held.since_s) / _HALF_LIFE_S)
-        return len(marks) - kept + _LOSS * likely * lost
+        return len(marks) - max(kept, elsewhere) + _LOSS * likely * lost
 
     def _leave(self, slot: int, now_s: float, seat: "Seat") -> None:
         del self._seats[slot]
@@ -109,21 +142,31 @@ class Slots:
 class Seat:
     """One slot for as long as a request (and what follows from it) lasts. `leave` it in the end."""
 
-    def __init__(self, slots: Slots, tenant: str, *, returns: bool) -> None:
+    def __init__(self, slots: Slots, tenant: str, *, returns: bool, lasting: bool) -> None:
         self._slots = slots
         self.tenant = tenant
         self.returns = returns
+        self._lasting = lasting and returns
+        #: What the last `take` is about to lose and could be stored; and how much of the prompt is in the slot.
+        self.displaced: Held | None = None
+        self.kept = 0
         self.place: Place | None = None
         self.has_begun = False
         self.soiled = False
         self._marks: Marks = ()
 
-    def take(self, marks: Marks, now_s: float, *, alone: bool = False) -> Place:
-        """Where the next request is computed, whose prompt has `marks`. `alone`: using nothing that is there."""
+    def take(self, marks: Marks, now_s: float, *, alone: bool = False, elsewhere: int = 0) -> Place:
+        """Where the next request is computed, whose prompt has `marks`. `alone`: using nothing that is there.
+
+        `elsewhere`: so many blocks of it can be had wherever it goes.
+        """
         slots = self._slots
-        slot = slots._take(self, marks, now_s) if self.place is None else self.place.slot
+        slot = slots._take(self, marks, now_s, elsewhere) if self.place is None else self.place.slot
+        held = slots._held[slot]
         sure = not self.soiled and now_s >= slots._doubted_until_s[slot]
-        reuse = sure and not alone and slots._held[slot].tenant == self.tenant
+        reuse = sure and not alone and held.tenant == self.tenant
+        self.kept = shared(held.marks, marks) if reuse else 0
+        self.displaced = held if not self.soiled and slots._is_worth(slot, self.kept, now_s) else None
         self.place, self.has_begun, self._marks = Place(slot, reuse), False, marks
         if not reuse:
             slots._held[slot] = _NOTHING  # until it is known to have begun, whose it is is not
@@ -133,7 +176,14 @@ class Seat:
         """The engine is at it: the slot holds nothing but this tenant's from now on."""
         assert self.place is not None
         self.has_begun = True
-        self._slots._held[self.place.slot] = Held(self.tenant, self._marks, now_s)
+        self._slots._held[self.place.slot] = Held(self.tenant, self._marks, now_s, self._lasting)
+
+    def restored(self, marks: Marks, *, sure: bool) -> None:
+        """What is stored of this tenant's, of a prompt with `marks`, is in the slot now; or, not `sure`, anything."""
+        assert self.place is not None
+        sure = sure and not self.soiled
+        self._slots._held[self.place.slot] = Held(self.tenant, marks, saved=True) if sure else _NOTHING
+        self.place = Place(self.place.slot, reuse=sure)
 
     def refused(self) -> None:
         """The engine refused it: it has not touched the slot, and never will."""

@@ -47,7 +47,7 @@ class Asking(Protocol):
         """A response that is not a stream, in its shape. `body` None: a GET."""
         ...
 
-    def place(self, request: ChatRequest) -> Place:
+    async def place(self, request: ChatRequest) -> Place:
         """Where in the worker `request` is to be computed, which is sent next."""
         ...
 
