@@ -78,7 +78,7 @@ from intramural.services.batch_work import Workshop
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
-from intramural.serving import Pool, SandboxedSpawner
+from intramural.serving import Pool, SandboxedSpawner, States, Warmth, buffer_size, engine_name
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -113,12 +113,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        pool = Pool(
-            config.serving,
-            clock,
-            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
-            budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
-        )
+        pool = await _pool(config, access, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
@@ -143,6 +138,23 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
+
+
+async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+    budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
+    buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
+    required = config.sandbox.required_level
+    spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    states = States(
+        config.data_dir / "states",
+        access.seal.key_of_states,
+        config.serving.warm_bytes,
+        engine_name(),
+        keep_free_bytes=config.files.keep_free_bytes,
+    )
+    await asyncio.to_thread(states.open)
+    warmth = Warmth(states, config.serving.stall_timeout_s) if buffer_bytes else None
+    return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
 def _services(
@@ -210,7 +222,8 @@ def _services(
         ),
     )
 
-    async def after_removal() -> None:
+    async def after_removal(person_id: str) -> None:
+        await pool.forget(person_id, for_good=True)
         await files.sweep()
         await batches.sweep()
 

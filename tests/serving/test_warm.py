@@ -182,8 +182,8 @@ async def test_a_person_who_is_gone_leaves_nothing(weights: Path, tmp_path: Path
         await bench.ask(of("ben"), chat(OTHER))
         await bench.warmth.done()
         assert len(files(tmp_path)) == 1
-        await bench.pool.forget("ann")
-        await bench.pool.forget("ben")  # whose state is in the worker still
+        await bench.pool.forget("ann", for_good=True)
+        await bench.pool.forget("ben", for_good=False)  # whose state is in the worker still
         assert list((tmp_path / "states").iterdir()) == []
     assert list((tmp_path / "states").iterdir()) == []
 

@@ -9,8 +9,9 @@ Read in this order: `model` (what is served), `fairness` (pure: whose turn), `sc
 loaded model can do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and
 ends within a text), `answer` (one generation), `supported`, `schema`, `fits` and `formatted` (answers held to a schema:
 which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks,
-tokens), `tally` (what became of workers), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting a
-confined worker).
+tokens), `marks` and `slots` (pure: which slot, and whose state is in it), `states` and `warmth` (states on the disk,
+and back), `tally` (what became of workers), `threads`, `sandboxed`, and `engine` and `onnx` (the other side of starting
+a confined worker).
 """
 
 from intramural.serving.answer import Stream
@@ -19,9 +20,11 @@ from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, Serv
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
 from intramural.serving.vectors import Token
+from intramural.serving.warmth import Warmth, buffer_size, engine_name
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
@@ -39,10 +42,14 @@ __all__ = [
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
+    "States",
     "Stream",
     "Tally",
     "Token",
     "WaitNote",
+    "Warmth",
     "WorkerProcess",
     "WorkerStatus",
+    "buffer_size",
+    "engine_name",
 ]

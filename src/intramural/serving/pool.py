@@ -406,12 +406,13 @@ class Pool:
         """Of the marks of prompts: nobody outside can make one, or tell what it stands for."""
         return self._salt if self.warmth is None or not seat.returns else self.warmth.key_of(seat.tenant)
 
-    async def forget(self, tenant: str) -> None:
-        """Nothing that was computed for `tenant` is used again or kept."""
+    async def forget(self, tenant: str, *, for_good: bool) -> None:
+        """Nothing that was computed for `tenant` so far is on the disk, or gets there; `for_good`: nor later."""
         for life in self._lives.values():
             life.slots.forget(tenant)
         if self.warmth is not None:
-            await asyncio.to_thread(self.warmth.states.forget, tenant)
+            await self.warmth.done()  # what is on its way there
+            await asyncio.to_thread(self.warmth.states.forget, tenant, for_good=for_good)
 
     async def forget_model(self, digest: str) -> None:
         """Nothing that these weights have computed is kept on the disk."""
@@ -498,6 +499,8 @@ class Pool:
     # A worker's life
 
     def _start_worker(self, number: int, model: ModelToServe) -> None:
+        if self.warmth is not None:
+            self.warmth.states.welcome(model.digest)
         life = _Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
         life.task = asyncio.create_task(self._live(number, life), name=f"worker-{number}")

@@ -74,10 +74,10 @@ class Slots:
             self._held[slot] = replace(held, saved=True)
 
     def forget(self, tenant: str) -> None:
-        """Nothing of `tenant` is to be used or stored any more."""
+        """What is here of `tenant` is not to be stored any more."""
         for slot, held in enumerate(self._held):
             if held.tenant == tenant:
-                self._held[slot] = _NOTHING
+                self._held[slot] = replace(held, lasting=False)
 
     @property
     def steady(self) -> bool:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from shutil import disk_usage
 from threading import Lock
 
 import msgspec
@@ -81,11 +82,21 @@ class _Damaged(Exception):
 class States:
     """All that is kept in `folder`, at most `limit_bytes` together; what was used longest ago goes first.
 
-    `key_of` gives the secret of a tenant (32 bytes), the same one for ever.
+    `key_of` gives the secret of a tenant (32 bytes), the same one for ever. Nothing is kept that would leave less than
+    `keep_free_bytes` of the disk.
     """
 
-    def __init__(self, folder: Path, key_of: Callable[[str], bytes], limit_bytes: int, engine: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key_of: Callable[[str], bytes],
+        limit_bytes: int,
+        engine: str,
+        *,
+        keep_free_bytes: int = 0,
+    ) -> None:
         self.limit_bytes = limit_bytes
+        self._keep_free_bytes = keep_free_bytes
         self._folder = folder
         self._key_of = key_of
         self._engine = engine
@@ -160,6 +171,10 @@ class States:
         folder = self._folder_of(tenant)
         part = folder / f"{secrets.token_hex(12)}{_PART}"
         try:
+            with self._lock:
+                self._make_room(size_bytes)
+            if disk_usage(self._folder).free < size_bytes + self._keep_free_bytes:
+                return 0
             folder.mkdir(mode=0o700, exist_ok=True)
             written = self._write(part, tenant, home, marks, source, size_bytes)
             with self._lock:
@@ -231,10 +246,11 @@ class States:
 
     # Forgetting
 
-    def forget(self, tenant: str) -> None:
-        """Nothing of this tenant is kept, and nothing will be."""
+    def forget(self, tenant: str, *, for_good: bool = True) -> None:
+        """Nothing of this tenant is kept; and nothing will be, if that is `for_good`."""
         with self._lock:
-            self._gone.add(tenant)
+            if for_good:
+                self._gone.add(tenant)
             self._read.pop(tenant, None)
             folder = self._folder_of(tenant)
             for path in [each for each in self._sizes if each.parent == folder]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib.metadata import version
+from platform import machine
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -19,11 +21,16 @@ import msgspec
 from intramural.core.errors import Broken
 from intramural.serving.marks import Marks, shared
 from intramural.serving.model import ModelToServe
+from intramural.serving.sandboxed import engine_arg
 from intramural.serving.slots import WORTH_BLOCKS, Held
 from intramural.serving.states import Home, State, States
+from intramural.serving.threads import Compute
 from intramural.serving.worker import Buffer, WorkerProcess
 
 log = logging.getLogger(__name__)
+
+#: A buffer is this part of what workers may plan for, and no larger than this.
+_BUDGET_SHARE, _MOST_BUFFER_BYTES = 16, 512 * 2**20
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -181,7 +188,18 @@ def _opened(buffer: Buffer) -> Iterator[int]:
         os.close(descriptor)
 
 
+def buffer_size(budget_bytes: int, disk_bytes: int) -> int:
+    """How large a state may be, where so much memory may be planned for, and so much disk used; 0: none is saved."""
+    return min(budget_bytes // _BUDGET_SHARE, disk_bytes, _MOST_BUFFER_BYTES)
+
+
+def engine_name() -> str:
+    """What makes states: another one may not read them."""
+    return f"xllamacpp {version('xllamacpp')} {machine()}"
+
+
 def home_of(model: ModelToServe) -> Home:
-    """Where a state of `model` fits: same weights, and all else that is told the engine and matters to it."""
-    setting = [model.template, model.plan.context_tokens, model.pooling, getattr(model.plan, "kv", None)]
+    """Where a state of `model` fits: the same weights, and whatever else the engine is told that is not of the day."""
+    arg = engine_arg(model, Compute(1), "")
+    setting = {name: value for name, value in arg.items() if name not in ("socket", "threads", "slots")}
     return Home(model.digest, blake2b(msgspec.json.encode(setting), digest_size=16).hexdigest())
