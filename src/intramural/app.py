@@ -153,7 +153,7 @@ async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) 
         keep_free_bytes=config.files.keep_free_bytes,
     )
     await asyncio.to_thread(states.open)
-    warmth = Warmth(states, config.serving.stall_timeout_s) if buffer_bytes else None
+    warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
     return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
@@ -322,6 +322,8 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
         loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
         ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
         turned_away=tally.refused,
+        states={} if pool.warmth is None else pool.warmth.counts.by_result(),
+        states_bytes=0 if pool.warmth is None else pool.warmth.states.used_bytes,
     )
 
 

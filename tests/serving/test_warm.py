@@ -49,7 +49,7 @@ async def service(
 ) -> AsyncIterator[Bench]:
     states = States(folder / "states", key_of, limit_bytes, ENGINE)
     states.open()
-    warmth = Warmth(states, stall_s=60)
+    warmth = Warmth(states, SystemClock(), stall_s=60)
     spawner = SandboxedSpawner(folder / "run", "full", await probe(), buffer_bytes)
     pool = Pool(ServingConfig(threads=1), SystemClock(), spawner, 1000 * MiB, warmth)
     await pool.start()

@@ -252,7 +252,8 @@ class Stream(AsyncIterator[ChatEvent]):
     async def _begun(self, lease: Asking, way: Way, index: int) -> Exchange:
         target, body = await self._asked(lease, index, way)
         place = await lease.place(way.request)
-        exchange = await lease.ask("POST", target, placed(body, place.slot, reuse=place.reuse))
+        body = body if place is None else placed(body, place.slot, reuse=place.reuse)
+        exchange = await lease.ask("POST", target, body)
         self.under_way.set()
         status = await exchange.status()
         lease.begun(status)

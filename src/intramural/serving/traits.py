@@ -47,8 +47,8 @@ class Asking(Protocol):
         """A response that is not a stream, in its shape. `body` None: a GET."""
         ...
 
-    async def place(self, request: ChatRequest) -> Place:
-        """Where in the worker `request` is to be computed, which is sent next."""
+    async def place(self, request: ChatRequest) -> Place | None:
+        """Where in the worker `request` is to be computed, which is sent next; None: it has no such places."""
         ...
 
     def begun(self, status: int) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from intramural.core.clock import Clock
 from intramural.core.errors import Broken
 from intramural.serving.marks import Marks, shared
 from intramural.serving.model import ModelToServe
@@ -47,20 +48,29 @@ class _Restored(msgspec.Struct):
 
 @dataclass
 class Counts:
-    """What became of states since the service started. `failed`: neither was possible, and the prompt was read."""
+    """What became of states since the service started, and the seconds it took. `failed`: neither was possible, and
+    the prompt was read."""
 
     saved: int = 0
     saved_bytes: int = 0
+    saved_s: float = 0.0
     restored: int = 0
     restored_bytes: int = 0
+    restored_s: float = 0.0
     failed: int = 0
+
+    def by_result(self) -> dict[str, tuple[int, int]]:
+        """How many, and how many bytes."""
+        saved, restored = (self.saved, self.saved_bytes), (self.restored, self.restored_bytes)
+        return {"saved": saved, "restored": restored, "failed": (self.failed, 0)}
 
 
 class Warmth:
     """What the pool needs of all this. `stall_s`: an engine that does not answer for so long will not."""
 
-    def __init__(self, states: States, stall_s: float) -> None:
+    def __init__(self, states: States, clock: Clock, stall_s: float) -> None:
         self.states = states
+        self._clock = clock
         self.counts = Counts()
         self._stall_s = stall_s
         self._one = asyncio.Lock()
@@ -109,7 +119,7 @@ class Warmth:
     ) -> None:
         assert held.tenant is not None
         async with self._one:
-            written = 0
+            written, began_s = 0, self._clock.monotonic_s()
             try:
                 answer = await self._act(worker, buffer, slot, "save", _Saved)
                 if answer is None or not still():
@@ -126,14 +136,15 @@ class Warmth:
                 self.counts.saved += written > 0
                 self.counts.failed += written == 0
                 self.counts.saved_bytes += written
+                self.counts.saved_s += self._clock.monotonic_s() - began_s if written else 0.0
                 buffer.empty()
                 if not given.done():
                     given.set_result(False)
 
     async def done(self) -> None:
-        """Wait until all that has begun is over: what was saved is then on the disk."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait until what has begun is over: what was saved is then on the disk."""
+        if tasks := set(self._under_way):
+            await asyncio.wait(tasks)
 
     async def restore(self, worker: WorkerProcess, slot: int, state: State) -> bool:
         """Put `state` into `slot`. False: the slot holds nothing that is known now."""
@@ -146,7 +157,7 @@ class Warmth:
 
     async def _restored(self, worker: WorkerProcess, buffer: Buffer, slot: int, state: State) -> bool:
         async with self._one:
-            restored = False
+            restored, began_s = False, self._clock.monotonic_s()
             try:
                 with _opened(buffer) as descriptor:
                     brought = await asyncio.to_thread(self.states.bring, state, descriptor)
@@ -161,6 +172,7 @@ class Warmth:
                 self.counts.restored += restored
                 self.counts.failed += not restored
                 self.counts.restored_bytes += state.size_bytes if restored else 0
+                self.counts.restored_s += self._clock.monotonic_s() - began_s if restored else 0.0
                 buffer.empty()
             return restored
 
