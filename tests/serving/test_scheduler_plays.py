@@ -418,3 +418,20 @@ def test_who_is_answered_alone_waits_for_the_others_and_they_for_it() -> None:
     assert play.leaves("a") == ["grant b 1", "wait c 1"]
     assert play.arrives("e", spare_only=True) == ["refuse e no_spare_slot"]
     assert play.leaves("b") == ["grant c 1"]
+
+
+def test_who_makes_room_is_whose_absence_costs_least() -> None:
+    """The model that a class uses stays, though another was used more recently."""
+    play = Play(Rules(budget_bytes=100, queue_limit=9))
+    often, once, new = (Demand(name, name, 40, 2) for name in ("often", "once", "new"))
+    for number in range(6):
+        play.arrives(f"a{number}", often)
+        play.later(2)
+        play.ready(1)
+        play.leaves(f"a{number}")
+    play.later(5)
+    play.arrives("b", once)
+    play.later(2)
+    play.ready(2)
+    play.leaves("b")
+    assert "stop 2" in play.arrives("c", new)

@@ -18,7 +18,8 @@ Trust = Literal["signed", "attested", "pinned", "local"]
 #: What a file is to its model. Several `weights` are the shards of one set, in order. `support` is what a safetensors
 #: snapshot or an ONNX model has besides its weights.
 Role = Literal["weights", "projector", "support"]
-Format = Literal["gguf", "safetensors", "onnx"]
+#: `remote`: an engine elsewhere has it (`elsewhere`).
+Format = Literal["gguf", "safetensors", "onnx", "remote"]
 Purpose = Literal["chat", "embedding", "rerank"]
 #: How a file is read: which reader looks at it before it is shelved. `unknown`: none, so it is refused.
 Kind = Literal[
@@ -124,6 +125,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def files(self) -> tuple[ModelFile, ...]:
         """Every file, the weights (or their first shard) first."""
         return (ModelFile(self.weights_name, "weights", self.weights), *self.more)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads images: it came with a projector."""
+        return any(file.role == "projector" for file in self.files)
 
     @property
     def size_bytes(self) -> int:

@@ -37,7 +37,7 @@ _DURATION_BUCKETS_S = (
 )  # fmt: skip
 _WAIT_BUCKETS_S = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 _WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_WORKER_STATES = ("starting", "ready", "stopping")
+_WORKER_STATES = ("starting", "ready", "resting", "stopping")
 _MEMORY_KINDS = ("planned", "resident")
 _TOKEN_TYPES = ("input", "output", "cached")
 #: What the conventions call our operations; `rerank` has no name there.
@@ -57,7 +57,8 @@ _OTHER = "(other)"
 
 @dataclass(frozen=True, slots=True)
 class WorkerNumbers:
-    """One worker. `state`: starting, ready or stopping; `resident_bytes` with mapped weights."""
+    """One worker. `state`: starting, ready, resting (elsewhere, and failing) or stopping; `resident_bytes` with mapped
+    weights."""
 
     model: str
     state: str

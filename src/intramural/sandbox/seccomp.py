@@ -37,9 +37,9 @@ _ALWAYS = (
     "futex futex_waitv futex_wait futex_wake futex_requeue set_robust_list rseq "
     "set_tid_address sched_yield sched_getaffinity sched_getparam sched_getscheduler "
     "sched_get_priority_max sched_get_priority_min getpriority getcpu "
-    # what it may know of itself and the machine
+    # what it may know of itself and the machine (not its load: by that, OpenMP would leave out threads)
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getpgrp getpgid getsid "
-    "getgroups getrandom uname sysinfo getrlimit getrusage times wait4 waitid exit exit_group "
+    "getgroups getrandom uname getrlimit getrusage times wait4 waitid exit exit_group "
 )
 #: A worker answers on a Unix stream socket that it binds in its private directory. It can never connect.
 _LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt shutdown recvfrom"

@@ -19,9 +19,10 @@ from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
+from intramural.serving.remote.fields import translated
 from intramural.serving.request import build, placed, thinking_fields
 from intramural.serving.stops import StopReader
-from intramural.serving.stream import AnswerReader, refusal
+from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
 
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
@@ -78,6 +79,8 @@ class Stream(AsyncIterator[ChatEvent]):
         wanted = request.response_format
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
         self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
+        if model.remote is not None:
+            translated(model.remote, *self._first_ask)
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
             for index in range(request.choices)
@@ -252,16 +255,16 @@ class Stream(AsyncIterator[ChatEvent]):
     async def _begun(self, lease: Asking, way: Way, index: int) -> Exchange:
         target, body = await self._asked(lease, index, way)
         place = await lease.place(way.request)
-        body = body if place is None else placed(body, place.slot, reuse=place.reuse)
-        exchange = await lease.ask("POST", target, body)
+        exchange = await lease.ask("POST", target, placed(body, place.slot, reuse=place.reuse))
         self.under_way.set()
-        status = await exchange.status()
-        lease.begun(status)
-        if status != 200:
-            try:
-                raise refusal(status, await exchange.read_all())
-            finally:
-                exchange.close()
+        try:
+            status = await exchange.status()
+            lease.begun(status)
+            if status != 200:
+                raise lease.refusal(exchange, status, await exchange.read_all())
+        except BaseException:  # also who leaves before there is a status
+            exchange.close()
+            raise
         return exchange
 
     async def _put_right(

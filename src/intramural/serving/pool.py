@@ -14,7 +14,7 @@ from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable
-from intramural.serving import threads, vectors
+from intramural.serving import adapting, threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
@@ -51,10 +51,9 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
-from intramural.serving.slots import WORTH_BLOCKS, Place, Seat, Slots
-from intramural.serving.stream import refusal
+from intramural.serving.slots import ANY_SLOT, WORTH_BLOCKS, Place, Seat, Slots
 from intramural.serving.tally import Tally
-from intramural.serving.traits import Traits, discover
+from intramural.serving.traits import Traits
 from intramural.serving.warmth import Warmth
 from intramural.serving.worker import Spawner, WorkerProcess
 
@@ -66,8 +65,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker, as administrators see it. `state`: starting, ready or stopping. `left_s`: until it is stopped, if
-    nobody asks for it (None: never)."""
+    """One worker, as administrators see it. `state`: starting, ready, stopping, or resting (it is
+    elsewhere, and failed). `left_s`: until it is stopped, if nobody asks for it (None: never)."""
 
     name: str
     digest: str
@@ -106,6 +105,8 @@ class _Ticket:
     on_wait: WaitNote | None
     failure: IntramuralError | None = None
     exchange: Exchange | None = None
+    #: In whose name it is asked: what was computed for one is not reused for another.
+    tenant: str = ""
 
 
 @dataclass
@@ -115,6 +116,8 @@ class _Life:
     model: ModelToServe
     stop: "asyncio.Future[bool]"
     compute: threads.Compute = _UNDECIDED
+    #: With how many threads it computes now.
+    computes_with: int = 0
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
@@ -175,10 +178,14 @@ class Pool:
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
+        self._live = not config.threads and adapting.may_place()
+        self._adapter = adapting.Adapter(self._computing, self._computes_with)
+        self._adapter_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin taking requests."""
         self._loop_task = asyncio.create_task(self._run(), name="serving-pool")
+        self._adapter_task = asyncio.create_task(self._adapter.run(), name="serving-adapter")
 
     async def close(self) -> None:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
@@ -190,9 +197,11 @@ class Pool:
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
         if self._timer is not None:
             self._timer.cancel()
-        self._loop_task.cancel()
-        await asyncio.gather(self._loop_task, return_exceptions=True)
-        self._loop_task = None
+        ending = [task for task in (self._loop_task, self._adapter_task) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._loop_task = self._adapter_task = None
 
     # What callers ask for
 
@@ -335,7 +344,7 @@ class Pool:
                 WorkerStatus(
                     name=worker.demand.name,
                     digest=worker.demand.digest,
-                    state="stopping" if worker.phase is Phase.DRAINING else worker.phase.value,
+                    state=_state_of(worker, process),
                     pid=process.process.pid if process else None,
                     memory_bytes=worker.demand.memory_bytes,
                     rss_bytes=process.rss_bytes() if process else 0,
@@ -345,7 +354,7 @@ class Pool:
                     idle_s=max(0.0, now_s - worker.since_s) if worker.idle else 0.0,
                     left_s=_left_s(worker, state, now_s),
                     pinned=worker.demand.name in state.pinned,
-                    threads=life.compute.threads if life else 0,
+                    threads=life.computes_with if life else 0,
                     layers=process.process.layers if process else (),
                 )
             )
@@ -378,6 +387,7 @@ class Pool:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
         demand = _demand(model)
         self._models[demand.key] = model
         self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
@@ -388,7 +398,6 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            tenant = owner.tenant or f"{name}, nobody"
             seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
             lease = _Lease(self, number, life, life.process, ticket, seat, self._config.stall_timeout_s)
             yield lease
@@ -401,6 +410,13 @@ class Pool:
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
         self._post(WorkerMisbehaved(self.now_s(), number, error))
+
+    def warmth_of(self, life: _Life) -> Warmth | None:
+        """What keeps the states of this worker; None: nothing does. Of pictures and of a model that guesses ahead the
+        engine's files do not have everything."""
+        model, process = life.model, life.process
+        whole = not model.reads_images and model.options.speculative != "draft"
+        return self.warmth if whole and process is not None and process.buffer is not None else None
 
     def marks_key(self, seat: Seat) -> bytes:
         """Of the marks of prompts: nobody outside can make one, or tell what it stands for."""
@@ -469,6 +485,7 @@ class Pool:
                     life.stop.set_result(force)
             case Grant(ticket=name, worker=number):
                 self._resolve(name, number)
+                self._adapter.wake()
             case Refuse(ticket=name, error=error):
                 self._resolve(name, error)
             case Fail(ticket=name, error=error):
@@ -503,11 +520,15 @@ class Pool:
             self.warmth.states.welcome(model.digest)
         life = _Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
-        life.task = asyncio.create_task(self._live(number, life), name=f"worker-{number}")
+        life.task = asyncio.create_task(self._live_through(number, life), name=f"worker-{number}")
 
-    async def _compute(self) -> threads.Compute:
-        """Threads for one more worker, from what is free now beside those that compute already."""
+    async def _compute(self, model: ModelToServe) -> threads.Compute:
+        """Threads for one more worker: as many as it may ever use, where that can be changed while it runs; else from
+        what is free now beside those that compute already."""
         wanted = self._config.threads
+        if self._live and model.runner == "engine":
+            _, cores = threads.usable()
+            return threads.at_most(cores)
         if wanted == 1:  # nothing to find out: a single thread waits for nobody
             return threads.decide(threads.Capacity(1), wanted_threads=1)
         busy = [w.id for w in self._state.workers.values() if w.granted]
@@ -516,7 +537,21 @@ class Pool:
         others = sum(life.compute.threads for life in self._lives.values())
         return threads.decide(capacity, wanted_threads=wanted, other_workers_threads=others)
 
-    async def _live(self, number: int, life: _Life) -> None:
+    def _computing(self) -> dict[int, int]:
+        """The processes of workers that answer somebody now, and whose threads can be changed."""
+        found = {}
+        for worker in self._state.workers.values():
+            life = self._lives.get(worker.id)
+            pid = life.process.process.pid if life is not None and life.process is not None else None
+            if worker.granted and life is not None and pid is not None and life.compute.live:
+                found[worker.id] = pid
+        return found
+
+    def _computes_with(self, number: int, count: int) -> None:
+        if number in self._lives:
+            self._lives[number].computes_with = count
+
+    async def _live_through(self, number: int, life: _Life) -> None:
         error: IntramuralError | None = None
         try:
             await self._until_ready(number, life)
@@ -540,24 +575,33 @@ class Pool:
 
     async def _save_all(self, life: _Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
-        if self.warmth is None or worker.buffer is None or life.model.reads_images:
+        warmth = self.warmth_of(life)
+        if warmth is None:
             return
         slots = life.slots
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVING_S):
                 for slot, held in slots.unsaved(self.now_s()).items():
-                    if await self.warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady):
                         slots.saved(slot, held)
-                    await self.warmth.done()
+                    await warmth.done()
 
     async def _until_ready(self, number: int, life: _Life) -> None:
-        life.compute = await self._compute()
+        if life.model.remote is None:
+            life.compute = await self._compute(life.model)
+            life.computes_with = life.compute.threads
         life.process = await _first(self._spawner.start(life.model, life.compute), life.stop)
         if life.process is None:
             return
+        self._yield_to_others(life.process)  # before it makes threads: they inherit it
         await _first(life.process.ready(self._config.start_timeout_s), life.stop)
         if not life.stop.done():
+            self._yield_to_others(life.process)
             self._post(WorkerReady(self.now_s(), number))
+
+    def _yield_to_others(self, worker: WorkerProcess) -> None:
+        if self._config.nice and worker.process.pid is not None:
+            adapting.lower_priority(worker.process.pid, self._config.nice)
 
 
 class _Lease:
@@ -585,14 +629,16 @@ class _Lease:
     async def ask(self, method: str, target: str, body: bytes) -> Exchange:
         if self._ticket.failure is not None:
             raise self._ticket.failure
-        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s)
+        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s, tenant=self._ticket.tenant)
         self._ticket.exchange = exchange
         return exchange
 
     async def place(self, request: ChatRequest) -> Place:
-        pool, seat, warmth = self._pool, self._seat, self._pool.warmth
+        pool, seat, warmth = self._pool, self._seat, self._pool.warmth_of(self._life)
+        if self._life.model.remote is not None:  # its slots are not ours to give
+            return Place(ANY_SLOT, reuse=not request.deterministic)
         marks = marks_of(request, pool.marks_key(seat))
-        if warmth is None or self._worker.buffer is None or self._life.model.reads_images:
+        if warmth is None:
             return seat.take(marks, pool.now_s(), alone=request.deterministic)
         # Computed anew whatever there is; and for nobody nothing is stored.
         cold = request.deterministic or not seat.returns
@@ -607,7 +653,7 @@ class _Lease:
         return seat.place
 
     def begun(self, status: int) -> None:
-        if status == 200:
+        if self._seat.place is not None and status == 200:
             self._seat.begun(self._pool.now_s())
         elif status < 500:
             self._seat.refused()
@@ -639,13 +685,16 @@ class _Lease:
             exchange = await self.ask(method, target, data)
             status, answer = await exchange.status(), await exchange.read_all()
             if status != 200:
-                raise refusal(status, answer)
+                raise self.refusal(exchange, status, answer)
             return _decode(answer, shape)
         except IntramuralError as error:
             raise await self.blame(error) from error
         finally:
             if exchange is not None:
                 exchange.close()
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        return self._worker.refusal(exchange, status, body)
 
     async def quiet(self) -> None:
         try:
@@ -666,7 +715,7 @@ class _Lease:
 
     async def traits(self) -> Traits:
         if self._life.traits is None:
-            self._life.traits = await discover(self)
+            self._life.traits = await self._worker.traits(self)
         return self._life.traits
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
@@ -675,6 +724,12 @@ class _Lease:
         if isinstance(error, Broken) and self._ticket.failure is not None:
             return self._ticket.failure
         return error
+
+
+def _state_of(worker: Worker, process: WorkerProcess | None) -> str:
+    if worker.phase is Phase.READY and process is not None and process.resting:
+        return "resting"
+    return "stopping" if worker.phase is Phase.DRAINING else worker.phase.value
 
 
 def _left_s(worker: Worker, state: State, now_s: float) -> float | None:

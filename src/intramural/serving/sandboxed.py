@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ class SandboxedSpawner:
                 "projector": _path_of("projector", files),
                 "tokenizer": _path_of("tokenizer", files),
                 "states": buffer is not None,
+                "draft": _path_of("draft", files),
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
@@ -131,7 +132,7 @@ class SandboxedSpawner:
         finally:
             for descriptor in lent:
                 os.close(descriptor)
-        return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear, buffer)
+        return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear, buffer=buffer)
 
 
 def make_buffer(limit_bytes: int) -> tuple[Buffer | None, tuple[int, ...]]:
@@ -176,6 +177,7 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
         "threads": compute.threads,
         "template": model.template,
         "pooling": model.pooling,
+        "options": asdict(model.options),
     }
 
 

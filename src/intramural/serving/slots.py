@@ -22,6 +22,9 @@ WORTH_BLOCKS = 8
 #: A request that was let go before the engine answered may still begin there; never so much later.
 DOUBT_S = 30.0
 
+#: For a worker that chooses by itself.
+ANY_SLOT = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

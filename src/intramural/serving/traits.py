@@ -47,8 +47,8 @@ class Asking(Protocol):
         """A response that is not a stream, in its shape. `body` None: a GET."""
         ...
 
-    async def place(self, request: ChatRequest) -> Place | None:
-        """Where in the worker `request` is to be computed, which is sent next; None: it has no such places."""
+    async def place(self, request: ChatRequest) -> Place:
+        """Where in the worker `request` is to be computed, which is sent next."""
         ...
 
     def begun(self, status: int) -> None:
@@ -61,6 +61,10 @@ class Asking(Protocol):
 
     async def quiet(self) -> None:
         """Return once the worker computes nothing: also not for a client that has just left."""
+        ...
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        """What a response other than 200 stands for."""
         ...
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
@@ -80,12 +84,13 @@ class Gap:
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a model can do. `degrees`: its template takes an effort. `tools`: its template tells it of tools, and of
-    calls that were made. `gap` None: it cannot fill one."""
+    calls that were made. `gap` None: it cannot fill one. `grammars`: its engine takes them."""
 
     thinks: Thinks = "never"
     degrees: bool = False
     tools: bool = False
     gap: Gap | None = None
+    grammars: bool = True
 
 
 class _Caps(msgspec.Struct):

@@ -3,14 +3,16 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from intramural.core.errors import Broken, IntramuralError
 from intramural.serving.exchange import Exchange, ask, worker_died
 from intramural.serving.model import ModelToServe
+from intramural.serving.stream import refusal
 from intramural.serving.threads import Compute
+from intramural.serving.traits import Asking, Traits, discover
 
 _POLL_FIRST_S, _POLL_MAX_S = 0.01, 0.1
 _HEALTH_STALL_S = 5.0
@@ -24,7 +26,7 @@ class EngineProcess(Protocol):
     """The process behind a worker, as `sandbox` hands it over."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int | None: ...
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers of confinement the child says it is under."""
@@ -88,7 +90,7 @@ class WorkerProcess:
     process: EngineProcess
     socket: Path
     clear: Callable[[], None]
-    buffer: Buffer | None = None
+    buffer: Buffer | None = field(default=None, kw_only=True)
 
     async def ready(self, timeout_s: float) -> None:
         """Return once it answers its health check.
@@ -132,8 +134,11 @@ class WorkerProcess:
         finally:
             exchange.close()
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
-        """One request on a connection of its own. Raises Broken(`worker_died`) if nobody listens."""
+    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float, tenant: str = "") -> Exchange:
+        """One request on a connection of its own. `tenant`: in whose name, for engines that keep people apart by that.
+
+        Raises Broken(`worker_died`) if nobody listens.
+        """
         return await ask(self.socket, method, target, body, stall_s=stall_s)
 
     async def ask_whole(self, method: str, target: str, body: bytes, *, stall_s: float) -> tuple[int, bytes]:
@@ -143,6 +148,19 @@ class WorkerProcess:
             return await exchange.status(), await exchange.read_all()
         finally:
             exchange.close()
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is not asked for the time being, because it failed."""
+        return False
+
+    async def traits(self, lease: Asking) -> Traits:
+        """What its model can do, asked through `lease`."""
+        return await discover(lease)
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        """What a response other than 200 stands for."""
+        return refusal(status, body)
 
     async def is_lost(self, error: IntramuralError) -> bool:
         """Whether `error`, which a request to this worker met, shows that no other request should go there.
