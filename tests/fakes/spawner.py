@@ -55,6 +55,7 @@ class PlainSpawner:
 
     real: bool = False
     per_start: Sequence[Sequence[str]] = ((),)
+    stand_in: str = "tests.fakes.engine"
     started: list[str] = field(default_factory=list)
     processes: list[PlainProcess] = field(default_factory=list)
     workers: list[WorkerProcess] = field(default_factory=list)
@@ -75,7 +76,7 @@ class PlainSpawner:
             else:
                 knobs = self.per_start[min(number, len(self.per_start) - 1)]
                 plan = ("--slots", str(model.plan.slots), "--context", str(model.plan.context_tokens))
-                command = [sys.executable, "-m", "tests.fakes.engine", str(socket), *plan, *knobs]
+                command = [sys.executable, "-m", self.stand_in, str(socket), *plan, *knobs]
             with log.open("wb") as output:
                 process = await asyncio.create_subprocess_exec(
                     *command,

@@ -9,6 +9,7 @@ from pathlib import Path
 from intramural.sandbox import probe
 from intramural.serving import ModelToServe, OpenFile, SandboxedSpawner
 from intramural.serving.model import Plan, Pooling
+from intramural.serving.options import PLAIN, EngineOptions
 from intramural.serving.threads import Compute
 from intramural.serving.worker import WorkerProcess
 
@@ -17,16 +18,25 @@ ONE_THREAD = Compute(1, {"OMP_NUM_THREADS": "1"})
 
 @asynccontextmanager
 async def worker(
-    run_dir: Path, weights: Path, plan: Plan, pooling: Pooling | None = "last"
+    run_dir: Path,
+    weights: Path,
+    plan: Plan,
+    pooling: Pooling | None = "last",
+    *,
+    compute: Compute = ONE_THREAD,
+    options: EngineOptions = PLAIN,
+    draft: Path | None = None,
 ) -> AsyncIterator[WorkerProcess]:
     """A worker that is ready. Raises Broken(`worker_start_failed`), with the engine's last words as the hint."""
 
     async def opened() -> list[OpenFile]:
-        return [OpenFile("weights", os.open(weights, os.O_RDONLY))]
+        found = [OpenFile("weights", os.open(weights, os.O_RDONLY))]
+        return found + ([OpenFile("draft", os.open(draft, os.O_RDONLY))] if draft else [])
 
     posture = await probe()
     spawner = SandboxedSpawner(run_dir, posture.level, posture)
-    started = await spawner.start(ModelToServe(weights.stem, "sha256:tiny", opened, plan, pooling=pooling), ONE_THREAD)
+    model = ModelToServe(weights.stem, "sha256:tiny", opened, plan, pooling=pooling, options=options)
+    started = await spawner.start(model, compute)
     try:
         await started.ready(90.0)
         yield started

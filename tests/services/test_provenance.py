@@ -14,6 +14,7 @@ from tests.fakes.source import LyingSource
 from tests.fakes.spawner import PlainSpawner
 from tests.library.shop import Shop
 from tests.library.test_quarantine import SUSPICIOUS
+from tests.services.planning import planner
 from tests.serving.pools import running
 
 from intramural.audit import AuditLog
@@ -60,7 +61,7 @@ class Desk:
         stack.push_async_callback(self.audit.close)
         pool = await stack.enter_async_context(running(PlainSpawner()))
         gate = Gate(self.audit)
-        models = Models(gate, self.shop.library, pool, self.audit, db, slots=1, context_tokens=512)
+        models = Models(gate, self.shop.library, pool, self.audit, db, planner(self.shop.library))
         library = self.shop.library
         self.provenance = Provenance(gate, library, self.audit, clock, self.policy)
         self.locks = Locks(gate, library, models, self.audit, self.parse)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.fakes.source import LyingSource
 from tests.library.test_quarantine import SUSPICIOUS
+from tests.services.planning import planner
 from tests.services.test_pulls import MEMBER, Desk, opened
 
 from intramural.core.actor import SYSTEM
@@ -41,7 +42,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         audit = desk.audit
         pool: Any = Budget()
         db: Any = None
-        yield Bench(desk, Models(Gate(audit), desk.shop.library, pool, audit, db, slots=1, context_tokens=512))
+        yield Bench(desk, Models(Gate(audit), desk.shop.library, pool, audit, db, planner(desk.shop.library)))
 
 
 async def test_a_pull_ends_quarantined_and_says_why(bench: Bench) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes import hub as fake
 from tests.fakes.hub import Repository
 from tests.fakes.safetensors_file import tiny_snapshot
+from tests.services.planning import planner
 from tests.services.test_pulls import opened
 from tests.services.test_release import Budget
 
@@ -25,7 +26,7 @@ async def test_shelved_shown_and_not_loaded(tmp_path: Path) -> None:
     async with fake.running({"acme/tiny": Repository(tiny_snapshot())}) as hub:
         source = HubSource(HubReference.parse("acme/tiny"), hub.url, None, [hub.store.host], Reach())
         async with opened(tmp_path, {"fake:tiny": source}) as desk:
-            models = Models(Gate(desk.audit), desk.shop.library, pool, desk.audit, db, slots=1, context_tokens=512)
+            models = Models(Gate(desk.audit), desk.shop.library, pool, desk.audit, db, planner(desk.shop.library))
             view = await desk.pulls.get(SYSTEM, "fake:tiny")
             assert (view.state, view.model) == ("shelved", "tiny:safetensors")
             (manifest,) = await models.usable(SYSTEM)

@@ -12,9 +12,12 @@ from tests.fakes.spawner import PlainSpawner
 from intramural.core.chat import ChatRequest, Message, Sampling
 from intramural.core.clock import SystemClock
 from intramural.core.config import ServingConfig
-from intramural.serving import ModelToServe, OpenFile, Pool, ServingPlan
+from intramural.serving import ModelToServe, OpenFile, Pool, RemoteSpawner, ServingPlan
+from intramural.serving.remote.breaker import Rules
 
 MiB = 2**20
+#: Of engines elsewhere: a pause that a test can wait for.
+BREAKER = Rules(failures=3, pause_s=0.05, longest_pause_s=0.2)
 
 
 def request(text: str = "Say something.", **sampling: Any) -> ChatRequest:
@@ -44,7 +47,7 @@ async def running(spawner: PlainSpawner, *, budget_bytes: int = 1000 * MiB, **se
     """A pool that is started and closed; nothing it started may outlive it."""
     defaults: dict[str, Any] = {"threads": 1, "stop_grace_s": 5.0}
     config = ServingConfig(**{**defaults, **settings})
-    pool = Pool(config, SystemClock(), spawner, budget_bytes)
+    pool = Pool(config, SystemClock(), RemoteSpawner(spawner, SystemClock(), BREAKER), budget_bytes)
     await pool.start()
     try:
         yield pool

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intramural.serving.threads import Capacity, busy_cores, decide, measure
+from intramural.serving.threads import Capacity, at_most, busy_cores, busy_each, decide, measure
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,18 @@ def test_a_wanted_number_is_taken() -> None:
     assert decide(Capacity(2), wanted_threads=6).env["GOMP_SPINCOUNT"] == "100"
 
 
+def test_threads_that_follow_the_processors() -> None:
+    assert (at_most(2.5).threads, at_most(2.5).live) == (2, True)
+    assert at_most(8).env["OMP_DYNAMIC"] == "true"
+    assert not at_most(1.0).live
+
+
 def test_busy_cores_between_two_readings() -> None:
     before = "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 100 0 0 900 0 0 0 0 0 0\ncpu1 0 0 0 1000 0 0 0 0 0 0\nctxt 1\n"
     after = "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 120 0 0 900 0 0 0 0 0 0\ncpu1 5 0 0 1010 5 0 0 0 0 0\nctxt 2\n"
     assert busy_cores(before, after, {0, 1}) == pytest.approx(1.25)
     assert busy_cores(before, after, {1, 7}) == pytest.approx(0.25)
+    assert busy_each(before, after, {0, 7}) == {0: 1.0, 7: 0.0}
     assert busy_cores("", after, {0, 1}) == 0.0
     assert busy_cores(after, after, {0, 1}) == 0.0
 

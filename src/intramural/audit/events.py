@@ -63,6 +63,10 @@ class Event(StrEnum):
     MODEL_PUSHED = "model.pushed", "A model was copied to a registry on another machine, or that ended early."
     MODEL_KEPT = "model.kept", "How long a loaded model stays in memory while idle was changed."
 
+    ENGINE_ADDED = "engine.added", "An engine on another machine was named in engines.toml; found at a start."
+    ENGINE_CHANGED = "engine.changed", "What engines.toml says of an engine changed; found at a start."
+    ENGINE_REMOVED = "engine.removed", "An engine was taken out of engines.toml; found at a start."
+
     CHAT_ASKED = "chat.asked", "A generation was asked for; durable before the first byte of its answer leaves."
     CHAT_ANSWERED = "chat.answered", "A generation ended; durable before the last byte of its answer leaves."
     EMBEDDING_ASKED = "embedding.asked", "Embeddings were asked for."

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -40,7 +41,8 @@ NONCE_BYTES = 16
 _MAX_SAFE_INTEGER = 2**53 - 1
 _MAX_INTEGER_BITS = 256
 
-_encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_escaped = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_quick = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,10 @@ class Record:
 
     def to_bytes(self, position: int) -> bytes:
         """The canonical record at `position` in the log. The keys below stand in their sorted order."""
-        actor = {
-            "credential": clean(self.actor.credential_id),
-            "id": clean(self.actor.person_id),
-            "kind": self.actor.kind,
-            "role": self.actor.role,
-        }
         skew = f'"skew_ms":{self.skew_ms},' if self.skew_ms else ""
         texts = f'"texts":{self.texts},' if self.texts != "{}" else ""
         line = (
-            f'{{"actor":{_json(actor)},"event":{_json(str(self.event))},"facts":{self.facts},'
+            f'{{"actor":{_actor_json(self.actor)},"event":{_json(str(self.event))},"facts":{self.facts},'
             f'"outcome":{_json(str(self.outcome))},"position":{position},"request_id":{_json(_or_none(self.request_id))},'
             f'{skew}"target":{_json(clean(self.target))},{texts}"time_ms":{self.time_ms},"v":{FORM}}}'
         )
@@ -144,9 +140,9 @@ def facts_json(facts: Mapping[str, Fact]) -> str:
     return text if len(text) <= MAX_FACTS_BYTES else f'{{"left_out_bytes":{len(text)}}}'
 
 
-def canonical(value: Mapping[str, Any]) -> str:
+def canonical(value: object) -> str:
     """One line of ASCII JSON with sorted keys and no spaces: the form of everything that is signed here."""
-    return _json(value)
+    return _escaped(value).replace("\x7f", "\\u007f")  # DEL is ASCII, yet no text
 
 
 def clean(text: str, limit_chars: int = MAX_TEXT_CHARS) -> str:
@@ -199,6 +195,22 @@ def text_bytes(text: str) -> bytes:
     return clean(text, len(text)).encode()
 
 
+class _Spelled(float):
+    """A number with an exponent: `1e+300` in the canonical form, `1e300` by the quick encoder, which refuses this."""
+
+
+@lru_cache(maxsize=1024)
+def _actor_json(actor: Actor) -> str:
+    """Who acted. Remembered: the same few act again and again."""
+    found = {
+        "credential": clean(actor.credential_id),
+        "id": clean(actor.person_id),
+        "kind": actor.kind,
+        "role": actor.role,
+    }
+    return _json(found)
+
+
 def _plain(value: object, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
@@ -209,7 +221,9 @@ def _plain(value: object, depth: int) -> Any:
             return int(value)
         return str(int(value)) if value.bit_length() <= _MAX_INTEGER_BITS else f"…[{value.bit_length()} bits]"
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
+        if not math.isfinite(value):
+            return str(float(value))
+        return _Spelled(value) if "e" in repr(value) else float(value)
     if isinstance(value, (dict, list, tuple, Mapping)):  # the abstract one last: asking it is slow
         return _plain_items(value, depth)
     raise TypeError(f"a fact cannot be a {type(value).__name__}")
@@ -236,4 +250,9 @@ def _or_none(text: str | None) -> str | None:
 
 
 def _json(value: object) -> str:
-    return _encode(value).replace("\x7f", "\\u007f")  # DEL is ASCII, yet no text
+    """As `canonical`, in a fifth of the time where nothing in `value` needs care. Its floats come from `_plain`."""
+    try:
+        quick = _quick(value)
+    except TypeError:  # a number that the quick encoder would spell otherwise
+        return canonical(value)
+    return quick.decode("ascii") if quick.isascii() and b"\x7f" not in quick else canonical(value)

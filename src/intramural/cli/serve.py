@@ -38,9 +38,11 @@ async def serve(config: Config, out: Out) -> None:
         _greet(out, address, token, house.posture.level.value, house.posture.reasons)
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))
+        later = asyncio.ensure_future(app.preload_in_time(house, out.note))
         await stop.wait()
         out.note("Stopping…")
         loading.cancel()
+        later.cancel()
 
 
 def _keep_for_good() -> None:

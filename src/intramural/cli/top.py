@@ -129,7 +129,7 @@ def _line(before: Scrape, now: Scrape, first: Scrape, model: str, span_s: float)
     def grown(name: str, **where: str) -> float:
         return max(0.0, now.total(name, model=model, **where) - before.total(name, model=model, **where))
 
-    states = ("ready", "starting", "stopping")
+    states = ("ready", "resting", "starting", "stopping")
     state = next((s for s in states if now.total("intramural_workers", model=model, state=s)), "not loaded")
     read_tokens = grown("intramural_tokens_total", type="input")
     return ModelLine(

@@ -2,7 +2,8 @@
 
 `intramural.toml` in the data directory (or the file named by `INTRAMURAL_CONFIG`) has one table per section below;
 the environment variable of a setting is `INTRAMURAL_<SECTION>_<FIELD>`. An unknown name or a wrong type is an error,
-never ignored. `docs/reference/settings.md` is generated from this file.
+never ignored. `docs/reference/settings.md` is generated from this file. Engines on other machines have a file of their
+own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`.
 """
 
 import os
@@ -12,12 +13,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from intramural.core import engines as engines_file
+from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Misasked
 
 
-def setting(default: Any, doc: str) -> Any:
-    """A documented setting; `doc` says what it does, its unit and why the default is what it is."""
-    return field(default=default, metadata={"doc": doc})
+def setting(default: Any, doc: str, *, within: tuple[float, float] | None = None) -> Any:
+    """A documented setting; `doc` says what it does, its unit and why the default is what it is. `within`: the least
+    and the most a number may be."""
+    return field(default=default, metadata={"doc": doc, "within": within})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,39 @@ class ServingConfig:
     )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
+    warm_bytes: int = setting(
+        2 * 2**30,
+        "Disk for what models have computed of people's conversations, encrypted, so that they go on at once after a "
+        "worker was stopped. What was used longest ago goes first. 0: nothing is kept.",
+    )
     stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")
-    threads: int = setting(0, "Compute threads per worker. 0: chosen from the machine's free cores at load.")
+    threads: int = setting(
+        0,
+        "Compute threads per worker. 0: as many as cores are free, also while it runs (docs/tuning.md).",
+        within=(0, 512),
+    )
+    nice: int = setting(
+        0,
+        "How far workers give way to other programs on this machine: 0 not at all, 19 to everybody (nice(2)). For a "
+        "machine at which somebody works.",
+        within=(0, 19),
+    )
+    options: tuple[str, ...] = setting(
+        (),
+        "How the engine computes models, a line for each: `MODEL: key=value key=value`, or `*: ...` for every model "
+        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `adapter`, "
+        "`gpu_layers` and `experts_on_cpu`.",
+    )
+    vram_bytes: int = setting(
+        0,
+        "Memory of a graphics card that a GPU build of the engine may fill, in bytes. The engine that comes with the "
+        "product computes on the processor only: leave it at 0.",
+        within=(0, 2**50),
+    )
     preload: str = setting(
-        "", "Name of a model to load at start; empty: the only model in the library, if it is alone."
+        "",
+        "Models to load before anybody asks: `NAME` when the service starts, `NAME@07:30 mon-fri` at that local time "
+        "on these days; commas separate them. Empty: the only model in the library, if it is alone.",
     )
 
 
@@ -253,6 +286,7 @@ class Config:
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
+    engines: tuple[RemoteEngine, ...] = ()
 
     @property
     def trust_dir(self) -> Path:
@@ -278,7 +312,7 @@ SECTIONS: Mapping[str, type] = {
 def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
     """Read the settings. `data_dir` wins over `INTRAMURAL_DATA_DIR`, which wins over `~/.local/share/intramural`.
 
-    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file.
+    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`).
     """
     env = os.environ if environ is None else environ
     root = data_dir or Path(env.get("INTRAMURAL_DATA_DIR") or Path.home() / ".local/share/intramural")
@@ -287,10 +321,14 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
     unknown = set(given) - set(SECTIONS)
     if unknown:
         raise Misasked("bad_setting", f"{file} has an unknown section {sorted(unknown)[0]!r}.", _known(SECTIONS))
-    return Config(
-        data_dir=root.absolute(),
-        **{name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()},
+    sections = {name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()}
+    remote = engines_file.read(
+        Path(env.get("INTRAMURAL_ENGINES") or root / engines_file.FILE),
+        env,
+        required="INTRAMURAL_ENGINES" in env,
+        allow_network=sections["library"].allow_network,
     )
+    return Config(data_dir=root.absolute(), engines=remote, **sections)
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:
@@ -320,6 +358,7 @@ def _section(name: str, cls: type, given: Any, env: Mapping[str, str]) -> Any:
             values[each.name] = _from_text(variable, env[variable], types[each.name])
         elif each.name in given:
             values[each.name] = _checked(f"{name}.{each.name}", given[each.name], types[each.name])
+        _require_within(f"{name}.{each.name}", values.get(each.name), each.metadata.get("within"))
     return cls(**values)
 
 
@@ -348,6 +387,11 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise Misasked("bad_setting", f"{where} must be a list of strings.", f"It is {value!r}.")
     return tuple(value)
+
+
+def _require_within(where: str, value: Any, bounds: tuple[float, float] | None) -> None:
+    if value is not None and bounds is not None and not bounds[0] <= value <= bounds[1]:
+        raise Misasked("bad_setting", f"{where} must be from {bounds[0]:g} to {bounds[1]:g}.", f"It is {value!r}.")
 
 
 def _known(names: Mapping[str, Any]) -> str:

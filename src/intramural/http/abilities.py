@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from intramural.library import Manifest
+from intramural.library import Elsewhere, Manifest
 
 #: Words of chat templates that leave room for thinking.
 _THINKS: Final = re.compile(r"enable_thinking|reasoning_content|reasoning_effort|<think>|\[THINK\]")
@@ -15,10 +15,12 @@ def can_chat(manifest: Manifest) -> bool:
 
 
 def can_think(manifest: Manifest) -> bool:
-    """Whether its chat template has a place for thinking."""
+    """Whether its chat template has a place for thinking, or an administrator says so of an engine elsewhere."""
+    if isinstance(manifest, Elsewhere):
+        return manifest.remote.model.thinks != "never"
     return manifest.template is not None and _THINKS.search(manifest.template) is not None
 
 
 def can_see(manifest: Manifest) -> bool:
-    """Whether it came with a projector for images."""
-    return any(file.role == "projector" for file in manifest.files)
+    """Whether it reads images."""
+    return manifest.sees

@@ -7,7 +7,8 @@ a source's word; forms a path from text that was not parsed first.
 
 Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`, `manifest`, `parts`,
 `strictjson`, `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`,
-`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `linking` for what lies on this
+`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `elsewhere` for models
+of engines on other machines, `linking` for what lies on this
 disk already, `uploads` for what clients send, `provenance` for who published what.
 """
 
@@ -23,13 +24,15 @@ from intramural.library.catalogue import (
     Loaded,
     Suggestion,
     Variant,
+    instead_of,
     load_catalogue,
     suggest,
 )
 from intramural.library.defaults import Defaults, Said, applied, merged
+from intramural.library.elsewhere import Elsewhere, elsewhere
 from intramural.library.facts import ModelFacts
 from intramural.library.finding import Finding
-from intramural.library.fit import Candidate, Kv, Plan, Weighed, need, plan
+from intramural.library.fit import Candidate, Kv, Plan, Weighed, adjusted, beside, need, plan
 from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
@@ -67,6 +70,7 @@ __all__ = [
     "Candidate",
     "Catalogue",
     "Defaults",
+    "Elsewhere",
     "Entry",
     "FileSource",
     "Finding",
@@ -109,9 +113,13 @@ __all__ = [
     "Variant",
     "Verdict",
     "Weighed",
+    "adjusted",
     "advise",
     "applied",
+    "beside",
     "confined",
+    "elsewhere",
+    "instead_of",
     "judge",
     "load_catalogue",
     "merged",

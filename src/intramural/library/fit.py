@@ -19,11 +19,15 @@ cache in RAM is not in the plan: serving switches it off.
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from intramural.core.errors import Misasked
 from intramural.library.shape import Shape
 
 #: How the numbers of the cache are stored; bytes of 32 of them.
 Kv = Literal["f16", "q8_0", "q4_0"]
+#: Usual storages with what they take, from the best down to the least that still makes sense.
+_STORAGES = (("Q8_0", 8.5), ("Q6_K", 6.6), ("Q5_K_M", 5.7), ("Q4_K_M", 4.9), ("Q3_K_M", 3.9), ("Q2_K", 3.2))
 _BYTES_OF_32: dict[Kv, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 #: As `serving.engine` sets it.
 BATCH_TOKENS = 64
@@ -45,6 +49,8 @@ CONTEXT_STEP_TOKENS = 256
 COMFORTABLE_CONTEXT_TOKENS = 4096
 LEAST_CONTEXT_TOKENS = 512
 _GIVEN_BACK_BYTES = 32 << 20
+#: As long as any context: nothing leaves it, so the engine keeps no copies of what is in it.
+_FULL_WINDOW_TOKENS = 1 << 40
 #: DeepSeek V4: layers that compress 4 to 1 have an index of what they compressed, those of 128 to 1 read all of it.
 _INDEXED_RATIO = 4
 
@@ -127,6 +133,24 @@ def need(model: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> P
     return Plan(context_tokens, slots, total, weights_bytes, kv_bytes, compute, process_bytes, kv)
 
 
+def adjusted(model: Candidate, *, stretch: float = 1.0, full_windows: bool = False) -> Candidate:
+    """`model` as an engine with these options sees it: its positions stretched beyond what it was trained with, and its
+    sliding windows as long as the context."""
+    shape = model.shape
+    if full_windows and shape.sliding_window_tokens:
+        shape = msgspec.structs.replace(shape, sliding_window_tokens=_FULL_WINDOW_TOKENS)
+    if stretch == 1.0 and shape is model.shape:
+        return model
+    trained = int(model.trained_context_tokens * stretch)
+    return Weighed(model.name, model.parameters, model.quantisation, trained, model.size_bytes, shape)
+
+
+def beside(draft: Candidate, slots: int, context_tokens: int, kv: Kv = "f16") -> int:
+    """Bytes that a model which guesses ahead needs in the worker of another one."""
+    found = need(draft, slots, rounded(context_tokens), kv)
+    return found.memory_bytes - PROCESS_BYTES
+
+
 def _onnx_need(model: Candidate, slots: int, context_tokens: int) -> Plan:
     """Texts are computed one at a time, however many slots there are."""
     shape = model.shape
@@ -141,7 +165,7 @@ def _onnx_need(model: Candidate, slots: int, context_tokens: int) -> Plan:
 def checkpoint_bytes(shape: Shape, context_tokens: int, kv: Kv = "f16") -> int:
     """A copy of what cannot be wound back: states, and what is in the windows."""
     window = min(shape.sliding_window_tokens or 0, context_tokens)
-    if not window or not shape.sliding:
+    if not window or not shape.sliding or shape.sliding_window_tokens == _FULL_WINDOW_TOKENS:
         return shape.state_bytes
     slides = [layer for layer in range(shape.layers) if shape.sliding[layer] and shape.kv_heads[layer]]
     width = (shape.sliding_key_length or shape.key_length) + (shape.sliding_value_length or shape.value_length)
@@ -221,6 +245,14 @@ def _longest(model: Candidate, budget_bytes: int, slots: int, least: int, most: 
     return need(model, slots, low * CONTEXT_STEP_TOKENS, kv)
 
 
+def _stored(model: Candidate, room_bytes: int) -> str:
+    """In which storage this very model would fit, if in any."""
+    for name, bits in _STORAGES:
+        if model.parameters * bits / 8 <= room_bytes:
+            return f", or this one in about {bits:g} bits a weight ({name})"
+    return ""
+
+
 def _too_large(model: Candidate, smallest: Plan, budget_bytes: int) -> Misasked:
     needs, has = smallest.memory_bytes / 1e9, budget_bytes / 1e9
     rest_bytes = budget_bytes - (smallest.memory_bytes - smallest.weights_bytes)
@@ -229,7 +261,7 @@ def _too_large(model: Candidate, smallest: Plan, budget_bytes: int) -> Misasked:
         billions = rest_bytes * 8 / bits / 1e9
         hint = (
             f"Within the budget, weights of up to {rest_bytes / 1e9:.1f} GB would fit: at this quantisation "
-            f"({model.quantisation}) a model of about {billions:.1f} billion parameters."
+            f"({model.quantisation}) a model of about {billions:.1f} billion parameters{_stored(model, rest_bytes)}."
         )
     else:
         hint = "Give models more memory (serving.memory_budget_bytes) or unload others."

@@ -18,8 +18,9 @@ Trust = Literal["signed", "attested", "pinned", "local"]
 #: What a file is to its model. Several `weights` are the shards of one set, in order. `support` is what a safetensors
 #: snapshot or an ONNX model has besides its weights.
 Role = Literal["weights", "projector", "support"]
-Format = Literal["gguf", "safetensors", "onnx"]
-Purpose = Literal["chat", "embedding", "rerank"]
+#: `remote`: an engine elsewhere has it (`elsewhere`).
+Format = Literal["gguf", "safetensors", "onnx", "remote"]
+Purpose = Literal["chat", "embedding", "rerank", "adapter"]
 #: How a file is read: which reader looks at it before it is shelved. `unknown`: none, so it is refused.
 Kind = Literal[
     "gguf", "safetensors", "onnx",
@@ -113,6 +114,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """What it is made for. Of a generating model vectors can be had too, of no great use."""
         if self.pooling == "rank":
             return "rerank"
+        if self.pooling == "adapter":
+            return "adapter"
         return "embedding" if self.pooling is not None else "chat"
 
     @property
@@ -124,6 +127,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def files(self) -> tuple[ModelFile, ...]:
         """Every file, the weights (or their first shard) first."""
         return (ModelFile(self.weights_name, "weights", self.weights), *self.more)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads images: it came with a projector."""
+        return any(file.role == "projector" for file in self.files)
 
     @property
     def size_bytes(self) -> int:

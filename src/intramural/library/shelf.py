@@ -18,7 +18,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[str, tuple[tuple[int, int, int], Manifest]] = {}
+        self._read: dict[str, tuple[Path, tuple[int, int, int], Manifest]] = {}  # file, version, what it said
         folder.mkdir(parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
@@ -35,14 +35,14 @@ class Shelf:
 
     def find(self, name: str) -> Manifest | None:
         """The manifest of `name`, None if there is none. Raises Misasked(`bad_model_name`), Broken(`bad_manifest`)."""
-        name = parse_name(name)
-        file = self._folder / file_of(name)
+        name = name if name in self._read else parse_name(name)
+        known = self._read.get(name)
+        file = self._folder / file_of(name) if known is None else known[0]
         try:
             stat = file.stat()
             version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            known = self._read.get(name)
-            if known is not None and known[0] == version:  # asked at every request: the file is read when it changed
-                return known[1]
+            if known is not None and known[1] == version:  # asked at every request: the file is read when it changed
+                return known[2]
             text = file.read_bytes()
         except FileNotFoundError:
             return None
@@ -53,7 +53,7 @@ class Shelf:
             raise Broken("bad_manifest", f"What the library wrote about {name!r} is damaged: {error}.", hint) from error
         if manifest.name != name:
             raise Broken("bad_manifest", f"What the library wrote about {name!r} is about {manifest.name!r}.", hint)
-        self._read[name] = (version, manifest)
+        self._read[name] = (file, version, manifest)
         return manifest
 
     def get(self, name: str) -> Manifest:

@@ -37,7 +37,7 @@ _DURATION_BUCKETS_S = (
 )  # fmt: skip
 _WAIT_BUCKETS_S = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 _WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_WORKER_STATES = ("starting", "ready", "stopping")
+_WORKER_STATES = ("starting", "ready", "resting", "stopping")
 _MEMORY_KINDS = ("planned", "resident")
 _TOKEN_TYPES = ("input", "output", "cached")
 #: What the conventions call our operations; `rerank` has no name there.
@@ -57,7 +57,8 @@ _OTHER = "(other)"
 
 @dataclass(frozen=True, slots=True)
 class WorkerNumbers:
-    """One worker. `state`: starting, ready or stopping; `resident_bytes` with mapped weights."""
+    """One worker. `state`: starting, ready, resting (elsewhere, and failing) or stopping; `resident_bytes` with mapped
+    weights."""
 
     model: str
     state: str
@@ -72,7 +73,8 @@ class PoolNumbers:
     """The workers and the queue at the moment of a scrape, and what became of earlier ones since the start.
 
     `loads` by model: how many, and the seconds they took; `ended` by model and reason; `turned_away` by model and error
-    code: who never got a slot.
+    code: who never got a slot. `states` by result: how many states of conversations were `saved`, `restored`, `failed`,
+    and the bytes; `states_bytes`: what is kept of them.
     """
 
     workers: Sequence[WorkerNumbers] = ()
@@ -82,6 +84,8 @@ class PoolNumbers:
     loads: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
     turned_away: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    states_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +316,7 @@ class _PoolCollector(Collector):
         yield GaugeMetricFamily("intramural_memory_planned_bytes", "Planned for all workers.", now.planned_bytes)
         yield GaugeMetricFamily("intramural_memory_budget_bytes", "What may be planned for.", now.budget_bytes)
         yield from self._past(now)
+        yield from self._kept(now)
 
     def _workers(self, workers: Sequence[WorkerNumbers]) -> Iterable[Metric]:
         states: Tallied[tuple[str, str]] = Tallied()
@@ -352,6 +357,19 @@ class _PoolCollector(Collector):
             for key, number in sums.items():
                 family.add_metric(key, number)
             yield family
+
+    def _kept(self, now: PoolNumbers) -> Iterable[Metric]:
+        for place, (name, text) in enumerate(
+            (
+                ("intramural_states", "What was computed of conversations: saved, restored, or neither was possible."),
+                ("intramural_states_bytes", "Bytes of that."),
+            )
+        ):
+            family = CounterMetricFamily(name, text, labels=["result"])
+            for result, numbers in now.states.items():
+                family.add_metric([result], numbers[place])
+            yield family
+        yield GaugeMetricFamily("intramural_states_kept_bytes", "What is kept of it on the disk.", now.states_bytes)
 
     def _summed(self, loads: Mapping[str, tuple[int, float]]) -> Mapping[str, tuple[int, float]]:
         sums: dict[str, tuple[int, float]] = {}

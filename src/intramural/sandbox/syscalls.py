@@ -98,7 +98,6 @@ NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "getgroups": (115, 158),
     "getrandom": (318, 278),
     "uname": (63, 160),
-    "sysinfo": (99, 179),
     "getrlimit": (97, 163),
     "getrusage": (98, 165),
     "times": (100, 153),

@@ -26,6 +26,8 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.plans import Ordinary, Planner
+from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
@@ -46,6 +48,7 @@ class Services:
     people: PeopleDesk
     keys: KeyDesk
     models: Models
+    preloads: Preloads
     pulls: Pulls
     pushes: PushDesk
     uploads: UploadDesk
@@ -79,7 +82,10 @@ __all__ = [
     "KeyDesk",
     "Locks",
     "Models",
+    "Ordinary",
     "PeopleDesk",
+    "Planner",
+    "Preloads",
     "Provenance",
     "Pulls",
     "PushDesk",

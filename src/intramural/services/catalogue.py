@@ -9,6 +9,7 @@ from intramural.access import Action, decide
 from intramural.core.actor import Actor
 from intramural.core.errors import IntramuralError
 from intramural.library import (
+    Candidate,
     Entry,
     Fit,
     Library,
@@ -19,6 +20,7 @@ from intramural.library import (
     Suggestion,
     Variant,
     advise,
+    instead_of,
     load_catalogue,
     read_bytes_per_s,
     suggest,
@@ -141,6 +143,14 @@ class CatalogueDesk:
             )
         except IntramuralError:
             return None  # `view` says what is wrong with it
+
+    def instead_of(self, wanted: Candidate) -> str | None:
+        """A sentence on what of the catalogue would fit where `wanted` does not."""
+        try:
+            found = instead_of(self.loaded().catalogue, wanted, self._budget_bytes)
+        except IntramuralError:
+            return None
+        return None if found is None else f"Of the catalogue, {found} would fit."
 
     def _variant(self, entry: Entry, variant: Variant, machine: Machine, manifests: list[Manifest]) -> VariantView:
         size_bytes, known = entry.size_bytes(variant)

@@ -42,6 +42,8 @@ _EVENTS: Mapping[Operation, tuple[Event, Event]] = {
 
 #: The engine takes seeds below this, and this one for "choose one": then nobody would know which.
 _SEEDS = 2**32 - 1
+#: Where nobody told how many a vocabulary has.
+_MOST_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,9 @@ class Inference:
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
-            stream = self._pool.chat(served, request, on_wait, self._turns.of(actor))
+            # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
+            owner = self._turns.of(actor, passing=actor.kind == "person" and dialect != "page")
+            stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
@@ -186,7 +190,7 @@ class Inference:
         """
         run = await self._begun(actor, "embedding", model, dialect, request_id)
         width = run.manifest.shape.embedding_length
-        if dimensions is not None and dimensions > width:
+        if dimensions is not None and 0 < width < dimensions:  # 0: an engine elsewhere has it, and did not tell
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
@@ -241,8 +245,8 @@ class Inference:
         """The text of `tokens`. Raises Misasked(`invalid_token`) for one that the model does not have."""
         await self._may_use(actor, model, request_id)
         manifest = self._models.manifest(model)
-        if not all(0 <= token < manifest.shape.vocabulary_size for token in tokens):
-            size = manifest.shape.vocabulary_size
+        size = manifest.shape.vocabulary_size or _MOST_TOKENS
+        if not all(0 <= token < size for token in tokens):
             message = f"There is a number that is no token of {model}, which has {size}."
             raise Misasked("invalid_token", message, "Send tokens that this model's tokenizer made.", param="tokens")
         return await self._pool.detokenize(self._models.to_serve(manifest, actor), tokens)
@@ -255,6 +259,10 @@ class Inference:
         manifest = self._models.manifest(request.model)
         request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
+
+    async def forget(self, person_id: str) -> None:
+        """This person has deleted something: what models have computed for them so far is on no disk any more."""
+        await self._pool.forget(person_id, for_good=False)
 
     def fingerprint(self, model: str) -> str:
         """A short name of what computes `model`'s answers now. Raises Missing(`model_not_found`)."""
@@ -327,7 +335,7 @@ class Inference:
                 "dialect": run.dialect,
                 "operation": run.operation,
                 **facts,
-                "weights": manifest.digest,
+                "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
                 "rule": run.rule,
             },
@@ -390,7 +398,7 @@ class Inference:
         first_ms = None if run.first_s is None else (run.first_s - run.began_s) * 1000
         took_ms = (ended_s - run.began_s) * 1000
         facts: dict[str, Fact] = {
-            "weights": row.weights_digest,
+            "weights": row.weights_digest or None,
             "reasons": run.said.reasons,
             "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),

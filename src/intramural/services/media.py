@@ -58,7 +58,7 @@ class Media:
         images = dict.fromkeys(_images(request))
         if not images:
             return request
-        if not any(file.role == "projector" for file in manifest.files):
+        if not manifest.sees:
             raise Misasked(
                 "images_not_supported",
                 f"The model {manifest.name!r} reads text only.",

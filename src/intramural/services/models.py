@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import delete, insert, select
 
@@ -15,18 +16,19 @@ from intramural.library import (
     STARTER,
     TOKENIZER,
     Defaults,
+    Elsewhere,
     Library,
     Manifest,
     ModelFile,
-    Plan,
     Purpose,
     merged,
-    plan,
+    parse_name,
     require_engine,
 )
 from intramural.services.gate import Gate
+from intramural.services.plans import Planned, Planner
 from intramural.services.purposes import require_purpose
-from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, WorkerStatus
+from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, ServingPlan, WorkerStatus
 from intramural.storage import Database
 from intramural.storage.schema import model_settings
 
@@ -51,71 +53,74 @@ class Models:
         pool: Pool,
         audit: AuditLog,
         db: Database,
-        *,
-        slots: int,
-        context_tokens: int,
+        planner: Planner,
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         self._gate = gate
         self._library = library
         self._pool = pool
         self._audit = audit
         self._db = db
-        self._slots = slots
-        self._context_tokens = context_tokens
-        self._plans: dict[str, tuple[Manifest, Plan]] = {}
+        self._planner = planner
+        self._elsewhere = {each.name: each for each in elsewhere}
 
     # what inference needs -------------------------------------------------------------------------------------
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of `name`; Missing(`model_not_found`) says what there is instead."""
+        return self._elsewhere.get(parse_name(name)) or self._library.get(name)
+
+    def _all(self) -> list[Manifest]:
+        """What is on the shelf and elsewhere, by name."""
+        return sorted((*self._library.list(), *self._elsewhere.values()), key=lambda each: each.name)
+
+    def _here(self, name: str) -> Manifest:
+        """The manifest of a model that is on the shelf. Raises Conflicting(`model_is_elsewhere`)."""
+        if parse_name(name) in self._elsewhere:
+            hint = "An administrator changes engines.toml, and starts the service again."
+            raise Conflicting("model_is_elsewhere", f"{name} is a model of an engine elsewhere.", hint)
         return self._library.get(name)
 
     def made_for(self, purpose: Purpose, name: str, actor: Actor) -> Manifest:
         """As `manifest`; Misasked(`wrong_model_kind`) if that is not what the model is for."""
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         require_purpose(manifest, purpose, self._usable(actor))
         return manifest
 
     def _usable(self, actor: Actor) -> Iterator[Manifest]:
         """Those of the library that `actor` may use; it is read only when the first is asked for."""
-        yield from (manifest for manifest in self._library.list() if self._may_use(actor, manifest.name))
+        yield from (manifest for manifest in self._all() if self._may_use(actor, manifest.name))
 
     def to_serve(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """What the pool needs to run `manifest`; opening its weights verifies every byte, and a failure is recorded.
 
-        Raises Refused(`no_engine_for_format`).
+        Raises Refused(`no_engine_for_format`), and what the planner raises.
         """
+        if isinstance(manifest, Elsewhere):
+            return _to_ask(manifest)
         require_engine(manifest)
+        planned = self._planner.planned(manifest)
         return ModelToServe(
             name=self._served_as(manifest),
-            digest=manifest.digest,
-            open_files=lambda: self._open_files(manifest, actor),
-            plan=self._plan(manifest),
+            digest=planned.digest(manifest),
+            open_files=lambda: self._open_files(manifest, planned, actor),
+            plan=planned.plan,
             template=manifest.template,
             pooling=_pooling(manifest),
-            reads_images=any(file.role == "projector" for file in manifest.files),
+            reads_images=manifest.sees,
             runner="onnx" if manifest.format == "onnx" else "engine",
+            options=planned.options,
+            scales=planned.scales,
         )
 
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
+        if isinstance(manifest, Elsewhere):
+            return manifest.remote.model.context_tokens
         try:
-            return self._plan(manifest).context_tokens
+            return self._planner.planned(manifest).plan.context_tokens
         except Misasked:
             return None
-
-    def _plan(self, manifest: Manifest) -> Plan:
-        """Computed once for a manifest: this is on the path of every request. Raises Misasked(`model_too_large`)."""
-        known = self._plans.get(manifest.name)
-        if known is None or known[0] is not manifest:
-            most = self._most_context_tokens(manifest)
-            known = manifest, plan(manifest, self._pool.budget_bytes, self._slots, most)
-            self._plans[manifest.name] = known
-        return known[1]
-
-    def _most_context_tokens(self, manifest: Manifest) -> int:
-        own = manifest.defaults.context_tokens if manifest.defaults else None
-        return min(self._context_tokens, own or self._context_tokens)
 
     def _served_as(self, manifest: Manifest) -> str:
         """The name of the worker: a derived model shares its base's, where the two differ in what is said, not in what
@@ -124,10 +129,7 @@ class Models:
         base = None if manifest.base is None else self._library.find(manifest.base)
         if base is None or base.is_quarantined or manifest.is_quarantined:
             return manifest.name
-        runs_alike = (base.digest, base.trust, base.template, self._most_context_tokens(base)) == (
-            manifest.digest, manifest.trust, manifest.template, self._most_context_tokens(manifest),
-        )  # fmt: skip
-        return base.name if runs_alike else manifest.name
+        return base.name if self._planner.run_as(base) == self._planner.run_as(manifest) else manifest.name
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""
@@ -137,7 +139,22 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
-    async def _open_files(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
+    async def _open_files(self, manifest: Manifest, planned: Planned, actor: Actor) -> list[OpenFile]:
+        """Of the model itself, and of those that help it."""
+        found = await self._verified(manifest, actor)
+        helping: list[tuple[Manifest, Literal["draft", "adapter"]]] = [(each, "adapter") for each in planned.adapters]
+        if planned.draft is not None:
+            helping.append((planned.draft, "draft"))
+        try:
+            for each, role in helping:
+                found += [OpenFile(role, file.descriptor) for file in await self._verified(each, actor)]
+        except BaseException:
+            for file in found:
+                os.close(file.descriptor)
+            raise
+        return found
+
+    async def _verified(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:
             opened = await self._library.open_verified(manifest)
         except (Untrusted, Refused) as error:
@@ -159,12 +176,12 @@ class Models:
     async def usable(self, actor: Actor) -> list[Manifest]:
         """The models `actor` may use."""
         await self._gate.require(actor, Action.MODELS_READ)
-        return [m for m in self._library.list() if self._may_use(actor, m.name)]
+        return [m for m in self._all() if self._may_use(actor, m.name)]
 
     async def usable_by_name(self, actor: Actor, name: str) -> Manifest:
         """One of them, else Missing or Refused."""
         await self._gate.require(actor, Action.MODELS_READ)
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         return manifest
 
@@ -190,7 +207,7 @@ class Models:
     async def load(self, actor: Actor, name: str) -> None:
         """Start the model's worker and wait until it is ready. Raises Conflicting if somebody unloads it meanwhile."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         served = await self._servable(manifest, actor)
         try:
             await self._pool.load(served)
@@ -198,22 +215,22 @@ class Models:
             if error.code != "model_unloaded":
                 raise
             raise Conflicting(error.code, error.message, error.hint) from None  # two wanted two things: no outage
-        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+        await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Stop the model's worker once its answers are done, also for the models that share it."""
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        await self._pool.unload(self._served_as(self._library.get(name)))
+        await self._pool.unload(self._served_as(self.manifest(name)))
         await self._record(Event.MODEL_UNLOADED, actor, name, {})
 
     async def warm(self, actor: Actor, name: str) -> None:
         """Have a worker ready for somebody who is about to ask: whoever may use a model may wait for it beforehand."""
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
         await self._pool.load(await self._servable(manifest, actor))
         if is_new:
-            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest})
+            await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
     @staticmethod
     def may_keep(actor: Actor) -> bool:
@@ -224,13 +241,13 @@ class Models:
         """From now on the model's worker is stopped when it was idle for so long (0: at once; negative: never)."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
         await self._gate.require(actor, Action.MODELS_UNLOAD, target=f"model:{name}")
-        if self._pool.keep(self._served_as(self._library.get(name)), keep_alive_s):
+        if self._pool.keep(self._served_as(self.manifest(name)), keep_alive_s):
             await self._record(Event.MODEL_KEPT, actor, name, {"keep_alive_s": keep_alive_s})
 
     async def verify(self, actor: Actor, name: str) -> None:
         """Hash the model's weights again. Raises Untrusted(`model_digest_mismatch`), recorded, when a byte differs."""
         await self._gate.require(actor, Action.MODELS_LOAD, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self._here(name)
         try:
             await self._library.verify(manifest)
         except Untrusted as error:
@@ -243,7 +260,7 @@ class Models:
         Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
         """
         await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
-        manifest, reason = self._library.get(name), self._library.releasable(name, reason)
+        manifest, reason = self._here(name), self._library.releasable(name, reason)
         codes = sorted({finding.code for finding in manifest.quarantine})
         facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
         await self._record(Event.MODEL_RELEASED, actor, name, facts)
@@ -257,8 +274,8 @@ class Models:
         `context_too_small`).
         """
         await self._gate.require(actor, Action.MODELS_PULL, target=f"model:{name}")
-        before = self._library.get(base)
-        most = plan(before, self._pool.budget_bytes, self._slots, self._context_tokens).context_tokens
+        before = self._here(base)
+        most = self._planner.longest(before)
         if given.context_tokens is not None and given.context_tokens > most:
             message = f"{base} has {most} tokens of context here, not {given.context_tokens}."
             hint = f"Ask for at most {most}, or raise serving.context_tokens."
@@ -272,7 +289,7 @@ class Models:
     async def pin(self, actor: Actor, name: str, pinned: bool) -> None:
         """A pinned model is never stopped for being idle or to make room."""
         await self._gate.require(actor, Action.MODELS_PIN, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self.manifest(name)
         async with self._audit.transaction() as (connection, record):
             await connection.execute(delete(model_settings).where(model_settings.c.name == name))
             if pinned:
@@ -283,11 +300,13 @@ class Models:
     async def remove(self, actor: Actor, name: str) -> None:
         """Stop it and take it off the shelf; its bytes go when no other model shares them."""
         await self._gate.require(actor, Action.MODELS_REMOVE, target=f"model:{name}")
-        manifest = self._library.get(name)
+        manifest = self._here(name)
         if self._served_as(manifest) == name and _worker(self._pool.status(), name):
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
+        if all(other.digest != manifest.digest for other in self._library.list()):
+            await self._pool.forget_model(manifest.digest)
 
     def names(self) -> list[str]:
         """What is on the shelf."""
@@ -301,8 +320,16 @@ class Models:
     # at start -------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest."""
+        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest.
+
+        Raises Misasked(`bad_engine`) where a model elsewhere has the name of one that is here: nobody could tell which
+        of them is asked.
+        """
         await asyncio.to_thread(self._library.sweep)
+        for name in self._elsewhere:
+            if self._library.find(name) is not None:
+                hint = "Give it another name there, or remove the model here."
+                raise Misasked("bad_engine", f"engines.toml names {name}, which is the name of a model here.", hint)
         async with self._db.reading() as connection:
             rows = await connection.execute(select(model_settings.c.name).where(model_settings.c.pinned))
             for (name,) in rows:
@@ -310,11 +337,8 @@ class Models:
                 self._pool.pin(name if manifest is None else self._served_as(manifest), True)
 
     async def preload(self, name: str) -> None:
-        """Load `name`, or the only model there is, as the service's own act; a failure is recorded and reported."""
-        names = self.names()
-        wanted = name or (names[0] if len(names) == 1 else "")
-        if wanted:
-            await self.load(SYSTEM, wanted)
+        """Load `name` as the service's own act. Raises as `load`."""
+        await self.load(SYSTEM, name)
 
     async def _record(self, event: Event, actor: Actor, name: str, facts: Mapping[str, Fact]) -> None:
         await self._audit.record(event, actor, target=f"model:{name}", facts=facts)
@@ -328,6 +352,24 @@ def _given(file: ModelFile, descriptor: int) -> OpenFile | None:
         return OpenFile("tokenizer", descriptor)
     os.close(descriptor)
     return None
+
+
+async def _no_files() -> Sequence[OpenFile]:
+    return ()
+
+
+def _to_ask(manifest: Elsewhere) -> ModelToServe:
+    """What the pool needs to have an engine elsewhere asked: no memory, no files, its share of the engine's slots."""
+    model = manifest.remote.model
+    return ModelToServe(
+        name=manifest.name,
+        digest=f"engine:{manifest.remote.engine.name}/{model.name}",
+        open_files=_no_files,
+        plan=ServingPlan(model.context_tokens, model.slots, 0),
+        pooling=None if manifest.pooling is None else _pooling(manifest),
+        reads_images=model.images,
+        remote=manifest.remote,
+    )
 
 
 def _worker(status: PoolStatus, name: str) -> WorkerStatus | None:

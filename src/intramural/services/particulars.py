@@ -24,7 +24,8 @@ from intramural.core.chat import (
     ToolCallDelta,
     Usage,
 )
-from intramural.library import Manifest
+from intramural.library import Elsewhere, Manifest
+from intramural.serving import NOT_CONFINED
 
 #: Which package computes models of a format.
 _ENGINES: Mapping[str, str] = {"gguf": "xllamacpp", "onnx": "onnxruntime"}
@@ -41,6 +42,8 @@ def engine_of(format_: str) -> str:
 
 def fingerprint(manifest: Manifest) -> str:
     """Ten hexadecimal digits that change when the weights, the template or the engine do."""
+    if isinstance(manifest, Elsewhere):
+        return _fingerprint(manifest.remote.engine.shown, manifest.remote.model.theirs)
     return _fingerprint(manifest.digest, manifest.template_digest or "", engine_of(manifest.format))
 
 
@@ -51,7 +54,17 @@ def _fingerprint(*parts: str) -> str:
 
 
 def model(manifest: Manifest) -> dict[str, Fact]:
-    """What computed the answer."""
+    """What computed the answer. Of an engine elsewhere that is what an administrator wrote down: it tells no digest."""
+    if isinstance(manifest, Elsewhere):
+        return {
+            "weights": None,
+            "files": [],
+            "format": manifest.format,
+            "source": manifest.source,
+            "engine": manifest.remote.engine.shown,
+            "theirs": manifest.remote.model.theirs,
+            "confinement": NOT_CONFINED,
+        }
     files = [file.blob.digest for file in manifest.files]
     return {
         "weights": manifest.digest,
@@ -70,7 +83,7 @@ def asked(request: ChatRequest, manifest: Manifest, rule: str, *, seed_given: bo
     """The facts of `chat.asked`, besides dialect and operation. `rule`: the policy's that allowed it."""
     facts: dict[str, Fact] = {
         "model": model(manifest),
-        "weights": manifest.digest,
+        "weights": manifest.digest or None,
         "rule": rule,
         "sampling": _sampling(request.sampling),
         "seed_from": "client" if seed_given else "service",
@@ -205,6 +218,7 @@ def answered(usage: Usage, *, waited_ms: float, first_ms: float | None, took_ms:
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 _TIMES = ("waited_ms", "first_ms", "prompt_ms", "completion_ms", "took_ms")
+_ABOUT_ELSEWHERE = ("theirs", "confinement")
 _ABOUT_MODEL = ("format", "quantisation", "architecture", "template", "files", "source", "trust")
 
 
@@ -220,7 +234,8 @@ def statement(records: Sequence[StoredRecord]) -> dict[str, Any]:
         "dialect": facts.get("dialect"),
         "operation": facts.get("operation"),
         "model": {"name": first.target.removeprefix("model:"), "digest": facts.get("weights"),
-                  **{name: about.get(name) for name in _ABOUT_MODEL}},
+                  **{name: about.get(name) for name in _ABOUT_MODEL},
+                  **{name: about[name] for name in _ABOUT_ELSEWHERE if name in about}},
         "engine": about.get("engine"),
         "policy": {"action": "model.use", "rule": facts.get("rule")},
         "sampling": facts.get("sampling", {}),

@@ -21,9 +21,10 @@ from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.onward import Written
-from intramural.serving.request import build, thinking_fields
+from intramural.serving.remote.fields import translated
+from intramural.serving.request import adapter_fields, build, placed, thinking_fields
 from intramural.serving.stops import StopReader
-from intramural.serving.stream import AnswerReader, refusal
+from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
 
 #: Events of concurrent choices that may wait for the reader; beyond it the engine is held back.
@@ -81,13 +82,16 @@ class Stream(AsyncIterator[ChatEvent]):
         #: What the answer must fit, as the client said it.
         wanted = request.response_format
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
-        self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
+        # What is wrong with a request is said before it waits.
+        self._first_ask = build(self._request, 0, adapter_fields(self._model.scales))
+        if model.remote is not None:
+            translated(model.remote, *self._first_ask)
         self._readers = [
             AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
             for index in range(request.choices)
         ]
         self._again: list[AnswerReader] = []  # of answers that had to be put right
-        self._written = Written(self._request, self._drive)
+        self._written = Written(self._request, self._drive, at_hand=model.remote is None)
         self._paused_stages: list[_Stage] = []  # of an answer that goes on: what they hold back is still held back
         self._left = list(reversed(range(request.choices)))
         self._events = self._one() if request.choices == 1 else self._many()
@@ -164,7 +168,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._readers[0] = AnswerReader(0, self._request.sampling.top_logprobs)
         rest = self._written.rest()
         if rest is not None:
-            self._request, self._first_ask = rest, build(rest, 0)
+            self._request, self._first_ask = rest, build(rest, 0, adapter_fields(self._model.scales))
         return rest is not None
 
     async def _many(self) -> AsyncGenerator[ChatEvent, None]:
@@ -235,7 +239,7 @@ class Stream(AsyncIterator[ChatEvent]):
             await lease.quiet()  # a client that left may still be computed for
 
         async def ask(way: Way) -> tuple[Exchange, Way]:
-            return await self._begun(lease, *await self._asked(lease, index, way)), way
+            return await self._begun(lease, way, index), way
 
         return await first_of(await ways_of(lease, self._drive, self._request, small=is_small(self._model)), ask)
 
@@ -246,11 +250,11 @@ class Stream(AsyncIterator[ChatEvent]):
             prompt = await with_gap(lease, request.prompt, request.suffix)
             request = replace(request, prompt=prompt, suffix=None)
         elif request.prompt is None and request.thinking != Thinking():
-            fields = thinking_fields(request.thinking, await lease.traits())
+            fields = adapter_fields(self._model.scales) | thinking_fields(request.thinking, await lease.traits())
             return build(request, index, fields, exact=way.exact)
         elif index == 0 and not way.exact and request is self._request:
             return self._first_ask
-        return build(request, index, exact=way.exact)
+        return build(request, index, adapter_fields(self._model.scales), exact=way.exact)
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
@@ -283,14 +287,19 @@ class Stream(AsyncIterator[ChatEvent]):
             if exchange is not None:
                 exchange.close()
 
-    async def _begun(self, lease: Asking, target: str, body: bytes) -> Exchange:
-        exchange = await lease.ask("POST", target, body)
+    async def _begun(self, lease: Asking, way: Way, index: int) -> Exchange:
+        target, body = await self._asked(lease, index, way)
+        place = await lease.place(way.request)
+        exchange = await lease.ask("POST", target, placed(body, place.slot, reuse=place.reuse))
         self.under_way.set()
-        if (status := await exchange.status()) != 200:
-            try:
-                raise refusal(status, await exchange.read_all())
-            finally:
-                exchange.close()
+        try:
+            status = await exchange.status()
+            lease.begun(status)
+            if status != 200:
+                raise lease.refusal(exchange, status, await exchange.read_all())
+        except BaseException:  # also who leaves before there is a status
+            exchange.close()
+            raise
         return exchange
 
     async def _put_right(
@@ -308,7 +317,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._again.append(reader)
 
         async def ask(way: Way) -> Exchange:
-            return await self._begun(lease, *await self._asked(lease, index, way))
+            return await self._begun(lease, way, index)
 
         ways = await ways_of(lease, again, again.request, small=is_small(self._model))
         exchange = await first_of(ways, ask)

@@ -11,6 +11,7 @@ from intramural.core.errors import Misasked
 from intramural.serving import formatted
 from intramural.serving.images import check as check_images
 from intramural.serving.model import ModelToServe
+from intramural.serving.remote.fields import refuse
 from intramural.serving.request import build, check, look_back, may_think, thinking_fields
 from intramural.serving.schema import Bounds
 from intramural.serving.tools import Drive, drive, plain
@@ -25,7 +26,10 @@ _Got = TypeVar("_Got")
 
 
 class _Count(msgspec.Struct):
-    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    """`count` is vLLM's word."""
+
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    count: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRequest]:
@@ -34,6 +38,8 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
     Raises Misasked for what is wrong with it, as far as that is known before the model is loaded.
     """
     check(request)
+    if model.remote is not None:
+        refuse(model.remote, request)
     if check_images(request.messages) and not model.reads_images:
         raise reads_no_images(model)
     request = look_back(request, model.plan.context_tokens)
@@ -50,7 +56,7 @@ def put(model: ModelToServe, request: ChatRequest) -> tuple[Drive | None, ChatRe
 
 def is_small(model: ModelToServe) -> bool:
     """Whether it rambles where a schema leaves room."""
-    return model.plan.memory_bytes < _SMALL_BYTES
+    return model.remote is None and model.plan.memory_bytes < _SMALL_BYTES
 
 
 def reads_no_images(model: ModelToServe) -> Misasked:
@@ -78,8 +84,10 @@ async def ways_of(lease: Asking, driven: Drive | None, request: ChatRequest, *, 
         pairs.insert(0, (driven.native, driven.native.request))
     ways: list[Way] = []
     for how, asked in pairs:
-        if formatted.exactly(asked.response_format, small=small) and (
-            asked.prompt is not None or not may_think(asked.thinking, await lease.traits())
+        if (
+            formatted.exactly(asked.response_format, small=small)
+            and (traits := await lease.traits()).grammars
+            and (asked.prompt is not None or not may_think(asked.thinking, traits))
         ):
             ways.append(Way(how, asked, exact=True))
         ways.append(Way(how, asked, exact=False))
@@ -123,7 +131,8 @@ async def count_tokens(lease: Asking, model: ModelToServe, request: ChatRequest)
 
     async def ask(way: Way) -> int:
         target, body = await _chat_body(lease, way.request)
-        return (await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)).input_tokens
+        found = await lease.whole(f"{target}/input_tokens", msgspec.Raw(body), _Count)
+        return (found.count if found.input_tokens is None else found.input_tokens) or 0
 
     return await first_of(await ways_of(lease, *put(model, request), small=is_small(model)), ask)
 

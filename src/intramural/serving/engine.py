@@ -28,12 +28,30 @@ _POOLING = {
 }
 
 
+_CACHE_TYPES = {
+    "f16": xllamacpp.ggml_type.GGML_TYPE_F16,
+    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
+    "q4_0": xllamacpp.ggml_type.GGML_TYPE_Q4_0,
+}
+_FLASH = {
+    "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+_ROPE = {
+    "linear": xllamacpp.llama_rope_scaling_type.LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    "yarn": xllamacpp.llama_rope_scaling_type.LLAMA_ROPE_SCALING_TYPE_YARN,
+}
+#: Tokens that a draft model guesses ahead at most.
+DRAFT_TOKENS = 4
+
+
 def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
-    `arg`: socket, weights, projector (paths, the last may be None; `fds` keeps open what they lead to), context_tokens
-    (per slot), slots, threads, template (text or None), pooling (None: no embeddings). Never returns; SIGTERM ends the
-    process.
+    `arg`: socket, weights, projector, draft, adapters (paths; only weights must be there; `fds` keeps open what they
+    lead to), context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options
+    (the fields of `options.EngineOptions`), states (whether any are saved). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -57,12 +75,20 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params)
+    if arg.get("states"):
+        # States are written to memory handed over at the start and read from there; a file's name is its number.
+        params.slot_save_path = "/proc/self/fd/"
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     if arg["pooling"] in _WHOLE_AT_ONCE:
         params.n_batch = params.n_ubatch = int(arg["context_tokens"])
     if arg["pooling"] is not None:
         params.embedding = True
         params.pooling_type = _POOLING[arg["pooling"]]
+    if arg.get("options"):
+        _set_options(params, arg["options"], arg.get("draft"))
+    # With a scale of nothing: only a request that asks for one is answered with it.
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in arg.get("adapters") or ()]
+    params.lora_init_without_apply = True
     params.use_jinja = True
     if arg.get("template"):
         params.chat_template = arg["template"]
@@ -96,6 +122,34 @@ def _size(params: Any, *, context_tokens: int, slots: int, threads: int) -> None
     # Windows and recurrent states cannot be wound back, so the engine keeps copies to go on from. The last one is what
     # the next turn of a conversation needs; each is as large as the windows and states themselves.
     params.n_ctx_checkpoints = CHECKPOINTS
+
+
+def _set_options(params: Any, options: Mapping[str, Any], draft: str | None) -> None:
+    """See `options.EngineOptions`, where their bounds are."""
+    params.cache_type_k = params.cache_type_v = _CACHE_TYPES[options["kv"]]
+    params.flash_attn_type = _FLASH[options["flash"]]
+    params.swa_full = options["full_windows"]
+    if options["rope"] != "none":
+        params.rope_scaling_type = _ROPE[options["rope"]]
+        params.rope_freq_scale = 1 / options["stretch"]
+    params.n_gpu_layers = options["gpu_layers"]
+    if options["experts_on_cpu"]:
+        params.tensor_buft_overrides = experts_on_cpu(options["experts_on_cpu"])
+    if options["speculative"] == "ngram":
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    elif options["speculative"] == "draft" and draft is not None:
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+        guessing = params.speculative.draft
+        guessing.mparams.path = draft
+        guessing.n_max = DRAFT_TOKENS
+        guessing.cache_type_k = guessing.cache_type_v = _CACHE_TYPES[options["kv"]]
+        for each in (guessing.cpuparams, guessing.cpuparams_batch):
+            each.n_threads = params.cpuparams.n_threads
+
+
+def experts_on_cpu(layers: int) -> str:
+    """The engine's word for: the experts of the first `layers` layers stay in ordinary memory."""
+    return ",".join(rf"blk\.{layer}\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU" for layer in range(layers))
 
 
 def _fall_silent() -> None:

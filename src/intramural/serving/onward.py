@@ -15,11 +15,12 @@ from intramural.serving.tools import Drive
 class Written:
     """What is written of one answer, as the engine wrote it. `can_pause`: it could be gone on with from here."""
 
-    def __init__(self, request: ChatRequest, driven: Drive | None) -> None:
+    def __init__(self, request: ChatRequest, driven: Drive | None, *, at_hand: bool) -> None:
+        """`at_hand`: the engine is ours, and goes on with a beginning. Of one elsewhere nobody knows."""
         self._request = request
         self._text = ""
         self._past = Usage(0, 0)
-        self._plain = driven is None and _is_plain(request)
+        self._plain = at_hand and driven is None and _is_plain(request)
 
     @property
     def can_pause(self) -> bool:

@@ -17,7 +17,7 @@ Batch work gets what slots nobody else wants. One that is `repeatable` is stoppe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
@@ -25,6 +25,7 @@ from types import MappingProxyType
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
 from intramural.core.work import Work
+from intramural.serving.eviction import NO_HABITS, Habit, Habits, Holding, cheapest, remembered
 from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, ordered
 
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
@@ -145,6 +146,7 @@ class State:
     hold_s: float = 5.0
     closing: bool = False
     ledger: Ledger = field(default_factory=Ledger)
+    habits: Habits = field(default_factory=lambda: NO_HABITS)
 
     @property
     def planned_bytes(self) -> int:
@@ -360,15 +362,29 @@ def idle_until(worker: Worker, rules: Rules) -> float | None:
     return None if keep_alive_s < 0 else worker.since_s + keep_alive_s
 
 
-def victims(workers: Iterable[Worker], pinned: frozenset[str], need_bytes: int, *, busy: bool) -> list[Worker] | None:
-    """The least recently used workers that together hold `need_bytes`, or None if all of them hold less.
+def victims(
+    workers: Iterable[Worker],
+    pinned: frozenset[str],
+    need_bytes: int,
+    *,
+    busy: bool,
+    cost: Callable[[Worker], float] = lambda _: 0.0,
+) -> list[Worker] | None:
+    """Workers that together hold `need_bytes`, or None if all of them hold less.
 
-    Only idle unpinned ones, or with `busy` also those still answering: the idle first, then the longest running, so
-    that the choice does not change while they finish.
+    Only idle unpinned ones, those whose absence costs least (see `eviction`); where that is equal, the least recently
+    used. With `busy` also those still answering: the idle first, then the longest running, so that the choice does not
+    change while they finish.
     """
     candidates = [w for w in workers if w.phase is Phase.READY and (busy or w.idle) and w.demand.name not in pinned]
+    candidates = [w for w in candidates if w.demand.memory_bytes]
+    candidates.sort(key=lambda w: (not w.idle, w.since_s if w.idle else 0.0, w.id))
+    if not busy:
+        holdings = [Holding(each.id, each.demand.memory_bytes, cost(each)) for each in candidates]
+        found = cheapest(holdings, need_bytes)
+        return None if found is None else [each for each in candidates if each.id in found]
     chosen: list[Worker] = []
-    for worker in sorted(candidates, key=lambda w: (not w.idle, w.since_s if w.idle else 0.0, w.id)):
+    for worker in candidates:
         if need_bytes <= 0:
             break
         chosen.append(worker)
@@ -401,6 +417,7 @@ class _Turn:
         self._next_number = state.next_number
         self._hold_s = state.hold_s
         self._ledger = state.ledger
+        self._habits = state.habits
         self._closing = state.closing
         self.effects: list[Effect] = []
 
@@ -417,6 +434,7 @@ class _Turn:
             hold_s=self._hold_s,
             closing=self._closing,
             ledger=self._ledger,
+            habits=self._habits,
         )
 
     def take(self, event: Event) -> None:
@@ -469,6 +487,7 @@ class _Turn:
             self.effects.append(Refuse(event.ticket, reason))
             return
         self._ledger = self._ledger.joined(event.owner, (waiting.owner for waiting in self._queue))
+        self._remember(event.demand, self._habit(event.demand).asked(self._now_s))
         self._queue.append(
             Waiting(
                 event.ticket,
@@ -568,6 +587,8 @@ class _Turn:
     def _ready(self, number: int) -> None:
         worker = self._workers.get(number)
         if worker is not None and worker.phase is Phase.STARTING:
+            load_s = self._now_s - worker.since_s
+            self._remember(worker.demand, replace(self._habit(worker.demand), load_s=load_s))
             ready = replace(worker, phase=Phase.READY, since_s=self._now_s)
             self._put(ready)
             for waiting in [w for w in self._queue if w.ticket == worker.started_for]:
@@ -737,7 +758,7 @@ class _Turn:
             return 0
         planned = sum(w.demand.memory_bytes for w in self._workers.values())
         need_bytes = planned + reserved_bytes + demand.memory_bytes - self._rules.budget_bytes
-        if need_bytes <= 0:
+        if need_bytes <= 0 or demand.memory_bytes == 0:  # an engine elsewhere takes none
             number = self._next_worker
             self._put(Worker(number, demand, Phase.STARTING, self._now_s, started_for=waiting.ticket))
             self.effects.append(StartWorker(number, demand))
@@ -745,7 +766,7 @@ class _Turn:
             return 0
         leaving = (Phase.STOPPING, Phase.DRAINING)
         need_bytes -= sum(w.demand.memory_bytes for w in self._workers.values() if w.phase in leaving)
-        idle = victims(self._workers.values(), self._pinned, need_bytes, busy=False)
+        idle = victims(self._workers.values(), self._pinned, need_bytes, busy=False, cost=self._absence_s)
         if idle is not None:
             for worker in idle:
                 self._stop(worker.id)
@@ -775,6 +796,16 @@ class _Turn:
                 self.effects.append(Wait(waiting.ticket, place, expected_s))
 
     # Small moves
+
+    def _habit(self, demand: Demand) -> Habit:
+        return self._habits.get(demand.key, Habit(at_s=self._now_s))
+
+    def _remember(self, demand: Demand, habit: Habit) -> None:
+        self._habits = remembered(self._habits, demand.key, habit)
+
+    def _absence_s(self, worker: Worker) -> float:
+        """What it costs to be without this worker's model."""
+        return self._habit(worker.demand).absence_s(self._now_s, worker.demand.memory_bytes)
 
     def _put(self, worker: Worker) -> None:
         self._workers[worker.id] = worker

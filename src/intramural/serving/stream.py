@@ -51,6 +51,7 @@ class _CallPiece(msgspec.Struct):
 class _Piece(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None  # as vLLM calls it
     tool_calls: list[_CallPiece] | None = None
 
 
@@ -62,13 +63,13 @@ class _Choice(msgspec.Struct):
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: _Count = 0
+    cached_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: _Count
-    completion_tokens: _Count
-    prompt_tokens_details: _PromptDetails = msgspec.field(default_factory=_PromptDetails)
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Timings(msgspec.Struct):
@@ -178,6 +179,9 @@ class AnswerReader:
         begin = len(events)
         for choice in frame.choices:
             self._choice(choice, events)
+        if len(events) > begin and frame.usage is None and frame.timings is None and self.finished is None:
+            # An engine elsewhere that counts at the end only: a piece is a token until it has counted.
+            self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + 1)
         self._count_thinking(events[begin:])
 
     def _count(self, frame: _Frame) -> None:
@@ -189,8 +193,8 @@ class AnswerReader:
             self.usage = Usage(t.cache_n + t.prompt_n, t.predicted_n, t.cache_n, t.prompt_ms, t.predicted_ms)
         if frame.usage is not None:
             u, past = frame.usage, self.usage
-            cached = u.prompt_tokens_details.cached_tokens
-            self.usage = Usage(u.prompt_tokens, u.completion_tokens, cached, past.prompt_ms, past.completion_ms)
+            cached = (u.prompt_tokens_details.cached_tokens if u.prompt_tokens_details else None) or 0
+            self.usage = Usage(u.prompt_tokens, u.completion_tokens or 0, cached, past.prompt_ms, past.completion_ms)
 
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""
@@ -210,8 +214,8 @@ class AnswerReader:
             raise worker_garbage("text after the end")
         piece = choice.delta
         text = (piece.content if piece is not None else choice.text) or ""
-        if piece is not None and piece.reasoning_content:
-            events.append(Reasoning(self._index, piece.reasoning_content))
+        if piece is not None and (thought := piece.reasoning_content or piece.reasoning):
+            events.append(Reasoning(self._index, thought))
         logprobs = tuple(_logprobs(choice.logprobs.content or (), self._top)) if choice.logprobs is not None else ()
         if self._thoughts is not None:
             self._split(self._thoughts, text, logprobs, events)

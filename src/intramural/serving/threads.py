@@ -1,9 +1,10 @@
-"""How many compute threads a worker gets and how long they spin: decided from the machine's free cores at load.
+"""How many compute threads a worker gets and how long they spin, from the machine's free cores.
 
 The engine's threads meet at a barrier many times a token. Spinning there is fastest on a quiet machine and a disaster
 beside one busy process: the spinner burns the very core its partner waits for (measured: 120 tokens/s fall to 2-35).
-So the pools of all workers together never exceed the cores that are free, and how long they spin depends on whether
-anybody else is about. `docs/decisions/0002-serving.md` has the table.
+So the threads of all workers that compute never exceed the cores that are free. Where it is possible (`live`), a worker
+has as many threads as its processors, which `adapting` changes while it runs; else the number is decided at load, and
+how long they spin depends on whether anybody else is about then. `docs/decisions/0002-serving.md` has the tables.
 """
 
 import asyncio
@@ -35,10 +36,12 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Settings for one worker: its compute threads and the environment its process is started with."""
+    """Settings for one worker: its compute threads and the environment its process is started with. `live`: it computes
+    with as many of them as it has processors, at every step anew."""
 
     threads: int
     env: Mapping[str, str] = field(default_factory=dict)
+    live: bool = False
 
 
 def decide(capacity: Capacity, *, wanted_threads: int = 0, other_workers_threads: int = 0) -> Compute:
@@ -55,16 +58,27 @@ def decide(capacity: Capacity, *, wanted_threads: int = 0, other_workers_threads
     return Compute(threads, {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": str(spin)})
 
 
+def at_most(cores: float) -> Compute:
+    """Settings for a worker whose threads follow its processors (OMP_DYNAMIC: the runtime makes no more threads than
+    the calling one has processors, less the load average, which a confined worker cannot know)."""
+    threads = max(1, int(cores))
+    env = {"OMP_NUM_THREADS": str(threads), "OMP_DYNAMIC": "true", "GOMP_SPINCOUNT": str(_SPIN_QUIET)}
+    return Compute(threads, env, live=threads > 1)
+
+
+def usable(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[set[int], float]:
+    """The processors this process may use, and how many of them at a time (a cgroup's quota)."""
+    cpus = os.sched_getaffinity(0)
+    quota = _quota_cores(_read(cgroup / "cpu.max"))
+    return cpus, float(len(cpus)) if quota is None else min(float(len(cpus)), max(1.0, quota))
+
+
 async def measure(
     proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"), *, own_cores: float = 0.0
 ) -> Capacity:
     """The machine now: affinity, cgroup quota, what others compute (all that is computed less `own_cores`) during a
     fifth of a second, and processor pressure."""
-    cpus = os.sched_getaffinity(0)
-    cores = float(len(cpus))
-    quota = _quota_cores(_read(cgroup / "cpu.max"))
-    if quota is not None:
-        cores = min(cores, max(1.0, quota))
+    cpus, cores = usable(cgroup)
     before = _read(proc / "stat")
     await asyncio.sleep(_SAMPLE_S)
     busy = busy_cores(before, _read(proc / "stat"), cpus)
@@ -73,12 +87,17 @@ async def measure(
 
 def busy_cores(before: str, after: str, cpus: set[int]) -> float:
     """How many of `cpus` were busy between two readings of /proc/stat (2.0: two, all the time); 0 if unreadable."""
+    return sum(busy_each(before, after, cpus).values())
+
+
+def busy_each(before: str, after: str, cpus: set[int]) -> dict[int, float]:
+    """For each of `cpus` the share of the time (0 to 1) in which it was busy between two readings of /proc/stat."""
     first, second = _ticks(before), _ticks(after)
-    total = 0.0
+    found = dict.fromkeys(cpus, 0.0)
     for cpu in cpus & first.keys() & second.keys():
         idle, spent = (second[cpu][place] - first[cpu][place] for place in (0, 1))
-        total += 1 - idle / spent if spent > 0 else 0.0
-    return total
+        found[cpu] = max(0.0, 1 - idle / spent) if spent > 0 else 0.0
+    return found
 
 
 def _ticks(stat: str) -> dict[int, tuple[int, int]]:

@@ -10,8 +10,10 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from intramural.core.chat import ChatRequest
 from intramural.core.errors import IntramuralError, Misasked
 from intramural.serving.exchange import Exchange
+from intramural.serving.slots import Place
 from intramural.serving.thoughts import TAGS
 
 #: never: it has no place for thinking. always: it thinks whatever one says. either: as one says.
@@ -45,12 +47,24 @@ class Asking(Protocol):
         """A response that is not a stream, in its shape. `body` None: a GET."""
         ...
 
+    async def place(self, request: ChatRequest) -> Place:
+        """Where in the worker `request` is to be computed, which is sent next."""
+        ...
+
+    def begun(self, status: int) -> None:
+        """The worker answered what was sent to that place, with `status`."""
+        ...
+
     async def traits(self) -> "Traits":
         """What the worker's model can do."""
         ...
 
     async def quiet(self) -> None:
         """Return once the worker computes nothing: also not for a client that has just left."""
+        ...
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        """What a response other than 200 stands for."""
         ...
 
     def can_pause(self) -> None:
@@ -74,12 +88,13 @@ class Gap:
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a model can do. `degrees`: its template takes an effort. `tools`: its template tells it of tools, and of
-    calls that were made. `gap` None: it cannot fill one."""
+    calls that were made. `gap` None: it cannot fill one. `grammars`: its engine takes them."""
 
     thinks: Thinks = "never"
     degrees: bool = False
     tools: bool = False
     gap: Gap | None = None
+    grammars: bool = True
 
 
 class _Caps(msgspec.Struct):

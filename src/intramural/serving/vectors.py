@@ -49,7 +49,8 @@ class _Vector(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: _Count
+    prompt_tokens: _Count = 0
+    total_tokens: _Count = 0  # all that vLLM says of ranks
 
 
 class _Vectors(msgspec.Struct):
@@ -82,7 +83,10 @@ class _Ids(msgspec.Struct):
 
 
 class _Content(msgspec.Struct):
-    content: str
+    """`prompt` is vLLM's word."""
+
+    content: str | None = None
+    prompt: str | None = None
 
 
 async def embed(
@@ -112,7 +116,8 @@ async def embed(
         ordered = sorted(answer.data, key=lambda each: each.index)
         if len(ordered) != len(some) or (vectors and len(ordered[0].embedding) != len(vectors[0])):
             raise await lease.blame(worker_garbage("embeddings nobody asked for"))
-        vectors += [tuple(each.embedding) for each in ordered]
+        made = [tuple(each.embedding) for each in ordered]
+        vectors += made if model.remote is None else map(_unit, made)
         prompt_tokens += answer.usage.prompt_tokens
     return Embeddings(tuple(vectors), prompt_tokens, tuple(were_cut))
 
@@ -138,7 +143,7 @@ async def rerank(
         if [each.index for each in ordered] != list(range(len(some))):
             raise await lease.blame(worker_garbage("ranks nobody asked for"))
         scores += [each.relevance_score for each in ordered]
-        prompt_tokens += answer.usage.prompt_tokens
+        prompt_tokens += answer.usage.prompt_tokens or answer.usage.total_tokens
     if not all(map(math.isfinite, scores)):
         raise await lease.blame(worker_garbage("a rank that is no number"))
     return Ranking(tuple(scores), prompt_tokens)
@@ -154,7 +159,14 @@ async def tokenize(lease: WholeLease, text: str, *, special: bool, marks: bool) 
 
 async def detokenize(lease: WholeLease, tokens: Sequence[int]) -> str:
     """The text that `tokens` stand for. Raises Misasked(`invalid_token`)."""
-    return (await lease.whole("/detokenize", {"tokens": list(tokens)}, _Content)).content
+    found = await lease.whole("/detokenize", {"tokens": list(tokens)}, _Content)
+    return found.content or found.prompt or ""
+
+
+def _unit(vector: Sequence[float]) -> tuple[float, ...]:
+    """An engine elsewhere may make vectors of any length."""
+    length = math.sqrt(math.fsum(x * x for x in vector))
+    return tuple(x / length for x in vector) if length and math.isfinite(length) else tuple(vector)
 
 
 def _raw(piece: str | list[int]) -> bytes:

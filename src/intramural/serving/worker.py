@@ -3,14 +3,16 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from intramural.core.errors import Broken, IntramuralError
-from intramural.serving.exchange import Exchange, ask
+from intramural.serving.exchange import Exchange, ask, worker_died
 from intramural.serving.model import ModelToServe
+from intramural.serving.stream import refusal
 from intramural.serving.threads import Compute
+from intramural.serving.traits import Asking, Traits, discover
 
 _POLL_FIRST_S, _POLL_MAX_S = 0.01, 0.1
 _HEALTH_STALL_S = 5.0
@@ -24,7 +26,7 @@ class EngineProcess(Protocol):
     """The process behind a worker, as `sandbox` hands it over."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int | None: ...
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers of confinement the child says it is under."""
@@ -50,13 +52,45 @@ class Spawner(Protocol):
         ...
 
 
+class Buffer:
+    """Memory which an engine takes for a file: `descriptor` is ours, `name` is how the engine knows it.
+
+    It holds at most `limit_bytes`, and nothing but for the moment in which something is handed over. `usable` until an
+    engine did not say that it was done with it.
+    """
+
+    def __init__(self, descriptor: int, name: str, limit_bytes: int) -> None:
+        self._descriptor = descriptor
+        self.name = name
+        self.limit_bytes = limit_bytes
+        self.usable = True
+
+    def opened(self) -> int:
+        """A descriptor of one's own, to be closed by whoever asked. Raises Broken once the worker is gone."""
+        if self._descriptor < 0:
+            raise worker_died()
+        return os.dup(self._descriptor)
+
+    def empty(self) -> None:
+        """Give the memory back."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.usable = False
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A started engine. `clear` removes what was made for it, once it is gone."""
+    """A started engine. `clear` removes what was made for it, once it is gone. `buffer` None: its states stay in it."""
 
     process: EngineProcess
     socket: Path
     clear: Callable[[], None]
+    buffer: Buffer | None = field(default=None, kw_only=True)
 
     async def ready(self, timeout_s: float) -> None:
         """Return once it answers its health check.
@@ -100,8 +134,11 @@ class WorkerProcess:
         finally:
             exchange.close()
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float) -> Exchange:
-        """One request on a connection of its own. Raises Broken(`worker_died`) if nobody listens."""
+    async def ask(self, method: str, target: str, body: bytes = b"", *, stall_s: float, tenant: str = "") -> Exchange:
+        """One request on a connection of its own. `tenant`: in whose name, for engines that keep people apart by that.
+
+        Raises Broken(`worker_died`) if nobody listens.
+        """
         return await ask(self.socket, method, target, body, stall_s=stall_s)
 
     async def ask_whole(self, method: str, target: str, body: bytes, *, stall_s: float) -> tuple[int, bytes]:
@@ -111,6 +148,19 @@ class WorkerProcess:
             return await exchange.status(), await exchange.read_all()
         finally:
             exchange.close()
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is not asked for the time being, because it failed."""
+        return False
+
+    async def traits(self, lease: Asking) -> Traits:
+        """What its model can do, asked through `lease`."""
+        return await discover(lease)
+
+    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
+        """What a response other than 200 stands for."""
+        return refusal(status, body)
 
     async def is_lost(self, error: IntramuralError) -> bool:
         """Whether `error`, which a request to this worker met, shows that no other request should go there.

@@ -1,15 +1,19 @@
-"""What we rely on in an engine, held against the stand-in and the real one alike (starter weights, one thread)."""
+"""What we rely on in an engine, held against the stand-in, the real one, and a real one elsewhere, alike.
+
+Starter weights, one thread; elsewhere is a llama-server on TCP.
+"""
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.fakes.llama_server import llama_server, remote
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
 
@@ -37,30 +41,54 @@ ENDLESS = {0: -100.0, 2: -100.0}
 class Bench:
     """A pool with one model, and a look at its engine's own slots."""
 
-    def __init__(self, pool: Pool, spawner: PlainSpawner, served: ModelToServe, real: bool) -> None:
+    def __init__(
+        self, pool: Pool, served: ModelToServe, real: bool, slots: Callable[[], Awaitable[Any]], log: Callable[[], str]
+    ) -> None:
         self.pool = pool
-        self.spawner = spawner
         self.model = served
         self.real = real
+        self.slots = slots
+        self.log = log
 
     async def events(self, asked: ChatRequest) -> list[Any]:
         return [event async for event in self.pool.chat(self.model, asked)]
 
     async def busy(self) -> int:
         """How many slots the engine itself says are working."""
-        status, body = await self.spawner.workers[-1].ask_whole("GET", "/slots", b"", stall_s=30)
-        assert status == 200
-        return sum(slot["is_processing"] for slot in json.loads(body))
+        return sum(slot["is_processing"] for slot in await self.slots())
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["stand-in", "real"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["stand-in", "real", "remote"])
 async def bench(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[Bench]:
+    if request.param == "remote":
+        async with elsewhere(weights) as found:
+            yield found
+        return
     real = request.param == "real"
     spawner = PlainSpawner(real=real, per_start=(("--tokens-per-s", "50"),))
     served = model(slots=2, context_tokens=512, weights=weights)
     async with running(spawner) as pool:
         await pool.load(served)
-        yield Bench(pool, spawner, served, real)
+
+        async def slots() -> Any:
+            status, body = await spawner.workers[-1].ask_whole("GET", "/slots", b"", stall_s=30)
+            assert status == 200
+            return json.loads(body)
+
+        yield Bench(pool, served, real, slots, spawner.processes[-1].log_tail)
+
+
+@contextlib.asynccontextmanager
+async def elsewhere(weights: Path) -> AsyncIterator[Bench]:
+    async with llama_server(weights) as server, running(PlainSpawner()) as pool:
+        served = model(slots=2, context_tokens=512, memory_bytes=0, remote=remote(server.url))
+        await pool.load(served)
+
+        async def slots() -> Any:
+            return await asyncio.to_thread(server.ask, "/slots")
+
+        # What another machine's engine logs is not ours to see: here it is what our own would.
+        yield Bench(pool, served, True, slots, lambda: "")
 
 
 async def test_an_answer_is_text_then_an_end_then_counts(bench: Bench) -> None:
@@ -188,4 +216,4 @@ async def test_nothing_that_was_said_is_in_the_log(bench: Bench) -> None:
         asked = replace(request(secret, max_tokens=2), response_format=ResponseFormat("json_schema", wrong))
         with contextlib.suppress(Misasked):
             await bench.events(asked)
-    assert secret not in bench.spawner.processes[-1].log_tail()
+    assert secret not in bench.log()

@@ -41,6 +41,8 @@ interface Chunk {
 const TITLE_LENGTH = 60;
 const REST_PER_WORK = 8;
 const LONGEST_PAUSE_MS = 300;
+/** How long to wait for the end of an answer that somebody else is having written; then it counts as stopped. */
+const FOLLOW_PAUSES_MS = [200, 400, 800, 1600, 3000, 5000, 10_000, 20_000, 40_000, 60_000];
 let nextKey = 1;
 
 export class Conversation {
@@ -86,12 +88,31 @@ export class Conversation {
     this.status = "loading";
     this.error = null;
     try {
-      this.#show(await this.api.get<Chat>(`/chats/${segment(this.id)}`));
+      this.#show(await this.#stored());
     } catch (thrown) {
       this.error = asApiError(thrown);
     } finally {
       this.status = "idle";
     }
+    void this.#follow();
+  }
+
+  #stored(): Promise<Chat> {
+    return this.api.get<Chat>(`/chats/${segment(this.id ?? "")}`);
+  }
+
+  /** An answer that was read without an ending is written in another window, or was stopped this very moment. */
+  async #follow(): Promise<void> {
+    const unfinished = () => !this.busy && this.messages.at(-1)?.outcome === "writing";
+    for (const pause_ms of FOLLOW_PAUSES_MS) {
+      if (!unfinished()) return;
+      await new Promise((resume) => setTimeout(resume, pause_ms));
+      if (!unfinished() || !this.visible) continue;
+      const chat = await this.#stored().catch(() => null);
+      if (chat && unfinished() && chat.messages.at(-1)?.outcome) this.#show(chat);
+    }
+    const last = this.messages.at(-1);
+    if (last && unfinished()) last.outcome = "cancelled";
   }
 
   send(text: string): Promise<void> {
@@ -384,7 +405,7 @@ function stored(message: StoredMessage): Message {
     id: message.id,
     content: message.content,
     model: message.model,
-    outcome: message.role === "user" ? null : ((message.outcome as Outcome | null) ?? "cancelled"),
+    outcome: message.role === "user" ? null : ((message.outcome as Outcome | null) ?? "writing"),
     requestId: message.request_id,
     createdMs: message.created_ms,
   });

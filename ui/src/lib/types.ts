@@ -49,7 +49,7 @@ export interface Person {
   disabled_ms: number | null;
 }
 
-export type ModelState = "stopped" | "starting" | "ready" | "stopping";
+export type ModelState = "stopped" | "starting" | "ready" | "resting" | "stopping";
 
 export interface Worker {
   pid: number | null;
@@ -78,6 +78,8 @@ export interface Model {
   pinned: boolean;
   worker: Worker | null;
   files: ModelFile[];
+  /** The engine on another machine that has it; null where it runs here. */
+  engine?: string | null;
   /** What exactly was resolved: a commit, a manifest's digest. */
   revision: string | null;
   signer: string | null;

@@ -542,6 +542,7 @@ export const words = {
     state: {
       ready: "Ready",
       starting: "Loading",
+      resting: "Not answering",
       stopping: "Unloading",
       stopped: "Not loaded",
     } as Record<string, string>,
@@ -593,6 +594,8 @@ export const words = {
       uid: "Runs as nobody (own user id)",
     } as Record<string, string>,
     layerOff: "not in place",
+    elsewhere: (engine: string) =>
+      `It runs on another machine: ${engine}. What that machine does is not in the hands of this service.`,
     load: "Load",
     unload: "Unload",
     open: "Open chat",

@@ -522,6 +522,7 @@ describe("with the keyboard alone", () => {
     expect(await focused()).toContain("Pause");
     await press("Enter");
     await expect.poll(() => server.world.pulls[0]?.state).toBe("paused");
+    await page.getByRole("button", { name: /^Resume/ }).waitFor(); // until then another press does nothing
     await tabTo("Cancel");
     await press("Enter");
     await page.getByRole("dialog").waitFor();

@@ -90,6 +90,33 @@ describe("a conversation", () => {
     expect(talk.status).toBe("idle");
   });
 
+  it("that is read while its answer is still being written shows the answer when it has ended", async () => {
+    vi.useFakeTimers();
+    const message = (role: string, content: string, outcome: string | null) => ({
+      id: `msg_${role}`,
+      role,
+      content,
+      model: null,
+      outcome,
+      request_id: null,
+      created_ms: 1,
+    });
+    const stored = [
+      [message("user", "Hi", null), message("assistant", "", null)],
+      [message("user", "Hi", null), message("assistant", "", null)],
+      [message("user", "Hi", null), message("assistant", "Hel", "cancelled")],
+    ];
+    const { api, asked } = served(() => Response.json({ ...chat, messages: stored[Math.min(asked.length, 3) - 1] }));
+    const talk = new Conversation(api, false, "tiny", "chat_1");
+    talk.visible = true;
+    await talk.load();
+    expect(talk.messages[1]).toMatchObject({ content: "", outcome: "writing" });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(talk.messages[1]).toMatchObject({ content: "Hel", outcome: "cancelled" });
+    expect(asked).toHaveLength(3);
+    vi.useRealTimers();
+  });
+
   it("edits: everything from the message on is replaced", async () => {
     const { api, asked } = talking(GOOD, GOOD);
     const talk = new Conversation(api, false, "tiny");

@@ -29,5 +29,5 @@ def capabilities(manifest: Manifest) -> list[str]:
     """
     if manifest.purpose != "chat":
         return [manifest.purpose]
-    sees = any(file.role == "projector" for file in manifest.files)
-    return ["chat", "completion", *(["tools"] if manifest.has_chat_template else []), *(["vision"] if sees else [])]
+    tools, vision = manifest.has_chat_template, manifest.sees
+    return ["chat", "completion", *(["tools"] if tools else []), *(["vision"] if vision else [])]

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request
 from intramural import __version__
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.library import Elsewhere
 from intramural.services.models import ModelView
 
 Name = Annotated[str, Path(max_length=200)]
@@ -145,4 +146,5 @@ def _view(view: ModelView) -> shapes.ModelOut:
             context_tokens=worker.context_tokens,
             layers=list(worker.layers),
         ),
+        engine=manifest.remote.engine.shown if isinstance(manifest, Elsewhere) else None,
     )

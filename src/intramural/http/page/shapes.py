@@ -189,7 +189,8 @@ class ReleaseOut(BaseModel):
 class ModelOut(BaseModel):
     """`quarantine`: what was found that an administrator has to decide about; not loaded until it is `released`.
 
-    `purpose`: what it is made for (chat, embedding or rerank).
+    `purpose`: what it is made for (chat, embedding or rerank). `engine`: the one elsewhere that has it, which this
+    service does not confine.
     """
 
     name: str
@@ -213,6 +214,7 @@ class ModelOut(BaseModel):
     state: str
     pinned: bool
     worker: WorkerOut | None
+    engine: str | None = None
 
 
 class Models(BaseModel):

@@ -8,6 +8,7 @@ Reading order: `entries`, `signed`, `packages`, `suggest`.
 """
 
 from intramural.library.catalogue.entries import Catalogue, Entry, Licence, Variant
+from intramural.library.catalogue.instead import instead_of
 from intramural.library.catalogue.packages import PACKAGES, POOLINGS, STARTER, KnownPackage
 from intramural.library.catalogue.signed import Loaded, load_catalogue
 from intramural.library.catalogue.suggest import Suggestion, suggest
@@ -23,6 +24,7 @@ __all__ = [
     "Loaded",
     "Suggestion",
     "Variant",
+    "instead_of",
     "load_catalogue",
     "suggest",
 ]
