@@ -18,7 +18,7 @@ from bench.table import show
 from intramural.core.chat import Delta
 from intramural.serving import Owner, Pool
 
-RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S, SLICE_S = 50, 100, 4, 20, 20.0, 5.0
+RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S, SLICE_S = 50, 100, 4, 20, 15.0, 5.0
 LIGHT = ("a", "b", "c", "d", "e")
 
 

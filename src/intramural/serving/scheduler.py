@@ -33,9 +33,6 @@ _HOLD_WEIGHT = 0.2
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
 #: Further behind than this, nobody is told of every single place.
 _TOLD_EACH = 16
-#: The parts of a slice after which an answer is paused: of a person who has several, for somebody who has seen nothing
-#: of theirs, for anybody else.
-_SLICES = _NONE, _SHORT, _WHOLE = 0.0, 0.1, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +344,7 @@ def _slice_ends(state: State) -> list[float]:
     """When what is written for somebody may be paused for others."""
     full = [worker for worker in state.workers.values() if worker.free_slots <= 0]
     opened = [each for worker in full for ticket in worker.granted if (each := state.ledger.open.get(ticket))]
-    ends = [each.pause_s(state.rules.slice_s * part) for each in opened for part in _SLICES]
+    ends = [each.pause_s(slice_s) for each in opened for slice_s in (0.0, state.rules.slice_s)]
     return [end_s for end_s in ends if end_s is not None]
 
 
@@ -725,28 +722,28 @@ class _Turn:
     def _who_gives_way(
         self, worker: Worker, staying: Sequence[str], waiting: Waiting, held: Mapping[Path, int]
     ) -> str | None:
-        """Batch work does for people: what has got least far, and rather what can be gone on with. And an answer of
-        whoever has several, or has had a slice, does for somebody who has none."""
+        """Batch work does for people: what has got least far, and rather what can be gone on with. And for somebody who
+        has none, an answer of whoever has several, or any for a new question, or after a slice for one that goes on."""
         opened = {ticket: each for ticket in staying if (each := self._ledger.open.get(ticket)) is not None}
         if waiting.owner.work is not Work.BATCH:
             batch = {ticket: each for ticket, each in opened.items() if each.owner.work is Work.BATCH}
-            able = [t for t, each in batch.items() if self._may_pause(each, _SHORT)]
+            able = [t for t, each in batch.items() if self._may_pause(each, 0.0)]
             able = able or [t for t, each in batch.items() if each.owner.repeatable]
             if able:
                 return max(able, key=lambda t: worker.granted[t])
         if held[waiting.owner.path[:1]]:
             return None
-        part = _WHOLE if waiting.begun else _SHORT
+        slice_s = self._rules.slice_s if waiting.begun else 0.0
         having = {ticket: held[each.owner.path[:1]] for ticket, each in opened.items()}
         able = [
             ticket
             for ticket, each in opened.items()
-            if each.owner.work >= waiting.owner.work and self._may_pause(each, _NONE if having[ticket] > 1 else part)
+            if each.owner.work >= waiting.owner.work and self._may_pause(each, 0.0 if having[ticket] > 1 else slice_s)
         ]
         return max(able, key=lambda t: (having[t], -worker.granted[t]), default=None)
 
-    def _may_pause(self, opened: Open, part: float) -> bool:
-        pause_s = opened.pause_s(self._rules.slice_s * part)
+    def _may_pause(self, opened: Open, slice_s: float) -> bool:
+        pause_s = opened.pause_s(slice_s)
         return self._rules.slice_s > 0 and pause_s is not None and self._now_s >= pause_s
 
     def _make_room(self, waiting: Waiting, reserved_bytes: int, held: set[int]) -> int:
