@@ -2,8 +2,8 @@
 
 The stand-in engine writes at a steady rate on four slots, so that this says nothing of any model and all of the order
 in which slots are given. Without turns everybody is the same owner, which is first come, first served. A light person
-asks again at once, or after a pause as long as an answer takes; `alone` is one light person on an idle worker. `pauses`:
-answers pause for whoever has none, which without them they never do.
+asks again at once, or after a pause as long as an answer takes; `alone` is one light person on an idle worker. With
+`pauses` answers pause for whoever has none.
 """
 
 import asyncio
