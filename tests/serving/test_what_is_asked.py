@@ -214,7 +214,7 @@ async def test_an_answer_that_pauses_goes_on_where_it_was(starter: Bench, raw: b
 
     async def read() -> None:
         async for event in ann:
-            events.append(event)  # noqa: PERF401 (somebody looks at them meanwhile)
+            events.append(event)  # somebody looks at them meanwhile
 
     rest = asyncio.create_task(read())
     await starter.events(request("Hi!", max_tokens=1), Owner(("ben",)))  # on the only slot
