@@ -63,8 +63,18 @@ class ServingConfig:
         30.0,
         "Whoever got nothing for this long counts one class higher: batch work as a person's, a person's as first.",
     )
+    slice_s: float = setting(
+        5.0,
+        "An answer that was written for so long pauses for a person who has none, if all slots are taken; for a new "
+        "question after a tenth of it, and at once if its person has several. 0: nobody's answer pauses.",
+    )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
+    warm_bytes: int = setting(
+        2 * 2**30,
+        "Disk for what models have computed of people's conversations, encrypted, so that they go on at once after a "
+        "worker was stopped. What was used longest ago goes first. 0: nothing is kept.",
+    )
     stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")
     threads: int = setting(
         0,
@@ -80,8 +90,8 @@ class ServingConfig:
     options: tuple[str, ...] = setting(
         (),
         "How the engine computes models, a line for each: `MODEL: key=value key=value`, or `*: ...` for every model "
-        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `gpu_layers` "
-        "and `experts_on_cpu`.",
+        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `adapter`, "
+        "`gpu_layers` and `experts_on_cpu`.",
     )
     vram_bytes: int = setting(
         0,

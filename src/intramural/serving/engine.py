@@ -49,9 +49,9 @@ DRAFT_TOKENS = 4
 def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
-    `arg`: socket, weights, projector, draft (paths, the last two may be None; `fds` keeps open what they lead to),
-    context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options (the
-    fields of `options.EngineOptions`). Never returns; SIGTERM ends the process.
+    `arg`: socket, weights, projector, draft, adapters (paths; only weights must be there; `fds` keeps open what they
+    lead to), context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options
+    (the fields of `options.EngineOptions`), states (whether any are saved). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -75,6 +75,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params)
+    if arg.get("states"):
+        # States are written to memory handed over at the start and read from there; a file's name is its number.
+        params.slot_save_path = "/proc/self/fd/"
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     if arg["pooling"] in _WHOLE_AT_ONCE:
         params.n_batch = params.n_ubatch = int(arg["context_tokens"])
@@ -83,6 +86,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
         params.pooling_type = _POOLING[arg["pooling"]]
     if arg.get("options"):
         _set_options(params, arg["options"], arg.get("draft"))
+    # With a scale of nothing: only a request that asks for one is answered with it.
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in arg.get("adapters") or ()]
+    params.lora_init_without_apply = True
     params.use_jinja = True
     if arg.get("template"):
         params.chat_template = arg["template"]

@@ -10,8 +10,10 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from intramural.core.chat import ChatRequest
 from intramural.core.errors import IntramuralError, Misasked
 from intramural.serving.exchange import Exchange
+from intramural.serving.slots import Place
 from intramural.serving.thoughts import TAGS
 
 #: never: it has no place for thinking. always: it thinks whatever one says. either: as one says.
@@ -45,6 +47,14 @@ class Asking(Protocol):
         """A response that is not a stream, in its shape. `body` None: a GET."""
         ...
 
+    async def place(self, request: ChatRequest) -> Place:
+        """Where in the worker `request` is to be computed, which is sent next."""
+        ...
+
+    def begun(self, status: int) -> None:
+        """The worker answered what was sent to that place, with `status`."""
+        ...
+
     async def traits(self) -> "Traits":
         """What the worker's model can do."""
         ...
@@ -55,6 +65,10 @@ class Asking(Protocol):
 
     def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
         """What a response other than 200 stands for."""
+        ...
+
+    def can_pause(self) -> None:
+        """What is written could be gone on with: from now on reading may raise Unavailable(`preempted`)."""
         ...
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
