@@ -17,7 +17,7 @@ worker), and `remote` (engines on other machines).
 from intramural.serving.answer import Stream
 from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
-from intramural.serving.options import ANY_MODEL, EngineOptions, options_for, parse_options
+from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, options_for, parse_options
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
@@ -52,6 +52,7 @@ __all__ = [
     "WaitNote",
     "WorkerProcess",
     "WorkerStatus",
+    "as_text",
     "options_for",
     "parse_options",
 ]
