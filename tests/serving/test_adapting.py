@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.families.running import worker
+from tests.serving.pools import eventually, model, request
 
-from intramural.serving import ServingPlan
+from intramural.core.clock import SystemClock
+from intramural.core.config import ServingConfig
+from intramural.sandbox import probe
+from intramural.serving import Pool, SandboxedSpawner, ServingPlan
 from intramural.serving.adapting import Adapting, Seen, cpu_s, may_place, place
 from intramural.serving.threads import at_most
 
@@ -133,3 +137,24 @@ async def test_a_confined_engine_computes_with_as_many_threads_as_it_has_process
             used = [after - before.get(task, 0.0) for task, after in _used(started.process.pid).items()]
             assert sum(each > max(used) / 3 for each in used) == len(cpus)
     assert len(texts) == 1
+
+
+@pytest.mark.skipif(not may_place(), reason="affinities of workers cannot be set here")
+async def test_a_pool_says_with_how_many_threads_a_worker_computes(weights: Path, tmp_path: Path) -> None:
+    posture = await probe()
+    spawner = SandboxedSpawner(tmp_path / "run", posture.level, posture)
+    pool = Pool(ServingConfig(nice=3), SystemClock(), spawner, 2**31)
+    await pool.start()
+    try:
+        served = model(slots=1, context_tokens=512, weights=weights)
+        stream = pool.chat(served, request("Tell me a story.", max_tokens=400, logit_bias={0: -100.0, 2: -100.0}))
+        await anext(stream)
+        (worker,) = pool.status().workers
+        assert worker.pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 3
+        has = os.sched_getaffinity(worker.pid)
+        assert has <= os.sched_getaffinity(0)
+        await eventually(lambda: pool.status().workers[0].threads == len(os.sched_getaffinity(worker.pid)))
+        await stream.aclose()
+    finally:
+        await pool.close()
