@@ -30,6 +30,7 @@ from intramural.serving.scheduler import (
     Grant,
     KeepAsked,
     Left,
+    Pausable,
     Phase,
     PinAsked,
     Preempt,
@@ -143,6 +144,7 @@ class Pool:
                 queue_timeout_s=config.queue_timeout_s,
                 keep_alive_s=config.keep_alive_s,
                 ageing_s=max(1.0, config.ageing_s),
+                slice_s=config.slice_s,
             )
         )
         self._facts: asyncio.Queue[Event] = asyncio.Queue()
@@ -355,6 +357,7 @@ class Pool:
         alone: bool = False,
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
+        asked_s: float | None = None,
     ) -> AsyncIterator["_Lease"]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
@@ -367,7 +370,7 @@ class Pool:
         ticket.tenant = owner.path[0] or name
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
+        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
         self._catch_up()
         lease: _Lease | None = None
         try:
@@ -375,11 +378,15 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            lease = _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s)
+            lease = _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s, name)
             yield lease
         finally:
             self._tickets.pop(name, None)
             self._post(Left(self._now(), name, None if lease is None else lease.cost))
+
+    def can_pause(self, name: str) -> None:
+        """What is written for ticket `name` can be gone on with later."""
+        self._post(Pausable(self._now(), name))
 
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
@@ -541,9 +548,10 @@ class _Lease:
     """A granted ticket. See `traits.Asking`. `cost`: what it has cost, once that is known (see `fairness.cost_of`)."""
 
     def __init__(
-        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float
+        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float, name: str
     ) -> None:
         self._pool = pool
+        self._name = name
         self._number = number
         self._life = life
         self._worker = worker
@@ -593,6 +601,9 @@ class _Lease:
             return _decode_slots(body)
         except msgspec.DecodeError as error:
             raise await self.blame(worker_garbage(f"status {status} without slots")) from error
+
+    def can_pause(self) -> None:
+        self._pool.can_pause(self._name)
 
     async def traits(self) -> Traits:
         if self._life.traits is None:
