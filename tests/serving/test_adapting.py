@@ -41,7 +41,8 @@ def counts(state: Adapting) -> dict[int, int]:
         (FOUR, 1.0, (1, 2), 0, [2, 1]),
         (TWO, 0.0, (1, 2, 3), 0, [1, 1, 1]),
         (FOUR, 0.0, (1,), 2.5, [2]),
-        (FOUR, 1.0, (1,), 2.0, [1]),
+        (FOUR, 1.0, (1,), 2.0, [2]),
+        (FOUR, 3.0, (1,), 2.0, [1]),
     ],
 )
 def test_what_others_leave_is_shared_evenly(
@@ -49,6 +50,21 @@ def test_what_others_leave_is_shared_evenly(
 ) -> None:
     state = Adapting().next(look(cpus, others, dict.fromkeys(workers, 0.0), cores))
     assert [len(state.given[worker]) for worker in workers] == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "group", "expected"),
+    [
+        (30.0, 4.0, 4.2, 4),  # the machine's other tenants do not touch our four cores
+        (62.0, 2.0, 2.0, 2),  # but for two of them
+        (10.0, 2.0, 4.0, 2),  # two are used by somebody in our own container
+        (10.0, 4.0, 0.0, 4),  # nobody counts
+    ],
+)
+def test_a_quota_on_a_large_machine(others: float, own: float, group: float, expected: int) -> None:
+    cpus = tuple(range(64))
+    seen = Seen(dict.fromkeys(cpus, (others + own) / 64), {1: own}, 4.0, group)
+    assert counts(Adapting().next(seen)) == {1: expected}
 
 
 def test_workers_get_different_processors() -> None:
