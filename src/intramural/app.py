@@ -84,7 +84,17 @@ from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
-from intramural.serving import NOT_CONFINED, Pool, RemoteSpawner, SandboxedSpawner, parse_options
+from intramural.serving import (
+    NOT_CONFINED,
+    Pool,
+    RemoteSpawner,
+    SandboxedSpawner,
+    States,
+    Warmth,
+    buffer_size,
+    engine_name,
+    parse_options,
+)
 from intramural.storage import Database
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
@@ -119,13 +129,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        confined_spawner = SandboxedSpawner(config.data_dir / "run", config.sandbox.required_level, posture)
-        pool = Pool(
-            config.serving,
-            clock,
-            RemoteSpawner(confined_spawner, clock),
-            budget_bytes=config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE),
-        )
+        pool = await _pool(config, access, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
@@ -151,6 +155,23 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture)
+
+
+async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+    budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
+    buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
+    required = config.sandbox.required_level
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    states = States(
+        config.data_dir / "states",
+        access.seal.key_of_states,
+        config.serving.warm_bytes,
+        engine_name(),
+        keep_free_bytes=config.files.keep_free_bytes,
+    )
+    await asyncio.to_thread(states.open)
+    warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
+    return Pool(config.serving, clock, RemoteSpawner(confined_spawner, clock), budget_bytes - buffer_bytes, warmth)
 
 
 def _services(
@@ -217,7 +238,8 @@ def _services(
         ),
     )
 
-    async def after_removal() -> None:
+    async def after_removal(person_id: str) -> None:
+        await pool.forget(person_id, for_good=True)
         await files.sweep()
         await batches.sweep()
 
@@ -327,6 +349,8 @@ def _pool_numbers(pool: Pool) -> PoolNumbers:
         loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
         ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
         turned_away=tally.refused,
+        states={} if pool.warmth is None else pool.warmth.counts.by_result(),
+        states_bytes=0 if pool.warmth is None else pool.warmth.states.used_bytes,
     )
 
 

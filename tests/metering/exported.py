@@ -44,6 +44,8 @@ def everything() -> Metrics:
         loads={"m": (3, 1.5)},
         ended={("m", "room"): 2},
         turned_away={("m", "queue_full"): 4},
+        states={"saved": (2, 900), "restored": (1, 400), "failed": (0, 0)},
+        states_bytes=500,
     )
     metrics = Metrics("1", lambda: pool, lambda: {"sent": 1, "dropped": 0})
     metrics.request_ended(ROW, TIMING)

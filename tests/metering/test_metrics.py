@@ -99,6 +99,8 @@ def test_the_pool_is_asked_at_each_scrape() -> None:
         loads={"m": (3, 1.5)},
         ended={("m", "room"): 2},
         turned_away={("m", "queue_full"): 4},
+        states={"saved": (2, 900), "restored": (1, 400), "failed": (0, 0)},
+        states_bytes=500,
     )
     found = samples(metrics)
     assert found["intramural_queue_length", "model=m"] == 2
@@ -114,6 +116,9 @@ def test_the_pool_is_asked_at_each_scrape() -> None:
     assert found["intramural_worker_load_seconds_count", "model=m"] == 3
     assert found["intramural_worker_load_seconds_sum", "model=m"] == 1.5
     assert found["intramural_turned_away_total", "code=queue_full model=m"] == 4
+    assert found["intramural_states_total", "result=saved"] == 2
+    assert found["intramural_states_bytes_total", "result=restored"] == 400
+    assert found["intramural_states_kept_bytes", ""] == 500
     assert found["intramural_worker_ends_total", "model=m reason=room"] == 2
     now[0] = PoolNumbers()
     assert samples(metrics)["intramural_queue_length", "model=n"] == 0

@@ -1,6 +1,7 @@
 """Entries of confined children for the tests: good ones, and ones that die, hang, eat or lie."""
 
 import ctypes
+import errno
 import fcntl
 import json
 import mmap
@@ -139,6 +140,18 @@ def flood(arg: Arg, _files: Files) -> None:
     """Write far more to its log than anybody keeps."""
     for number in range(arg["lines"]):
         print(f"line {number}", "x" * 1000)
+
+
+def rewrite(arg: Arg, _files: Files) -> list[str]:
+    """Write to each of the paths anew; what came of it."""
+    found = []
+    for path in arg["paths"]:
+        try:
+            with Path(path).open("wb", buffering=0) as file:
+                found.append(f"wrote {file.write(bytes(arg['size_bytes']))}")
+        except OSError as error:
+            found.append(errno.errorcode[error.errno or 0])
+    return found
 
 
 def start_program(_arg: Arg, _files: Files) -> None:

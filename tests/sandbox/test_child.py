@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,42 @@ async def test_an_import_that_never_ends_is_given_up() -> None:
         await spawn(Launch("engine", "tests.sandbox.never_ready:entry", {}, confine_timeout_s=0.5))
     assert caught.value.code == "child_died"
     assert "0.5 seconds" in caught.value.message
+
+
+async def test_memory_handed_over_may_be_written_to_and_nothing_else(model: int, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    victim.chmod(0o666)
+    tmp_path.chmod(0o777)
+    memory = os.memfd_create("state", os.MFD_CLOEXEC)
+    handed = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC)
+    paths = [f"/proc/self/fd/{handed}", f"/proc/self/fd/{model}", str(victim), str(tmp_path / "new")]
+    try:
+        for size_bytes, came in ((1000, "wrote 1000"), (1001, "wrote 1000")):
+            launch = Launch(
+                "parser",
+                f"{_ENTRIES}:rewrite",
+                {"paths": paths, "size_bytes": size_bytes},
+                {"model": model},
+                memory=(handed,),
+                limits=Limits(file_size_bytes=1000),
+            )
+            assert await run_once(launch, _TIMEOUT_S) == [came, "EACCES", "EACCES", "EACCES"]
+            assert os.fstat(memory).st_size == 1000
+        without = replace(launch, without=frozenset({"landlock"}))
+        assert set(await run_once(without, _TIMEOUT_S)) == {"EPERM"}
+        without = replace(launch, memory=())
+        assert set(await run_once(without, _TIMEOUT_S)) <= {"EPERM", "ENOENT"}
+    finally:
+        os.close(memory)
+        os.close(handed)
+    assert victim.read_text() == "as it was"
+
+
+async def test_only_memory_may_be_handed_over_for_writing(model: int) -> None:
+    with pytest.raises(Broken) as caught:
+        await spawn(Launch("engine", f"{_ENTRIES}:wait", {}, memory=(model,)))
+    assert caught.value.code == "confinement_failed"
 
 
 async def test_a_model_that_is_closed_already_starts_nothing(tmp_path: Path) -> None:

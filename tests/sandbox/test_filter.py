@@ -156,6 +156,19 @@ def test_every_call_is_answered_as_wanted(machine: str, profile: Profile) -> Non
 
 @_both
 @_profiles
+def test_with_memory_to_write_to_a_file_may_be_written_anew_and_nothing_else(machine: str, profile: Profile) -> None:
+    arch, column = _ARCHITECTURES[machine]
+    steps = program(profile, machine, _PID, rewrites=True)
+    cases = {"open": (), "openat": (0,)} if machine == "x86_64" else {"openat": (0,)}
+    for name, before in cases.items():
+        for flags in (0, 0o2000000, 0o1101, 0o2001101):  # reading; mode "wb"
+            assert answer(steps, arch, NUMBERS[name][column], (*before, 1, flags)) == ALLOW, (name, oct(flags))
+        for flags in (1, 2, 3, 0o100, 0o101, 0o102, 0o1000, 0o1001, 0o1102, 0o20000001, 0o20001101):
+            assert answer(steps, arch, NUMBERS[name][column], (*before, 1, flags)) == REFUSE, (name, oct(flags))
+
+
+@_both
+@_profiles
 def test_calls_of_another_architecture_kill(machine: str, profile: Profile) -> None:
     arch, _ = _ARCHITECTURES[machine]
     steps = program(profile, machine, _PID)

@@ -12,7 +12,9 @@ from tests.serving.pools import eventually, model, request, running
 from intramural.core.chat import ChatRequest, Delta, Message, Sampling
 from intramural.core.errors import Misasked
 from intramural.serving import ModelToServe, Pool
-from intramural.serving.request import build, check
+from intramural.serving.marks import marks_of
+from intramural.serving.request import build, check, placed
+from intramural.serving.slots import Slots
 
 STORY = ChatRequest(
     id="r",
@@ -29,9 +31,14 @@ def test_a_seed_is_needed() -> None:
     assert (caught.value.code, caught.value.param) == ("seed_needed", "seed")
 
 
-def test_nothing_that_others_left_is_used() -> None:
-    assert json.loads(build(STORY, 0)[1])["cache_prompt"] is False
-    assert "cache_prompt" not in json.loads(build(request(), 0)[1])
+def test_nothing_that_was_left_is_used() -> None:
+    slots, marks = Slots(1), marks_of(STORY, b"key")
+    for alone, reuse in [(False, False), (False, True), (True, False)]:
+        seat = slots.seat("ann")
+        assert seat.take(marks, 0.0, alone=alone).reuse is reuse
+        seat.begun(0.0)
+        seat.leave(0.0)
+    assert json.loads(placed(build(STORY, 0)[1], 1, reuse=False))["cache_prompt"] is False
 
 
 async def read(pool: Pool, served: ModelToServe, asked: ChatRequest) -> list[Delta]:

@@ -249,7 +249,7 @@ async def test_whoever_leaves_before_anything_came_closes_the_connection_too() -
 
 
 async def test_what_is_computed_for_one_person_is_kept_apart_at_the_engine() -> None:
-    ann, ben = Owner(("ann", "key-1")), Owner(("ben", "key-2"))
+    ann, ben = Owner(("ann", "key-1"), tenant="ann"), Owner(("ben", "key-2"), tenant="ben")
     async with bench() as on:
         for owner in (ann, ben, replace(ann, path=("ann", "key-3")), Owner(), Owner()):
             [event async for event in on.pool.chat(on.model, request(), owner=owner)]

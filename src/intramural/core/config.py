@@ -70,6 +70,11 @@ class ServingConfig:
     )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
+    warm_bytes: int = setting(
+        2 * 2**30,
+        "Disk for what models have computed of people's conversations, encrypted, so that they go on at once after a "
+        "worker was stopped. What was used longest ago goes first. 0: nothing is kept.",
+    )
     stop_grace_s: float = setting(3.0, "Seconds between asking a worker to stop and killing it.")
     threads: int = setting(
         0,

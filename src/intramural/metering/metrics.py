@@ -73,7 +73,8 @@ class PoolNumbers:
     """The workers and the queue at the moment of a scrape, and what became of earlier ones since the start.
 
     `loads` by model: how many, and the seconds they took; `ended` by model and reason; `turned_away` by model and error
-    code: who never got a slot.
+    code: who never got a slot. `states` by result: how many states of conversations were `saved`, `restored`, `failed`,
+    and the bytes; `states_bytes`: what is kept of them.
     """
 
     workers: Sequence[WorkerNumbers] = ()
@@ -83,6 +84,8 @@ class PoolNumbers:
     loads: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
     turned_away: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    states_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +316,7 @@ class _PoolCollector(Collector):
         yield GaugeMetricFamily("intramural_memory_planned_bytes", "Planned for all workers.", now.planned_bytes)
         yield GaugeMetricFamily("intramural_memory_budget_bytes", "What may be planned for.", now.budget_bytes)
         yield from self._past(now)
+        yield from self._kept(now)
 
     def _workers(self, workers: Sequence[WorkerNumbers]) -> Iterable[Metric]:
         states: Tallied[tuple[str, str]] = Tallied()
@@ -353,6 +357,19 @@ class _PoolCollector(Collector):
             for key, number in sums.items():
                 family.add_metric(key, number)
             yield family
+
+    def _kept(self, now: PoolNumbers) -> Iterable[Metric]:
+        for place, (name, text) in enumerate(
+            (
+                ("intramural_states", "What was computed of conversations: saved, restored, or neither was possible."),
+                ("intramural_states_bytes", "Bytes of that."),
+            )
+        ):
+            family = CounterMetricFamily(name, text, labels=["result"])
+            for result, numbers in now.states.items():
+                family.add_metric([result], numbers[place])
+            yield family
+        yield GaugeMetricFamily("intramural_states_kept_bytes", "What is kept of it on the disk.", now.states_bytes)
 
     def _summed(self, loads: Mapping[str, tuple[int, float]]) -> Mapping[str, tuple[int, float]]:
         sums: dict[str, tuple[int, float]] = {}

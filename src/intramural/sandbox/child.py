@@ -26,7 +26,7 @@ def main(message_fd: int, answer_fd: int) -> None:
     with os.fdopen(message_fd, "rb") as pipe:
         launch = json.loads(pipe.read())
     sys.path[:] = launch["path"]
-    _close_others({0, 1, 2, answer_fd, *launch["files"].values()})
+    _close_others({0, 1, 2, answer_fd, *launch["files"].values(), *launch["memory"]})
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import identity, kernel, landlock, profiles, seccomp  # noqa: F401 — imported before step 3
 
@@ -85,7 +85,8 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
             os.close(each.descriptor)
     identity.die_with(launch["parent"])
     if "seccomp" not in without:
-        seccomp.install(launch["profile"], os.getpid())
+        # Without Landlock nothing else would keep it from opening any file for writing.
+        seccomp.install(launch["profile"], os.getpid(), rewrites=bool(abi and launch["memory"]))
         layers.append("seccomp")
     return layers
 

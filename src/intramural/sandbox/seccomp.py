@@ -59,6 +59,8 @@ _SOCKET_OPTIONS = (2, 7, 8, 9, 13, 15, 20, 21, 66, 67)
 _PR_SET_NAME = 15
 #: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE: the same on both architectures.
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
+#: O_WRONLY, O_CREAT, O_TRUNC: the C library's mode "wb".
+_REWRITING = 0o1 | 0o100 | 0o1000
 #: FIONBIO, FIONREAD, FIOCLEX, FIONCLEX
 _IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450)
 #: F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, the three locks, F_DUPFD_CLOEXEC. Never F_SETOWN and F_SETSIG: with them
@@ -77,8 +79,11 @@ _ABSENT: Instruction = (_RET, 0, 0, _ERRNO | errno.ENOSYS)
 _PERMIT: Instruction = (_RET, 0, 0, _ALLOW)
 
 
-def program(profile: Profile, machine: str, pid: int) -> list[Instruction]:
-    """The filter as (code, jump if true, jump if false, operand). `pid` is the process it is for."""
+def program(profile: Profile, machine: str, pid: int, *, rewrites: bool = False) -> list[Instruction]:
+    """The filter as (code, jump if true, jump if false, operand). `pid` is the process it is for.
+
+    `rewrites`: a file may be opened to be written anew from its beginning (which ones is Landlock's business).
+    """
     arch, column = _ARCHITECTURES[machine]
     out: list[Instruction] = [(_LD, 0, 0, _ARCH_AT), (_JEQ, 1, 0, arch), (_RET, 0, 0, _KILL), (_LD, 0, 0, _NR_AT)]
     if machine == "x86_64":
@@ -86,17 +91,17 @@ def program(profile: Profile, machine: str, pid: int) -> list[Instruction]:
     names = _ALWAYS.split() + (_LISTENING.split() if profile == "engine" else [])
     for name in names:
         out += _rule(NUMBERS[name][column], [_PERMIT])
-    for name, body in _conditional(profile, pid).items():
+    for name, body in _conditional(profile, pid, rewrites=rewrites).items():
         out += _rule(NUMBERS[name][column], body)
     return [*out, (_JGE, 0, 1, _LAST_KNOWN + 1), _ABSENT, _REFUSE]
 
 
-def _conditional(profile: Profile, pid: int) -> dict[str, list[Instruction]]:
+def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, list[Instruction]]:
     rules = {
         # For reading only: nothing is written, made or emptied even where Landlock is left out, or so old (before ABI
         # 3) that it lets a file be emptied by opening it.
-        "open": _unless_bits(1, _WRITING),
-        "openat": _unless_bits(2, _WRITING),
+        "open": _opening(1, rewrites=rewrites),
+        "openat": _opening(2, rewrites=rewrites),
         "mmap": _unless_bits(2, _PROT_EXEC),
         "mprotect": _unless_bits(2, _PROT_EXEC),
         "clone": _if_equal(0, _THREAD),
@@ -136,6 +141,12 @@ def _unless_bits(index: int, bits: int) -> list[Instruction]:
     return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE]
 
 
+def _opening(index: int, *, rewrites: bool) -> list[Instruction]:
+    allowed = (0, _REWRITING) if rewrites else (0,)
+    tests = [step for value in allowed for step in ((_JEQ, 0, 1, value), _PERMIT)]
+    return [*_load(index), (_AND, 0, 0, _WRITING), *tests, _REFUSE]
+
+
 def _if_equal(index: int, values: Sequence[int]) -> list[Instruction]:
     tests = [step for value in values for step in ((_JEQ, 0, 1, value), _PERMIT)]
     return [*_load(index), *tests, _REFUSE]
@@ -145,10 +156,10 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(profile: Profile, pid: int) -> None:
+def install(profile: Profile, pid: int, *, rewrites: bool = False) -> None:
     """Filter this process from now on, every thread of it. Needs no_new_privs. Raises Broken(`confinement_failed`)."""
     machine = platform.machine()
-    steps = program(profile, machine, pid)
+    steps = program(profile, machine, pid, rewrites=rewrites)
     packed = b"".join(struct.pack("<HBBI", *step) for step in steps)
     handle = _Program(len(steps), packed)
     call = _SECCOMP_CALL[machine]

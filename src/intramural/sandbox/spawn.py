@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from io import BufferedWriter
@@ -48,7 +48,9 @@ class Launch:
 
     `entry` is `module:function`; the module is imported whole before confinement, `function(arg, files)` is called
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
-    the only place it may make a socket in. `without` leaves layers out: for tests, and for downgrades that an
+    the only place it may make a socket in. `memory` are files without a name (memfd_create), under our numbers in the
+    child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
+    as `limits.file_size_bytes` lets it. `without` leaves layers out: for tests, and for downgrades that an
     administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
     """
 
@@ -61,6 +63,7 @@ class Launch:
     limits: Limits = Limits()
     without: frozenset[str] = frozenset()
     confine_timeout_s: float = 60.0
+    memory: tuple[int, ...] = ()
 
 
 class Child:
@@ -195,6 +198,8 @@ class _Answer:
 
 async def _start(launch: Launch) -> tuple[Child, _Answer]:
     _check_open(launch.files)
+    _check_open({f"memory {number}": descriptor for number, descriptor in enumerate(launch.memory)})
+    _check_nameless(launch.memory)
     lent = users.lend() if os.geteuid() == 0 and "uid" not in launch.without else None
     uid = None if lent is None else lent.uid
     message_read, message_write = os.pipe()
@@ -240,6 +245,17 @@ def _check_open(files: Mapping[str, int]) -> None:
             raise failed("files", f"the file {name!r} is open for writing")
 
 
+def _check_nameless(memory: Sequence[int]) -> None:
+    for descriptor in memory:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)  # only files in memory have seals
+            nameless = os.fstat(descriptor).st_nlink == 0
+        except OSError:
+            nameless = False
+        if not nameless:
+            raise failed("files", "a file that is to be written to is not one in memory without a name")
+
+
 async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:
     """The process, which waits for its launch message. Raises Broken(`child_died`)."""
     try:
@@ -251,7 +267,7 @@ async def _process(launch: Launch, uid: int | None, message_read: int, answer_wr
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**_ENVIRONMENT, **launch.env},
-            pass_fds=(message_read, answer_write, *launch.files.values()),
+            pass_fds=(message_read, answer_write, *launch.files.values(), *launch.memory),
             start_new_session=True,
         )
     except (OSError, ValueError, SubprocessError) as error:  # a descriptor that is closed, a limit that is reached
@@ -281,6 +297,7 @@ def _message(launch: Launch, uid: int | None) -> bytes:
             "entry": launch.entry,
             "arg": dict(launch.arg),
             "files": dict(launch.files),
+            "memory": list(launch.memory),
             "private_dir": None if launch.private_dir is None else str(launch.private_dir),
             "limits": asdict(launch.limits),
             "without": sorted(launch.without),

@@ -71,6 +71,7 @@ class Conversations:
         async with self._audit.transaction() as (connection, record):
             await self._chats.delete(actor.person_id, chat_id, connection=connection)
             record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
+        await self._inference.forget(actor.person_id)
 
     async def ask(
         self,

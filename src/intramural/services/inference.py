@@ -138,7 +138,9 @@ class Inference:
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
-            stream = self._pool.chat(served, request, on_wait, self._turns.of(actor))
+            # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
+            owner = self._turns.of(actor, passing=actor.kind == "person" and dialect != "page")
+            stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
@@ -257,6 +259,10 @@ class Inference:
         manifest = self._models.manifest(request.model)
         request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
         return await self._pool.count_tokens(self._models.to_serve(manifest, actor), request)
+
+    async def forget(self, person_id: str) -> None:
+        """This person has deleted something: what models have computed for them so far is on no disk any more."""
+        await self._pool.forget(person_id, for_good=False)
 
     def fingerprint(self, model: str) -> str:
         """A short name of what computes `model`'s answers now. Raises Missing(`model_not_found`)."""

@@ -309,6 +309,8 @@ class Models:
             await self._pool.unload(name)
         await self._record(Event.MODEL_REMOVED, actor, name, {"weights": manifest.digest})
         await asyncio.to_thread(self._library.remove, name)
+        if all(other.digest != manifest.digest for other in self._library.list()):
+            await self._pool.forget_model(manifest.digest)
 
     def names(self) -> list[str]:
         """What is on the shelf."""

@@ -13,7 +13,7 @@ class PeopleDesk:
     """What an administrator does with people. Disabling ends sessions and keys at once."""
 
     def __init__(
-        self, gate: Gate, people: People, audit: AuditLog, after_removal: Callable[[], Awaitable[None]]
+        self, gate: Gate, people: People, audit: AuditLog, after_removal: Callable[[str], Awaitable[None]]
     ) -> None:
         self._gate = gate
         self._people = people
@@ -53,9 +53,9 @@ class PeopleDesk:
         return await self._people.get(person_id)
 
     async def remove(self, actor: Actor, person_id: str) -> None:
-        """Remove the person with their keys, sessions, chats and files."""
+        """Remove the person with their keys, sessions, chats, files, and what models have computed for them."""
         await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}")
         async with self._audit.transaction() as (connection, record):
             await self._people.remove(connection, person_id)
             record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
-        await self._after_removal()
+        await self._after_removal(person_id)

@@ -333,6 +333,7 @@ class Responses:
         async with self._audit.transaction() as (connection, record):
             await self._kept.delete(actor.person_id, response_id, connection)
             record(Event.RESPONSE_DELETED, actor, target=f"response:{response_id}")
+        await self._inference.forget(actor.person_id)
 
     async def _get(self, actor: Actor, response_id: str) -> dict[str, Any]:
         live = self._live.find(actor.person_id, response_id)

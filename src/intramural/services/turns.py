@@ -17,12 +17,16 @@ class Turns:
         self._weights = weights(config.weights)
         self._first = frozenset(name.strip() for name in config.first.split(",") if name.strip())
 
-    def of(self, actor: Actor) -> Owner:
-        """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets."""
+    def of(self, actor: Actor, *, passing: bool = False) -> Owner:
+        """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets.
+
+        `passing`: they were promised that nothing of it is stored.
+        """
         first = actor.work is Work.INTERACTIVE and actor.username in self._first
         path = (actor.person_id, actor.credential_id)
         weights = (self._weights.get(actor.username, 1.0),)
-        return Owner(path, weights, Work.FIRST if first else actor.work, repeatable=actor.repeatable)
+        work = Work.FIRST if first else actor.work
+        return Owner(path, weights, work, repeatable=actor.repeatable, tenant=actor.person_id, passing=passing)
 
 
 def weights(text: str) -> Mapping[str, float]:

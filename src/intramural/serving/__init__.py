@@ -9,9 +9,10 @@ who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), 
 `exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to the
 engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `onward` (what
 pauses, and goes on), `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged,
-on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `tally` (what
-became of workers), `threads` and `adapting` (who computes on how many cores), `sandboxed`, `engine` and `onnx` (the
-other side of starting a confined worker), and `remote` (engines on other machines).
+on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `marks` and
+`slots` (pure: which slot, and whose state is in it), `states` and `warmth` (states on the disk, and back), `tally`
+(what became of workers), `threads` and `adapting` (who computes on how many cores), `sandboxed`, `engine` and `onnx`
+(the other side of starting a confined worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
@@ -22,9 +23,11 @@ from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
 from intramural.serving.vectors import Token
+from intramural.serving.warmth import Warmth, buffer_size, engine_name
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
@@ -46,13 +49,17 @@ __all__ = [
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
+    "States",
     "Stream",
     "Tally",
     "Token",
     "WaitNote",
+    "Warmth",
     "WorkerProcess",
     "WorkerStatus",
     "as_text",
+    "buffer_size",
+    "engine_name",
     "options_for",
     "parse_options",
 ]

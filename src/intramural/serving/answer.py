@@ -22,7 +22,7 @@ from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.onward import Written
 from intramural.serving.remote.fields import translated
-from intramural.serving.request import adapter_fields, build, thinking_fields
+from intramural.serving.request import adapter_fields, build, placed, thinking_fields
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
@@ -239,7 +239,7 @@ class Stream(AsyncIterator[ChatEvent]):
             await lease.quiet()  # a client that left may still be computed for
 
         async def ask(way: Way) -> tuple[Exchange, Way]:
-            return await self._begun(lease, *await self._asked(lease, index, way)), way
+            return await self._begun(lease, way, index), way
 
         return await first_of(await ways_of(lease, self._drive, self._request, small=is_small(self._model)), ask)
 
@@ -287,11 +287,15 @@ class Stream(AsyncIterator[ChatEvent]):
             if exchange is not None:
                 exchange.close()
 
-    async def _begun(self, lease: Asking, target: str, body: bytes) -> Exchange:
-        exchange = await lease.ask("POST", target, body)
+    async def _begun(self, lease: Asking, way: Way, index: int) -> Exchange:
+        target, body = await self._asked(lease, index, way)
+        place = await lease.place(way.request)
+        exchange = await lease.ask("POST", target, placed(body, place.slot, reuse=place.reuse))
         self.under_way.set()
         try:
-            if (status := await exchange.status()) != 200:
+            status = await exchange.status()
+            lease.begun(status)
+            if status != 200:
                 raise lease.refusal(exchange, status, await exchange.read_all())
         except BaseException:  # also who leaves before there is a status
             exchange.close()
@@ -313,7 +317,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._again.append(reader)
 
         async def ask(way: Way) -> Exchange:
-            return await self._begun(lease, *await self._asked(lease, index, way))
+            return await self._begun(lease, way, index)
 
         ways = await ways_of(lease, again, again.request, small=is_small(self._model))
         exchange = await first_of(ways, ask)

@@ -51,7 +51,7 @@ def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
 
     `arg`: socket, weights, projector, draft, adapters (paths; only weights must be there; `fds` keeps open what they
     lead to), context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options
-    (the fields of `options.EngineOptions`). Never returns; SIGTERM ends the process.
+    (the fields of `options.EngineOptions`), states (whether any are saved). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -75,6 +75,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
     params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = 1  # errors: why weights cannot be loaded; nothing at all once they are
     _close_side_doors(params)
+    if arg.get("states"):
+        # States are written to memory handed over at the start and read from there; a file's name is its number.
+        params.slot_save_path = "/proc/self/fd/"
     _size(params, context_tokens=int(arg["context_tokens"]), slots=int(arg["slots"]), threads=int(arg["threads"]))
     if arg["pooling"] in _WHOLE_AT_ONCE:
         params.n_batch = params.n_ubatch = int(arg["context_tokens"])

@@ -44,6 +44,8 @@ Path = tuple[str, ...]
 class Owner:
     """Whom a ticket belongs to. `path` from the root (group, person, key: as many as there are), `weights` beside it.
 
+    `tenant` shares what a worker has computed with nobody else (a person; "": nobody, not even with the next one).
+    `passing`: nothing of it may be stored.
     `repeatable`: nobody has seen anything of it before its end, so that it can be stopped and begun again.
     """
 
@@ -51,6 +53,8 @@ class Owner:
     weights: tuple[float, ...] = ()
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
+    tenant: str = ""
+    passing: bool = False
 
     def levels(self) -> "tuple[tuple[Path, float], ...]":
         """Every node on the way down, with its weight."""

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
 from intramural.serving.fairness import NOBODY, Owner
+from intramural.serving.marks import marks_of, shared
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
@@ -51,8 +53,10 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
+from intramural.serving.slots import ANY_SLOT, WORTH_BLOCKS, Place, Seat, Slots
 from intramural.serving.tally import Tally
 from intramural.serving.traits import Traits
+from intramural.serving.warmth import Warmth
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -119,6 +123,12 @@ class _Life:
     task: "asyncio.Task[None] | None" = None
     process: WorkerProcess | None = None
     traits: Traits | None = None
+    slots: Slots = field(init=False)
+    #: Set when a request has begun or left.
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(self.model.plan.slots)
 
 
 class _Slot(msgspec.Struct):
@@ -126,6 +136,10 @@ class _Slot(msgspec.Struct):
 
 
 _decode_slots = msgspec.json.Decoder(list[_Slot]).decode
+#: So long a worker that is to go may take to hand over what it has computed. Others may be waiting for its memory.
+_SAVING_S = 5.0
+#: Routes whose work goes to any slot that is idle: the engine lets nobody choose one for them.
+_ROAMING = ("/v1/embeddings", "/v1/rerank")
 #: A step of the engine takes about this long on a small model.
 _QUIET_PAUSE_S = 0.01
 
@@ -133,7 +147,14 @@ _QUIET_PAUSE_S = 0.01
 class Pool:
     """Workers and the queue before them. `start` it, then ask; `close` leaves no process behind."""
 
-    def __init__(self, config: ServingConfig, clock: Clock, spawner: Spawner, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        config: ServingConfig,
+        clock: Clock,
+        spawner: Spawner,
+        budget_bytes: int,
+        warmth: Warmth | None = None,
+    ) -> None:
         self._config = config
         self._clock = clock
         self._spawner = spawner
@@ -152,6 +173,9 @@ class Pool:
         self._lives: dict[int, _Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
+        #: What brings back what a worker had computed; None: nothing does.
+        self.warmth = warmth
+        self._salt = clock.token_bytes(32)
         #: What became of workers so far.
         self.tally = Tally()
         self._handling = False
@@ -170,7 +194,7 @@ class Pool:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
         if self._loop_task is None:
             return
-        self._post(ShutdownAsked(self._now()))
+        self._post(ShutdownAsked(self.now_s()))
         while not self._state.closing or self._lives:
             tasks = [life.task for life in self._lives.values() if life.task is not None]
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
@@ -282,7 +306,7 @@ class Pool:
         """
         self._catch_up()
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
-        self._post(UnloadAsked(self._now(), name))
+        self._post(UnloadAsked(self.now_s(), name))
         self._catch_up()
         if any(worker.granted for worker in workers):
             return False
@@ -298,13 +322,13 @@ class Pool:
         """
         self._catch_up()
         workers = [w for w in self._state.workers.values() if w.demand.name == name]
-        self._post(KeepAsked(self._now(), name, keep_alive_s))
+        self._post(KeepAsked(self.now_s(), name, keep_alive_s))
         self._catch_up()
         return any(worker.keep_alive_s != keep_alive_s for worker in workers)
 
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
-        self._post(PinAsked(self._now(), name, pinned))
+        self._post(PinAsked(self.now_s(), name, pinned))
 
     @property
     def budget_bytes(self) -> int:
@@ -314,7 +338,7 @@ class Pool:
     def status(self) -> PoolStatus:
         """What is loaded and who waits, now."""
         self._catch_up()
-        state, now_s = self._state, self._now()
+        state, now_s = self._state, self.now_s()
         workers = []
         for worker in state.workers.values():
             life = self._lives.get(worker.id)
@@ -367,10 +391,10 @@ class Pool:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
-        ticket.tenant = owner.path[0] or name
+        ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self._now(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
+        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
         self._catch_up()
         lease: _Lease | None = None
         try:
@@ -378,23 +402,54 @@ class Pool:
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
-            lease = _Lease(self, number, life, life.process, ticket, self._config.stall_timeout_s, name)
+            seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
+            lease = _Lease(
+                self, number, life, life.process, ticket, seat, self._config.stall_timeout_s, name, model.scales
+            )
             yield lease
         finally:
+            if lease is not None:
+                lease.leave()
             self._tickets.pop(name, None)
-            self._post(Left(self._now(), name, None if lease is None else lease.cost))
+            self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
 
     def can_pause(self, name: str) -> None:
         """What is written for ticket `name` can be gone on with later."""
-        self._post(Pausable(self._now(), name))
+        self._post(Pausable(self.now_s(), name))
 
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
-        self._post(WorkerMisbehaved(self._now(), number, error))
+        self._post(WorkerMisbehaved(self.now_s(), number, error))
+
+    def warmth_of(self, life: _Life) -> Warmth | None:
+        """What keeps the states of this worker; None: nothing does. Of pictures and of a model that guesses ahead the
+        engine's files do not have everything."""
+        model, process = life.model, life.process
+        whole = not model.reads_images and model.options.speculative != "draft"
+        return self.warmth if whole and process is not None and process.buffer is not None else None
+
+    def marks_key(self, seat: Seat, scales: Sequence[float]) -> bytes:
+        """Of the marks of prompts: nobody outside can make one, or tell what it stands for. What an adapter took part
+        in is of no use without it, so that there the same words have other marks."""
+        key = self._salt if self.warmth is None or not seat.returns else self.warmth.key_of(seat.tenant)
+        return blake2b(repr(tuple(scales)).encode(), key=key).digest() if any(scales) else key
+
+    async def forget(self, tenant: str, *, for_good: bool) -> None:
+        """Nothing that was computed for `tenant` so far is on the disk, or gets there; `for_good`: nor later."""
+        for life in self._lives.values():
+            life.slots.forget(tenant)
+        if self.warmth is not None:
+            await self.warmth.done()  # what is on its way there
+            await asyncio.to_thread(self.warmth.states.forget, tenant, for_good=for_good)
+
+    async def forget_model(self, digest: str) -> None:
+        """Nothing that these weights have computed is kept on the disk."""
+        if self.warmth is not None:
+            await asyncio.to_thread(self.warmth.states.forget_model, digest)
 
     # The loop
 
-    def _now(self) -> float:
+    def now_s(self) -> float:
         return self._clock.monotonic_s()
 
     def _post(self, fact: Event) -> None:
@@ -429,8 +484,8 @@ class Pool:
         at_s = wake_at(self._state)
         if at_s is not None:
             # A hair late rather than a hair early: too early would find nothing due and wake again at once.
-            delay_s = max(0.0, at_s - self._now()) + 0.001
-            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self._now())))
+            delay_s = max(0.0, at_s - self.now_s()) + 0.001
+            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self.now_s())))
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -473,6 +528,8 @@ class Pool:
     # A worker's life
 
     def _start_worker(self, number: int, model: ModelToServe) -> None:
+        if self.warmth is not None:
+            self.warmth.states.welcome(model.digest)
         life = _Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
         life.task = asyncio.create_task(self._live_through(number, life), name=f"worker-{number}")
@@ -518,13 +575,28 @@ class Pool:
         finally:
             if life.process is not None:
                 forced = error is not None or (life.stop.done() and life.stop.result())
+                if not forced and life.stop.done():
+                    await self._save_all(life, life.process)
                 await life.process.stop(0.0 if forced else self._config.stop_grace_s)
             del self._lives[number]
             if error is None and life.process is None:
                 error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
             # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
             crashed = life.process is not None
-            self._post(WorkerGone(self._now(), number, error, crashed))
+            self._post(WorkerGone(self.now_s(), number, error, crashed))
+
+    async def _save_all(self, life: _Life, worker: WorkerProcess) -> None:
+        """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
+        warmth = self.warmth_of(life)
+        if warmth is None:
+            return
+        slots = life.slots
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SAVING_S):
+                for slot, held in slots.unsaved(self.now_s()).items():
+                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                        slots.saved(slot, held)
+                    await warmth.done()
 
     async def _until_ready(self, number: int, life: _Life) -> None:
         if life.model.remote is None:
@@ -537,7 +609,7 @@ class Pool:
         await _first(life.process.ready(self._config.start_timeout_s), life.stop)
         if not life.stop.done():
             self._yield_to_others(life.process)
-            self._post(WorkerReady(self._now(), number))
+            self._post(WorkerReady(self.now_s(), number))
 
     def _yield_to_others(self, worker: WorkerProcess) -> None:
         if self._config.nice and worker.process.pid is not None:
@@ -548,14 +620,25 @@ class _Lease:
     """A granted ticket. See `traits.Asking`. `cost`: what it has cost, once that is known (see `fairness.cost_of`)."""
 
     def __init__(
-        self, pool: Pool, number: int, life: _Life, worker: WorkerProcess, ticket: _Ticket, stall_s: float, name: str
+        self,
+        pool: Pool,
+        number: int,
+        life: _Life,
+        worker: WorkerProcess,
+        ticket: _Ticket,
+        seat: Seat,
+        stall_s: float,
+        name: str,
+        scales: Sequence[float],
     ) -> None:
         self._pool = pool
         self._name = name
+        self._scales = scales
         self._number = number
         self._life = life
         self._worker = worker
         self._ticket = ticket
+        self._seat = seat
         self._stall_s = stall_s
         self.cost: float | None = None
 
@@ -566,8 +649,52 @@ class _Lease:
         self._ticket.exchange = exchange
         return exchange
 
+    async def place(self, request: ChatRequest) -> Place:
+        pool, seat, warmth = self._pool, self._seat, self._pool.warmth_of(self._life)
+        if self._life.model.remote is not None:  # its slots are not ours to give
+            return Place(ANY_SLOT, reuse=not request.deterministic)
+        marks = marks_of(request, pool.marks_key(seat, self._scales))
+        if warmth is None:
+            return seat.take(marks, pool.now_s(), alone=request.deterministic)
+        # Computed anew whatever there is; and for nobody nothing is stored.
+        cold = request.deterministic or not seat.returns
+        state = None if cold else await warmth.find(seat.tenant, self._life.model, marks)
+        stored = 0 if state is None else shared(state.marks, marks)
+        place = seat.take(marks, pool.now_s(), alone=request.deterministic, elsewhere=stored)
+        if seat.displaced is not None:
+            await warmth.save(self._worker, self._life.model, place.slot, seat.displaced, lambda: not seat.soiled)
+        if state is not None and stored >= seat.kept + WORTH_BLOCKS:
+            seat.restored(state.marks, sure=await warmth.restore(self._worker, place.slot, state))
+        assert seat.place is not None
+        return seat.place
+
+    def begun(self, status: int) -> None:
+        if self._seat.place is not None and status == 200:
+            self._seat.begun(self._pool.now_s())
+        elif status < 500:
+            self._seat.refused()
+        self._life.moved.set()
+
+    def leave(self) -> None:
+        """Whatever was asked is over."""
+        self._seat.leave(self._pool.now_s())
+        self._life.moved.set()
+
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
         """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
+        if target not in _ROAMING:
+            return await self._whole(target, body, shape)
+        slots = self._life.slots
+        while slots.unsettled:
+            self._life.moved.clear()
+            await self._life.moved.wait()
+        slots.roam()
+        try:
+            return await self._whole(target, body, shape)
+        finally:
+            slots.roamed()
+
+    async def _whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
         exchange: Exchange | None = None
         try:
             method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))

@@ -150,9 +150,6 @@ def build(
     """
     fields = {**_sampling(request.sampling, index), **more}
     exact = exact and request.response_format.kind == "json_schema"
-    if request.deterministic:
-        # What another prompt left behind was computed in other batches, and would round differently.
-        fields["cache_prompt"] = False
     fields["stream"] = True
     fields["stream_options"] = {"include_usage": True}
     # Counts with every frame, so that usage is the engine's own however the answer ends.
@@ -173,6 +170,11 @@ def build(
             fields["tool_choice"] = "none"  # the answer's own grammar takes the place of the tools'
     fields.update(exact_grammar(request.response_format) if exact else _chat_format(request.response_format))
     return "/v1/chat/completions", msgspec.json.encode(fields)
+
+
+def placed(body: bytes, slot: int, *, reuse: bool) -> bytes:
+    """What `build` made, to be computed in the engine's `slot`, with or without what is there from before."""
+    return b'%s,"id_slot":%d,"cache_prompt":%s}' % (body[:-1], slot, b"true" if reuse else b"false")
 
 
 def check_schema(schema: JsonSchema, param: str, times: int = 1) -> None:

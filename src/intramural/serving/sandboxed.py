@@ -12,7 +12,7 @@ from intramural.core.errors import Refused
 from intramural.sandbox import Child, Launch, Limits, Posture, allows, missing_layers, spawn
 from intramural.serving.model import ModelToServe, OpenFile, Runner
 from intramural.serving.threads import Compute
-from intramural.serving.worker import WorkerProcess
+from intramural.serving.worker import Buffer, WorkerProcess
 
 _ENTRIES: Mapping[Runner, str] = {
     "engine": "intramural.serving.engine:serve",
@@ -65,8 +65,10 @@ class ConfinedProcess:
 class SandboxedSpawner:
     """Starts engines under the sandbox, each with a private directory of its own under `run_dir`."""
 
-    def __init__(self, run_dir: Path, required_level: str, posture: Posture) -> None:
+    def __init__(self, run_dir: Path, required_level: str, posture: Posture, buffer_bytes: int = 0) -> None:
+        """`buffer_bytes`: the largest state that is saved of an engine; 0: none is."""
         self._run_dir = run_dir
+        self._buffer_bytes = 0 if "landlock" in missing_layers(posture.level) else buffer_bytes
         self._required_level = required_level
         self._posture = posture
         self._numbers = count(1)
@@ -96,9 +98,12 @@ class SandboxedSpawner:
         # Both sides reach the socket through a descriptor of its directory: the worker's user may not walk the path
         # to it, and a path to a socket must fit into 107 bytes.
         door = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        buffer, lent = make_buffer(self._buffer_bytes if model.runner == "engine" else 0)
 
         def clear() -> None:
             os.close(door)
+            if buffer is not None:
+                buffer.close()
             shutil.rmtree(home, ignore_errors=True)
 
         launch = Launch(
@@ -109,21 +114,38 @@ class SandboxedSpawner:
                 "weights": _weights_path(home, door, [f.descriptor for f in files if f.role == "weights"]),
                 "projector": _path_of("projector", files),
                 "tokenizer": _path_of("tokenizer", files),
+                "states": buffer is not None,
                 "draft": _path_of("draft", files),
                 "adapters": [f"/proc/self/fd/{file.descriptor}" for file in files if file.role == "adapter"],
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,
             env={**compute.env, **_ENVIRONMENTS[model.runner]},
-            limits=_limits(model, compute),
+            limits=_limits(model, compute, 0 if buffer is None else buffer.limit_bytes),
             without=missing_layers(self._posture.level),
+            memory=lent,
         )
         try:
             child = await spawn(launch)
         except BaseException:
             clear()
             raise
-        return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear)
+        finally:
+            for descriptor in lent:
+                os.close(descriptor)
+        return WorkerProcess(ConfinedProcess(child), Path(f"/proc/self/fd/{door}/{_SOCKET}"), clear, buffer=buffer)
+
+
+def make_buffer(limit_bytes: int) -> tuple[Buffer | None, tuple[int, ...]]:
+    """Memory for an engine, which is given the second descriptor under the same number; close that once it has it.
+
+    What is written there is never on a disk. With 0 there is none.
+    """
+    if not limit_bytes:
+        return None, ()
+    descriptor = os.memfd_create("states", os.MFD_CLOEXEC)
+    lent = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    return Buffer(descriptor, str(lent), limit_bytes), (lent,)
 
 
 def _path_of(role: str, files: Sequence[OpenFile]) -> str | None:
@@ -160,12 +182,12 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
     }
 
 
-def _limits(model: ModelToServe, compute: Compute) -> Limits:
+def _limits(model: ModelToServe, compute: Compute, buffer_bytes: int) -> Limits:
     # While ONNX Runtime loads, a model is there as it lies in the file, and as it will be used.
     times = 2 if model.runner == "onnx" else 1
     return Limits(
         data_bytes=times * model.plan.memory_bytes + _DATA_HEADROOM_BYTES,
         open_files=_SPARE_FILES + 4 * model.plan.slots,
-        file_size_bytes=0,
+        file_size_bytes=buffer_bytes,
         processes=_SPARE_THREADS + 2 * model.plan.slots + 2 * compute.threads,
     )

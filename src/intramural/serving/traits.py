@@ -10,8 +10,10 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from intramural.core.chat import ChatRequest
 from intramural.core.errors import IntramuralError, Misasked
 from intramural.serving.exchange import Exchange
+from intramural.serving.slots import Place
 from intramural.serving.thoughts import TAGS
 
 #: never: it has no place for thinking. always: it thinks whatever one says. either: as one says.
@@ -43,6 +45,14 @@ class Asking(Protocol):
 
     async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
         """A response that is not a stream, in its shape. `body` None: a GET."""
+        ...
+
+    async def place(self, request: ChatRequest) -> Place:
+        """Where in the worker `request` is to be computed, which is sent next."""
+        ...
+
+    def begun(self, status: int) -> None:
+        """The worker answered what was sent to that place, with `status`."""
         ...
 
     async def traits(self) -> "Traits":

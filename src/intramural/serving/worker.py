@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from intramural.core.errors import Broken, IntramuralError
-from intramural.serving.exchange import Exchange, ask
+from intramural.serving.exchange import Exchange, ask, worker_died
 from intramural.serving.model import ModelToServe
 from intramural.serving.stream import refusal
 from intramural.serving.threads import Compute
@@ -52,13 +52,45 @@ class Spawner(Protocol):
         ...
 
 
+class Buffer:
+    """Memory which an engine takes for a file: `descriptor` is ours, `name` is how the engine knows it.
+
+    It holds at most `limit_bytes`, and nothing but for the moment in which something is handed over. `usable` until an
+    engine did not say that it was done with it.
+    """
+
+    def __init__(self, descriptor: int, name: str, limit_bytes: int) -> None:
+        self._descriptor = descriptor
+        self.name = name
+        self.limit_bytes = limit_bytes
+        self.usable = True
+
+    def opened(self) -> int:
+        """A descriptor of one's own, to be closed by whoever asked. Raises Broken once the worker is gone."""
+        if self._descriptor < 0:
+            raise worker_died()
+        return os.dup(self._descriptor)
+
+    def empty(self) -> None:
+        """Give the memory back."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.usable = False
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A started engine. `clear` removes what was made for it, once it is gone."""
+    """A started engine. `clear` removes what was made for it, once it is gone. `buffer` None: its states stay in it."""
 
     process: EngineProcess
     socket: Path
     clear: Callable[[], None]
+    buffer: Buffer | None = field(default=None, kw_only=True)
 
     async def ready(self, timeout_s: float) -> None:
         """Return once it answers its health check.
