@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.families.running import worker
 from tests.serving.pools import eventually, model, request
 
+from intramural.core.chat import Delta
 from intramural.core.clock import SystemClock
 from intramural.core.config import ServingConfig
 from intramural.sandbox import probe
@@ -153,6 +155,37 @@ async def test_a_confined_engine_computes_with_as_many_threads_as_it_has_process
             used = [after - before.get(task, 0.0) for task, after in _used(started.process.pid).items()]
             assert sum(each > max(used) / 3 for each in used) == len(cpus)
     assert len(texts) == 1
+
+
+@pytest.mark.skipif(not may_place(), reason="affinities of workers cannot be set here")
+async def test_a_deterministic_answer_is_computed_with_all_threads_whoever_is_about(
+    weights: Path, tmp_path: Path
+) -> None:
+    """A long prompt is rounded differently with another number of them."""
+    posture = await probe()
+    pool = Pool(ServingConfig(), SystemClock(), SandboxedSpawner(tmp_path / "run", posture.level, posture), 2**31)
+    await pool.start()
+    try:
+        served = model(slots=1, context_tokens=2048, weights=weights)
+        await pool.load(served)
+        (worker,) = pool.status().workers
+        assert worker.pid is not None
+        asked = replace(
+            request(
+                "A fox met a hen on the road to the mill. " * 20, seed=3, temperature=0.0, max_tokens=8, top_logprobs=2
+            ),
+            deterministic=True,
+        )
+        answers = []
+        for narrowed in (False, True):
+            if narrowed:
+                assert place(worker.pid, frozenset({min(os.sched_getaffinity(0))}))
+            events = [event async for event in pool.chat(served, asked)]
+            answers.append([(each.text, each.logprobs) for each in events if isinstance(each, Delta)])
+            assert os.sched_getaffinity(worker.pid) == os.sched_getaffinity(0)
+        assert answers[0] == answers[1] != []
+    finally:
+        await pool.close()
 
 
 @pytest.mark.skipif(not may_place(), reason="affinities of workers cannot be set here")
