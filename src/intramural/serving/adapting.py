@@ -18,8 +18,8 @@ from intramural.serving import threads
 
 log = logging.getLogger(__name__)
 
-#: Others' use of a core from which on it is theirs, and below which it is no longer (measured: with half a core gone,
-#: two threads that wait for each other are as fast as one).
+#: Others' use of a core from which on it is theirs, and below which it is no longer (by the table in
+#: docs/decisions/0002-serving.md, two threads that wait for each other lose to one from about half a core on).
 _TAKEN, _GIVEN_BACK = 0.5, 0.35
 #: Looks for which others must have used less before a core is taken back: two seconds.
 _PATIENCE = 4
