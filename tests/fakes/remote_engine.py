@@ -24,6 +24,7 @@ class Engine:
 
     serves: tuple[str, ...] = ("theirs",)
     healthy: bool = True
+    max_model_len: int | None = 512
     words: tuple[str, ...] = ("one", " two", " three")
     reasoning: tuple[str, ...] = ()
     counts: bool = True
@@ -38,7 +39,8 @@ class Engine:
         if request.path == "/v1/models":
             if not self.healthy:
                 return Reply(503)
-            return self.json({"object": "list", "data": [{"id": name, "object": "model"} for name in self.serves]})
+            about = {"object": "model", "max_model_len": self.max_model_len}
+            return self.json({"object": "list", "data": [{"id": name, **about} for name in self.serves]})
         self.asked.append((request.path, json.loads(request.body)))
         if self.replies:
             return self.replies.pop(0)

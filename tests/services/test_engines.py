@@ -10,6 +10,9 @@ from intramural.audit import AuditLog, Event
 from intramural.core.clock import SystemClock
 from intramural.core.config import AuditConfig
 from intramural.core.engines import RemoteEngine, parse
+from intramural.http.anthropic import models as anthropic
+from intramural.http.ollama import describe as ollama
+from intramural.http.openai import models as openai
 from intramural.library import elsewhere
 from intramural.services.engines import changes, record_engines
 from intramural.storage import Database
@@ -55,3 +58,11 @@ def test_a_model_elsewhere_has_no_files_no_digest_and_no_size() -> None:
     (manifest,) = elsewhere(engines(TEXT)[0], 7)
     assert (manifest.name, manifest.digest, manifest.files, manifest.size_bytes) == ("m", "", (), 0)
     assert (manifest.purpose, manifest.source, manifest.trust, manifest.sees) == ("chat", "engine:lab", "local", False)
+
+
+def test_every_dialect_can_show_one() -> None:
+    (manifest,) = elsewhere(engines(TEXT)[0], 7)
+    assert ollama.entry(manifest)["details"]["family"] == "remote-vllm"
+    assert ollama.shown(manifest)["capabilities"]
+    assert openai.model(manifest)["capabilities"] == ["chat", "completion", "tools"]
+    assert anthropic.model(manifest, 512)["id"] == "m"

@@ -1,5 +1,6 @@
 """What a worker is given: memory by the planner, the engine's options by the settings."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from tests.library.test_fit import GIB, manifest
 
 from intramural.core.errors import Misasked
-from intramural.library import Defaults, Manifest, load_catalogue
+from intramural.library import Defaults, Manifest, Shape, load_catalogue
 from intramural.library.catalogue.instead import instead_of
 from intramural.services.plans import Ordinary, Planner
 from intramural.serving import parse_options
@@ -123,3 +124,35 @@ def test_the_catalogue_names_a_smaller_storage_of_the_same_model_or_another_one(
     assert named_instead is not None
     assert named_instead.startswith(entry.id + ":") or weighed[smallest].size_bytes > room
     assert instead_of(catalogue, weighed[largest], 1) is None
+
+
+def adapter(name: str, **changes: Any) -> Manifest:
+    shape = Shape(30, 0, (0,) * 30, 0, 0, 576, 0, 1)
+    digest = f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    blob = msgspec.structs.replace(manifest().weights, digest=digest, size_bytes=5 << 20)
+    return named(name, **{"shape": shape, "pooling": "adapter", "weights": blob, **changes})
+
+
+def test_models_that_differ_in_adapters_share_a_worker() -> None:
+    shelf = Shelf({name: named(name) for name in ("m", "m-law", "m-ward")} | {n: adapter(n) for n in ("law", "ward")})
+    made = planner("m-law: adapter=law*0.5", "m-ward: adapter=ward", shelf=shelf)
+    base, law, ward = (made.planned(shelf.models[name]) for name in ("m", "m-law", "m-ward"))
+    assert [each.name for each in base.adapters] == [each.name for each in law.adapters] == ["law", "ward"]
+    assert (base.scales, law.scales, ward.scales) == ((0.0, 0.0), (0.5, 0.0), (0.0, 1.0))
+    assert base.plan == law.plan
+    assert base.digest(shelf.models["m"]) == law.digest(shelf.models["m-law"]) != shelf.models["m"].digest
+    assert base.plan.memory_bytes - planner().planned(named("m")).plan.memory_bytes > 10 << 20
+    assert made.run_as(shelf.models["m"]) == made.run_as(shelf.models["m-law"])
+
+
+def test_an_adapter_that_is_gone_or_for_another_model_fails_only_those_who_ask_for_it() -> None:
+    shelf = Shelf({"m": named("m"), "a": named("a"), "b": named("b")})
+    shelf.models["wide"] = adapter("wide", shape=Shape(30, 0, (0,) * 30, 0, 0, 640, 0, 1))
+    made = planner("a: adapter=gone", "b: adapter=wide", shelf=shelf)
+    assert made.planned(shelf.models["m"]).adapters == ()
+    codes = []
+    for name in ("a", "b", "wide"):
+        with pytest.raises(Misasked) as caught:
+            made.planned(shelf.models[name])
+        codes.append(caught.value.code)
+    assert codes == ["adapter_not_found", "adapter_does_not_fit", "adapter_alone"]

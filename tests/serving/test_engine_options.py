@@ -2,17 +2,25 @@
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.families.adapters import write_adapter
 from tests.families.families import ROWS
 from tests.families.running import worker
 from tests.families.tiny import write
+from tests.serving.pools import model, request
 
-from intramural.serving import EngineOptions, ServingPlan, WorkerProcess
+from intramural.core.chat import Delta
+from intramural.core.clock import SystemClock
+from intramural.core.config import ServingConfig
+from intramural.sandbox import probe
+from intramural.serving import EngineOptions, OpenFile, Pool, SandboxedSpawner, ServingPlan, WorkerProcess
 
 REPEATED = "One fox, two hens, three owls. " * 8
 
@@ -87,3 +95,31 @@ async def test_experts_in_ordinary_memory(tmp_path: Path) -> None:
         async with running(tmp_path, file, options) as started:
             texts.add((await answer(started, "abc", 8))["content"])
     assert len(texts) == 1
+
+
+async def test_adapters_by_request(weights: Path, tmp_path: Path) -> None:
+    """Loaded once, applied to whom it is meant for; everybody else's answers stay as they are, byte by byte."""
+    changed = write_adapter(tmp_path / "adapter.gguf")
+    asked = request("The capital of France is", seed=1, temperature=0.0, max_tokens=12)
+    texts: dict[str, list[str]] = {}
+    posture = await probe()
+    pool = Pool(
+        ServingConfig(threads=1), SystemClock(), SandboxedSpawner(tmp_path / "run", posture.level, posture), 2**31
+    )
+    await pool.start()
+    try:
+        plain = model("plain", weights=weights, slots=1, context_tokens=512)
+
+        async def opened() -> list[OpenFile]:
+            return [*await plain.open_files(), OpenFile("adapter", os.open(changed, os.O_RDONLY))]
+
+        both = replace(plain, name="both", open_files=opened)
+        base, law = replace(both, scales=(0.0,)), replace(both, scales=(1.0,))
+        for name, served in (("without", plain), ("base", base), ("law", law), ("base", base), ("law", law)):
+            events = [event async for event in pool.chat(served, asked)]
+            texts.setdefault(name, []).append("".join(each.text for each in events if isinstance(each, Delta)))
+        assert len(pool.status().workers) == 2
+    finally:
+        await pool.close()
+    assert texts["base"] == texts["without"] * 2
+    assert texts["base"][0] not in texts["law"]

@@ -313,7 +313,50 @@ async def test_one_that_serves_another_model_is_not_asked() -> None:
         assert not on.engine.asked
 
 
+async def test_one_with_less_context_than_was_written_down_is_not_asked() -> None:
+    async with bench() as on:
+        on.engine.max_model_len = 256
+        error = await on.fails()
+        assert error.code == "engine_context_smaller"
+        assert "256" in error.message
+        assert not on.engine.asked
+        on.engine.max_model_len = None  # not told
+        assert (await on.events())[-1] == Usage(11, 3)
+
+
 # Where it is
+
+
+async def test_a_name_is_looked_up_and_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        body = json.dumps({"data": [{"id": "theirs"}]}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    elsewhere = remote("http://127.0.0.1:1", "vllm", theirs="theirs")
+    async with (
+        await asyncio.start_server(connected, "127.0.0.1", 0) as tcp,
+        await asyncio.start_unix_server(connected, tmp_path / "engine.sock"),
+        running(PlainSpawner()) as pool,
+    ):
+        port = tcp.sockets[0].getsockname()[1]
+        addresses = (
+            Address("http", "localhost", port, "/at"),
+            Address("unix", "localhost", 0, f"{tmp_path}/engine.sock"),
+        )
+        for name, address in zip("ab", addresses, strict=True):
+            engine = replace(elsewhere.engine, name=name, address=address)
+            await pool.load(model(name, memory_bytes=0, remote=replace(elsewhere, engine=engine)))
+    lines = [head.decode().splitlines()[:2] for head in heads]
+    assert lines == [
+        ["GET /at/health HTTP/1.1", f"host: localhost:{port}"],
+        ["GET /at/v1/models HTTP/1.1", f"host: localhost:{port}"],
+        ["GET /health HTTP/1.1", "host: localhost"],
+        ["GET /v1/models HTTP/1.1", "host: localhost"],
+    ]
 
 
 async def test_a_certificate_is_checked(tmp_path: Path) -> None:

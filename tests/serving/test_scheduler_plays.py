@@ -38,6 +38,7 @@ from intramural.serving.scheduler import (
 BIG = Demand("big", "sha256:big", memory_bytes=60, slots=2)
 SMALL = Demand("small", "sha256:small", memory_bytes=30, slots=1)
 OTHER = Demand("other", "sha256:other", memory_bytes=60, slots=1)
+ELSEWHERE = Demand("elsewhere", "engine:lab/elsewhere", memory_bytes=0, slots=1)
 
 
 def told(effect: Effect) -> str:
@@ -242,6 +243,17 @@ def test_kept_for_no_time_it_goes_when_its_last_answer_is_done(play: Play) -> No
     play.happened(PinAsked(play.now_s, "small", True))
     assert play.leaves("b") == [], "a pin goes first"
     assert play.happened(PinAsked(play.now_s, "small", False)) == ["stop 1"]
+
+
+def test_an_engine_elsewhere_waits_for_no_memory_and_is_not_stopped_for_any(play: Play) -> None:
+    play.arrives("a", BIG)
+    assert play.arrives("b", OTHER) == ["wait b 2"]
+    assert play.arrives("c", ELSEWHERE) == ["start 2 elsewhere", "wait c 3"], "although b waits for memory before it"
+    assert play.ready(2) == ["grant c 2"]
+    play.leaves("c")
+    play.now_s = 1
+    play.ready(1)
+    assert play.leaves("a") == ["stop 1"], "not the one that has been idle for longer"
 
 
 def test_kept_for_ever_it_still_makes_room(play: Play) -> None:

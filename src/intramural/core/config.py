@@ -85,8 +85,8 @@ class ServingConfig:
     options: tuple[str, ...] = setting(
         (),
         "How the engine computes models, a line for each: `MODEL: key=value key=value`, or `*: ...` for every model "
-        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `gpu_layers` "
-        "and `experts_on_cpu`.",
+        "(docs/tuning.md). It knows `kv`, `flash`, `windows`, `rope`, `speculative`, `context`, `slots`, `adapter`, "
+        "`gpu_layers` and `experts_on_cpu`.",
     )
     vram_bytes: int = setting(
         0,

@@ -20,7 +20,7 @@ Trust = Literal["signed", "attested", "pinned", "local"]
 Role = Literal["weights", "projector", "support"]
 #: `remote`: an engine elsewhere has it (`elsewhere`).
 Format = Literal["gguf", "safetensors", "onnx", "remote"]
-Purpose = Literal["chat", "embedding", "rerank"]
+Purpose = Literal["chat", "embedding", "rerank", "adapter"]
 #: How a file is read: which reader looks at it before it is shelved. `unknown`: none, so it is refused.
 Kind = Literal[
     "gguf", "safetensors", "onnx",
@@ -114,6 +114,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """What it is made for. Of a generating model vectors can be had too, of no great use."""
         if self.pooling == "rank":
             return "rerank"
+        if self.pooling == "adapter":
+            return "adapter"
         return "embedding" if self.pooling is not None else "chat"
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from intramural.library.adapter import adapter_facts, is_adapter
 from intramural.library.facts import (
     MAX_HEADS,
     MAX_LAYERS,
@@ -53,7 +54,7 @@ def check_alone(header: Header, piece: Piece) -> ModelFacts | None:
             _check_projector(header)
         return None
     if piece.count == 1:
-        return facts_of(header)
+        return adapter_facts(header) if is_adapter(header) else facts_of(header)
     with placing(header):
         _check_shard(header, piece)
     return facts_of(header, whole=False) if piece.number == 1 else None

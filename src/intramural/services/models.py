@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import delete, insert, select
 
@@ -25,7 +26,7 @@ from intramural.library import (
     require_engine,
 )
 from intramural.services.gate import Gate
-from intramural.services.plans import Planner
+from intramural.services.plans import Planned, Planner
 from intramural.services.purposes import require_purpose
 from intramural.serving import ModelToServe, OpenFile, Pool, Pooling, PoolStatus, ServingPlan, WorkerStatus
 from intramural.storage import Database
@@ -101,14 +102,15 @@ class Models:
         planned = self._planner.planned(manifest)
         return ModelToServe(
             name=self._served_as(manifest),
-            digest=manifest.digest,
-            open_files=lambda: self._open_files(manifest, planned.draft, actor),
+            digest=planned.digest(manifest),
+            open_files=lambda: self._open_files(manifest, planned, actor),
             plan=planned.plan,
             template=manifest.template,
             pooling=_pooling(manifest),
             reads_images=manifest.sees,
             runner="onnx" if manifest.format == "onnx" else "engine",
             options=planned.options,
+            scales=planned.scales,
         )
 
     def context_tokens(self, manifest: Manifest) -> int | None:
@@ -127,12 +129,7 @@ class Models:
         base = None if manifest.base is None else self._library.find(manifest.base)
         if base is None or base.is_quarantined or manifest.is_quarantined:
             return manifest.name
-        return base.name if self._run_as(base) == self._run_as(manifest) else manifest.name
-
-    def _run_as(self, manifest: Manifest) -> object:
-        context_tokens = self._planner.most_context_tokens(manifest)
-        options = self._planner.options(manifest)
-        return manifest.digest, manifest.trust, manifest.template, context_tokens, options
+        return base.name if self._planner.run_as(base) == self._planner.run_as(manifest) else manifest.name
 
     async def _servable(self, manifest: Manifest, actor: Actor) -> ModelToServe:
         """As `to_serve`; that there is no engine for it is recorded."""
@@ -142,17 +139,20 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
-    async def _open_files(self, manifest: Manifest, draft: Manifest | None, actor: Actor) -> list[OpenFile]:
+    async def _open_files(self, manifest: Manifest, planned: Planned, actor: Actor) -> list[OpenFile]:
+        """Of the model itself, and of those that help it."""
         found = await self._verified(manifest, actor)
-        if draft is None:
-            return found
+        helping: list[tuple[Manifest, Literal["draft", "adapter"]]] = [(each, "adapter") for each in planned.adapters]
+        if planned.draft is not None:
+            helping.append((planned.draft, "draft"))
         try:
-            guessing = await self._verified(draft, actor)
+            for each, role in helping:
+                found += [OpenFile(role, file.descriptor) for file in await self._verified(each, actor)]
         except BaseException:
-            for each in found:
-                os.close(each.descriptor)
+            for file in found:
+                os.close(file.descriptor)
             raise
-        return [*found, *(OpenFile("draft", each.descriptor) for each in guessing)]
+        return found
 
     async def _verified(self, manifest: Manifest, actor: Actor) -> list[OpenFile]:
         try:

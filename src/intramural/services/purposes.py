@@ -9,17 +9,20 @@ _DOES: Mapping[Purpose, str] = {
     "chat": "writes text",
     "embedding": "makes vectors of texts",
     "rerank": "ranks texts by how well they answer a query",
+    "adapter": "changes how another model answers",
 }
 _ROUTES: Mapping[Purpose, str] = {
     "chat": "/v1/chat/completions",
     "embedding": "/v1/embeddings",
     "rerank": "/v1/rerank",
+    "adapter": "`adapter=` in serving.options",
 }
 #: What else a model can do than what it is made for: vectors can be had of one that writes, if need be.
 _ALSO: Mapping[Purpose, frozenset[Purpose]] = {
     "chat": frozenset({"embedding"}),
     "embedding": frozenset(),
     "rerank": frozenset(),
+    "adapter": frozenset(),
 }
 _NAMED = 5
 

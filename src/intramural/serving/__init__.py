@@ -18,7 +18,7 @@ worker), and `remote` (engines on other machines).
 from intramural.serving.answer import Stream
 from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
-from intramural.serving.options import EngineOptions, options_for, parse_options
+from intramural.serving.options import ANY_MODEL, EngineOptions, options_for, parse_options
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
@@ -31,6 +31,7 @@ from intramural.serving.warmth import Warmth, buffer_size, engine_name
 from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
+    "ANY_MODEL",
     "NOT_CONFINED",
     "Compute",
     "Ending",

@@ -20,7 +20,7 @@ from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.remote.fields import translated
-from intramural.serving.request import build, placed, thinking_fields
+from intramural.serving.request import adapter_fields, build, placed, thinking_fields
 from intramural.serving.stops import StopReader
 from intramural.serving.stream import AnswerReader
 from intramural.serving.traits import Asking, with_gap
@@ -78,7 +78,8 @@ class Stream(AsyncIterator[ChatEvent]):
         #: What the answer must fit, as the client said it.
         wanted = request.response_format
         self._schema = (wanted.schema or {}) if wanted.kind == "json_schema" else None
-        self._first_ask = build(self._request, 0)  # what is wrong with a request is said before it waits
+        # What is wrong with a request is said before it waits.
+        self._first_ask = build(self._request, 0, adapter_fields(self._model.scales))
         if model.remote is not None:
             translated(model.remote, *self._first_ask)
         self._readers = [
@@ -221,11 +222,11 @@ class Stream(AsyncIterator[ChatEvent]):
             prompt = await with_gap(lease, request.prompt, request.suffix)
             request = replace(request, prompt=prompt, suffix=None)
         elif request.prompt is None and request.thinking != Thinking():
-            fields = thinking_fields(request.thinking, await lease.traits())
+            fields = adapter_fields(self._model.scales) | thinking_fields(request.thinking, await lease.traits())
             return build(request, index, fields, exact=way.exact)
         elif index == 0 and not way.exact and request is self._request:
             return self._first_ask
-        return build(request, index, exact=way.exact)
+        return build(request, index, adapter_fields(self._model.scales), exact=way.exact)
 
     async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
         """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""

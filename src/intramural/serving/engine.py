@@ -49,9 +49,9 @@ DRAFT_TOKENS = 4
 def serve(arg: Mapping[str, Any], fds: Mapping[str, int]) -> None:
     """Load `arg["weights"]` and answer on `arg["socket"]` until told to stop.
 
-    `arg`: socket, weights, projector, draft (paths, the last two may be None; `fds` keeps open what they lead to),
-    context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options (the
-    fields of `options.EngineOptions`), states (whether any are saved). Never returns; SIGTERM ends the process.
+    `arg`: socket, weights, projector, draft, adapters (paths; only weights must be there; `fds` keeps open what they
+    lead to), context_tokens (per slot), slots, threads, template (text or None), pooling (None: no embeddings), options
+    (the fields of `options.EngineOptions`), states (whether any are saved). Never returns; SIGTERM ends the process.
     """
     params = parameters(arg)
     server = xllamacpp.Server(params)
@@ -86,6 +86,9 @@ def parameters(arg: Mapping[str, Any]) -> Any:
         params.pooling_type = _POOLING[arg["pooling"]]
     if arg.get("options"):
         _set_options(params, arg["options"], arg.get("draft"))
+    # With a scale of nothing: only a request that asks for one is answered with it.
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in arg.get("adapters") or ()]
+    params.lora_init_without_apply = True
     params.use_jinja = True
     if arg.get("template"):
         params.chat_template = arg["template"]

@@ -39,9 +39,9 @@ Runner = Literal["engine", "onnx"]
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """A file of a model, open for reading. Several of role `weights` are the shards of one set, in order; those of
-    another model that guesses ahead have the role `draft`."""
+    another model that guesses ahead have the role `draft`, low-rank changes to the weights the role `adapter`."""
 
-    role: Literal["weights", "projector", "tokenizer", "draft"]
+    role: Literal["weights", "projector", "tokenizer", "draft", "adapter"]
     descriptor: int
 
 
@@ -53,6 +53,8 @@ class ModelToServe:
     worker closes them. `template` is the approved chat template's text (None: the one inside the weights). With
     `pooling` None the engine is started without embeddings. With `remote` there is nothing to open: an engine elsewhere
     has the model already.
+    `scales` has, for each file of role `adapter`, how strongly it is applied to the answers: workers of models that
+    differ in nothing else are one.
     """
 
     name: str
@@ -64,4 +66,5 @@ class ModelToServe:
     reads_images: bool = False
     runner: Runner = "engine"
     options: EngineOptions = PLAIN
+    scales: tuple[float, ...] = ()
     remote: Remote | None = None

@@ -22,6 +22,8 @@ MOST_STRETCH: Mapping[Rope, float] = {"none": 1.0, "linear": 4.0, "yarn": 8.0}
 MOST_CONTEXT_TOKENS = 1 << 20
 MOST_SLOTS = 64
 MOST_LAYERS = 512
+MOST_ADAPTERS = 8
+MOST_SCALE = 4.0
 ANY_MODEL = "*"
 
 
@@ -30,7 +32,8 @@ class EngineOptions:
     """`kv`: how the cache is stored. `full_windows`: sliding windows cache the whole context, so that every turn can be
     gone on from. `stretch`: how many times its trained context a model is given. `draft`: the small model of the shelf
     that guesses ahead. `context_tokens` and `slots`: instead of the settings' (0: those). `gpu_layers` (-1: as many as
-    there is room for) and `experts_on_cpu` are for engines with a graphics card; others ignore them."""
+    there is room for) and `experts_on_cpu` are for engines with a graphics card; others ignore them. `adapters`: names
+    in the library, with how strongly each is applied."""
 
     kv: Kv = "f16"
     flash: Flash = "auto"
@@ -43,6 +46,7 @@ class EngineOptions:
     slots: int = 0
     gpu_layers: int = -1
     experts_on_cpu: int = 0
+    adapters: tuple[tuple[str, float], ...] = ()
 
 
 PLAIN = EngineOptions()
@@ -62,7 +66,7 @@ def parse_options(lines: Iterable[str]) -> Given:
             key, equals, value = pair.partition("=")
             if not equals:
                 raise _bad(line, f"{pair!r} is not `key=value`.")
-            given.update(_field(line, key, value))
+            given.update(_adapter(line, value, given) if key == "adapter" else _field(line, key, value))
     for name, given in found.items():
         _checked(EngineOptions(**{**found.get(ANY_MODEL, {}), **given}), name)
     return found
@@ -104,8 +108,24 @@ def _field(line: str, key: str, value: str) -> dict[str, Any]:
             return {"gpu_layers": _number(line, key, value, 0, MOST_LAYERS)}
         case "experts_on_cpu":
             return {"experts_on_cpu": _number(line, key, value, 0, MOST_LAYERS)}
-    known = "kv, flash, windows, rope, speculative, context, slots, gpu_layers, experts_on_cpu"
+    known = "kv, flash, windows, rope, speculative, context, slots, adapter, gpu_layers, experts_on_cpu"
     raise _bad(line, f"There is no {key!r}. Known: {known}.")
+
+
+def _adapter(line: str, value: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    name, star, factor = value.partition("*")
+    try:
+        scale = float(factor) if star else 1.0
+    except ValueError:
+        scale = 0.0
+    before: tuple[tuple[str, float], ...] = given.get("adapters", ())
+    if not name or not 0 < scale <= MOST_SCALE:
+        raise _bad(
+            line, f"It is `adapter=NAME` or `adapter=NAME*SCALE`, with a scale above 0 and at most {MOST_SCALE:g}."
+        )
+    if len(before) >= MOST_ADAPTERS or name in dict(before):
+        raise _bad(line, f"A model has at most {MOST_ADAPTERS} adapters, each once.")
+    return {"adapters": (*before, (name, scale))}
 
 
 def _rope(line: str, value: str) -> dict[str, Any]:

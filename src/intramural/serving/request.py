@@ -134,10 +134,15 @@ def may_think(wanted: Thinking, traits: Traits) -> bool:
     return traits.thinks == "always" or (traits.thinks == "either" and wanted.kind != "off")
 
 
+def adapter_fields(scales: Sequence[float]) -> dict[str, Any]:
+    """What tells the engine how strongly to apply each of the worker's adapters; nothing where it has none."""
+    return {"lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)]} if scales else {}
+
+
 def build(
     request: ChatRequest, index: int, more: Mapping[str, Any] = MappingProxyType({}), *, exact: bool = False
 ) -> tuple[str, bytes]:
-    """The engine's route and JSON body for choice `index`; `more` are fields of `thinking_fields`.
+    """The engine's route and JSON body for choice `index`; `more` are fields of `thinking_fields` and `adapter_fields`.
 
     `exact` has a JSON schema enforced by the better of the engine's two compilers, which knows every keyword that
     `supported` lets through and writes no empty space; but it would hold a model's thinking to the schema too.

@@ -116,6 +116,7 @@ class SandboxedSpawner:
                 "tokenizer": _path_of("tokenizer", files),
                 "states": buffer is not None,
                 "draft": _path_of("draft", files),
+                "adapters": [f"/proc/self/fd/{file.descriptor}" for file in files if file.role == "adapter"],
             },
             files={"door": door, **{f"file-{number}": file.descriptor for number, file in enumerate(files)}},
             private_dir=home,

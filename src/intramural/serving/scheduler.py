@@ -345,6 +345,7 @@ def victims(
     change while they finish.
     """
     candidates = [w for w in workers if w.phase is Phase.READY and (busy or w.idle) and w.demand.name not in pinned]
+    candidates = [w for w in candidates if w.demand.memory_bytes]
     candidates.sort(key=lambda w: (not w.idle, w.since_s if w.idle else 0.0, w.id))
     if not busy:
         holdings = [Holding(each.id, each.demand.memory_bytes, cost(each)) for each in candidates]
@@ -663,7 +664,7 @@ class _Turn:
             return 0
         planned = sum(w.demand.memory_bytes for w in self._workers.values())
         need_bytes = planned + reserved_bytes + demand.memory_bytes - self._rules.budget_bytes
-        if need_bytes <= 0:
+        if need_bytes <= 0 or demand.memory_bytes == 0:  # an engine elsewhere takes none
             number = self._next_worker
             self._put(Worker(number, demand, Phase.STARTING, self._now_s, started_for=waiting.ticket))
             self.effects.append(StartWorker(number, demand))

@@ -275,18 +275,20 @@ def _words(body: bytes) -> str:
     return error or found.message or detail
 
 
-def listed(body: bytes) -> frozenset[str] | None:
-    """The names in an answer of `/v1/models`, or None if it is none."""
+def listed(body: bytes) -> Mapping[str, int | None] | None:
+    """The names in an answer of `/v1/models`, with how long a context each has where that is told (vLLM does). None if
+    it is no such answer."""
     try:
         found = msgspec.json.decode(body, type=_Listing)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return frozenset(name for each in found.data for name in (each.id, *each.aliases))
+    return {name: each.max_model_len for each in found.data for name in (each.id, *each.aliases)}
 
 
 class _Listed(msgspec.Struct):
     id: str
     aliases: list[str] = []
+    max_model_len: int | None = None
 
 
 class _Listing(msgspec.Struct):

@@ -171,8 +171,11 @@ class Link:
             raise self._unreachable()
 
     async def check(self, remote: Remote) -> None:
-        """Return if it is there and serves the model. Raises what `ask` does, Broken(`engine_lacks_model`) and what
-        `refusal` makes of its answer."""
+        """Return if it is there and serves the model, with as long a context as was written down.
+
+        Raises what `ask` does, Broken(`engine_lacks_model`, `engine_context_smaller`) and what `refusal` makes of its
+        answer.
+        """
         self._admitted()
         try:
             await self._probe()
@@ -196,6 +199,13 @@ class Link:
                 "engine_lacks_model",
                 f"The engine {self.engine.name} does not serve {remote.model.theirs!r}, which {remote.model.name} is.",
                 f"It serves {shown or 'nothing'}; mend engines.toml.",
+            )
+        most, wanted = names[remote.model.theirs], remote.model.context_tokens
+        if most is not None and most < wanted:
+            raise Broken(
+                "engine_context_smaller",
+                f"{remote.model.name} has a context of {most} tokens at the engine {self.engine.name}, not {wanted}.",
+                "Say so in engines.toml, or start the engine with more.",
             )
 
     async def _whole(self, target: str) -> tuple[int, bytes]:
