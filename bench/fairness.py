@@ -18,7 +18,7 @@ from bench.table import show
 from intramural.core.chat import Delta
 from intramural.serving import Owner, Pool
 
-RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S = 50, 20, 4, 20, 14.0
+RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S, SLICE_S = 50, 20, 4, 20, 14.0, 5.0
 LIGHT = ("a", "b", "c", "d", "e")
 
 
@@ -55,8 +55,11 @@ class Play:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def play(heavy_streams: int, heavy_tokens: int, light: Sequence[str], pause_s: float, *, turns: bool) -> Play:
-    async with running(PlainSpawner(per_start=(("--tokens-per-s", str(RATE)),))) as pool:
+async def play(
+    heavy_streams: int, heavy_tokens: int, light: Sequence[str], pause_s: float, *, turns: bool, slice_s: float = 0.0
+) -> Play:
+    spawner = PlainSpawner(per_start=(("--tokens-per-s", str(RATE), "--slots", str(SLOTS)),))
+    async with running(spawner, slice_s=slice_s) as pool:
         found = Play(pool, turns=turns)
         await found.run(heavy_streams, heavy_tokens, light, pause_s)
         return found
@@ -86,9 +89,9 @@ async def measure() -> list[list[str]]:
         (TOKENS, took_s, "after a pause"),
         (4 * TOKENS, 0.0, "at once; heavy's answers four times as long"),
     ):
-        for turns in (False, True):
-            found = await play(HEAVY_STREAMS, tokens, LIGHT, pause_s, turns=turns)
-            rows.append(row(f"{label}, {'turns' if turns else 'first come'}", found, alone_s))
+        for how, turns, slice_s in (("first come", False, 0.0), ("turns", True, 0.0), ("turns, pauses", True, SLICE_S)):
+            found = await play(HEAVY_STREAMS, tokens, LIGHT, pause_s, turns=turns, slice_s=slice_s)
+            rows.append(row(f"{label}, {how}", found, alone_s))
     return rows
 
 

@@ -133,11 +133,17 @@ class Engine:
             progress = {"total": prompt_tokens, "cache": 0, "processed": prompt_tokens, "time_ms": 1}
             self.frame(writer, {"choices": [self.piece(chat, None)], "prompt_progress": progress})
         forced = ("response_format" in body or "grammar" in body) and self.knobs.forced
+        begun = body.get("prompt") if not chat else body["messages"][-1]["content"]
+        begun = begun if isinstance(begun, str) and (not chat or body["messages"][-1]["role"] == "assistant") else ""
         words = (forced or self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
         script = [{"content": word if place == 0 else " " + word} for place, word in enumerate(words)]
         script = json.loads(self.knobs.script) if self.knobs.script and not forced else script
         limit = body.get("max_tokens") or max(16, len(json.loads(self.knobs.script or "[]")))
         count = 0
+        whole = "".join(delta.get("content", "") for delta in script[:2000])
+        past = next((n for n in range(min(len(begun), len(whole)), 0, -1) if whole.startswith(begun[-n:])), 0)
+        while past > 0 and script:  # it goes on where the answer that is begun ends
+            past -= len(script.pop(0).get("content", "")) or past
         for delta in script[:limit]:
             await self.misbehave(count, writer)
             await asyncio.sleep(1 / self.knobs.tokens_per_s)

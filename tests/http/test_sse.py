@@ -92,6 +92,8 @@ async def test_the_queue_position_is_told_while_waiting() -> None:
     go.set()
     await running
     assert client.body == b": waiting 3, about 3 s\n\n: waiting 1\n\ndata: 1\n\ndata: [DONE]\n\n"
+    told = {name: value for name, value in client.sent[0]["headers"] if b"queue" in name}
+    assert told == {b"x-intramural-queue-position": b"3", b"x-intramural-queue-wait-seconds": b"3"}
 
 
 async def test_a_client_that_leaves_cancels_the_work_and_it_tidies_up() -> None:

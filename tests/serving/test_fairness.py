@@ -1,6 +1,7 @@
 """Whose turn it is: tables for single decisions, and many random arrivals in a time that is only counted."""
 
 import heapq
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from intramural.serving.scheduler import (
     Event,
     Grant,
     Left,
+    Pausable,
     Preempt,
     Refuse,
     Rules,
@@ -26,6 +28,7 @@ from intramural.serving.scheduler import (
     Waiting,
     WorkerReady,
     step,
+    wake_at,
 )
 
 MODEL = Demand("m", "sha256:m", 10, 4)
@@ -114,10 +117,12 @@ class _Coming:
 
 @dataclass
 class World:
-    """One worker with some slots whose answers take as many seconds as they cost."""
+    """One worker with some slots whose answers take as many seconds as they cost, after `read_s` for the prompt. With
+    that they can be paused, and then all is read again."""
 
     rules: Rules
     slots: int = 4
+    read_s: float = 0.0
     served: Counter[str] = field(default_factory=Counter)
     waits: list[tuple[Owner, float]] = field(default_factory=list)
 
@@ -132,6 +137,10 @@ class World:
         self.refused: list[str] = []
         self.again: dict[str, float] = {}  # streams: who has ended asks again after this long
         self.mean: dict[str, float] = {}
+        self.firsts: list[tuple[str, float]] = []  # a person, and how long it was to their answer's first token
+        self.asked_s: dict[str, float] = {}
+        self.begun: set[str] = set()
+        self.ticks: set[float] = set()
         self.draws = 1
         self.numbers = 0
         self.asks(0.0, owner("warm-up"), 1)
@@ -159,21 +168,50 @@ class World:
                 case Grant(ticket=ticket):
                     self.begun_s[ticket] = event.now_s
                     self.waits.append((self.owners[ticket], event.now_s - self.since_s[ticket]))
-                    end_s = event.now_s + self.costs[ticket]
+                    if self.read_s:
+                        self.later(event.now_s + self.read_s, Pausable(event.now_s + self.read_s, ticket))
+                    end_s = event.now_s + self.read_s + self.costs[ticket]
                     self.later(end_s, Left(end_s, ticket, self.costs[ticket]))
                 case Refuse(ticket=ticket):
                     self.refused.append(ticket)
                 case Preempt(ticket=ticket):
                     self.later(event.now_s, Left(event.now_s, ticket, event.now_s - self.begun_s[ticket]))
+                    if ticket in self.begun:
+                        self.goes_on(event.now_s, ticket)
                 case Wait(wait_s=wait_s):
                     assert wait_s >= 0
         worker = self.state.workers.get(1)
         if worker is not None and worker.free_slots > 0:
             assert not self.state.queue, "nobody waits beside a free slot"
 
+    def goes_on(self, now_s: float, ticket: str) -> None:
+        """It leaves with what is written, and comes again for the rest."""
+        left = self.costs[ticket] - max(0.0, now_s - self.begun_s[ticket] - self.read_s)
+        self.numbers += 1
+        rest = f"t{self.numbers}"
+        self.owners[rest], self.costs[rest], self.since_s[rest] = self.owners[ticket], left, now_s
+        asked_s = self.asked_s[rest] = self.asked_s.get(ticket, self.since_s[ticket])
+        if ticket in self.again:
+            self.again[rest], self.mean[rest] = self.again.pop(ticket), self.mean[ticket]
+        self.begun.add(rest)
+        self.later(now_s, Arrived(now_s, rest, self.demand, owner=self.owners[rest], asked_s=asked_s))
+
+    def wake(self) -> None:
+        at_s = wake_at(self.state)
+        if self.read_s and at_s is not None and at_s not in self.ticks:
+            self.ticks.add(at_s)
+            self.later(at_s, Ticked(at_s))
+
     def run(self, until_s: float) -> None:
         while self.coming and self.coming[0].at_s <= until_s:
             event = heapq.heappop(self.coming).event
+            if isinstance(event, Pausable):
+                if event.ticket not in self.begun_s:
+                    continue
+                if event.ticket not in self.begun:
+                    first_s = event.now_s - self.since_s[event.ticket]
+                    self.firsts.append((self.owners[event.ticket].path[0], first_s))
+                self.begun.add(event.ticket)
             if isinstance(event, Left):
                 if event.ticket not in self.begun_s:
                     continue  # it was stopped before
@@ -186,6 +224,7 @@ class World:
                     cost = self.mean[event.ticket] * (0.5 + self.draws % 2**32 / 2**32)
                     self.mean[self.asks(event.now_s + pause_s, who, cost, pause_s)] = self.mean[event.ticket]
             self.take(event)
+            self.wake()
         for begun_s in self.begun_s.values():
             assert begun_s <= until_s
 
@@ -212,6 +251,23 @@ def test_twenty_streams_against_five_with_one_each(slots: int, heavy_cost: float
     world.run(2000)
     assert jain([world.served[person] for person in ("heavy", *light)]) >= least
     assert not world.refused
+
+
+@pytest.mark.parametrize(("heavy_cost", "pause_s"), [(10.0, 0.0), (40.0, 0.0), (40.0, 10.0)])
+def test_who_asks_little_has_their_first_token_soon(heavy_cost: float, pause_s: float) -> None:
+    """Twenty streams against five with one each: at most twice as long as alone, which is as long as reading takes."""
+    world = World(RULES, read_s=0.3)
+    light = ["a", "b", "c", "d", "e"]
+    for _ in range(20):
+        world.asks(1.0, owner("heavy"), heavy_cost, 0.0)
+    for number, person in enumerate(light):
+        world.asks(2.0 + number, owner(person), 10.0, pause_s)
+    world.run(300)
+    firsts = [first_s for person, first_s in world.firsts if person in light]
+    assert len(firsts) >= 40
+    assert statistics.quantiles(firsts, n=20)[-1] <= 2 * world.read_s
+    if not pause_s:
+        assert jain([world.served[person] for person in ("heavy", *light)]) >= 0.95
 
 
 @settings(max_examples=8, deadline=None)

@@ -18,6 +18,7 @@ from intramural.serving.scheduler import (
     Grant,
     KeepAsked,
     Left,
+    Pausable,
     Phase,
     PinAsked,
     Preempt,
@@ -74,6 +75,15 @@ class World:
     demand: dict[int, Demand] = field(default_factory=dict)
     owners: dict[str, Owner] = field(default_factory=dict)
     preempted: set[str] = field(default_factory=set)
+    pausable: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+
+    def gives_way(self, ticket: str, *, to: str) -> bool:
+        """Batch work to people, and else nobody to a class behind theirs or to themselves."""
+        mine, theirs = self.owners[ticket], self.owners[to]
+        if mine.work is Work.BATCH and theirs.work < Work.BATCH:
+            return True
+        return ticket in self.pausable and theirs.work <= mine.work and theirs.path[:1] != mine.path[:1]
 
 
 class Scheduler(RuleBasedStateMachine):
@@ -108,12 +118,12 @@ class Scheduler(RuleBasedStateMachine):
                     world.waiting.remove(ticket)
                     world.ended[ticket] += 1
                 case Preempt(ticket=ticket):
-                    assert world.owners[ticket].repeatable
+                    assert world.owners[ticket].repeatable or ticket in world.pausable
                     assert ticket in world.granted
                     assert ticket not in world.preempted, "it is told once"
                     world.preempted.add(ticket)
-                    waiting = {t for t in world.waiting if world.owners[t].work < Work.BATCH}
-                    assert waiting - world.slotless, "for somebody"
+                    waiting = {t for t in world.waiting - world.slotless if world.gives_way(ticket, to=t)}
+                    assert waiting, "for somebody"
                 case Fail(ticket=ticket):
                     del world.granted[ticket]
                     world.ended[ticket] += 1
@@ -161,6 +171,29 @@ class Scheduler(RuleBasedStateMachine):
         self.world.granted.pop(ticket, None)
         self.world.ended[ticket] += 1
         self.happened(Left(self.now_s, ticket, cost))
+
+    @precondition(lambda self: set(self.world.granted) - self.world.slotless)
+    @rule(data=st.data(), wait=st.floats(0, 3))
+    def can_be_paused(self, data: st.DataObject, wait: float) -> None:
+        ticket = data.draw(st.sampled_from(sorted(set(self.world.granted) - self.world.slotless)))
+        self.world.pausable.add(ticket)
+        self.happened(Pausable(self.now_s, ticket))
+        self.now_s += wait
+
+    @precondition(lambda self: self.world.preempted & set(self.world.granted))
+    @rule(data=st.data())
+    def paused(self, data: st.DataObject) -> None:
+        """It leaves, and comes again at once to go on."""
+        old = data.draw(st.sampled_from(sorted(self.world.preempted & set(self.world.granted))))
+        demand = self.world.demand[self.world.granted.pop(old)]
+        self.world.ended[old] += 1
+        self.happened(Left(self.now_s, old, 10.0))
+        self.tickets += 1
+        ticket = f"t{self.tickets}"
+        self.world.waiting.add(ticket)
+        self.world.owners[ticket] = self.world.owners[old]
+        self.world.begun.add(ticket)
+        self.happened(Arrived(self.now_s, ticket, demand, owner=self.world.owners[old], asked_s=0.0))
 
     @precondition(lambda self: self.world.starting)
     @rule(data=st.data())
@@ -235,7 +268,7 @@ class Scheduler(RuleBasedStateMachine):
     def every_ticket_ends_once(self) -> None:
         assert all(times == 1 for times in self.world.ended.values())
         assert {waiting.ticket for waiting in self.state.queue} == self.world.waiting
-        assert len(self.world.waiting) <= RULES.queue_limit
+        assert len(self.world.waiting - self.world.begun) <= RULES.queue_limit
 
     @invariant()
     def nobody_waits_beside_idle_capacity(self) -> None:
@@ -273,7 +306,7 @@ class Scheduler(RuleBasedStateMachine):
         those who hold the memory end, are stopped, the worker starts, is ready.
         """
         patience_rounds = max(RULES.swap_patience_s, RULES.ageing_s) / ROUND_S + 1
-        for _ in range(int(patience_rounds) + 4 * RULES.queue_limit):
+        for _ in range(int(patience_rounds) + 4 * max(RULES.queue_limit, len(self.world.waiting))):
             for ticket in list(self.world.granted):
                 del self.world.granted[ticket]
                 self.happened(Left(self.now_s, ticket))

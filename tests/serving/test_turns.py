@@ -1,6 +1,7 @@
 """Turns in a running pool, with the stand-in: in whose name, who gives way, and what is begun again."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,13 @@ from tests.serving.pools import eventually, model, request, running
 from tests.serving.test_pool import SLOW, read
 
 from intramural.core.actor import Actor
-from intramural.core.chat import ChatRequest, Delta, Message
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message
 from intramural.core.config import ServingConfig
 from intramural.core.errors import Misasked
 from intramural.core.work import Work
 from intramural.services.turns import Turns, weights
 from intramural.serving import Owner, Pool
+from intramural.serving.fairness import Open
 from intramural.serving.owned import length_of
 
 ANN, BEN = Owner(("ann", "key")), Owner(("ben", "key"))
@@ -71,17 +73,58 @@ async def test_what_was_stopped_often_is_left_in_peace() -> None:
                 while not whole.done() and not await busy(pool):
                     await asyncio.sleep(0.01)
         assert len((await whole).split()) == 12
-        assert people <= 6, "it came to its end although somebody always came"
+        assert people <= 15, "every beginning wrote something, although somebody always came"
 
 
-async def test_a_background_answer_that_is_seen_is_not_stopped() -> None:
-    async with running(PlainSpawner(per_start=(SLOW,))) as pool:
+async def test_a_background_answer_that_is_seen_pauses_and_goes_on_where_it_was() -> None:
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0.5) as pool:
         served = model(slots=1)
-        seen = pool.chat(served, request(max_tokens=6), owner=BATCH)
+        seen = pool.chat(served, request("a b", max_tokens=20), owner=BATCH)
         assert await anext(seen) == Delta(0, "word0")
-        person = asyncio.create_task(read(pool.chat(served, request(max_tokens=1), owner=ANN)))
-        assert (await read(seen)).split() == [f"word{n}" for n in range(1, 6)]
-        assert await person == "word0"
+        rest = asyncio.create_task(read(seen))
+        assert await read(pool.chat(served, request(max_tokens=2), owner=ANN)) == "word0 word1"
+        assert not rest.done(), "it waited meanwhile"
+        assert (await rest).split() == [f"word{n}" for n in range(1, 20)]
+        assert (seen.usage.prompt_tokens, seen.usage.completion_tokens) == (2, 20), "as if nothing had been"
+        assert seen.waited_ms > 0
+
+
+@pytest.mark.parametrize("raw", [False, True])
+async def test_who_has_several_answers_pauses_one_for_who_has_none(raw: bool) -> None:
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0.5) as pool:
+        served = model(slots=2)
+        asked = request("a b", max_tokens=20)
+        if raw:
+            asked = replace(asked, messages=(), prompt="a b")
+        streams = [pool.chat(served, asked, owner=ANN) for _ in range(2)]
+        answers = [asyncio.create_task(told(stream)) for stream in streams]
+        await eventually(lambda: all(each.pausable_s for each in opened(pool)) and len(opened(pool)) == 2)
+        assert await read(pool.chat(served, request(max_tokens=2), owner=BEN)) == "word0 word1"
+        assert not any(answer.done() for answer in answers), "Ben did not wait for any"
+        for stream, answer in zip(streams, answers, strict=True):
+            events = await answer
+            assert "".join(e.text for e in events if isinstance(e, Delta)).split() == [f"word{n}" for n in range(20)]
+            assert [event for event in events if isinstance(event, Finished)] == [Finished(0, "length")]
+            assert events[-1] == stream.usage
+            assert stream.usage.completion_tokens == 20
+
+
+async def test_without_slices_nobody_pauses() -> None:
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0) as pool:
+        served = model(slots=1)
+        first = asyncio.create_task(read(pool.chat(served, request(max_tokens=6), owner=ANN)))
+        await eventually(lambda: opened(pool))
+        await read(pool.chat(served, request(max_tokens=1), owner=BEN))
+        assert first.done()
+
+
+def opened(pool: Pool) -> list[Open]:
+    pool.status()
+    return list(pool._state.ledger.open.values())
+
+
+async def told(stream: AsyncIterator[ChatEvent]) -> list[ChatEvent]:
+    return [event async for event in stream]
 
 
 async def test_what_was_written_is_charged() -> None:

@@ -1,5 +1,6 @@
 """What a request may ask of a model beyond words: checked before it waits, or honoured by the real engine."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -29,7 +30,9 @@ from intramural.core.chat import (
     Usage,
 )
 from intramural.core.errors import Misasked
-from intramural.serving import ModelToServe, Pool
+from intramural.core.work import Work
+from intramural.serving import ModelToServe, Owner, Pool
+from intramural.serving.fairness import NOBODY
 from intramural.serving.request import build, check, thinking_fields
 from intramural.serving.traits import Traits, judge
 
@@ -126,8 +129,8 @@ class Bench:
         self.pool = pool
         self.model = served
 
-    async def events(self, asked: ChatRequest) -> list[Any]:
-        return [event async for event in self.pool.chat(self.model, asked)]
+    async def events(self, asked: ChatRequest, owner: Owner = NOBODY) -> list[Any]:
+        return [event async for event in self.pool.chat(self.model, asked, owner=owner)]
 
 
 def said(events: list[Any], kind: type = Delta) -> str:
@@ -136,7 +139,7 @@ def said(events: list[Any], kind: type = Delta) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def thinker(weights: Path) -> AsyncIterator[Bench]:
-    async with running(PlainSpawner(real=True)) as pool:
+    async with running(PlainSpawner(real=True), slice_s=0.1) as pool:
         yield Bench(pool, model(slots=1, weights=weights, template=THINKING))
 
 
@@ -197,6 +200,30 @@ async def test_an_answer_that_is_begun_is_continued_without_repeating_it(starter
         events = await bench.events(replace(request(max_tokens=12, temperature=0), messages=messages))
         assert said(events).lstrip().startswith("four")
         assert not said(events, Reasoning)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("raw", [False, True])
+async def test_an_answer_that_pauses_goes_on_as_if_it_had_not(starter: Bench, raw: bool) -> None:
+    asked = request("Count from one to sixty, in words.", max_tokens=60, temperature=0)
+    if raw:
+        asked = replace(asked, messages=(), prompt="one, two, three, four,")
+    whole = await starter.events(asked)
+    ann = starter.pool.chat(starter.model, asked, owner=Owner(("ann",), work=Work.BATCH))
+    events = [await anext(ann)]
+
+    async def read() -> None:
+        events.extend([event async for event in ann])
+
+    rest = asyncio.create_task(read())
+    for _ in range(3):  # on the only slot
+        await starter.events(request("Hi!", max_tokens=1), Owner(("ben",)))
+    await rest
+    assert said(events) == said(whole)
+    assert events[-2] == whole[-2]
+    assert ann.usage.completion_tokens == 60
+    assert ann.usage.prompt_tokens == whole[-1].prompt_tokens
+    assert ann.waited_ms > 0
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -63,6 +63,11 @@ class ServingConfig:
         30.0,
         "Whoever got nothing for this long counts one class higher: batch work as a person's, a person's as first.",
     )
+    slice_s: float = setting(
+        5.0,
+        "An answer that was written for so long pauses for a person who has none, if all slots are taken; for a new "
+        "question after a tenth of it, and at once if its person has several. 0: nobody's answer pauses.",
+    )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")
     warm_bytes: int = setting(

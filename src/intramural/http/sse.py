@@ -33,6 +33,10 @@ REQUEST_ID = "X-Request-Id"
 RECEIPT = "X-Intramural-Receipt"
 #: Where the stream can be had again from some event on, if the client wished for that.
 STREAM = "X-Intramural-Stream"
+#: The place in the queue, 1 being next, when a stream's headers were sent to somebody who waits.
+QUEUE_POSITION = "X-Intramural-Queue-Position"
+#: About how many seconds that will be, as far as can be said.
+QUEUE_WAIT = "X-Intramural-Queue-Wait-Seconds"
 #: A silence this long gets a sign of life: the HTML standard's advice for event streams, and well within the 30 to 60
 #: seconds after which proxies give up. A model may be loading, a prompt being read, a tool call being put together.
 HEARTBEAT_S = 15.0
@@ -121,6 +125,7 @@ class EventStream(Response):
             while await self._waits.changed.wait() and not first.done():
                 self._waits.changed.clear()
                 if note := self._wire.waiting(self._waits.position, self._waits.wait_s):
+                    outlet.add_headers(self._waiting_headers())
                     await outlet.put(note)
         finally:
             if not first.done():
@@ -129,6 +134,10 @@ class EventStream(Response):
                     await first
         with suppress(StopAsyncIteration):
             await outlet.put(first.result())
+
+    def _waiting_headers(self) -> list[tuple[bytes, bytes]]:
+        found = ((QUEUE_POSITION, str(self._waits.position)), (QUEUE_WAIT, f"{self._waits.wait_s:.0f}"))
+        return [(name.lower().encode(), value.encode()) for name, value in found]
 
 
 class _Outlet:
@@ -153,6 +162,11 @@ class _Outlet:
         self.started = False
         #: Done once the client has taken nothing for too long.
         self.stalled: asyncio.Future[None] = self._loop.create_future()
+
+    def add_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send these too, if none have been sent yet."""
+        if not self.started:
+            self._head = [*self._head, *headers]
 
     async def put(self, body: bytes, *, more: bool = True) -> None:
         """Hand `body` to the client; returns when there is room for more."""

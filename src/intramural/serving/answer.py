@@ -1,7 +1,8 @@
 """One generation from grant to last event: every choice is read from its own engine request, usage is always known.
 
 The first choice waits its turn in the queue. Further ones (`choices` > 1) run beside it on slots that happen to be
-free, else after it on the same slot: a request never holds more slots than the model has, and never queues twice.
+free, else after it on the same slot: a request never holds more slots than the model has, and never queues twice,
+but where its answer was paused for somebody else: then it goes on where it stopped (`onward`).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
+from intramural.serving.onward import Written
 from intramural.serving.remote.fields import translated
 from intramural.serving.request import adapter_fields, build, placed, thinking_fields
 from intramural.serving.stops import StopReader
@@ -48,14 +50,16 @@ class Slots(Protocol):
         needs_slot: bool = True,
         spare_only: bool = False,
         alone: bool = False,
+        asked_s: float | None = None,
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
 class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
 
-    `waited_ms` is the time from asking until a slot was granted (or until it was given up). `under_way` is set as soon
-    as there is nothing left to do but wait: for the worker, for a turn, or because it is over.
+    `waited_ms` is the time from asking until a slot was granted (or until it was given up), and that of its pauses.
+    `under_way` is set as soon as there is nothing left to do but wait: for the worker, for a turn, or because it is
+    over.
 
     Closing it (`aclose`) or cancelling its reader is the client leaving: the worker's slot is let go at once.
     """
@@ -87,6 +91,8 @@ class Stream(AsyncIterator[ChatEvent]):
             for index in range(request.choices)
         ]
         self._again: list[AnswerReader] = []  # of answers that had to be put right
+        self._written = Written(self._request, self._drive, at_hand=model.remote is None)
+        self._paused_stages: list[_Stage] = []  # of an answer that goes on: what they hold back is still held back
         self._left = list(reversed(range(request.choices)))
         self._events = self._one() if request.choices == 1 else self._many()
 
@@ -94,7 +100,7 @@ class Stream(AsyncIterator[ChatEvent]):
     def usage(self) -> Usage:
         """The engine's counts: the prompt once, all choices' completions, and what putting them right took."""
         if len(self._readers) == 1 and not self._again:
-            return self._readers[0].usage
+            return self._written.with_past(self._readers[0].usage)
         counts = [reader.usage for reader in (*self._readers, *self._again)]
         first = max(counts[: len(self._readers)], key=lambda usage: usage.prompt_tokens)
         return Usage(
@@ -124,24 +130,46 @@ class Stream(AsyncIterator[ChatEvent]):
             self._on_wait(position)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Asking]:
-        """The slot we waited for."""
+    async def _turn(self, asked_s: float | None = None) -> AsyncIterator[Asking]:
+        """The slot we waited for. `asked_s`: when it was first asked for, if this is to go on."""
         began_s = self._clock.monotonic_s()
         try:
             alone = self._request.deterministic
-            async with self._slots.lease(self._model, self._told_to_wait, alone=alone) as lease:
-                self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
+            on_wait = self._told_to_wait if asked_s is None else None
+            async with self._slots.lease(self._model, on_wait, alone=alone, asked_s=asked_s) as lease:
+                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
                 began_s = -1.0
                 yield lease
         finally:
             if began_s >= 0:
-                self.waited_ms = (self._clock.monotonic_s() - began_s) * 1000
+                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
 
     async def _one(self) -> AsyncGenerator[ChatEvent, None]:
-        async with self._turn() as lease, aclosing(self._choice(lease, 0)) as events:
-            async for event in events:
-                yield event
+        first_s, asked_s = self._clock.monotonic_s(), None
+        while True:
+            try:
+                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as events:
+                    async for event in events:
+                        yield event
+                break
+            except Unavailable as error:
+                if error.code != "preempted" or not self._written.can_pause:
+                    raise
+            asked_s = first_s
+            if not self._goes_on():
+                for event in _through(self._paused_stages, Finished(0, "length")):
+                    yield event
+                break
         yield self.usage
+
+    def _goes_on(self) -> bool:
+        """Make the rest of a paused answer what is asked. False: there is nothing left to ask for."""
+        self._written.stopped(self._readers[0].usage)
+        self._readers[0] = AnswerReader(0, self._request.sampling.top_logprobs)
+        rest = self._written.rest()
+        if rest is not None:
+            self._request, self._first_ask = rest, build(rest, 0, adapter_fields(self._model.scales))
+        return rest is not None
 
     async def _many(self) -> AsyncGenerator[ChatEvent, None]:
         merged: asyncio.Queue[ChatEvent | IntramuralError | None] = asyncio.Queue(_MERGE_LIMIT)
@@ -233,9 +261,15 @@ class Stream(AsyncIterator[ChatEvent]):
         exchange: Exchange | None = None
         try:
             exchange, way = await self._opened(lease, index)
-            stages = self._stages(index, way)
+            stages = self._paused_stages or self._stages(index, way)
+            told = False
             while data := await exchange.read():
-                for event in self._readers[index].feed(data):
+                read = self._readers[index].feed(data)
+                self._written.note(read)
+                if not told and self._written.can_pause:
+                    told, self._paused_stages = True, stages
+                    lease.can_pause()
+                for event in read:
                     for shown in _through(stages, event) if stages else (event,):
                         yield shown
                 if stages and any(stage.over for stage in stages):

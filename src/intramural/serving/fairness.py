@@ -32,6 +32,8 @@ _MEAN_WEIGHT = 0.1
 _FIRST_MEAN = 200 * DECODE_COST
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.01, 100.0
 
+#: Whoever has no answer in the making goes first while they are ahead of the others by no more typical answers.
+_LEAD = 3
 #: Whoever always has an answer in the making can be behind their share by so many typical ones.
 _SAVED = 20
 
@@ -76,12 +78,22 @@ def cost_of(read_tokens: float, written_tokens: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """A ticket that has a slot, and what was charged for it so far."""
+class Open:
+    """A ticket that has a slot since `granted_s`, and what was charged for it so far. `pausable_s`: since when it could
+    be gone on with later, which is when its prompt had been read."""
 
     owner: Owner
     charged: float
     read_tokens: float
+    granted_s: float = 0.0
+    pausable_s: float | None = None
+
+    def pause_s(self, slice_s: float) -> float | None:
+        """When it may be paused after a slice of `slice_s`; None: never. What has to be read again before it goes on
+        is written for as long as the reading took, whatever the slice: at least half of the time goes into writing."""
+        if self.pausable_s is None:
+            return None
+        return self.pausable_s + max(slice_s, self.pausable_s - self.granted_s)
 
 
 def _none() -> MappingProxyType[Path, float]:
@@ -94,7 +106,7 @@ class Ledger:
     slot; `typical`: the mean cost of writing an answer."""
 
     tags: Mapping[Path, float] = field(default_factory=_none)
-    open: Mapping[str, _Open] = field(default_factory=lambda: MappingProxyType({}))
+    open: Mapping[str, Open] = field(default_factory=lambda: MappingProxyType({}))
     served_s: Mapping[tuple[Path, Work], float] = field(default_factory=lambda: MappingProxyType({}))
     typical: float = _FIRST_MEAN
 
@@ -102,9 +114,11 @@ class Ledger:
         """What a ticket will probably cost whose prompt has about `read_tokens`."""
         return read_tokens + self.typical
 
-    def is_repeatable(self, ticket: str) -> bool:
-        """Whether `ticket` has a slot and may be stopped and begun again."""
-        return ticket in self.open and self.open[ticket].owner.repeatable
+    def pausable(self, ticket: str, now_s: float) -> "Ledger":
+        """From now on `ticket` may be stopped and gone on with."""
+        if ticket not in self.open:
+            return self
+        return replace(self, open=MappingProxyType({**self.open, ticket: replace(self.open[ticket], pausable_s=now_s)}))
 
     def joined(self, owner: Owner, waiting: Iterable[Owner]) -> "Ledger":
         """`owner` begins to wait beside `waiting`. A node that nobody waited at begins at the present: where the least
@@ -133,7 +147,7 @@ class Ledger:
         return replace(
             self,
             tags=_charged(self.tags, owner, charged),
-            open=MappingProxyType({**self.open, ticket: _Open(owner, charged, read_tokens)}),
+            open=MappingProxyType({**self.open, ticket: Open(owner, charged, read_tokens, now_s)}),
             served_s=MappingProxyType({**self.served_s, (owner.path, owner.work): now_s}),
         )
 
@@ -181,6 +195,10 @@ class Ticket(Protocol):
     @property
     def since_s(self) -> float: ...
     @property
+    def asked_s(self) -> float: ...
+    @property
+    def begun(self) -> bool: ...
+    @property
     def number(self) -> int: ...
     @property
     def read_tokens(self) -> float: ...
@@ -199,7 +217,7 @@ def ordered(
     if len(tickets) < 2:
         return list(tickets)
     flows: dict[tuple[Path, Work], list[_Ticket]] = {}
-    for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
+    for ticket in sorted(tickets, key=_arrival):
         flows.setdefault((ticket.owner.path, ticket.owner.work), []).append(ticket)
     classes: dict[int, list[_Ticket]] = {}
     for (path, work), flow in flows.items():
@@ -208,12 +226,33 @@ def ordered(
         aged = max(int(Work.FIRST), work - int(idle_s // ageing_s))
         classes.setdefault(aged, []).append(first)
         classes.setdefault(int(work), []).extend(others)
-    return [ticket for _, each in sorted(classes.items()) for ticket in _turns(ledger, each)]
+    return [
+        ticket for _, each in sorted(classes.items()) for ticket in _empty_handed_first(ledger, _turns(ledger, each))
+    ]
+
+
+def _arrival(ticket: Ticket) -> tuple[float, int]:
+    return ticket.asked_s, ticket.number
+
+
+def _empty_handed_first(ledger: Ledger, turns: list[_Ticket]) -> list[_Ticket]:
+    """One ticket of everybody who has no answer in the making goes before the others, new questions first: they are
+    gone on with later, when their tags say so. Who is too far ahead of the others waits for their turn."""
+    running = {each.owner.path[:1] for each in ledger.open.values()}
+    least = min((ledger.tags.get(ticket.owner.path[:1], 0.0) for ticket in turns), default=0.0)
+    fronts: dict[Path, _Ticket] = {}
+    for ticket in turns:
+        person, weight = ticket.owner.levels()[0]
+        lead = ledger.tags.get(person, 0.0) - least
+        if person not in running and lead <= _LEAD * ledger.typical / weight:
+            fronts.setdefault(person, ticket)
+    first = {ticket.number for ticket in fronts.values()}
+    return sorted(turns, key=lambda t: (t.number not in first, t.number in first and t.begun))
 
 
 def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:
     root: _Node[_Ticket] = _Node((0.0, 0))
-    for ticket in sorted(tickets, key=lambda t: (t.since_s, t.number)):
+    for ticket in sorted(tickets, key=_arrival):
         root.add(ticket, ledger)
     turns = []
     while root:
@@ -242,7 +281,7 @@ class _Node(Generic[_Ticket]):
             return
         path, weight = levels[depth]
         if path not in self._children:
-            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node((ticket.since_s, ticket.number)))
+            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node(_arrival(ticket)))
         self._children[path][2].add(ticket, ledger, depth + 1)
 
     def pop(self, ledger: Ledger) -> tuple[_Ticket, float]:

@@ -39,6 +39,7 @@ class _Slots(Protocol):
         alone: bool = False,
         owner: Owner,
         read_tokens: float = 0.0,
+        asked_s: float | None = None,
     ) -> AbstractAsyncContextManager[_Costing]: ...
 
 
@@ -63,11 +64,12 @@ class Owned:
         needs_slot: bool = True,
         spare_only: bool = False,
         alone: bool = False,
+        asked_s: float | None = None,
     ) -> AsyncIterator[Asking]:
         def told(position: int, wait_s: float) -> None:
             if on_wait is not None:
                 on_wait(position)
-            if self._note is not None:
+            if self._note is not None and asked_s is None:  # what has begun does not tell of waiting
                 self._note(position, wait_s)
 
         asked = self._slots.lease(
@@ -76,8 +78,9 @@ class Owned:
             needs_slot=needs_slot,
             spare_only=spare_only,
             alone=alone,
-            owner=self._owner,
+            owner=self._owner if asked_s is None else replace(self._owner, repeatable=False),  # it is to get somewhere
             read_tokens=self._read_tokens,
+            asked_s=asked_s,
         )
         async with asked as lease:
             try:

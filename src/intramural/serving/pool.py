@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from intramural.serving.scheduler import (
     Grant,
     KeepAsked,
     Left,
+    Pausable,
     Phase,
     PinAsked,
     Preempt,
@@ -163,6 +165,7 @@ class Pool:
                 queue_timeout_s=config.queue_timeout_s,
                 keep_alive_s=config.keep_alive_s,
                 ageing_s=max(1.0, config.ageing_s),
+                slice_s=config.slice_s,
             )
         )
         self._facts: asyncio.Queue[Event] = asyncio.Queue()
@@ -378,6 +381,7 @@ class Pool:
         alone: bool = False,
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
+        asked_s: float | None = None,
     ) -> AsyncIterator["_Lease"]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
@@ -390,7 +394,7 @@ class Pool:
         ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
         demand = _demand(model)
         self._models[demand.key] = model
-        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens))
+        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
         self._catch_up()
         lease: _Lease | None = None
         try:
@@ -399,13 +403,19 @@ class Pool:
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
             seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
-            lease = _Lease(self, number, life, life.process, ticket, seat, self._config.stall_timeout_s)
+            lease = _Lease(
+                self, number, life, life.process, ticket, seat, self._config.stall_timeout_s, name, model.scales
+            )
             yield lease
         finally:
             if lease is not None:
                 lease.leave()
             self._tickets.pop(name, None)
             self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
+
+    def can_pause(self, name: str) -> None:
+        """What is written for ticket `name` can be gone on with later."""
+        self._post(Pausable(self.now_s(), name))
 
     def misbehaved(self, number: int, error: IntramuralError) -> None:
         """A lease saw worker `number` do what no worker may."""
@@ -418,9 +428,11 @@ class Pool:
         whole = not model.reads_images and not model.scales and model.options.speculative != "draft"
         return self.warmth if whole and process is not None and process.buffer is not None else None
 
-    def marks_key(self, seat: Seat) -> bytes:
-        """Of the marks of prompts: nobody outside can make one, or tell what it stands for."""
-        return self._salt if self.warmth is None or not seat.returns else self.warmth.key_of(seat.tenant)
+    def marks_key(self, seat: Seat, scales: Sequence[float]) -> bytes:
+        """Of the marks of prompts: nobody outside can make one, or tell what it stands for. What an adapter took part
+        in is of no use without it, so that there the same words have other marks."""
+        key = self._salt if self.warmth is None or not seat.returns else self.warmth.key_of(seat.tenant)
+        return blake2b(repr(tuple(scales)).encode(), key=key).digest() if any(scales) else key
 
     async def forget(self, tenant: str, *, for_good: bool) -> None:
         """Nothing that was computed for `tenant` so far is on the disk, or gets there; `for_good`: nor later."""
@@ -616,8 +628,12 @@ class _Lease:
         ticket: _Ticket,
         seat: Seat,
         stall_s: float,
+        name: str,
+        scales: Sequence[float],
     ) -> None:
         self._pool = pool
+        self._name = name
+        self._scales = scales
         self._number = number
         self._life = life
         self._worker = worker
@@ -637,7 +653,7 @@ class _Lease:
         pool, seat, warmth = self._pool, self._seat, self._pool.warmth_of(self._life)
         if self._life.model.remote is not None:  # its slots are not ours to give
             return Place(ANY_SLOT, reuse=not request.deterministic)
-        marks = marks_of(request, pool.marks_key(seat))
+        marks = marks_of(request, pool.marks_key(seat, self._scales))
         if warmth is None:
             return seat.take(marks, pool.now_s(), alone=request.deterministic)
         # Computed anew whatever there is; and for nobody nothing is stored.
@@ -712,6 +728,9 @@ class _Lease:
             return _decode_slots(body)
         except msgspec.DecodeError as error:
             raise await self.blame(worker_garbage(f"status {status} without slots")) from error
+
+    def can_pause(self) -> None:
+        self._pool.can_pause(self._name)
 
     async def traits(self) -> Traits:
         if self._life.traits is None:

@@ -16,6 +16,7 @@ are at most as many loads as there were tickets due before it. Among the tickets
 Batch work gets what slots nobody else wants. One that is `repeatable` is stopped for somebody who cannot wait.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -24,16 +25,20 @@ from types import MappingProxyType
 from intramural.core.errors import Broken, IntramuralError, Unavailable
 from intramural.core.work import Work
 from intramural.serving.eviction import NO_HABITS, Habit, Habits, Holding, cheapest, remembered
-from intramural.serving.fairness import NOBODY, Ledger, Owner, Path, ordered
+from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, ordered
 
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
+#: The parts of a slice after which an answer is paused: of a person who has several, for somebody who has seen nothing
+#: of theirs, for anybody else.
+_SLICES = _NONE, _SHORT, _WHOLE = 0.0, 0.1, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The limits decisions are made within. Memory in bytes, times in seconds; negative `keep_alive_s`: for ever."""
+    """The limits decisions are made within. Memory in bytes, times in seconds; negative `keep_alive_s`: for ever;
+    `slice_s` 0: no answer is paused for another person."""
 
     budget_bytes: int
     queue_limit: int = 64
@@ -41,6 +46,7 @@ class Rules:
     keep_alive_s: float = 1800.0
     swap_patience_s: float = 2.0
     ageing_s: float = 30.0
+    slice_s: float = 5.0
     crash_limit: int = 3
     crash_window_s: float = 600.0
 
@@ -106,7 +112,8 @@ class Waiting:
     """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
 
     One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
-    `number`: a later arrival has a greater one. `read_tokens`: about how long its prompt is.
+    `number`: a later arrival has a greater one. `read_tokens`: about how long its prompt is. `asked_s`: when it first
+    came; `begun`: a part of its answer is written, and it waits to go on.
     """
 
     ticket: str
@@ -117,6 +124,8 @@ class Waiting:
     owner: Owner = NOBODY
     read_tokens: float = 0.0
     number: int = 0
+    asked_s: float = 0.0
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +157,7 @@ class State:
 class Arrived:
     """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued.
 
-    `alone`: a slot of a worker that answers nobody else meanwhile.
+    `alone`: a slot of a worker that answers nobody else meanwhile. `asked_s`: it was paused, and first came then.
     """
 
     now_s: float
@@ -159,6 +168,15 @@ class Arrived:
     alone: bool = False
     owner: Owner = NOBODY
     read_tokens: float = 0.0
+    asked_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pausable:
+    """What is written for the ticket could be gone on with, should it be stopped now."""
+
+    now_s: float
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +256,8 @@ class ShutdownAsked:
 
 
 Event = (
-    Arrived | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | KeepAsked | Ticked
-    | ShutdownAsked
+    Arrived | Pausable | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | KeepAsked
+    | Ticked | ShutdownAsked
 )  # fmt: skip
 
 
@@ -314,9 +332,18 @@ def wake_at(state: State) -> float | None:
     rules = state.rules
     times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
     times += [waiting.since_s + patience_s(waiting.owner, rules) for waiting in state.queue]
+    times += _slice_ends(state) if state.queue and rules.slice_s > 0 else []
     idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
     times += [ends_s for worker in idle if (ends_s := idle_until(worker, rules)) is not None]
     return min((time_s for time_s in times if time_s > state.now_s), default=None)
+
+
+def _slice_ends(state: State) -> list[float]:
+    """When what is written for somebody may be paused for others."""
+    full = [worker for worker in state.workers.values() if worker.free_slots <= 0]
+    opened = [each for worker in full for ticket in worker.granted if (each := state.ledger.open.get(ticket))]
+    ends = [each.pause_s(state.rules.slice_s * part) for each in opened for part in _SLICES]
+    return [end_s for end_s in ends if end_s is not None]
 
 
 def patience_s(owner: Owner, rules: Rules) -> float:
@@ -410,6 +437,8 @@ class _Turn:
         match event:
             case Arrived():
                 self._arrived(event)
+            case Pausable(ticket=ticket):
+                self._ledger = self._ledger.pausable(ticket, self._now_s)
             case Left(ticket=ticket, cost=cost):
                 self._left(ticket, cost)
             case WorkerReady(worker=number):
@@ -446,7 +475,8 @@ class _Turn:
         reason = self._why_never(event.demand)
         if reason is None and event.spare_only and not at_once:
             reason = Unavailable("no_spare_slot", "No slot is free this instant.")
-        if reason is None and not at_once and len(self._queue) >= self._rules.queue_limit:
+        begun = event.asked_s is not None
+        if reason is None and not at_once and not begun and len(self._queue) >= self._rules.queue_limit:
             reason = self._make_place(event.owner)
         if reason is not None:
             self.effects.append(Refuse(event.ticket, reason))
@@ -463,6 +493,8 @@ class _Turn:
                 event.owner,
                 event.read_tokens,
                 self._next_number,
+                self._now_s if event.asked_s is None else event.asked_s,
+                begun,
             )
         )
         self._next_number += 1
@@ -482,7 +514,10 @@ class _Turn:
         work, _ = longest = max(places, key=lambda each: (each[0], len(places[each])))
         if work < owner.work or (work == owner.work and len(places[longest]) <= own + 1):
             return full
-        self._refuse(places[longest][-1], full)
+        newest = [waiting for waiting in places[longest] if not waiting.begun]
+        if not newest:
+            return full
+        self._refuse(newest[-1], full)
         return None
 
     def _has_spare(self, demand: Demand, owner: Owner, *, alone: bool) -> bool:
@@ -645,15 +680,57 @@ class _Turn:
         self.effects.append(Grant(waiting.ticket, worker.id))
 
     def _preempt(self) -> None:
-        """Stop as much repeatable batch work as there are others who wait for its slots."""
+        """Stop what others have to wait for, where the rules say that they go first and that it can be gone on with or
+        begun again. Slots that come free go to the first in the queue, so nobody is looked at behind one who has to
+        wait."""
         for worker in [w for w in self._workers.values() if w.phase is Phase.READY and w.free_slots <= 0]:
             wanting = [w for w in self._queue if w.needs_slot and w.demand.key == worker.demand.key]
-            wanted = sum(waiting.owner.work is not Work.BATCH for waiting in wanting) - len(worker.leaving)
-            stoppable = [t for t in worker.granted if t not in worker.leaving and self._ledger.is_repeatable(t)]
-            chosen = sorted(stoppable, key=lambda t: -worker.granted[t])[: max(0, wanted)]  # what is least to be lost
+            held = self._held()
+            held.update(waiting.owner.path[:1] for waiting in wanting[: len(worker.leaving)])
+            chosen: list[str] = []
+            for waiting in wanting[len(worker.leaving) :]:
+                staying = [t for t in worker.granted if t not in worker.leaving and t not in chosen]
+                ticket = None if waiting.alone else self._who_gives_way(worker, staying, waiting, held)
+                if ticket is None:
+                    break
+                chosen.append(ticket)
+                held[self._ledger.open[ticket].owner.path[:1]] -= 1
+                held[waiting.owner.path[:1]] += 1
             if chosen:
                 self._put(replace(worker, leaving=worker.leaving | set(chosen)))
                 self.effects.extend(Preempt(ticket) for ticket in chosen)
+
+    def _held(self) -> Counter[Path]:
+        """How many slots every person has, without those that are given back."""
+        leaving = {ticket for worker in self._workers.values() for ticket in worker.leaving}
+        return Counter(each.owner.path[:1] for ticket, each in self._ledger.open.items() if ticket not in leaving)
+
+    def _who_gives_way(
+        self, worker: Worker, staying: Sequence[str], waiting: Waiting, held: Mapping[Path, int]
+    ) -> str | None:
+        """Batch work does for people: what has got least far, and rather what can be gone on with. And an answer of
+        whoever has several, or has had a slice, does for somebody who has none."""
+        opened = {ticket: each for ticket in staying if (each := self._ledger.open.get(ticket)) is not None}
+        if waiting.owner.work is not Work.BATCH:
+            batch = {ticket: each for ticket, each in opened.items() if each.owner.work is Work.BATCH}
+            able = [t for t, each in batch.items() if self._may_pause(each, _SHORT)]
+            able = able or [t for t, each in batch.items() if each.owner.repeatable]
+            if able:
+                return max(able, key=lambda t: worker.granted[t])
+        if held[waiting.owner.path[:1]]:
+            return None
+        part = _WHOLE if waiting.begun else _SHORT
+        having = {ticket: held[each.owner.path[:1]] for ticket, each in opened.items()}
+        able = [
+            ticket
+            for ticket, each in opened.items()
+            if each.owner.work >= waiting.owner.work and self._may_pause(each, _NONE if having[ticket] > 1 else part)
+        ]
+        return max(able, key=lambda t: (having[t], -worker.granted[t]), default=None)
+
+    def _may_pause(self, opened: Open, part: float) -> bool:
+        pause_s = opened.pause_s(self._rules.slice_s * part)
+        return self._rules.slice_s > 0 and pause_s is not None and self._now_s >= pause_s
 
     def _make_room(self, waiting: Waiting, reserved_bytes: int, held: set[int]) -> int:
         """Start the model or stop what is in its way. Returns the bytes that later tickets must leave alone."""

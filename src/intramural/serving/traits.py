@@ -67,6 +67,10 @@ class Asking(Protocol):
         """What a response other than 200 stands for."""
         ...
 
+    def can_pause(self) -> None:
+        """What is written could be gone on with: from now on reading may raise Unavailable(`preempted`)."""
+        ...
+
     async def blame(self, error: IntramuralError) -> IntramuralError:
         """What to tell the client when `error` came up: why the worker was ended, if it was."""
         ...

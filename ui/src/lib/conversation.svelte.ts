@@ -53,6 +53,8 @@ export class Conversation {
   status = $state<"idle" | "loading" | "waiting" | "writing">("idle");
   /** Place in the queue while waiting, or null when the server has not said. */
   position = $state<number | null>(null);
+  /** About how many seconds that will be, as the server last said; 0: soon, or it has not said. */
+  wait_s = $state(0);
   /** Why the conversation itself could not be opened. */
   error = $state.raw<ApiError | null>(null);
   /** Only what is on screen is said aloud. */
@@ -247,8 +249,11 @@ export class Conversation {
   /** Takes one frame in; true when it was the last. */
   #read(frame: Frame, answer: Message): boolean {
     if (frame.kind === "comment") {
-      const waiting = /^waiting (\d+)/.exec(frame.text);
-      if (waiting && this.status === "waiting") this.position = Number(waiting[1]);
+      const waiting = /^waiting (\d+)(?:, about (\d+) s)?/.exec(frame.text);
+      if (waiting && this.status === "waiting") {
+        this.position = Number(waiting[1]);
+        this.wait_s = Number(waiting[2] ?? 0);
+      }
       return false;
     }
     if (frame.data === "[DONE]") return true;

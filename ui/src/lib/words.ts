@@ -3,6 +3,11 @@
 const plural = (count: number, one: string, many: string): string => `${number(count)} ${count === 1 ? one : many}`;
 const listed = (what: string[]): string => what.join(", ").replace(/, ([^,]*)$/, " and $1");
 const number = (count: number): string => count.toLocaleString("en");
+/** An expected time: nobody can say it to the second. */
+const spell = (seconds: number): string =>
+  seconds < 90
+    ? plural(seconds < 10 ? Math.ceil(seconds) : Math.ceil(seconds / 5) * 5, "second", "seconds")
+    : plural(Math.round(seconds / 60), "minute", "minutes");
 
 export const words = {
   product: "intramural",
@@ -178,8 +183,9 @@ export const words = {
     editSubmit: "Send again",
     editNote: "What came after it will be replaced.",
     regenerate: "Write this answer again",
-    waiting: (position: number) =>
-      position <= 0 ? "Waiting for a free place…" : `Number ${number(position)} in the queue`,
+    waiting: (position: number, seconds: number) =>
+      (position <= 0 ? "Waiting for a free place…" : `Number ${number(position)} in the queue`) +
+      (seconds < 1 ? "" : `, about ${spell(seconds)}`),
     loadingModel: "The model is being loaded…",
     thinking: "Thinking…",
     reasoning: "Its reasoning",

@@ -4,6 +4,7 @@ import { ChatList } from "../../src/lib/chats.svelte";
 import { Conversation, spoken, titleOf } from "../../src/lib/conversation.svelte";
 import { agent, ago, byDay, bytes, parameters } from "../../src/lib/format";
 import { placeOf } from "../../src/lib/router.svelte";
+import { words } from "../../src/lib/words";
 
 const encoder = new TextEncoder();
 const data = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
@@ -149,15 +150,27 @@ describe("a conversation", () => {
     expect(talk.busy).toBe(false);
   });
 
-  it("shows its place in the queue", async () => {
-    const { api } = talking((signal) => streamed([TURN, ": waiting 3\n\n", ": waiting 2\n\n"], signal, false));
+  it("shows its place in the queue, and about how long it will be", async () => {
+    const notes = [": waiting 3\n\n", ": waiting 2, about 42 s\n\n"];
+    const { api } = talking((signal) => streamed([TURN, ...notes], signal, false));
     const talk = new Conversation(api, false, "tiny");
     const sending = talk.send("queue");
     await vi.waitFor(() => expect(talk.position).toBe(2));
     expect(talk.status).toBe("waiting");
+    expect(talk.wait_s).toBe(42);
+    expect(words.message.waiting(2, talk.wait_s)).toBe("Number 2 in the queue, about 45 seconds");
     talk.stop();
     await sending;
     expect(talk.position).toBeNull();
+  });
+
+  it.each([
+    [1, 0, "Number 1 in the queue"],
+    [0, 0, "Waiting for a free place…"],
+    [1, 1, "Number 1 in the queue, about 1 second"],
+    [9, 100, "Number 9 in the queue, about 2 minutes"],
+  ])("words place %d and %d s", (position, seconds, expected) => {
+    expect(words.message.waiting(position, seconds)).toBe(expected);
   });
 
   it("keeps what came before an error, and retries the answer", async () => {
