@@ -594,7 +594,7 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVING_S):
                 for slot, held in slots.unsaved(self.now_s()).items():
-                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady, last=True):
                         slots.saved(slot, held)
                     await warmth.done()
 
