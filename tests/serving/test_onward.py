@@ -23,7 +23,7 @@ WRITTEN = Usage(5, 4, 2, 10.0, 40.0)
 
 
 def written(request: ChatRequest, *events: ChatEvent) -> Written:
-    found = Written(request, None)
+    found = Written(request, None, at_hand=True)
     found.note(events)
     return found
 
