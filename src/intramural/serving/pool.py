@@ -422,10 +422,10 @@ class Pool:
         self._post(WorkerMisbehaved(self.now_s(), number, error))
 
     def warmth_of(self, life: _Life) -> Warmth | None:
-        """What keeps the states of this worker; None: nothing does. Of pictures and of a model that guesses ahead the
-        engine's files do not have everything."""
+        """What keeps the states of this worker; None: nothing does. Of pictures, of a model that guesses ahead and of
+        which adapters were applied the engine's files say nothing."""
         model, process = life.model, life.process
-        whole = not model.reads_images and model.options.speculative != "draft"
+        whole = not model.reads_images and not model.scales and model.options.speculative != "draft"
         return self.warmth if whole and process is not None and process.buffer is not None else None
 
     def marks_key(self, seat: Seat, scales: Sequence[float]) -> bytes:
@@ -606,7 +606,7 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVING_S):
                 for slot, held in slots.unsaved(self.now_s()).items():
-                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady, last=True):
                         slots.saved(slot, held)
                     await warmth.done()
 
