@@ -26,20 +26,22 @@ from intramural.core.config import ServingConfig
 from intramural.sandbox import probe
 from intramural.serving import ModelToServe, Owner, Pool, SandboxedSpawner, States, Warmth
 
-ROUNDS, TOKENS = 5, 2000
+ROUNDS, TOKENS = 4, 2000
 ANN = Owner(("ann",), tenant="ann")
 
 
-async def asked(pool: Pool, served: ModelToServe, *turns: str) -> tuple[float, Usage]:
-    """Seconds to the first token, and the counts."""
+async def asked(pool: Pool, served: ModelToServe, turns: list[str], question: str) -> tuple[float, Usage]:
+    """Seconds to the first token, and the counts; `turns` goes on by the question and its answer."""
+    turns.append(question)
     messages = tuple(Message("assistant" if at % 2 else "user", text) for at, text in enumerate(turns))
     request = ChatRequest("r", "m", messages, sampling=Sampling(max_tokens=4, temperature=0.0))
-    began_s, first_s, usage = perf_counter(), 0.0, Usage(0, 0)
+    began_s, first_s, usage, said = perf_counter(), 0.0, Usage(0, 0), ""
     async for event in pool.chat(served, request, owner=ANN):
-        if isinstance(event, Delta) and not first_s:
-            first_s = perf_counter() - began_s
+        if isinstance(event, Delta):
+            first_s, said = first_s or perf_counter() - began_s, said + event.text
         if isinstance(event, Usage):
             usage = event
+    turns.append(said)
     return first_s, usage
 
 
@@ -68,22 +70,22 @@ async def measure(weights: Path, folder: Path) -> None:
     rows: dict[str, list[float]] = {"read anew": [], "in its slot": [], "after unloading": [], "after a restart": []}
     tokens: list[int] = []
     for number in range(ROUNDS):
-        text, said = conversation(number), ["And what follows?", "More.", "And what then?", "Less.", "And at last?"]
+        turns: list[str] = []
         async with service(folder, weights) as (pool, warmth, served):
             await pool.load(served)
-            first_s, usage = await asked(pool, served, text)
+            first_s, usage = await asked(pool, served, turns, conversation(number))
             rows["read anew"].append(first_s)
             tokens.append(usage.prompt_tokens)
-            rows["in its slot"].append((await asked(pool, served, text, "Yes.", said[0]))[0])
+            rows["in its slot"].append((await asked(pool, served, turns, "Go on."))[0])
             await pool.unload("m")
             await pool.load(served)
-            first_s, usage = await asked(pool, served, text, "Yes.", *said[:3])
+            first_s, usage = await asked(pool, served, turns, "Go on.")
             assert usage.cached_tokens >= tokens[-1] and warmth.counts.restored == 1
             rows["after unloading"].append(first_s)
             made = warmth.counts
         async with service(folder, weights) as (pool, warmth, served):
             await pool.load(served)
-            first_s, usage = await asked(pool, served, text, "Yes.", *said)
+            first_s, usage = await asked(pool, served, turns, "Go on.")
             assert usage.cached_tokens >= tokens[-1]
             rows["after a restart"].append(first_s)
         print(

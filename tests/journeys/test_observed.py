@@ -54,9 +54,9 @@ def test_every_label_value_is_of_a_short_list_and_nobody_is_in_it(service: Servi
         "code": codes,
         "type": {"input", "output", "cached"},
         "phase": {"input", "output"},
-        "state": {"starting", "ready", "stopping"},
+        "state": {"starting", "ready", "stopping", "resting"},
         "kind": {"planned", "resident"},
-        "result": {"sent", "dropped"},
+        "result": {"sent", "dropped", "saved", "restored", "failed"},
         "reason": {"idle", "room", "unloaded", "shutdown", "crashed", "misbehaved", "not_started"},
     }
     for family in text_string_to_metric_families(text):

@@ -9,7 +9,7 @@ from tests.serving.pools import request
 
 from intramural.core.chat import ChatRequest, Message, ResponseFormat, Sampling
 from intramural.core.errors import Misasked
-from intramural.serving.request import build, check_schema
+from intramural.serving.request import build, check_schema, placed
 
 
 def body(asked: ChatRequest, index: int = 0) -> dict[str, Any]:
@@ -112,3 +112,12 @@ def test_schemas_are_bounded_in_size_and_depth() -> None:
 def test_names_and_tool_fields_of_messages_stay_here() -> None:
     asked = replace(request(), messages=(Message("user", "hi", name="bob"),))
     assert body(asked)["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def test_the_place_is_said_once_and_by_nobody_else() -> None:
+    asked = replace(request(), labels={"id_slot": "0", "cache_salt": "mine"})
+    names = [name for name, _ in json.loads(placed(build(asked, 0)[1], 2, reuse=True), object_pairs_hook=list)]
+    assert len(names) == len(set(names))
+    fields = json.loads(placed(build(asked, 0)[1], 2, reuse=False))
+    assert (fields["id_slot"], fields["cache_prompt"]) == (2, False)
+    assert "cache_salt" not in fields

@@ -16,7 +16,7 @@ from intramural.core.config import ServingConfig
 from intramural.sandbox import probe
 from intramural.serving import ModelToServe, Owner, Pool, SandboxedSpawner
 from intramural.serving.states import State, States
-from intramural.serving.warmth import Warmth, home_of
+from intramural.serving.warmth import Allowance, Warmth, home_of
 
 ENGINE = "an engine"
 
@@ -158,6 +158,17 @@ async def test_what_has_to_make_room_is_saved_and_comes_back(weights: Path, tmp_
         assert again.cached_tokens > first.prompt_tokens - 20
         _, own = await bench.ask(of("ben"), chat(OTHER))
         assert own.cached_tokens < 40
+
+
+def test_no_more_is_written_for_those_who_make_room_than_may_be_kept_in_an_hour() -> None:
+    allowance = Allowance(1000, 0.0)
+    written = 0
+    for second in range(0, 36_000, 10):
+        if allowance.is_left(float(second)):
+            allowance.spend(300)
+            written += 300
+    assert 10_000 <= written <= 11_500
+    assert allowance.is_left(100_000.0)
 
 
 async def test_what_is_not_to_be_stored_is_not(weights: Path, tmp_path: Path) -> None:

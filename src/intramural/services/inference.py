@@ -117,12 +117,13 @@ class Inference:
         on_wait: WaitNote | None = None,
         on_read: ReadNote | None = None,
         keeping: Keeping | None = None,
+        passing: bool = False,
     ) -> AsyncGenerator[ChatEvent, None]:
         """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
 
         `on_read` is called just before the first event, when the whole prompt has been read, with the counts of then.
         `keeping` is called once for every answer that began, before its end is seen here, and gives rows that are on
-        the disk when it is. Closing the generator cancels the generation.
+        the disk when it is. `passing`: nothing of it may be stored. Closing the generator cancels the generation.
 
         Raises Refused, Missing(`model_not_found`), Misasked(`context_length_exceeded`), Unavailable (queue, worker,
         log) or Untrusted (weights).
@@ -139,7 +140,8 @@ class Inference:
         with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
             # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
-            owner = self._turns.of(actor, passing=actor.kind == "person" and dialect != "page")
+            passing = passing or (actor.kind == "person" and dialect != "page")
+            owner = self._turns.of(actor, passing=passing)
             stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
@@ -353,7 +355,13 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            **particulars.asked(request, run.manifest, run.rule, seed_given=run.seed_given),
+            **particulars.asked(
+                request,
+                run.manifest,
+                run.rule,
+                seed_given=run.seed_given,
+                computed=self._models.computed(run.manifest),
+            ),
         }
         await self._audit.record(
             Event.CHAT_ASKED,

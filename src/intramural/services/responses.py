@@ -246,7 +246,9 @@ class Responses:
     ) -> AsyncGenerator[Told, None]:
         """With an `ending` all but how it ends, which that one knows."""
         request = await self._shortened(actor, asked.request) if asked.shorten else asked.request
-        events = self._inference.answer(actor, request, "openai", "chat", on_wait=on_wait, keeping=ending)
+        events = self._inference.answer(
+            actor, request, "openai", "chat", on_wait=on_wait, keeping=ending, passing=not asked.keep
+        )
         async with aclosing(events):
             async for event in events:
                 if ending is not None and isinstance(event, Usage):

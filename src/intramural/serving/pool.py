@@ -422,10 +422,10 @@ class Pool:
         self._post(WorkerMisbehaved(self.now_s(), number, error))
 
     def warmth_of(self, life: _Life) -> Warmth | None:
-        """What keeps the states of this worker; None: nothing does. Of pictures and of a model that guesses ahead the
-        engine's files do not have everything."""
+        """What keeps the states of this worker; None: nothing does. Of pictures, of a model that guesses ahead and of
+        which adapters were applied the engine's files say nothing."""
         model, process = life.model, life.process
-        whole = not model.reads_images and model.options.speculative != "draft"
+        whole = not model.reads_images and not model.scales and model.options.speculative != "draft"
         return self.warmth if whole and process is not None and process.buffer is not None else None
 
     def marks_key(self, seat: Seat, scales: Sequence[float]) -> bytes:
@@ -497,6 +497,7 @@ class Pool:
                     life.stop.set_result(force)
             case Grant(ticket=name, worker=number):
                 self._resolve(name, number)
+                self._hold_steady(number)
                 self._adapter.wake()
             case Refuse(ticket=name, error=error):
                 self._resolve(name, error)
@@ -555,9 +556,20 @@ class Pool:
         for worker in self._state.workers.values():
             life = self._lives.get(worker.id)
             pid = life.process.process.pid if life is not None and life.process is not None else None
-            if worker.granted and life is not None and pid is not None and life.compute.live:
+            adapts = life is not None and life.compute.live and worker.alone is None
+            if worker.granted and adapts and pid is not None:
                 found[worker.id] = pid
         return found
+
+    def _hold_steady(self, number: int) -> None:
+        """Who is answered alone, to get the same answer every time, gets all threads whatever others do: with another
+        number of them a long prompt is rounded differently."""
+        worker, life = self._state.workers.get(number), self._lives.get(number)
+        if worker is None or worker.alone is None or life is None or not life.compute.live or life.process is None:
+            return
+        pid = life.process.process.pid
+        if pid is not None and adapting.place(pid, frozenset(threads.usable()[0])):
+            life.computes_with = life.compute.threads
 
     def _computes_with(self, number: int, count: int) -> None:
         if number in self._lives:
@@ -594,7 +606,7 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVING_S):
                 for slot, held in slots.unsaved(self.now_s()).items():
-                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady):
+                    if await warmth.save(worker, life.model, slot, held, lambda: slots.steady, last=True):
                         slots.saved(slot, held)
                     await warmth.done()
 

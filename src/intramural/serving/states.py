@@ -19,6 +19,7 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -116,6 +117,9 @@ class States:
                 continue
             facts = path.stat()
             found.append((facts.st_mtime, path, facts.st_size))
+        for folder in self._folder.iterdir():
+            with suppress(OSError):  # not empty
+                folder.rmdir()
         with self._lock:
             self._sizes = {path: size for _, path, size in sorted(found)}
             self._make_room(0)
@@ -123,7 +127,7 @@ class States:
     @property
     def used_bytes(self) -> int:
         """What the files take."""
-        return sum(self._sizes.values())
+        return sum(tuple(self._sizes.values()))  # a copy: threads add and remove
 
     # Finding
 
@@ -255,7 +259,7 @@ class States:
             folder = self._folder_of(tenant)
             for path in [each for each in self._sizes if each.parent == folder]:
                 self._drop(path)
-            if folder.exists():
+            with suppress(OSError):  # one that is just being written takes itself away
                 for path in folder.iterdir():
                     path.unlink(missing_ok=True)
                 folder.rmdir()

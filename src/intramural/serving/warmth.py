@@ -65,6 +65,28 @@ class Counts:
         return {"saved": saved, "restored": restored, "failed": (self.failed, 0)}
 
 
+class Allowance:
+    """How much may be written for those who had to make room: on the long run, all that may be kept once an hour.
+
+    Else a few slots that many people take turns in would wear out a disk.
+    """
+
+    def __init__(self, limit_bytes: int, now_s: float) -> None:
+        self._limit_bytes = limit_bytes
+        self._left_bytes = float(limit_bytes)
+        self._at_s = now_s
+
+    def is_left(self, now_s: float) -> bool:
+        """Whether there is any."""
+        grown = (now_s - self._at_s) * self._limit_bytes / 3600
+        self._left_bytes, self._at_s = min(self._left_bytes + grown, self._limit_bytes), now_s
+        return self._left_bytes > 0
+
+    def spend(self, size_bytes: int) -> None:
+        """So much was written."""
+        self._left_bytes -= size_bytes
+
+
 class Warmth:
     """What the pool needs of all this. `stall_s`: an engine that does not answer for so long will not."""
 
@@ -74,6 +96,7 @@ class Warmth:
         self.counts = Counts()
         self._stall_s = stall_s
         self._one = asyncio.Lock()
+        self._allowance = Allowance(states.limit_bytes, clock.monotonic_s())
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def key_of(self, tenant: str) -> bytes:
@@ -90,15 +113,25 @@ class Warmth:
         return found if found is not None and shared(found.marks, marks) >= WORTH_BLOCKS else None
 
     async def save(
-        self, worker: WorkerProcess, model: ModelToServe, slot: int, held: Held, still: Callable[[], bool]
+        self,
+        worker: WorkerProcess,
+        model: ModelToServe,
+        slot: int,
+        held: Held,
+        still: Callable[[], bool],
+        *,
+        last: bool = False,
     ) -> bool:
         """Save what `slot` holds. True as soon as the engine has given it: it is then written behind.
 
-        `still` says afterwards whether it was `held`'s all the while; if not, nothing is kept. With another transfer
-        under way nothing is done: whoever waits for this slot would wait for that.
+        `last`: the worker is to go, so this is done whatever was written lately. `still` says afterwards whether it was
+        `held`'s all the while; if not, nothing is kept. With another transfer under way nothing is done: whoever waits
+        for this slot would wait for that.
         """
         buffer = worker.buffer
         if buffer is None or not buffer.usable or held.tenant is None or self._one.locked():
+            return False
+        if not last and not self._allowance.is_left(self._clock.monotonic_s()):
             return False
         given: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._saved(worker, buffer, home_of(model), slot, held, still, given))
@@ -136,6 +169,7 @@ class Warmth:
                 self.counts.saved += written > 0
                 self.counts.failed += written == 0
                 self.counts.saved_bytes += written
+                self._allowance.spend(written)
                 self.counts.saved_s += self._clock.monotonic_s() - began_s if written else 0.0
                 buffer.empty()
                 if not given.done():
