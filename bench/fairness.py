@@ -2,7 +2,8 @@
 
 The stand-in engine writes at a steady rate on four slots, so that this says nothing of any model and all of the order
 in which slots are given. Without turns everybody is the same owner, which is first come, first served. A light person
-asks again at once, or after a pause as long as an answer takes; `alone` is one light person on an idle worker.
+asks again at once, or after a pause as long as an answer takes; `alone` is one light person on an idle worker. With
+`pauses` answers pause for whoever has none.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from bench.table import show
 from intramural.core.chat import Delta
 from intramural.serving import Owner, Pool
 
-RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S, SLICE_S = 50, 20, 4, 20, 14.0, 5.0
+RATE, TOKENS, SLOTS, HEAVY_STREAMS, RUN_S, SLICE_S = 50, 100, 4, 20, 15.0, 5.0
 LIGHT = ("a", "b", "c", "d", "e")
 
 

@@ -36,6 +36,7 @@ class LlamaServer:
 
     port: int
     log: Path
+    process: asyncio.subprocess.Process
 
     @property
     def url(self) -> str:
@@ -65,7 +66,7 @@ async def llama_server(weights: Path, *, slots: int = 2, context_tokens: int = 5
                 stdout=output, stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
             )  # fmt: skip
-        server = LlamaServer(port, log)
+        server = LlamaServer(port, log, process)
         try:
             async with asyncio.timeout(120):
                 while not await asyncio.to_thread(_answers, server):

@@ -30,3 +30,5 @@ def test_a_model_with_an_adapter_beside_the_one_without(fresh: Service, tmp_path
         workers = fresh.page("GET", "/models").json()["models"]
         assert {each["name"] for each in workers if each.get("worker")} == {MODEL, "smollm2-law"}
         assert says("law") == "wrong_model_kind"
+        asked = [each["facts"]["model"] for each in fresh.events() if each["event"] == "chat.asked"]
+        assert [len(each.get("adapters", ())) for each in asked if each] in ([0, 1, 0], [0, 1, 0][::-1])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import requests
-from openai import BadRequestError
+from openai import APIError, APIStatusError, BadRequestError
 from tests.fakes.llama_server import KEY, LlamaServer, llama_server
-from tests.service import Service
+from tests.service import ENDLESS, Service
 from tests.serving.conftest import weights as weights  # a fixture
 
 NAME = "starter:elsewhere"
@@ -45,6 +45,7 @@ async def test_a_model_elsewhere_is_listed_asked_metered_and_receipted(fresh: Se
         fresh.start()
         fresh.set_up()
         await asyncio.to_thread(_walk, fresh, server)
+        await asyncio.to_thread(_killed, fresh, server)
         fresh.stop()
         assert KEY not in (fresh.data_dir.parent / "service.log").read_text()
         (fresh.data_dir / "engines.toml").unlink()
@@ -97,6 +98,30 @@ def _walk(service: Service, server: LlamaServer) -> None:
     table = service.command("ps")
     assert "not confined by us" in json.dumps(table)
     assert NAME in json.dumps(service.command("ls"))
+
+
+def _killed(service: Service, server: LlamaServer) -> None:
+    """The engine is killed in mid-answer: that is said, the next are told when to come again, and nothing crashed."""
+    client = service.client()
+    stream = client.chat.completions.create(model=NAME, messages=ASK, max_tokens=400, stream=True, extra_body=ENDLESS)
+    with pytest.raises(APIError) as caught:
+        for number, _ in enumerate(stream):
+            if number == 3:
+                server.process.kill()
+    assert caught.value.code == "worker_died"
+    codes = set()
+    for _ in range(4):
+        with pytest.raises(APIStatusError) as refused:
+            client.chat.completions.create(model=NAME, messages=ASK, max_tokens=8)
+        codes.add(refused.value.code)
+        assert refused.value.status_code == 503
+        assert refused.value.response.headers["Retry-After"]
+    assert codes <= {"engine_unreachable", "engine_paused"}
+    (model,) = service.page("GET", "/models").json()["models"]
+    assert model["state"] == "resting"
+    key = service.new_key(scopes=["metrics"])
+    metrics = requests.get(f"{service.address}/metrics", headers={"Authorization": f"Bearer {key}"}, timeout=10).text
+    assert f'intramural_workers{{model="{NAME}",state="resting"}} 1' in metrics
 
 
 def test_a_file_that_is_wrong_stops_the_start_and_names_the_line(fresh: Service) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intramural.core.errors import Misasked
-from intramural.library import STARTER, Manifest, Shape, need, plan
+from intramural.library import STARTER, Machine, Manifest, Shape, advise, need, plan
 from intramural.library.fit import COMFORTABLE_CONTEXT_TOKENS, CONTEXT_STEP_TOKENS, LEAST_CONTEXT_TOKENS
 
 GIB = 2**30
@@ -71,3 +71,16 @@ def test_too_large_says_what_would_fit() -> None:
     assert "billion parameters" in refused.value.hint
     with pytest.raises(Misasked, match="memory_budget_bytes"):
         plan(manifest(), 1000, 1, 2048)
+
+
+def test_advice_says_what_would_fit() -> None:
+    """A cache in 8 bits where the context had to be given up; another storage where the weights are too large."""
+    model, roomy = manifest(), need(manifest(), 4, 8192).memory_bytes
+    machine = Machine(roomy * 3 // 4, 2)
+    tight = advise(model, machine, context_tokens=8192, slots=4)
+    assert tight.verdict == "tight"
+    assert tight.because.endswith("With kv=q8_0: 8,192 tokens for each of 4 answers at a time.")
+    assert "kv=" not in advise(model, Machine(2 * GIB, 2), context_tokens=8192, slots=4).because
+    none = advise(model, Machine(170 << 20, 2), context_tokens=8192)
+    assert none.verdict == "no"
+    assert "it would fit" in none.because

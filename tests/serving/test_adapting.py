@@ -2,12 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.families.running import worker
+from tests.serving.pools import eventually, model, request
 
-from intramural.serving import ServingPlan
+from intramural.core.chat import Delta
+from intramural.core.clock import SystemClock
+from intramural.core.config import ServingConfig
+from intramural.sandbox import probe
+from intramural.serving import Pool, SandboxedSpawner, ServingPlan
 from intramural.serving.adapting import Adapting, Seen, cpu_s, may_place, place
 from intramural.serving.threads import at_most
 
@@ -37,7 +43,8 @@ def counts(state: Adapting) -> dict[int, int]:
         (FOUR, 1.0, (1, 2), 0, [2, 1]),
         (TWO, 0.0, (1, 2, 3), 0, [1, 1, 1]),
         (FOUR, 0.0, (1,), 2.5, [2]),
-        (FOUR, 1.0, (1,), 2.0, [1]),
+        (FOUR, 1.0, (1,), 2.0, [2]),
+        (FOUR, 3.0, (1,), 2.0, [1]),
     ],
 )
 def test_what_others_leave_is_shared_evenly(
@@ -45,6 +52,21 @@ def test_what_others_leave_is_shared_evenly(
 ) -> None:
     state = Adapting().next(look(cpus, others, dict.fromkeys(workers, 0.0), cores))
     assert [len(state.given[worker]) for worker in workers] == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "group", "expected"),
+    [
+        (30.0, 4.0, 4.2, 4),  # the machine's other tenants do not touch our four cores
+        (62.0, 2.0, 2.0, 2),  # but for two of them
+        (10.0, 2.0, 4.0, 2),  # two are used by somebody in our own container
+        (10.0, 4.0, 0.0, 4),  # nobody counts
+    ],
+)
+def test_a_quota_on_a_large_machine(others: float, own: float, group: float, expected: int) -> None:
+    cpus = tuple(range(64))
+    seen = Seen(dict.fromkeys(cpus, (others + own) / 64), {1: own}, 4.0, group)
+    assert counts(Adapting().next(seen)) == {1: expected}
 
 
 def test_workers_get_different_processors() -> None:
@@ -133,3 +155,55 @@ async def test_a_confined_engine_computes_with_as_many_threads_as_it_has_process
             used = [after - before.get(task, 0.0) for task, after in _used(started.process.pid).items()]
             assert sum(each > max(used) / 3 for each in used) == len(cpus)
     assert len(texts) == 1
+
+
+@pytest.mark.skipif(not may_place(), reason="affinities of workers cannot be set here")
+async def test_a_deterministic_answer_is_computed_with_all_threads_whoever_is_about(
+    weights: Path, tmp_path: Path
+) -> None:
+    """A long prompt is rounded differently with another number of them."""
+    posture = await probe()
+    pool = Pool(ServingConfig(), SystemClock(), SandboxedSpawner(tmp_path / "run", posture.level, posture), 2**31)
+    await pool.start()
+    try:
+        served = model(slots=1, context_tokens=2048, weights=weights)
+        await pool.load(served)
+        (worker,) = pool.status().workers
+        assert worker.pid is not None
+        asked = replace(
+            request(
+                "A fox met a hen on the road to the mill. " * 20, seed=3, temperature=0.0, max_tokens=8, top_logprobs=2
+            ),
+            deterministic=True,
+        )
+        answers = []
+        for narrowed in (False, True):
+            if narrowed:
+                assert place(worker.pid, frozenset({min(os.sched_getaffinity(0))}))
+            events = [event async for event in pool.chat(served, asked)]
+            answers.append([(each.text, each.logprobs) for each in events if isinstance(each, Delta)])
+            assert os.sched_getaffinity(worker.pid) == os.sched_getaffinity(0)
+        assert answers[0] == answers[1] != []
+    finally:
+        await pool.close()
+
+
+@pytest.mark.skipif(not may_place(), reason="affinities of workers cannot be set here")
+async def test_a_pool_says_with_how_many_threads_a_worker_computes(weights: Path, tmp_path: Path) -> None:
+    posture = await probe()
+    spawner = SandboxedSpawner(tmp_path / "run", posture.level, posture)
+    pool = Pool(ServingConfig(nice=3), SystemClock(), spawner, 2**31)
+    await pool.start()
+    try:
+        served = model(slots=1, context_tokens=512, weights=weights)
+        stream = pool.chat(served, request("Tell me a story.", max_tokens=400, logit_bias={0: -100.0, 2: -100.0}))
+        await anext(stream)
+        (worker,) = pool.status().workers
+        assert worker.pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 3
+        has = os.sched_getaffinity(worker.pid)
+        assert has <= os.sched_getaffinity(0)
+        await eventually(lambda: pool.status().workers[0].threads == len(os.sched_getaffinity(worker.pid)))
+        await stream.aclose()
+    finally:
+        await pool.close()

@@ -75,3 +75,9 @@ def test_what_cannot_be_gone_on_with(changed: dict[str, object]) -> None:
 def test_thinking_is_not_gone_on_with() -> None:
     assert not written(CHAT).can_pause
     assert not written(CHAT, Reasoning(0, "hm"), Delta(0, "one")).can_pause
+
+
+def test_an_engine_elsewhere_is_not_asked_to_go_on() -> None:
+    found = Written(CHAT, None, at_hand=False)
+    found.note((Delta(0, "one"),))
+    assert not found.can_pause

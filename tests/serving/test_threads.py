@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intramural.serving.threads import Capacity, at_most, busy_cores, busy_each, decide, measure
+from intramural.serving.threads import Capacity, at_most, busy_cores, busy_each, decide, group_cpu_s, measure
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,12 @@ async def test_measuring(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("100000 100000\n")
     found = await measure(tmp_path, tmp_path)
     assert found == Capacity(cores=1.0, busy_cores=0.0, pressure=0.125)
+
+
+def test_what_a_group_has_used(tmp_path: Path) -> None:
+    assert group_cpu_s(tmp_path) == 0.0
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert group_cpu_s(tmp_path) == 2.5
 
 
 async def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ class ServingConfig:
     )
     slice_s: float = setting(
         5.0,
-        "An answer that was written for so long pauses for a person who has none, if all slots are taken; for a new "
-        "question after a tenth of it, and at once if its person has several. 0: nobody's answer pauses.",
+        "Where all slots are taken, answers pause for a person who has none and go on later: for a new question, or if "
+        "their person has several, once they were written for as long as reading took; else after so long. 0: never.",
     )
     start_timeout_s: float = setting(120.0, "A worker that is not ready after this long is killed and reported.")
     stall_timeout_s: float = setting(120.0, "A worker that sends nothing for this long in mid-answer is killed.")

@@ -19,6 +19,7 @@ from intramural.library.fit import (
     layer_cache_bytes,
     need,
     plan,
+    storage_within,
 )
 
 REACHED = 0.62
@@ -82,7 +83,7 @@ def advise(
     easy = planned == wanted and planned.memory_bytes <= machine.budget_bytes * COMFORTABLE_SHARE
     return Fit(
         verdict="comfortable" if easy else "tight",
-        because=_because(planned, wanted, machine, about=about),
+        because=_because(planned, wanted, machine, about=about) + _with_smaller_cache(model, machine, wanted, planned),
         memory_bytes=planned.memory_bytes,
         context_tokens=planned.context_tokens,
         slots=planned.slots,
@@ -212,14 +213,25 @@ def _because(planned: Plan, wanted: Plan, machine: Machine, *, about: bool) -> s
     )
 
 
+def _with_smaller_cache(model: Candidate, machine: Machine, wanted: Plan, planned: Plan) -> str:
+    """What a cache in 8 bits would allow where context or answers had to be given up."""
+    if planned == wanted or wanted.kv != "f16" or not wanted.kv_bytes:
+        return ""
+    found = plan(model, machine.budget_bytes, wanted.slots, wanted.context_tokens, "q8_0")
+    if (found.slots, found.context_tokens) <= (planned.slots, planned.context_tokens):
+        return ""
+    return f" With kv=q8_0: {found.context_tokens:,} tokens{_answers(found.slots)}."
+
+
 def _no(model: Candidate, machine: Machine, least: Plan, *, about: bool) -> Fit:
     needs = "needs about" if about else "needs"
     least_of_all, has = _gb(least.memory_bytes), _gb(machine.budget_bytes)
     because = f"It {needs} {least_of_all} even with a short context; models may use {has}"
     card = f" and the graphics card has {_gb(machine.vram_bytes)}." if machine.vram_bytes else "."
+    stored = storage_within(model, machine.budget_bytes - (least.memory_bytes - least.weights_bytes))
     return Fit(
         verdict="no",
-        because=because + card,
+        because=because + card + (f" Stored {stored} it would fit." if stored else ""),
         memory_bytes=least.memory_bytes,
         context_tokens=least.context_tokens,
         slots=1,

@@ -245,12 +245,12 @@ def _longest(model: Candidate, budget_bytes: int, slots: int, least: int, most: 
     return need(model, slots, low * CONTEXT_STEP_TOKENS, kv)
 
 
-def _stored(model: Candidate, room_bytes: int) -> str:
-    """In which storage this very model would fit, if in any."""
+def storage_within(model: Candidate, room_bytes: int) -> str | None:
+    """In which storage the weights of this very model would have no more than `room_bytes`, in words; None: in none."""
     for name, bits in _STORAGES:
         if model.parameters * bits / 8 <= room_bytes:
-            return f", or this one in about {bits:g} bits a weight ({name})"
-    return ""
+            return f"in about {bits:g} bits a weight ({name})"
+    return None
 
 
 def _too_large(model: Candidate, smallest: Plan, budget_bytes: int) -> Misasked:
@@ -259,9 +259,11 @@ def _too_large(model: Candidate, smallest: Plan, budget_bytes: int) -> Misasked:
     bits = smallest.weights_bytes * 8 / model.parameters
     if rest_bytes > 0:
         billions = rest_bytes * 8 / bits / 1e9
+        stored = storage_within(model, rest_bytes)
+        this = f", or this one {stored}" if stored else ""
         hint = (
             f"Within the budget, weights of up to {rest_bytes / 1e9:.1f} GB would fit: at this quantisation "
-            f"({model.quantisation}) a model of about {billions:.1f} billion parameters{_stored(model, rest_bytes)}."
+            f"({model.quantisation}) a model of about {billions:.1f} billion parameters{this}."
         )
     else:
         hint = "Give models more memory (serving.memory_budget_bytes) or unload others."

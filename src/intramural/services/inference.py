@@ -355,7 +355,13 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            **particulars.asked(request, run.manifest, run.rule, seed_given=run.seed_given),
+            **particulars.asked(
+                request,
+                run.manifest,
+                run.rule,
+                seed_given=run.seed_given,
+                computed=self._models.computed(run.manifest),
+            ),
         }
         await self._audit.record(
             Event.CHAT_ASKED,

@@ -113,6 +113,10 @@ class Models:
             scales=planned.scales,
         )
 
+    def computed(self, manifest: Manifest) -> Mapping[str, Fact]:
+        """What besides its weights decides on the answers of `manifest`, for the log. Raises as the planner."""
+        return {} if isinstance(manifest, Elsewhere) else self._planner.planned(manifest).facts()
+
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""
         if isinstance(manifest, Elsewhere):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from intramural.audit import Fact, StoredRecord, canonical
@@ -79,10 +80,18 @@ def model(manifest: Manifest) -> dict[str, Fact]:
     }
 
 
-def asked(request: ChatRequest, manifest: Manifest, rule: str, *, seed_given: bool) -> dict[str, Fact]:
-    """The facts of `chat.asked`, besides dialect and operation. `rule`: the policy's that allowed it."""
+def asked(
+    request: ChatRequest,
+    manifest: Manifest,
+    rule: str,
+    *,
+    seed_given: bool,
+    computed: Mapping[str, Fact] = MappingProxyType({}),
+) -> dict[str, Fact]:
+    """The facts of `chat.asked`, besides dialect and operation. `rule`: the policy's that allowed it. `computed`: what
+    besides the weights decides on the answer (`Planned.facts`)."""
     facts: dict[str, Fact] = {
-        "model": model(manifest),
+        "model": {**model(manifest), **computed},
         "weights": manifest.digest or None,
         "rule": rule,
         "sampling": _sampling(request.sampling),
@@ -218,7 +227,8 @@ def answered(usage: Usage, *, waited_ms: float, first_ms: float | None, took_ms:
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 _TIMES = ("waited_ms", "first_ms", "prompt_ms", "completion_ms", "took_ms")
-_ABOUT_ELSEWHERE = ("theirs", "confinement")
+#: Said where there is something to say: of engines elsewhere, and of models with options.
+_ABOUT_SOME = ("theirs", "confinement", "options", "adapters")
 _ABOUT_MODEL = ("format", "quantisation", "architecture", "template", "files", "source", "trust")
 
 
@@ -235,7 +245,7 @@ def statement(records: Sequence[StoredRecord]) -> dict[str, Any]:
         "operation": facts.get("operation"),
         "model": {"name": first.target.removeprefix("model:"), "digest": facts.get("weights"),
                   **{name: about.get(name) for name in _ABOUT_MODEL},
-                  **{name: about[name] for name in _ABOUT_ELSEWHERE if name in about}},
+                  **{name: about[name] for name in _ABOUT_SOME if name in about}},
         "engine": about.get("engine"),
         "policy": {"action": "model.use", "rule": facts.get("rule")},
         "sampling": facts.get("sampling", {}),

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from intramural.audit import Fact
 from intramural.core.errors import Misasked
 from intramural.library import Library, Machine, Manifest, Plan, adjusted, advise, beside, plan
-from intramural.serving import ANY_MODEL, EngineOptions, options_for
+from intramural.serving import ANY_MODEL, EngineOptions, as_text, options_for
 
 #: What an adapter takes beside its weights.
 _ADAPTER_BYTES = 2 << 20
@@ -24,6 +25,16 @@ class Planned:
     draft: Manifest | None = None
     adapters: tuple[Manifest, ...] = ()
     scales: tuple[float, ...] = ()
+
+    def facts(self) -> dict[str, Fact]:
+        """For the log: the options of the engine that are not its own, and the adapters that were applied."""
+        found: dict[str, Fact] = {}
+        if options := as_text(replace(self.options, adapters=())):
+            found["options"] = options
+        applied = [(each, scale) for each, scale in zip(self.adapters, self.scales, strict=True) if scale]
+        if applied:
+            found["adapters"] = [{"digest": each.digest, "scale": scale} for each, scale in applied]
+        return found
 
     def digest(self, manifest: Manifest) -> str:
         """What identifies all that the worker reads."""

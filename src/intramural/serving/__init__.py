@@ -18,7 +18,7 @@ on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vec
 from intramural.serving.answer import Stream
 from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
-from intramural.serving.options import ANY_MODEL, EngineOptions, options_for, parse_options
+from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, options_for, parse_options
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
@@ -57,6 +57,7 @@ __all__ = [
     "Warmth",
     "WorkerProcess",
     "WorkerStatus",
+    "as_text",
     "buffer_size",
     "engine_name",
     "options_for",

@@ -18,8 +18,8 @@ from intramural.serving import threads
 
 log = logging.getLogger(__name__)
 
-#: Others' use of a core from which on it is theirs, and below which it is no longer (measured: with half a core gone,
-#: two threads that wait for each other are as fast as one).
+#: Others' use of a core from which on it is theirs, and below which it is no longer (by the table in
+#: docs/decisions/0002-serving.md, two threads that wait for each other lose to one from about half a core on).
 _TAKEN, _GIVEN_BACK = 0.5, 0.35
 #: Looks for which others must have used less before a core is taken back: two seconds.
 _PATIENCE = 4
@@ -33,11 +33,13 @@ _CAP_SYS_NICE = 23
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One look. `busy`: of each usable processor, the share of time it was busy. `own`: of each computing worker, how
-    many cores it used meanwhile. `cores`: how many processors may be used at a time."""
+    many cores it used meanwhile. `cores`: how many processors may be used at a time, and `group` how many were, by all
+    who share that allowance (a cgroup's quota)."""
 
     busy: Mapping[int, float]
     own: Mapping[int, float]
     cores: float
+    group: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ class Adapting:
     def next(self, seen: Seen) -> "Adapting":
         """After one more look: `given` says what each of the workers in `seen.own` is to compute on."""
         others = self._others(seen)
-        total = sum(others.values())
-        taken, since, lately = self._taken(total)
+        # Of processors beyond our allowance others may use what they like; of the allowance, what they use of it.
+        beyond = max(0.0, len(seen.busy) - seen.cores)
+        lost = max(sum(others.values()) - beyond, seen.group - sum(seen.own.values()) if seen.group else 0.0)
+        taken, since, lately = self._taken(max(0.0, lost))
         free = max(1, min(int(seen.cores), len(seen.busy)) - taken)
         return Adapting(taken, since, lately, self._shares(seen, others, free))
 
@@ -138,6 +142,7 @@ class _Look:
         self.processes = processes
         self.time_s = time.monotonic()
         self.stat = _read(Path("/proc/stat"))
+        self.group_s = threads.group_cpu_s()
         self.used_s = {worker: cpu_s(_read(Path(f"/proc/{pid}/stat"))) for worker, pid in processes.items()}
 
     def until(self, later: "_Look", cpus: set[int], cores: float) -> Seen:
@@ -146,7 +151,8 @@ class _Look:
             worker: max(0.0, used_s - self.used_s.get(worker, used_s)) / passed_s
             for worker, used_s in later.used_s.items()
         }
-        return Seen(threads.busy_each(self.stat, later.stat, cpus), own, cores)
+        group = max(0.0, later.group_s - self.group_s) / passed_s if cores < len(cpus) else 0.0
+        return Seen(threads.busy_each(self.stat, later.stat, cpus), own, cores, group)
 
 
 def place(pid: int, cpus: frozenset[int]) -> bool:

@@ -266,7 +266,7 @@ class Stream(AsyncIterator[ChatEvent]):
             while data := await exchange.read():
                 read = self._readers[index].feed(data)
                 self._written.note(read)
-                if not told and self._written.can_pause:
+                if read and not told and self._written.can_pause:  # something new was written
                     told, self._paused_stages = True, stages
                     lease.can_pause()
                 for event in read:

@@ -15,13 +15,13 @@ a class) has had nothing for `ageing_s`, its first ticket counts one class highe
 that ages, not the ticket: else a long queue of one person would grow old together and pass everybody else.
 """
 
-import heapq
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import inf
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from intramural.core.work import Work
 
@@ -166,12 +166,11 @@ class Ledger:
         rest = {name: each for name, each in self.open.items() if name != ticket}
         owners = (*waiting, *(each.owner for each in rest.values()))
         busy = {node for each in owners for node, _ in each.levels()}
-        parents = {node[:-1] for node in busy}
         settled = replace(self, tags=tags, open=rest)._settled()
-        least = {parent: min(settled.get(n, 0.0) for n in busy if n[:-1] == parent) for parent in parents}
-        kept = {
-            node: tag for node, tag in tags.items() if node in busy or (node[:-1] in parents and tag > least[node[:-1]])
-        }
+        least: dict[Path, float] = {}
+        for node in busy:
+            least[node[:-1]] = min(least.get(node[:-1], inf), settled.get(node, 0.0))
+        kept = {node: tag for node, tag in tags.items() if node in busy or tag > least.get(node[:-1], inf)}
         return Ledger(
             tags=MappingProxyType(kept),
             open=MappingProxyType(rest),
@@ -205,6 +204,7 @@ class Ticket(Protocol):
 
 
 _Ticket = TypeVar("_Ticket", bound=Ticket)
+_ARRIVAL = attrgetter("asked_s", "number")
 
 
 def ordered(
@@ -214,90 +214,62 @@ def ordered(
     ageing_s: float,
 ) -> list[_Ticket]:
     """`tickets` in the order in which their turns come, if each costs what is expected."""
-    if len(tickets) < 2:
-        return list(tickets)
-    flows: dict[tuple[Path, Work], list[_Ticket]] = {}
-    for ticket in sorted(tickets, key=_arrival):
-        flows.setdefault((ticket.owner.path, ticket.owner.work), []).append(ticket)
     classes: dict[int, list[_Ticket]] = {}
-    for (path, work), flow in flows.items():
-        first, *others = flow
-        idle_s = max(0.0, now_s - max(first.since_s, ledger.served_s.get((path, work), first.since_s)))
-        aged = max(int(Work.FIRST), work - int(idle_s // ageing_s))
-        classes.setdefault(aged, []).append(first)
-        classes.setdefault(int(work), []).extend(others)
-    return [
-        ticket for _, each in sorted(classes.items()) for ticket in _empty_handed_first(ledger, _turns(ledger, each))
-    ]
-
-
-def _arrival(ticket: Ticket) -> tuple[float, int]:
-    return ticket.asked_s, ticket.number
+    begun: set[tuple[Path, Work]] = set()
+    for ticket in sorted(tickets, key=_ARRIVAL):
+        rank, flow = int(ticket.owner.work), (ticket.owner.path, ticket.owner.work)
+        if flow not in begun:  # the first of its flow, which ages
+            begun.add(flow)
+            idle_s = max(0.0, now_s - max(ticket.since_s, ledger.served_s.get(flow, ticket.since_s)))
+            rank = max(int(Work.FIRST), rank - int(idle_s // ageing_s))
+        classes.setdefault(rank, []).append(ticket)
+    turns: list[_Ticket] = []
+    for _, each in sorted(classes.items()):
+        turns += _empty_handed_first(ledger, _turns(ledger, each))
+    return turns
 
 
 def _empty_handed_first(ledger: Ledger, turns: list[_Ticket]) -> list[_Ticket]:
     """One ticket of everybody who has no answer in the making goes before the others, new questions first: they are
     gone on with later, when their tags say so. Who is too far ahead of the others waits for their turn."""
     running = {each.owner.path[:1] for each in ledger.open.values()}
-    least = min((ledger.tags.get(ticket.owner.path[:1], 0.0) for ticket in turns), default=0.0)
-    fronts: dict[Path, _Ticket] = {}
+    heads: dict[Path, _Ticket] = {}
     for ticket in turns:
-        person, weight = ticket.owner.levels()[0]
+        heads.setdefault(ticket.owner.path[:1], ticket)
+    least = min((ledger.tags.get(person, 0.0) for person in heads), default=0.0)
+    fronts = []
+    for person, ticket in heads.items():
+        _, weight = ticket.owner.levels()[0]
         lead = ledger.tags.get(person, 0.0) - least
         if person not in running and lead <= _LEAD * ledger.typical / weight:
-            fronts.setdefault(person, ticket)
-    first = {ticket.number for ticket in fronts.values()}
-    return sorted(turns, key=lambda t: (t.number not in first, t.number in first and t.begun))
+            fronts.append(ticket)
+    first = {ticket.number for ticket in fronts}
+    others = [ticket for ticket in turns if ticket.number not in first]
+    return [*(t for t in fronts if not t.begun), *(t for t in fronts if t.begun), *others]
 
 
-def _turns(ledger: Ledger, tickets: Iterable[_Ticket]) -> list[_Ticket]:
-    root: _Node[_Ticket] = _Node((0.0, 0))
-    for ticket in sorted(tickets, key=_arrival):
-        root.add(ticket, ledger)
-    turns = []
-    while root:
-        ticket, _ = root.pop(ledger)
-        turns.append(ticket)
-    return turns
-
-
-class _Node(Generic[_Ticket]):
-    """A node's tickets: its own in their order, its children's by tag; `first`: when the earliest of them arrived."""
-
-    def __init__(self, first: tuple[float, int]) -> None:
-        self.first = first
-        self._own: deque[_Ticket] = deque()
-        self._children: dict[Path, tuple[float, float, _Node[_Ticket]]] = {}  # tag, weight
-        self._heap: list[tuple[float, tuple[float, int], Path]] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._own or self._children)
-
-    def add(self, ticket: _Ticket, ledger: Ledger, depth: int = 0) -> None:
-        """Put in its place what arrived after all that are there."""
-        levels = ticket.owner.levels()
-        if depth == len(levels):
-            self._own.append(ticket)
-            return
-        path, weight = levels[depth]
-        if path not in self._children:
-            self._children[path] = (ledger.tags.get(path, 0.0), weight, _Node(_arrival(ticket)))
-        self._children[path][2].add(ticket, ledger, depth + 1)
-
-    def pop(self, ledger: Ledger) -> tuple[_Ticket, float]:
-        """The ticket whose turn it is, and its cost."""
-        if self._own:
-            ticket = self._own.popleft()
-            return ticket, ledger.estimate(ticket.read_tokens)
-        if self._heap is None:
-            self._heap = [(tag, child.first, path) for path, (tag, _, child) in self._children.items()]
-            heapq.heapify(self._heap)
-        tag, first, path = self._heap[0]
-        _, weight, child = self._children[path]
-        ticket, cost = child.pop(ledger)
-        if child:
-            heapq.heapreplace(self._heap, (tag + cost / weight, first, path))
+def _turns(ledger: Ledger, tickets: Sequence[_Ticket], depth: int = 0) -> list[_Ticket]:
+    """`tickets`, in the order of their arrival, in that of their turns: a child's next one begins where the one before
+    ends, in the child's virtual time, and what begins first is next. A node's own tickets go before its children's."""
+    children: dict[str, list[_Ticket]] = {}
+    own: list[_Ticket] = []
+    for ticket in tickets:
+        path = ticket.owner.path
+        if depth < len(path):
+            children.setdefault(path[depth], []).append(ticket)
         else:
-            heapq.heappop(self._heap)
-            del self._children[path]
-        return ticket, cost
+            own.append(ticket)
+    if len(children) == 1:
+        return own + _turns(ledger, next(iter(children.values())), depth + 1)
+    begins: list[tuple[float, float, int, int, _Ticket]] = []
+    typical = ledger.typical
+    for each in children.values():
+        first = each[0]
+        node, weight = first.owner.levels()[depth]
+        tag = ledger.tags.get(node, 0.0)
+        one_flow = len(each) == 1 or len({ticket.owner.path for ticket in each}) == 1
+        for place, ticket in enumerate(each if one_flow else _turns(ledger, each, depth + 1)):
+            begins.append((tag, first.asked_s, first.number, place, ticket))
+            tag += (ticket.read_tokens + typical) / weight  # see `Ledger.estimate`
+    begins.sort(key=itemgetter(0, 1, 2, 3))
+    return own + [begin[-1] for begin in begins]

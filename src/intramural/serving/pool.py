@@ -497,6 +497,7 @@ class Pool:
                     life.stop.set_result(force)
             case Grant(ticket=name, worker=number):
                 self._resolve(name, number)
+                self._hold_steady(number)
                 self._adapter.wake()
             case Refuse(ticket=name, error=error):
                 self._resolve(name, error)
@@ -555,9 +556,20 @@ class Pool:
         for worker in self._state.workers.values():
             life = self._lives.get(worker.id)
             pid = life.process.process.pid if life is not None and life.process is not None else None
-            if worker.granted and life is not None and pid is not None and life.compute.live:
+            adapts = life is not None and life.compute.live and worker.alone is None
+            if worker.granted and adapts and pid is not None:
                 found[worker.id] = pid
         return found
+
+    def _hold_steady(self, number: int) -> None:
+        """Who is answered alone, to get the same answer every time, gets all threads whatever others do: with another
+        number of them a long prompt is rounded differently."""
+        worker, life = self._state.workers.get(number), self._lives.get(number)
+        if worker is None or worker.alone is None or life is None or not life.compute.live or life.process is None:
+            return
+        pid = life.process.process.pid
+        if pid is not None and adapting.place(pid, frozenset(threads.usable()[0])):
+            life.computes_with = life.compute.threads
 
     def _computes_with(self, number: int, count: int) -> None:
         if number in self._lives:

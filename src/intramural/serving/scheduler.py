@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from types import MappingProxyType
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
@@ -30,9 +31,8 @@ from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, order
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
-#: The parts of a slice after which an answer is paused: of a person who has several, for somebody who has seen nothing
-#: of theirs, for anybody else.
-_SLICES = _NONE, _SHORT, _WHOLE = 0.0, 0.1, 1.0
+#: Further behind than this, nobody is told of every single place.
+_TOLD_EACH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,15 +323,17 @@ def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """What follows from `event`."""
     turn = _Turn(state, event.now_s)
     turn.take(event)
-    turn.settle()
+    turn.settle(in_order=isinstance(event, Pausable))  # which moves nobody
     return turn.state(), tuple(turn.effects)
 
 
 def wake_at(state: State) -> float | None:
     """When a `Ticked` is due even if nothing else happens; None: never."""
     rules = state.rules
-    times = [waiting.since_s + rules.queue_timeout_s for waiting in state.queue]
-    times += [waiting.since_s + patience_s(waiting.owner, rules) for waiting in state.queue]
+    times = [min(waiting.since_s for waiting in state.queue) + rules.queue_timeout_s] if state.queue else []
+    loaded = {worker.demand.key for worker in state.workers.values()}
+    unloaded = [waiting for waiting in state.queue if waiting.demand.key not in loaded]
+    times += [waiting.since_s + patience_s(waiting.owner, rules) for waiting in unloaded]
     times += _slice_ends(state) if state.queue and rules.slice_s > 0 else []
     idle = (w for w in state.workers.values() if w.idle and w.demand.name not in state.pinned)
     times += [ends_s for worker in idle if (ends_s := idle_until(worker, rules)) is not None]
@@ -342,7 +344,7 @@ def _slice_ends(state: State) -> list[float]:
     """When what is written for somebody may be paused for others."""
     full = [worker for worker in state.workers.values() if worker.free_slots <= 0]
     opened = [each for worker in full for ticket in worker.granted if (each := state.ledger.open.get(ticket))]
-    ends = [each.pause_s(state.rules.slice_s * part) for each in opened for part in _SLICES]
+    ends = [each.pause_s(slice_s) for each in opened for slice_s in (0.0, state.rules.slice_s)]
     return [end_s for end_s in ends if end_s is not None]
 
 
@@ -459,10 +461,10 @@ class _Turn:
             case Ticked():
                 pass
 
-    def settle(self) -> None:
-        """Do whatever can be done now, in the order of turns."""
+    def settle(self, *, in_order: bool) -> None:
+        """Do whatever can be done now, in the order of turns. `in_order`: that is the queue's as it is."""
         self._expire_waiting()
-        self._queue = self._in_order()
+        self._queue = self._queue if in_order else self._in_order()
         self._serve_queue()
         self._preempt()
         self._expire_idle()
@@ -523,9 +525,11 @@ class _Turn:
     def _has_spare(self, demand: Demand, owner: Owner, *, alone: bool) -> bool:
         """Whether a slot is free that nobody before it could want."""
         worker = self._worker_of(demand)
+        if worker is None or not worker.takes(alone=alone):
+            return False
         before = [w for w in self._queue if w.owner.work <= owner.work or self._is_due(w)]
         wanted = any(w.demand.key == demand.key or self._is_due(w) for w in before)
-        return worker is not None and worker.takes(alone=alone) and not wanted
+        return not wanted
 
     def _is_due(self, waiting: Waiting) -> bool:
         """Whether it has let others pass for long enough: its model has to be loaded now."""
@@ -535,7 +539,8 @@ class _Turn:
     def _in_order(self) -> list[Waiting]:
         """Who is due, the longest first; then the others as their turns come."""
         turns = ordered(self._ledger, self._queue, self._now_s, self._rules.ageing_s)
-        due = [waiting for waiting in turns if self._is_due(waiting)]
+        loaded = {worker.demand.key for worker in self._workers.values()}
+        due = [waiting for waiting in turns if waiting.demand.key not in loaded and self._is_due(waiting)]
         if not due:
             return turns
         due.sort(key=lambda w: (w.since_s + patience_s(w.owner, self._rules), w.number))
@@ -640,6 +645,8 @@ class _Turn:
     # Consequences
 
     def _expire_waiting(self) -> None:
+        if not self._queue or self._now_s < min(w.since_s for w in self._queue) + self._rules.queue_timeout_s:
+            return
         for waiting in list(self._queue):
             if self._now_s >= waiting.since_s + self._rules.queue_timeout_s:
                 error = Unavailable(
@@ -655,17 +662,23 @@ class _Turn:
         held: set[int] = set()
         awaited: set[int] = set()  # for these somebody waits who is to be answered alone
         seen: set[tuple[str, str]] = set()
+        workers = {worker.demand.key: worker.id for worker in reversed(self._workers.values())}
+        full = {worker.id for worker in self._workers.values() if worker.free_slots <= 0}
         for waiting in list(self._queue):
-            worker = self._worker_of(waiting.demand)
-            if worker is not None:
-                if worker.phase is Phase.READY and worker.id not in held:
-                    if not waiting.needs_slot or worker.id not in awaited:
-                        self._grant_if_free(waiting, worker)
-                    if waiting.alone:
-                        awaited.add(worker.id)
-            elif waiting.demand.key not in seen:
-                seen.add(waiting.demand.key)
-                reserved_bytes += self._make_room(waiting, reserved_bytes, held)
+            number = workers.get(waiting.demand.key)
+            if number is None:
+                if waiting.demand.key not in seen:
+                    seen.add(waiting.demand.key)
+                    reserved_bytes += self._make_room(waiting, reserved_bytes, held)
+            elif waiting.needs_slot and number in full:
+                continue  # most of a long queue
+            elif (worker := self._workers[number]).phase is Phase.READY and worker.id not in held:
+                if not waiting.needs_slot or worker.id not in awaited:
+                    self._grant_if_free(waiting, worker)
+                if waiting.alone:
+                    awaited.add(worker.id)
+                if self._workers[number].free_slots <= 0:
+                    full.add(number)
 
     def _grant_if_free(self, waiting: Waiting, worker: Worker) -> None:
         if not waiting.needs_slot:
@@ -684,7 +697,8 @@ class _Turn:
         begun again. Slots that come free go to the first in the queue, so nobody is looked at behind one who has to
         wait."""
         for worker in [w for w in self._workers.values() if w.phase is Phase.READY and w.free_slots <= 0]:
-            wanting = [w for w in self._queue if w.needs_slot and w.demand.key == worker.demand.key]
+            wanted = (w for w in self._queue if w.needs_slot and w.demand.key == worker.demand.key)
+            wanting = list(islice(wanted, worker.demand.slots))
             held = self._held()
             held.update(waiting.owner.path[:1] for waiting in wanting[: len(worker.leaving)])
             chosen: list[str] = []
@@ -708,28 +722,28 @@ class _Turn:
     def _who_gives_way(
         self, worker: Worker, staying: Sequence[str], waiting: Waiting, held: Mapping[Path, int]
     ) -> str | None:
-        """Batch work does for people: what has got least far, and rather what can be gone on with. And an answer of
-        whoever has several, or has had a slice, does for somebody who has none."""
+        """Batch work does for people: what has got least far, and rather what can be gone on with. And for somebody who
+        has none, an answer of whoever has several, or any for a new question, or after a slice for one that goes on."""
         opened = {ticket: each for ticket in staying if (each := self._ledger.open.get(ticket)) is not None}
         if waiting.owner.work is not Work.BATCH:
             batch = {ticket: each for ticket, each in opened.items() if each.owner.work is Work.BATCH}
-            able = [t for t, each in batch.items() if self._may_pause(each, _SHORT)]
+            able = [t for t, each in batch.items() if self._may_pause(each, 0.0)]
             able = able or [t for t, each in batch.items() if each.owner.repeatable]
             if able:
                 return max(able, key=lambda t: worker.granted[t])
         if held[waiting.owner.path[:1]]:
             return None
-        part = _WHOLE if waiting.begun else _SHORT
+        slice_s = self._rules.slice_s if waiting.begun else 0.0
         having = {ticket: held[each.owner.path[:1]] for ticket, each in opened.items()}
         able = [
             ticket
             for ticket, each in opened.items()
-            if each.owner.work >= waiting.owner.work and self._may_pause(each, _NONE if having[ticket] > 1 else part)
+            if each.owner.work >= waiting.owner.work and self._may_pause(each, 0.0 if having[ticket] > 1 else slice_s)
         ]
         return max(able, key=lambda t: (having[t], -worker.granted[t]), default=None)
 
-    def _may_pause(self, opened: Open, part: float) -> bool:
-        pause_s = opened.pause_s(self._rules.slice_s * part)
+    def _may_pause(self, opened: Open, slice_s: float) -> bool:
+        pause_s = opened.pause_s(slice_s)
         return self._rules.slice_s > 0 and pause_s is not None and self._now_s >= pause_s
 
     def _make_room(self, waiting: Waiting, reserved_bytes: int, held: set[int]) -> int:
@@ -766,14 +780,16 @@ class _Turn:
                 self._stop(worker.id)
 
     def _tell_positions(self) -> None:
-        """Who moved is told, with how long it will be: each answer before them for the same slots as long as lately."""
+        """Who moved is told (far behind only now and then), with how long it will be: each answer before them for the
+        same slots as long as lately."""
         places = {waiting.ticket: place for place, waiting in enumerate(self._before.queue, 1)}
         before: dict[tuple[str, str], int] = {}
         for place, waiting in enumerate(self._queue, 1):
-            demand = waiting.demand
-            before[demand.key] = before.get(demand.key, 0) + 1
-            if places.get(waiting.ticket) != place:
-                expected_s = self._hold_s * before[demand.key] / max(1, demand.slots)
+            key = waiting.demand.key
+            before[key] = number = before.get(key, 0) + 1
+            old = places.get(waiting.ticket)
+            if old != place and _told(old) != _told(place):
+                expected_s = self._hold_s * number / max(1, waiting.demand.slots)
                 self.effects.append(Wait(waiting.ticket, place, expected_s))
 
     # Small moves
@@ -820,6 +836,11 @@ class _Turn:
     def _retry_after_s(self) -> float:
         slots = sum(w.demand.slots for w in self._workers.values()) or 1
         return min(_RETRY_MAX_S, max(_RETRY_MIN_S, self._hold_s * len(self._queue) / slots))
+
+
+def _told(place: int | None) -> int | None:
+    """The same for places that are told as one: else everybody in a long queue would be told of every answer."""
+    return place if place is None or place <= _TOLD_EACH else -(place // _TOLD_EACH)
 
 
 def _shutting_down() -> Unavailable:

@@ -82,7 +82,17 @@ async def measure(
     before = _read(proc / "stat")
     await asyncio.sleep(_SAMPLE_S)
     busy = busy_cores(before, _read(proc / "stat"), cpus)
-    return Capacity(cores, min(cores, max(0.0, busy - own_cores)), _pressure(_read(proc / "pressure/cpu")))
+    beyond = len(cpus) - cores  # of processors that we may not use at the same time, others may
+    return Capacity(cores, min(cores, max(0.0, busy - own_cores - beyond)), _pressure(_read(proc / "pressure/cpu")))
+
+
+def group_cpu_s(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Seconds of processor that all who share this process's allowance have used; 0 where nobody counts."""
+    for line in _read(cgroup / "cpu.stat").splitlines():
+        name, _, number = line.partition(" ")
+        if name == "usage_usec" and number.isdigit():
+            return int(number) / 1e6
+    return 0.0
 
 
 def busy_cores(before: str, after: str, cpus: set[int]) -> float:
