@@ -126,10 +126,10 @@ def litellm() -> Iterator[System]:
 
 
 @contextmanager
-def intramural() -> Iterator[System]:
+def intramural(slots: int) -> Iterator[System]:
     """The product with the stub in its engine's place; what the stub does not need is not planned for."""
     settings = {
-        "SERVING_SLOTS": str(STREAMS),
+        "SERVING_SLOTS": str(slots),
         "SERVING_CONTEXT_TOKENS": "512",
         "SERVING_MEMORY_BUDGET_BYTES": str(10**13),
         "SERVING_QUEUE_LIMIT": str(STREAMS),
@@ -214,11 +214,11 @@ def main() -> None:
     parser.add_argument("--without-litellm", action="store_true")
     told, _ = parser.parse_known_args()
     with ExitStack() as stack:
-        systems = [stack.enter_context(intramural())]
-        if not told.without_litellm:
-            systems.append(stack.enter_context(litellm()))
-        found = uvloop.run(compared(systems))
-        streams = {system.name: uvloop.run(opened(system)) for system in systems}
+        other = [] if told.without_litellm else [stack.enter_context(litellm())]
+        with intramural(CLIENTS) as ours:
+            found = uvloop.run(compared([ours, *other]))
+        with intramural(STREAMS) as ours:
+            streams = {system.name: uvloop.run(opened(system)) for system in [ours, *other]}
     note = (
         f"{CLIENTS} clients, {ROUNDS} rounds of {LASTING_S:g} s in turns, load {os.getloadavg()[0]:.1f}; medians. Per "
         "core: requests over processor seconds of the measured process."

@@ -27,6 +27,7 @@ _PATIENCE = 4
 _WORTH_MOVING = 0.25
 #: The first look after a time of rest comes sooner: until then nothing is known.
 _FIRST_LOOK_S, _LOOK_S = 0.2, 0.5
+_SETTLE_S = 0.05
 _CAP_SYS_NICE = 23
 
 
@@ -122,6 +123,7 @@ class Adapter:
         """Never returns; cancel it."""
         while True:
             await self._awake.wait()
+            await asyncio.sleep(_SETTLE_S)  # what is over by then is not worth a look
             self._awake.clear()
             before, pause_s = _Look(self._computing()), _FIRST_LOOK_S
             while before.processes:
