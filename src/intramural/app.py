@@ -231,7 +231,6 @@ def _services(
             files=stored,
             audit=audit,
             again=access.identify.again,
-            queued=lambda: pool.status().queued,
             clock=clock,
             config=config.batches,
             max_line_bytes=config.server.max_body_bytes,

@@ -54,7 +54,7 @@ class Bench:
 
     def __init__(self, db: Database, audit: AuditLog, root: Path, clock: SettableClock) -> None:
         self.db, self.clock, self.audit, self.form = db, clock, audit, Form()
-        self.waiting, self.barred = 0, set[str]()
+        self.barred = set[str]()
         self.inputs = Disk(root / "batches", 0)
         self.rows = Batches(db)
         shop = Workshop(
@@ -63,7 +63,6 @@ class Bench:
             files=Files(db, root / "files", FilesConfig(keep_free_bytes=0), clock),
             audit=audit,
             again=self.again,
-            queued=lambda: self.waiting,
             clock=clock,
             config=BatchesConfig(parallel=2, max_person_open=3, max_requests=4),
             max_line_bytes=1000,
@@ -194,16 +193,6 @@ async def test_an_overloaded_service_is_asked_again(bench: Bench) -> None:
         bench.form.turn.release()
     assert await bench.ended(batch) == ("completed", [("a", "succeeded")])
     assert bench.form.asked == ["mia a"] * 2
-
-
-async def test_people_who_wait_are_served_first(bench: Bench) -> None:
-    bench.waiting = 1
-    batch = await bench.begin(MIA, "a")
-    bench.form.turn.release()
-    await asyncio.sleep(0.05)
-    assert bench.form.asked == []
-    bench.waiting = 0
-    assert (await bench.ended(batch))[0] == "completed"
 
 
 async def test_what_is_not_finished_goes_on_at_the_next_start(bench: Bench, tmp_path: Path) -> None:

@@ -24,9 +24,6 @@ from intramural.files import Arriving, Disk, Files, StoredFile
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
 _TRIES = 6
 _FIRST_WAIT_S = 1.0
-#: A line waits until nobody is in the queue: looking so often, so many times (a minute in all).
-_LOOK_EVERY_S = 0.25
-_LOOKS = 240
 _BUSY = frozenset({429, 502, 503, 529})
 #: What is wrong with an input is told of so many lines.
 _MAX_ERRORS = 100
@@ -82,8 +79,6 @@ class Workshop:
     files: Files
     audit: AuditLog
     again: Callable[[str, str, str], Awaitable[Actor]]
-    #: How many requests wait in the queue.
-    queued: Callable[[], int]
     clock: Clock
     config: BatchesConfig
     max_line_bytes: int
@@ -217,19 +212,12 @@ class BatchWork:
     async def _reply(self, actor: Actor, endpoint: str, body: bytes) -> Reply:
         wait_s = _FIRST_WAIT_S
         for _ in range(_TRIES):
-            await self._let_people_go_first()
             reply = await self._form.ask(actor, endpoint, body)
             if reply.status not in _BUSY:
                 break
             await asyncio.sleep(wait_s)
             wait_s *= 2
         return reply
-
-    async def _let_people_go_first(self) -> None:
-        for _ in range(_LOOKS):
-            if not self._shop.queued():
-                return
-            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _record(self, batch_id: str, line: Line, usage: Usage) -> None:
         """The line's result and the counts, in one transaction. A batch that is gone takes nothing."""
