@@ -5,14 +5,15 @@ a client that leaves frees its slot; usage is the engine's own count on every en
 Never: opens a path of its own accord, decides who may ask, keeps a word of a prompt or an answer.
 
 Read in this order: `model` and `options` (what is served, and how), `fairness` and `eviction` (pure: whose turn, and
-who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), `owned` (in whose name), `worker` and
-`exchange` (one process, one request), `traits` (what a loaded model can do), `request` and `stream` (our form to the
-engine's and back), `thoughts` and `stops` (thinking and ends within a text), `answer` (one generation), `onward` (what
-pauses, and goes on), `supported`, `schema`, `fits` and `formatted` (answers held to a schema: which, asked how, judged,
-on their way out), `tools` and `jsontext` (tool calls by schema), `vectors` (vectors, ranks, tokens), `marks` and
-`slots` (pure: which slot, and whose state is in it), `states` and `warmth` (states on the disk, and back), `tally`
-(what became of workers), `threads` and `adapting` (who computes on how many cores), `sandboxed`, `engine` and `onnx`
-(the other side of starting a confined worker), and `remote` (engines on other machines).
+who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), `lease` (a slot, while something is
+asked), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a loaded model can
+do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and ends within a
+text), `answer` (one generation), `onward` (what pauses, and goes on), `supported`, `schema`, `fits` and `formatted`
+(answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema),
+`vectors` (vectors, ranks, tokens), `marks` and `slots` (pure: which slot, and whose state is in it), `states` and
+`warmth` (states on the disk, and back), `tally` (what became of workers), `threads` and `adapting` (who computes on how
+many cores), `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote` (engines on
+other machines).
 """
 
 from intramural.serving.answer import Stream

@@ -4,12 +4,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
-
-import msgspec
 
 from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
@@ -18,9 +16,9 @@ from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailabl
 from intramural.serving import adapting, threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
-from intramural.serving.exchange import Exchange, worker_died, worker_garbage, worker_stalled
+from intramural.serving.exchange import worker_died
 from intramural.serving.fairness import NOBODY, Owner
-from intramural.serving.marks import marks_of, shared
+from intramural.serving.lease import Lease, Life, Ticket
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
@@ -53,15 +51,13 @@ from intramural.serving.scheduler import (
     step,
     wake_at,
 )
-from intramural.serving.slots import ANY_SLOT, WORTH_BLOCKS, Place, Seat, Slots
+from intramural.serving.slots import Seat
 from intramural.serving.tally import Tally
-from intramural.serving.traits import Traits
 from intramural.serving.warmth import Warmth
 from intramural.serving.worker import Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
 
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 _Result = TypeVar("_Result")
 
 
@@ -98,50 +94,8 @@ class PoolStatus:
     waiting: tuple[str, ...] = ()
 
 
-_UNDECIDED = threads.Compute(0)
-
-
-@dataclass
-class _Ticket:
-    granted: "asyncio.Future[int]"
-    on_wait: WaitNote | None
-    failure: IntramuralError | None = None
-    exchange: Exchange | None = None
-    #: In whose name it is asked: what was computed for one is not reused for another.
-    tenant: str = ""
-
-
-@dataclass
-class _Life:
-    """A worker being started, running or being stopped. `stop` resolves with True to kill at once."""
-
-    model: ModelToServe
-    stop: "asyncio.Future[bool]"
-    compute: threads.Compute = _UNDECIDED
-    #: With how many threads it computes now.
-    computes_with: int = 0
-    task: "asyncio.Task[None] | None" = None
-    process: WorkerProcess | None = None
-    traits: Traits | None = None
-    slots: Slots = field(init=False)
-    #: Set when a request has begun or left.
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.slots = Slots(self.model.plan.slots)
-
-
-class _Slot(msgspec.Struct):
-    is_processing: bool
-
-
-_decode_slots = msgspec.json.Decoder(list[_Slot]).decode
 #: So long a worker that is to go may take to hand over what it has computed. Others may be waiting for its memory.
 _SAVING_S = 5.0
-#: Routes whose work goes to any slot that is idle: the engine lets nobody choose one for them.
-_ROAMING = ("/v1/embeddings", "/v1/rerank")
-#: A step of the engine takes about this long on a small model.
-_QUIET_PAUSE_S = 0.01
 
 
 class Pool:
@@ -169,8 +123,8 @@ class Pool:
             )
         )
         self._facts: asyncio.Queue[Event] = asyncio.Queue()
-        self._tickets: dict[str, _Ticket] = {}
-        self._lives: dict[int, _Life] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._lives: dict[int, Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
         self._numbers = count(1)
         #: What brings back what a worker had computed; None: nothing does.
@@ -382,7 +336,7 @@ class Pool:
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
         asked_s: float | None = None,
-    ) -> AsyncIterator["_Lease"]:
+    ) -> AsyncIterator["Lease"]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
         Raises what `chat` says.
@@ -390,20 +344,20 @@ class Pool:
         if self._loop_task is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
-        ticket = self._tickets[name] = _Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        ticket = self._tickets[name] = Ticket(asyncio.get_running_loop().create_future(), on_wait)
         ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
         demand = _demand(model)
         self._models[demand.key] = model
         self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
         self._catch_up()
-        lease: _Lease | None = None
+        lease: Lease | None = None
         try:
             number = await ticket.granted
             life = self._lives.get(number)
             if life is None or life.process is None:
                 raise ticket.failure or worker_died()
             seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
-            lease = _Lease(
+            lease = Lease(
                 self, number, life, life.process, ticket, seat, self._config.stall_timeout_s, name, model.scales
             )
             yield lease
@@ -421,7 +375,7 @@ class Pool:
         """A lease saw worker `number` do what no worker may."""
         self._post(WorkerMisbehaved(self.now_s(), number, error))
 
-    def warmth_of(self, life: _Life) -> Warmth | None:
+    def warmth_of(self, life: Life) -> Warmth | None:
         """What keeps the states of this worker; None: nothing does. Of pictures, of a model that guesses ahead and of
         which adapters were applied the engine's files say nothing."""
         model, process = life.model, life.process
@@ -531,7 +485,7 @@ class Pool:
     def _start_worker(self, number: int, model: ModelToServe) -> None:
         if self.warmth is not None:
             self.warmth.states.welcome(model.digest)
-        life = _Life(model, asyncio.get_running_loop().create_future())
+        life = Life(model, asyncio.get_running_loop().create_future())
         self._lives[number] = life
         life.task = asyncio.create_task(self._live_through(number, life), name=f"worker-{number}")
 
@@ -575,7 +529,7 @@ class Pool:
         if number in self._lives:
             self._lives[number].computes_with = count
 
-    async def _live_through(self, number: int, life: _Life) -> None:
+    async def _live_through(self, number: int, life: Life) -> None:
         error: IntramuralError | None = None
         try:
             await self._until_ready(number, life)
@@ -597,7 +551,7 @@ class Pool:
             crashed = life.process is not None
             self._post(WorkerGone(self.now_s(), number, error, crashed))
 
-    async def _save_all(self, life: _Life, worker: WorkerProcess) -> None:
+    async def _save_all(self, life: Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
         warmth = self.warmth_of(life)
         if warmth is None:
@@ -610,7 +564,7 @@ class Pool:
                         slots.saved(slot, held)
                     await warmth.done()
 
-    async def _until_ready(self, number: int, life: _Life) -> None:
+    async def _until_ready(self, number: int, life: Life) -> None:
         if life.model.remote is None:
             life.compute = await self._compute(life.model)
             life.computes_with = life.compute.threads
@@ -626,135 +580,6 @@ class Pool:
     def _yield_to_others(self, worker: WorkerProcess) -> None:
         if self._config.nice and worker.process.pid is not None:
             adapting.lower_priority(worker.process.pid, self._config.nice)
-
-
-class _Lease:
-    """A granted ticket. See `traits.Asking`. `cost`: what it has cost, once that is known (see `fairness.cost_of`)."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        number: int,
-        life: _Life,
-        worker: WorkerProcess,
-        ticket: _Ticket,
-        seat: Seat,
-        stall_s: float,
-        name: str,
-        scales: Sequence[float],
-    ) -> None:
-        self._pool = pool
-        self._name = name
-        self._scales = scales
-        self._number = number
-        self._life = life
-        self._worker = worker
-        self._ticket = ticket
-        self._seat = seat
-        self._stall_s = stall_s
-        self.cost: float | None = None
-
-    async def ask(self, method: str, target: str, body: bytes) -> Exchange:
-        if self._ticket.failure is not None:
-            raise self._ticket.failure
-        exchange = await self._worker.ask(method, target, body, stall_s=self._stall_s, tenant=self._ticket.tenant)
-        self._ticket.exchange = exchange
-        return exchange
-
-    async def place(self, request: ChatRequest) -> Place:
-        pool, seat, warmth = self._pool, self._seat, self._pool.warmth_of(self._life)
-        if self._life.model.remote is not None:  # its slots are not ours to give
-            return Place(ANY_SLOT, reuse=not request.deterministic)
-        marks = marks_of(request, pool.marks_key(seat, self._scales))
-        if warmth is None:
-            return seat.take(marks, pool.now_s(), alone=request.deterministic)
-        # Computed anew whatever there is; and for nobody nothing is stored.
-        cold = request.deterministic or not seat.returns
-        state = None if cold else await warmth.find(seat.tenant, self._life.model, marks)
-        stored = 0 if state is None else shared(state.marks, marks)
-        place = seat.take(marks, pool.now_s(), alone=request.deterministic, elsewhere=stored)
-        if seat.displaced is not None:
-            await warmth.save(self._worker, self._life.model, place.slot, seat.displaced, lambda: not seat.soiled)
-        if state is not None and stored >= seat.kept + WORTH_BLOCKS:
-            seat.restored(state.marks, sure=await warmth.restore(self._worker, place.slot, state))
-        assert seat.place is not None
-        return seat.place
-
-    def begun(self, status: int) -> None:
-        if self._seat.place is not None and status == 200:
-            self._seat.begun(self._pool.now_s())
-        elif status < 500:
-            self._seat.refused()
-        self._life.moved.set()
-
-    def leave(self) -> None:
-        """Whatever was asked is over."""
-        self._seat.leave(self._pool.now_s())
-        self._life.moved.set()
-
-    async def whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
-        """A response that is not a stream, in its shape; `body` None: a GET. Raises what `blame` makes of it."""
-        if target not in _ROAMING:
-            return await self._whole(target, body, shape)
-        slots = self._life.slots
-        while slots.unsettled:
-            self._life.moved.clear()
-            await self._life.moved.wait()
-        slots.roam()
-        try:
-            return await self._whole(target, body, shape)
-        finally:
-            slots.roamed()
-
-    async def _whole(self, target: str, body: object, shape: type[_Body]) -> _Body:
-        exchange: Exchange | None = None
-        try:
-            method, data = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
-            exchange = await self.ask(method, target, data)
-            status, answer = await exchange.status(), await exchange.read_all()
-            if status != 200:
-                raise self.refusal(exchange, status, answer)
-            return _decode(answer, shape)
-        except IntramuralError as error:
-            raise await self.blame(error) from error
-        finally:
-            if exchange is not None:
-                exchange.close()
-
-    def refusal(self, exchange: Exchange, status: int, body: bytes) -> IntramuralError:
-        return self._worker.refusal(exchange, status, body)
-
-    async def quiet(self) -> None:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                while True:
-                    if not any(slot.is_processing for slot in await self._slots()):
-                        return
-                    await asyncio.sleep(_QUIET_PAUSE_S)
-        except TimeoutError:
-            raise await self.blame(worker_stalled(self._stall_s)) from None
-
-    async def _slots(self) -> list[_Slot]:
-        status, body = await self._worker.ask_whole("GET", "/slots", b"", stall_s=self._stall_s)
-        try:
-            return _decode_slots(body)
-        except msgspec.DecodeError as error:
-            raise await self.blame(worker_garbage(f"status {status} without slots")) from error
-
-    def can_pause(self) -> None:
-        self._pool.can_pause(self._name)
-
-    async def traits(self) -> Traits:
-        if self._life.traits is None:
-            self._life.traits = await self._worker.traits(self)
-        return self._life.traits
-
-    async def blame(self, error: IntramuralError) -> IntramuralError:
-        if await self._worker.is_lost(error):
-            self._pool.misbehaved(self._number, error)
-        if isinstance(error, Broken) and self._ticket.failure is not None:
-            return self._ticket.failure
-        return error
 
 
 def _state_of(worker: Worker, process: WorkerProcess | None) -> str:
@@ -776,13 +601,6 @@ def _demand(model: ModelToServe) -> Demand:
 def _preempted() -> Unavailable:
     hint = "It is asked again when there is time."
     return Unavailable("preempted", "Somebody needed the slot of this batch work.", hint, retry_after_s=1.0)
-
-
-def _decode(body: bytes, shape: type[_Body]) -> _Body:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise worker_garbage("an answer in a wrong shape") from error
 
 
 async def _first(work: Coroutine[Any, Any, _Result], stop: "asyncio.Future[bool]") -> _Result | None:
