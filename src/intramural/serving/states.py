@@ -27,8 +27,6 @@ from shutil import disk_usage
 from threading import Lock
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from intramural.serving.marks import Marks, shared
 
@@ -205,13 +203,13 @@ class States:
         salt = secrets.token_bytes(_SALT_BYTES)
         cipher, bound = self._cipher(tenant, salt), _bound(tenant, head)
         with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600), "wb") as out:
-            sealed = cipher.encrypt(_nonce(_CARD, last=True), msgspec.msgpack.encode(card), bound)
+            sealed = cipher.seal(_CARD, msgspec.msgpack.encode(card), bound, last=True)
             out.write(_MAGIC + struct.pack("<H", len(head)) + head + salt + struct.pack("<I", len(sealed)) + sealed)
             for number, last, length in _chunks(size_bytes):
                 chunk = os.pread(source, length, number * CHUNK_BYTES)
                 if len(chunk) != length:
                     raise OSError(errno.EIO, "the state is shorter than it was said to be")
-                out.write(cipher.encrypt(_nonce(number, last=last), chunk, bound))
+                out.write(cipher.seal(number, chunk, bound, last=last))
             return out.tell()
 
     # Bringing back
@@ -229,8 +227,8 @@ class States:
                 bound = _bound(state.tenant, msgspec.json.encode(head))
                 for number, last, length in _chunks(card.size_bytes):
                     sealed = _exactly(file.fileno(), length + _TAG_BYTES)
-                    _write_all(target, cipher.decrypt(_nonce(number, last=last), sealed, bound), number * CHUNK_BYTES)
-        except (OSError, _Damaged, InvalidTag):
+                    _write_all(target, cipher.open(number, sealed, bound, last=last), number * CHUNK_BYTES)
+        except (OSError, _Damaged):
             with self._lock:
                 self._drop(state.path)
             return False
@@ -282,10 +280,10 @@ class States:
     def _folder_of(self, tenant: str) -> Path:
         return self._folder / blake2b(b"folder", key=self._key_of(tenant), digest_size=16).hexdigest()
 
-    def _cipher(self, tenant: str, salt: bytes) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(blake2b(b"state" + salt, key=self._key_of(tenant), digest_size=32).digest())
+    def _cipher(self, tenant: str, salt: bytes) -> "_Cipher":
+        return _Cipher(blake2b(b"state" + salt, key=self._key_of(tenant), digest_size=32).digest())
 
-    def _begin(self, tenant: str, descriptor: int) -> tuple[_Head, ChaCha20Poly1305, _Card]:
+    def _begin(self, tenant: str, descriptor: int) -> "tuple[_Head, _Cipher, _Card]":
         """Read up to the first chunk. Raises _Damaged."""
         head, raw = _read_head(descriptor)
         cipher = self._cipher(tenant, _exactly(descriptor, _SALT_BYTES))
@@ -293,9 +291,9 @@ class States:
         if length > _CARD_LIMIT:
             raise _Damaged
         try:
-            card = cipher.decrypt(_nonce(_CARD, last=True), _exactly(descriptor, length), _bound(tenant, raw))
+            card = cipher.open(_CARD, _exactly(descriptor, length), _bound(tenant, raw), last=True)
             return head, cipher, msgspec.msgpack.decode(card, type=_Card)
-        except (InvalidTag, msgspec.DecodeError):
+        except msgspec.DecodeError:
             raise _Damaged from None
 
     def _drop(self, path: Path) -> None:
@@ -307,6 +305,28 @@ class States:
     def _make_room(self, size_bytes: int) -> None:
         while self._sizes and self.used_bytes + size_bytes > self.limit_bytes:
             self._drop(next(iter(self._sizes)))
+
+
+class _Cipher:
+    """Seals and opens the pieces of one file. What that takes is loaded here and not above: every worker has this
+    package too, has no use for it, and would need 7 MiB more."""
+
+    def __init__(self, key: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+        self._aead = ChaCha20Poly1305(key)
+
+    def seal(self, number: int, data: bytes, bound: bytes, *, last: bool) -> bytes:
+        return self._aead.encrypt(_nonce(number, last=last), data, bound)
+
+    def open(self, number: int, data: bytes, bound: bytes, *, last: bool) -> bytes:
+        """Raises _Damaged."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._aead.decrypt(_nonce(number, last=last), data, bound)
+        except InvalidTag:
+            raise _Damaged from None
 
 
 def _goes_on(marks: Marks, earlier: Marks) -> bool:
