@@ -129,19 +129,18 @@ class Inference:
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
-        work = self._turns.of(actor).work
-        with self._counting_refusals(dialect, operation, work):
+        # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
+        passing = passing or (actor.kind == "person" and dialect != "page")
+        owner = self._turns.of(actor, passing=passing)
+        with self._counting_refusals(dialect, operation, owner.work):
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, work, keeping)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
-            # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
-            passing = passing or (actor.kind == "person" and dialect != "page")
-            owner = self._turns.of(actor, passing=passing)
             stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))

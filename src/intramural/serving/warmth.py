@@ -8,7 +8,7 @@ together are never larger than one: that much is kept out of the workers' budget
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _BUDGET_SHARE, _MOST_BUFFER_BYTES = 16, 512 * 2**20
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
+_Result = TypeVar("_Result")
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -134,10 +135,7 @@ class Warmth:
         if not last and not self._allowance.is_left(self._clock.monotonic_s()):
             return False
         given: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._saved(worker, buffer, home_of(model), slot, held, still, given))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        # What has begun is brought to its end, whoever leaves: the engine is at work on the buffer.
+        self._begin(self._saved(worker, buffer, home_of(model), slot, held, still, given))
         return await asyncio.shield(given)
 
     async def _saved(
@@ -184,10 +182,14 @@ class Warmth:
         """Put `state` into `slot`. False: the slot holds nothing that is known now."""
         if worker.buffer is None or not worker.buffer.usable or state.size_bytes > worker.buffer.limit_bytes:
             return False
-        task = asyncio.create_task(self._restored(worker, worker.buffer, slot, state))
+        return await asyncio.shield(self._begin(self._restored(worker, worker.buffer, slot, state)))
+
+    def _begin(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
+        """What has begun is brought to its end, whoever leaves: the engine is at work on the buffer."""
+        task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def _restored(self, worker: WorkerProcess, buffer: Buffer, slot: int, state: State) -> bool:
         async with self._one:
