@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from intramural.access import Action, Key, Keys, decide
+from intramural.access import Action, Key, Keys
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Scope
 from intramural.core.errors import Missing
@@ -42,7 +42,7 @@ class KeyDesk:
     async def revoke(self, actor: Actor, key_id: str) -> None:
         """Revoke a key; it stops working before this returns."""
         key = await self._keys.get(key_id)
-        if key.person_id != actor.person_id and not decide(actor, Action.KEYS_READ).allowed:
+        if key.person_id != actor.person_id and not self._gate.decide(actor, Action.KEYS_READ).allowed:
             raise Missing(
                 "key_not_found", "There is no such key.", "See the list of your keys."
             )  # not theirs to know of
