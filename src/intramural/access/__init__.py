@@ -22,6 +22,7 @@ from intramural.access.people import People, Person, Proven
 from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
 from intramural.access.roles import CustomRole, Roles
 from intramural.access.rules import Rule
+from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
@@ -57,4 +58,5 @@ __all__ = [
     "Workspaces",
     "decide",
     "permissions",
+    "read_rules",
 ]

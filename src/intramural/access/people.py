@@ -8,7 +8,9 @@ from typing import Any, Literal, cast
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from intramural.access.groups import GROUPS_OF, groups_from
 from intramural.access.passwords import HashedPassword, Passwords
+from intramural.access.policy import Thing
 from intramural.access.roles import grants
 from intramural.access.throttle import Throttle
 from intramural.core.actor import ROLES
@@ -161,6 +163,18 @@ class People:
         """The person with this identifier. Raises Missing(`person_not_found`)."""
         async with self._db.reading() as connection:
             return await self._stored_person(connection, person_id)
+
+    async def thing(self, person_id: str) -> Thing:
+        """What the policy knows of a person: as the owner of what is theirs, and as whom somebody acts upon.
+
+        Raises Missing(`person_not_found`).
+        """
+        async with self._db.reading() as connection:
+            person = await self._stored_person(connection, person_id)
+            lineages = await connection.scalar(select(GROUPS_OF).where(t.people.c.id == person_id))
+            granted = await grants(connection, person.role)
+        groups, _ = groups_from(lineages)
+        return Thing(person_id, frozenset(groups), person.kind == "service", grants=granted)
 
     async def named(self, username: str) -> Person:
         """The person with this name, in whatever case. Raises Missing(`person_not_found`)."""

@@ -427,6 +427,10 @@ def _model_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | Non
 
 def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
     place = actor.place
+    if action is Action.WORKSPACE_ENTER and thing.place is not None and actor.workspace not in (None, thing.place.id):
+        name = place.name if place else actor.workspace
+        message = f"This key is for the workspace {name!r} alone."
+        return Decision(False, "other_workspace", message, "Use another key, or leave the workspace out.")
     if action is Action.WORKSPACE_ENTER and not thing.member:
         return Decision(
             False,

@@ -65,7 +65,7 @@ class Workspace:
     """
 
     place: Place
-    retention_days: Mapping[DataClass, int]
+    retention_days: Mapping[str, int]
     created_ms: int
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -168,6 +168,16 @@ class Workspaces:
             people = (await connection.execute(select(t.workspace_people))).all()
             groups = (await connection.execute(select(t.workspace_groups))).all()
         return [_workspace(row, people, groups) for row in rows]
+
+    async def of(self, actor: Actor) -> tuple[Place, ...]:
+        """Those that `actor` is a member of, by name."""
+        people, groups = t.workspace_people.c, t.workspace_groups.c
+        by_person = select(people.workspace_id).where(people.person_id == actor.person_id)
+        by_group = select(groups.workspace_id).where(groups.group_id.in_(actor.groups))
+        mine = t.workspaces.c.id.in_(by_person) | t.workspaces.c.id.in_(by_group)
+        async with self._db.reading() as connection:
+            found = await connection.execute(select(t.workspaces).where(mine).order_by(t.workspaces.c.name_folded))
+            return tuple(_place(row) for row in found)
 
     async def _workspace(self, connection: Connection, workspace_id: str) -> Workspace:
         row = (await connection.execute(select(t.workspaces).where(t.workspaces.c.id == workspace_id))).one_or_none()
