@@ -344,6 +344,7 @@ class ChatOut(BaseModel):
     id: str
     title: str
     model: str
+    workspace_id: str | None
     created_ms: int
     updated_ms: int
 
