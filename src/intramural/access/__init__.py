@@ -9,11 +9,12 @@ Never: knows HTTP (cookies, headers, numbers), writes the audit log, or decides 
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `identify`,
-`seal`, `access`.
+Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `groups`, `keys`, `sessions`, `setup`,
+`identify`, `seal`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.keys import Key, Keys
 from intramural.access.passwords import HashedPassword
@@ -24,13 +25,18 @@ from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
 
 __all__ = [
+    "KEEP",
     "Access",
     "Action",
     "Decision",
+    "Group",
+    "Groups",
     "HashedPassword",
     "Identify",
+    "Keep",
     "Key",
     "Keys",
+    "Member",
     "People",
     "Person",
     "Proven",

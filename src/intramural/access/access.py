@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from intramural.access.groups import Groups
 from intramural.access.identify import Identify
 from intramural.access.keys import Keys
 from intramural.access.lately import Lately
@@ -36,6 +37,7 @@ class Access:
         self._passwords = Passwords(config.hash_concurrency, cost=cost)
         throttle = Throttle(config.login_attempts, config.login_window_s)
         self.people = People(db, clock, self._passwords, throttle)
+        self.groups = Groups(db, clock)
         self.keys = Keys(db, clock, pepper, self._lately)
         self.sessions = Sessions(db, clock, config, pepper, self._lately)
         self.setup = Setup(db, clock, pepper, self.people)

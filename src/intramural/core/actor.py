@@ -22,6 +22,8 @@ class Actor:
     `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the
     session's identifier, so that every audit event can say which one was used. `work`: whether somebody waits for what
     is asked; `repeatable`: nobody sees any of it before its end. Neither is in a decision about rights.
+    `groups`: the identifiers of all groups the person is in: those they were put into, then those around these;
+    `manages`: of those they manage, which they do with all groups below. `workspace`: of the one this is asked in.
     """
 
     kind: ActorKind
@@ -33,6 +35,9 @@ class Actor:
     models: frozenset[str] | None = None
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
+    groups: tuple[str, ...] = ()
+    manages: tuple[str, ...] = ()
+    workspace: str | None = None
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

@@ -54,7 +54,9 @@ class ServingConfig:
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
-        "", "Shares of the machine other than 1, by user name: `ann=4, ben=0.5`. They count only while others wait."
+        "",
+        "Shares of the machine other than 1, by user name or by a group's identifier: `ann=4, group_01k…=2`. They "
+        "count only while others wait: among groups, then among the people of one.",
     )
     first: str = setting(
         "", "User names whose requests go before everybody else's (an exam, a ward), separated by commas."

@@ -80,6 +80,27 @@ setup_tokens = Table(
     Column("created_ms", BigInteger, nullable=False),
 )
 
+# organisation ---------------------------------------------------------------------------------------------------------
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("parent_id", String, ForeignKey("groups.id"), index=True),
+    Column("external_id", String, unique=True),  # what the directory it comes from calls it
+    Column("lineage", String, nullable=False),  # its own identifier and those of the groups around it, parted by /
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("manager", Boolean, nullable=False),
+)
+
 # audit ----------------------------------------------------------------------------------------------------------------
 
 #: SQLite keeps a table in the order of a key that is exactly INTEGER: appending and walking need no second tree.
