@@ -191,13 +191,21 @@ class Groups:
             found = await connection.execute(select(GROUPS_OF).where(t.people.c.id == person_id))
             return groups_from(found.scalar())
 
+    async def around(self, group_id: str) -> frozenset[str]:
+        """A group and those around it. Raises Missing(`group_not_found`)."""
+        async with self._db.reading() as connection:
+            return frozenset((await self._lineage(connection, group_id)).split("/"))
+
+    async def below(self, group_ids: Collection[str]) -> frozenset[str]:
+        """These groups and all groups within."""
+        async with self._db.reading() as connection:
+            return await _below(connection, group_ids)
+
     async def within(self, group_ids: Collection[str]) -> frozenset[str]:
         """Whoever is in one of these groups, or in a group within: identifiers of people."""
-        wanted = set(group_ids)
         async with self._db.reading() as connection:
-            lineages = (await connection.execute(select(t.groups.c.lineage))).scalars()
-            all_within = [each.split("/")[0] for each in lineages if wanted.intersection(each.split("/"))]
-            query = select(t.group_members.c.person_id).where(t.group_members.c.group_id.in_(all_within))
+            below = await _below(connection, group_ids)
+            query = select(t.group_members.c.person_id).where(t.group_members.c.group_id.in_(below))
             return frozenset((await connection.execute(query)).scalars())
 
     async def _move(self, connection: Connection, group_id: str, parent_id: str | None) -> None:
@@ -227,6 +235,12 @@ class Groups:
         if row is None:
             raise _missing()
         return _group(row)
+
+
+async def _below(connection: Connection, group_ids: Collection[str]) -> frozenset[str]:
+    wanted = set(group_ids)
+    lineages = (await connection.execute(select(t.groups.c.lineage))).scalars()
+    return frozenset(each.split("/")[0] for each in lineages if wanted.intersection(each.split("/")))
 
 
 def groups_from(lineages: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

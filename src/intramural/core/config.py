@@ -142,6 +142,11 @@ class AccessConfig:
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
     )
+    policy: str = setting(
+        "",
+        "Path of a file with rules of the institution's own (docs/policy.md). Empty: `policy.toml` in the data "
+        "directory, if there is one.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +294,11 @@ class Config:
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
     engines: tuple[RemoteEngine, ...] = ()
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the institution's own rules are."""
+        return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
 
     @property
     def trust_dir(self) -> Path:
