@@ -123,8 +123,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
         posture = await probe()
-        db = await Database.open(config.data_dir / "intramural.db")
+        db = await Database.open(config.database)
         stack.push_async_callback(db.close)
+        await db.claim()
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)

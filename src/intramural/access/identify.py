@@ -59,7 +59,7 @@ class Identify:
                 "A key begins with im-; check it was copied whole.",
             )
         now_ms = int(self._clock.now_s() * 1000)
-        row = _valid(self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
+        row = _valid(await self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
         self._lately.keys[row.id] = now_ms
         return _by_key(row)
 
@@ -71,8 +71,8 @@ class Identify:
         """
         now_ms = int(self._clock.now_s() * 1000)
         if kind == "key":
-            return _by_key(_valid(self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
-        row = self._db.look_up(_PERSON, person_id)
+            return _by_key(_valid(await self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
+        row = await self._db.look_up(_PERSON, person_id)
         if row is None or row.disabled_ms is not None:
             raise Unauthenticated("disabled_person", "The person is not let in any more.", "Ask an administrator.")
         role = cast(Role, row.role)
@@ -80,7 +80,7 @@ class Identify:
 
     async def by_session(self, token: str) -> tuple[Actor, Session]:
         """Whose session this is. Raises Unauthenticated(`session_ended`)."""
-        row = self._db.look_up(_SESSION, self._pepper.digest(sessions.PURPOSE, token))
+        row = await self._db.look_up(_SESSION, self._pepper.digest(sessions.PURPOSE, token))
         now_ms = int(self._clock.now_s() * 1000)
         session = None if row is None else sessions.session_from(row, self._lately)
         if row is None or session is None or row.disabled_ms is not None or self._over(session, now_ms):
