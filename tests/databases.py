@@ -81,22 +81,23 @@ def _postgres(file: Path, *, empty: bool) -> str:
         else:
             _wait(_make(name, f"TEMPLATE {_TEMPLATE}"))
         _made[file] = name
-    return _url(_made[file])
+    return server_url(_made[file])
 
 
-def _url(name: str) -> str:
+def server_url(name: str) -> str:
+    """The address of the database called `name` on the server."""
     head, mark, options = SERVER.partition("?")
     return f"{head}{name}{mark}{options}"
 
 
 async def _make(name: str, like: str) -> None:
-    server = await asyncpg.connect(_url("postgres"))
+    server = await asyncpg.connect(server_url("postgres"))
     try:
         await server.execute("SELECT pg_advisory_lock(1)")  # several processes of tests, one template
         if not await server.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", _TEMPLATE):
             await server.execute(f"DROP DATABASE IF EXISTS {_TEMPLATE}_")  # left by who was stopped
             await server.execute(f"CREATE DATABASE {_TEMPLATE}_ {_LOCALE}")
-            await migrate(_url(f"{_TEMPLATE}_"), MIGRATIONS)
+            await migrate(server_url(f"{_TEMPLATE}_"), MIGRATIONS)
             await server.execute(f"ALTER DATABASE {_TEMPLATE}_ RENAME TO {_TEMPLATE}")
         await server.execute("SELECT pg_advisory_unlock(1)")
         await server.execute(f"CREATE DATABASE {name} {like}")
@@ -106,10 +107,10 @@ async def _make(name: str, like: str) -> None:
 
 async def _empty(names: list[str]) -> None:
     """Of all rows, and of connections and tables that a test left; what had no tables to begin with is dropped."""
-    server = await asyncpg.connect(_url("postgres"))
+    server = await asyncpg.connect(server_url("postgres"))
     await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY ($1)", names)
     for name in names:
-        connection = await asyncpg.connect(_url(name))
+        connection = await asyncpg.connect(server_url(name))
         there = {
             row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         }

@@ -42,22 +42,22 @@ def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
     migrate(tmp_path / "migrated.db")
     with _connected(tmp_path / "made.db") as connection:
         metadata.create_all(connection)
-        made = _structure(connection)
+        made = structure(connection)
     with _connected(tmp_path / "migrated.db") as connection:
-        opts = {"compare_type": True, "compare_server_default": True, "include_name": _is_a_plain_table}
+        opts = {"compare_type": True, "compare_server_default": True, "include_name": is_a_plain_table}
         context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
-        migrated = _structure(connection)
+        migrated = structure(connection)
     assert migrated.pop("alembic_version")
     assert migrated == made
 
 
-def _is_a_plain_table(name: str | None, kind: str, _parents: object) -> bool:
-    """Alembic knows no full-text indexes; `_structure` compares them, with the tables they consist of."""
+def is_a_plain_table(name: str | None, kind: str, _parents: object) -> bool:
+    """Alembic knows no full-text indexes; `structure` compares them, with the tables they consist of."""
     return kind != "table" or not str(name).startswith("file_texts")
 
 
-def _structure(connection: BlockingConnection) -> dict[str, list[str]]:
+def structure(connection: BlockingConnection) -> dict[str, list[str]]:
     """Table → its columns, keys and indexes; sorted, for a column that came later lies last in the file."""
     found = inspect(connection)
     return {
