@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access
+from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
@@ -58,6 +59,7 @@ from intramural.services import (
     CatalogueDesk,
     Conversations,
     Expiry,
+    Federation,
     FileDesk,
     FitDesk,
     Inference,
@@ -83,6 +85,7 @@ from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.provider_web import asking
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -247,6 +250,17 @@ def _services(
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        federation=Federation(
+            gate,
+            access.people,
+            access.identities,
+            access.sessions,
+            access.setup,
+            audit,
+            access.oidc,
+            [Provider(each, asking(each), clock) for each in config.providers.oidc],
+            clock,
+        ),
         people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,

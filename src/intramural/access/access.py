@@ -7,8 +7,10 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from intramural.access.identify import Identify
+from intramural.access.identities import Identities
 from intramural.access.keys import Keys
 from intramural.access.lately import Lately
+from intramural.access.oidc import Flow
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import People
 from intramural.access.seal import Seal
@@ -41,6 +43,8 @@ class Access:
         self.setup = Setup(db, clock, pepper, self.people)
         self.identify = Identify(db, clock, config, pepper, self._lately)
         self.seal = Seal(pepper, clock)
+        self.identities = Identities(db, clock, pepper)
+        self.oidc = Flow(self.seal, clock)
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

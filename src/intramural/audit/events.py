@@ -19,6 +19,7 @@ class Event(StrEnum):
     LOGIN_SUCCEEDED = "login.succeeded", "Somebody signed in."
     LOGIN_FAILED = "login.failed", "Somebody failed to sign in."
     LOGOUT = "logout", "Somebody signed out."
+    LOGOUT_ELSEWHERE = "logout.elsewhere", "A provider said that somebody signed out there; their sessions here ended."
     SESSION_REVOKED = "session.revoked", "A session was ended from elsewhere."
 
     PERSON_CREATED = "person.created", "A person was added."
@@ -26,6 +27,10 @@ class Event(StrEnum):
     PERSON_DISABLED = "person.disabled", "A person was barred from signing in, or let in again."
     PERSON_REMOVED = "person.removed", "A person was removed."
     PASSWORD_CHANGED = "password.changed", "A password was changed, by its owner or an administrator."
+
+    PERSON_INVITED = "person.invited", "A link was made by which somebody signs in as this person by a provider."
+    IDENTITY_TIED = "identity.tied", "An account at a provider became a person's way to sign in here."
+    IDENTITY_UNTIED = "identity.untied", "An account at a provider ceased to be a person's way to sign in here."
 
     KEY_CREATED = "key.created", "An API key was made."
     KEY_REVOKED = "key.revoked", "An API key was revoked."

@@ -3,7 +3,8 @@
 `intramural.toml` in the data directory (or the file named by `INTRAMURAL_CONFIG`) has one table per section below;
 the environment variable of a setting is `INTRAMURAL_<SECTION>_<FIELD>`. An unknown name or a wrong type is an error,
 never ignored. `docs/reference/settings.md` is generated from this file. Engines on other machines have a file of their
-own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`.
+own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`. So have those who may say who
+somebody is: `sign-in.toml`, or the one named by `INTRAMURAL_SIGN_IN`: see `core.providers`.
 """
 
 import os
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from intramural.core import engines as engines_file
+from intramural.core import providers as providers_file
 from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Misasked
+from intramural.core.providers import Providers
 
 
 def setting(default: Any, doc: str, *, within: tuple[float, float] | None = None) -> Any:
@@ -287,6 +290,7 @@ class Config:
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
     engines: tuple[RemoteEngine, ...] = ()
+    providers: Providers = field(default_factory=Providers)
 
     @property
     def trust_dir(self) -> Path:
@@ -312,7 +316,8 @@ SECTIONS: Mapping[str, type] = {
 def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
     """Read the settings. `data_dir` wins over `INTRAMURAL_DATA_DIR`, which wins over `~/.local/share/intramural`.
 
-    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`).
+    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`),
+    Misasked(`bad_provider`).
     """
     env = os.environ if environ is None else environ
     root = data_dir or Path(env.get("INTRAMURAL_DATA_DIR") or Path.home() / ".local/share/intramural")
@@ -328,7 +333,12 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
         required="INTRAMURAL_ENGINES" in env,
         allow_network=sections["library"].allow_network,
     )
-    return Config(data_dir=root.absolute(), engines=remote, **sections)
+    providers = providers_file.read(
+        Path(env.get("INTRAMURAL_SIGN_IN") or root / providers_file.FILE),
+        required="INTRAMURAL_SIGN_IN" in env,
+        allow_network=sections["library"].allow_network,
+    )
+    return Config(data_dir=root.absolute(), engines=remote, providers=providers, **sections)
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:

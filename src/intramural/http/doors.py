@@ -24,9 +24,10 @@ class Doors:
     clock: Clock
     streams: replay.Streams
 
-    async def identify(self, request: Request) -> identity.Caller:
-        """The caller, or Unauthenticated / Refused(`csrf`)."""
-        caller = await identity.identify(request, self.services.identity, https=self.config.https)
+    async def identify(self, request: Request, *, awaiting: bool = False) -> identity.Caller:
+        """The caller, or Unauthenticated / Refused(`csrf`). With `awaiting` also who is not wholly signed in yet: only
+        for what they need to become so."""
+        caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
         replay.offer(request.scope, self.streams, caller.actor)
         return caller
 

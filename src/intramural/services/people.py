@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from intramural.access import Action, People, Person
+from intramural.access.people import NO_PASSWORD
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Role
 from intramural.core.errors import Misasked
@@ -24,9 +25,10 @@ class PeopleDesk:
         await self._gate.require(actor, Action.PEOPLE_READ)
         return await self._people.list()
 
-    async def create(self, actor: Actor, username: str, password: str, role: Role) -> Person:
+    async def create(self, actor: Actor, username: str, password: str | None, role: Role) -> Person:
+        """A new person; without a password, one who comes in by an invitation to sign in elsewhere."""
         await self._gate.require(actor, Action.PEOPLE_CREATE)
-        hashed = await self._people.hash_new(username, password)
+        hashed = NO_PASSWORD if password is None else await self._people.hash_new(username, password)
         async with self._audit.transaction() as (connection, record):
             person = await self._people.create(connection, username, hashed, role)
             record(Event.PERSON_CREATED, actor, target=f"person:{person.id}", facts={"role": role})

@@ -33,7 +33,14 @@ def router(doors: Doors) -> APIRouter:
             signed_in = True
         except (Unauthenticated, Refused):
             signed_in = False
-        return shapes.Welcome(version=__version__, setup_needed=await sign_in.setup_needed(), signed_in=signed_in)
+        return shapes.Welcome(
+            version=__version__,
+            setup_needed=await sign_in.setup_needed(),
+            signed_in=signed_in,
+            providers=[
+                shapes.ProviderOut(name=name, title=title) for name, title in doors.services.federation.listed()
+            ],
+        )
 
     @api.post("/setup", status_code=201)
     async def setup(given: shapes.SetupIn, request: Request, response: Response) -> shapes.Me:

@@ -44,7 +44,7 @@ class KeyIn(In):
 
 class PersonIn(In):
     username: str = Name
-    password: str = Password
+    password: str | None = Field(default=None, max_length=1024, description="None: they come by a provider's word.")
     role: Literal["administrator", "auditor", "member"]
 
 
@@ -81,10 +81,30 @@ class TurnIn(In):
     max_tokens: int | None = Field(default=None, ge=1, le=2**31)
 
 
+class ProviderOut(BaseModel):
+    name: str
+    title: str
+
+
 class Welcome(BaseModel):
     version: str
     setup_needed: bool
     signed_in: bool
+    providers: list[ProviderOut]
+
+
+class InvitationOut(BaseModel):
+    token: str
+    expires_ms: int
+
+
+class IdentityOut(BaseModel):
+    provider: str
+    issuer: str
+    subject: str
+    groups: list[str]
+    created_ms: int
+    last_ms: int
 
 
 class Me(BaseModel):
