@@ -59,6 +59,7 @@ from intramural.services import (
     CatalogueDesk,
     Conversations,
     Expiry,
+    FactorDesk,
     Federation,
     FileDesk,
     FitDesk,
@@ -86,6 +87,7 @@ from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.provider_web import asking
+from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -247,15 +249,18 @@ def _services(
 
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    seating = Seating(access.sessions, access.factors)
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        factors=FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock),
         federation=Federation(
             gate,
             access.people,
             access.identities,
             access.sessions,
             access.setup,
+            seating,
             audit,
             access.oidc,
             [Provider(each, asking(each), clock) for each in config.providers.oidc],

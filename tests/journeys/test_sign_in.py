@@ -1,9 +1,12 @@
 """Signing in through the doors: a real service, and a real provider on loopback over TLS."""
 
 import asyncio
+import base64
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -11,6 +14,9 @@ from tests.fakes import web
 from tests.fakes.oidc import Idp
 from tests.service import Service
 
+from intramural.access import totp
+
+pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 HTML = {"Accept": "text/html"}
 
 
@@ -66,7 +72,6 @@ def at_provider(house: Service, idp: Idp, browser: requests.Session) -> str:
     return there.headers["location"]
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_a_browser_goes_to_the_provider_and_comes_back_signed_in(house: Service, idp: Idp) -> None:
     browser = requests.Session()
     idp.person = {"sub": "c-1", "preferred_username": "carl"}
@@ -92,7 +97,6 @@ def test_a_browser_goes_to_the_provider_and_comes_back_signed_in(house: Service,
     assert browser.get(f"{house.address}/intramural/v1/me").status_code == 401
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_an_invited_person_gets_their_own_account(house: Service, idp: Idp) -> None:
     bea = house.page("POST", "/people", json={"username": "bea", "role": "auditor"}).json()
     made = house.page("POST", f"/people/{bea['id']}/invitation").json()
@@ -118,3 +122,94 @@ def test_the_network_walls_and_odd_requests(house: Service) -> None:
     assert evil.json()["error"]["code"] == "unknown_host"  # nor is anybody sent back to a host that is not ours
     assert requests.post(f"{base}/school/logout", data="x=y").status_code == 400
     assert requests.get(f"{base}/school/callback?state={'x' * 9000}").status_code == 400
+
+
+# Second factors -------------------------------------------------------------------------------------------------------
+
+PASSWORD = "a sentence nobody guesses"
+PAGE = "/intramural/v1"
+
+
+class Browser(requests.Session):
+    """Somebody at the page."""
+
+    def __init__(self, house: Service) -> None:
+        super().__init__()
+        self.base = house.address + PAGE
+
+    def ask(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        answer = self.request(method, self.base + path, timeout=30, **kwargs)
+        if answer.headers.get("content-type") == "application/json" and answer.content:
+            body = answer.json()
+            me = body.get("me") or body
+            if isinstance(me, dict) and me.get("csrf_token"):
+                self.headers["X-CSRF-Token"] = me["csrf_token"]
+        return answer
+
+    def sign_in(self, name: str) -> requests.Response:
+        return self.ask("POST", "/login", json={"username": name, "password": PASSWORD})
+
+
+def code_now(secret: str, ahead: int = 0) -> str:
+    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    return totp.code_of(raw, totp.step_of(time.time()) + ahead)
+
+
+def refused(answer: requests.Response) -> str:
+    assert answer.status_code >= 400, answer.text
+    return str(answer.json()["error"]["code"])
+
+
+def test_an_app_that_makes_codes_from_set_up_to_loss(house: Service) -> None:
+    dora = house.page("POST", "/people", json={"username": "dora", "password": PASSWORD, "role": "member"}).json()
+    browser = Browser(house)
+    assert browser.sign_in("dora").json()["awaits"] is None
+    made = browser.ask("POST", "/me/codes").json()
+    assert made["address"].startswith("otpauth://totp/intramural:dora?secret=" + made["secret"])
+    assert made["picture"].startswith("data:image/svg+xml")
+    assert refused(browser.ask("POST", "/me/codes/confirm", json={"code": "000000"})) == "code_wrong"
+    paper = browser.ask("POST", "/me/codes/confirm", json={"code": code_now(made["secret"])}).json()["codes"]
+
+    again = Browser(house)
+    assert again.sign_in("dora").json()["awaits"] == "second"
+    for path in ("/chats", "/keys", "/models", "/me/sessions", "/openapi.json"):
+        assert refused(again.ask("GET", path)) == "more_needed"
+    assert refused(again.ask("POST", "/me/recovery-codes")) == "more_needed"
+    assert refused(again.ask("POST", "/me/codes")) == "more_needed"
+    assert refused(again.ask("DELETE", "/me/codes")) == "more_needed"
+    assert refused(requests.post(again.base + "/login/second", json={"code": paper[0]})) == "no_credentials"
+    forged = requests.post(again.base + "/login/second", json={"code": paper[0]}, cookies=again.cookies)
+    assert refused(forged) == "csrf"
+    assert refused(again.ask("POST", "/login/second", json={"code": code_now(made["secret"])})) == "code_wrong"  # used
+    before = again.cookies["intramural_session"]
+    whole = again.ask("POST", "/login/second", json={"code": code_now(made["secret"], 1)})
+    assert whole.json()["awaits"] is None and again.cookies["intramural_session"] != before
+    assert again.ask("GET", "/chats").status_code == 200
+    half = requests.get(again.base + "/me", cookies={"intramural_session": before})
+    assert refused(half) == "session_ended"  # the one that awaited is gone
+
+    lost = Browser(house)
+    lost.sign_in("dora")
+    assert lost.ask("POST", "/login/second", json={"code": paper[0]}).json()["awaits"] is None
+    assert lost.ask("GET", "/me/factors").json()["recovery_left"] == 9
+    assert house.command("user", "reset-factors", "dora")["reset"] == "dora"
+    assert refused(lost.ask("GET", "/me")) == "session_ended"
+    assert lost.sign_in("dora").json()["awaits"] is None
+    told = [(e["event"], e["facts"]) for e in house.events() if e["target"] == f"person:{dora['id']}"]
+    names = [event for event, _ in reversed(told)]
+    assert names[:4] == ["person.created", "login.succeeded", "factor.begun", "login.failed"]
+    assert names[4:6] == ["factor.added", "login.awaits"] and "recovery_code.used" in names
+    assert made["secret"] not in str(told) and not any(each in str(told) for each in paper)
+
+
+def test_who_signs_in_elsewhere_is_asked_for_their_code_too(house: Service, idp: Idp) -> None:
+    idp.person = {"sub": "e-1", "preferred_username": "emil"}
+    browser = Browser(house)
+    browser.get(at_provider(house, idp, browser), allow_redirects=False)
+    assert browser.ask("GET", "/me").json()["awaits"] is None
+    secret = browser.ask("POST", "/me/codes").json()["secret"]
+    browser.ask("POST", "/me/codes/confirm", json={"code": code_now(secret)})
+    again = Browser(house)
+    again.get(at_provider(house, idp, again), allow_redirects=False)
+    assert again.ask("GET", "/me").json()["awaits"] == "second"
+    assert again.ask("POST", "/login/second", json={"code": code_now(secret, 1)}).json()["awaits"] is None

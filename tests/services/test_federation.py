@@ -27,7 +27,7 @@ from intramural.services.federation import Federation
 from intramural.services.gate import Gate
 from intramural.services.people import PeopleDesk
 from intramural.services.provider_web import asking
-from intramural.services.sign_in import Seat
+from intramural.services.seating import Seat, Seating
 from intramural.storage import Database
 
 HERE = "https://ai.school.example/intramural/v1/oidc/school/callback"
@@ -113,7 +113,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
         def make(settings: OidcProvider) -> Federation:
             return Federation(
-                gate, access.people, access.identities, access.sessions, access.setup, audit, access.oidc,
+                gate, access.people, access.identities, access.sessions, access.setup,
+                Seating(access.sessions, access.factors), audit, access.oidc,
                 [Provider(settings, asking(settings), clock)], clock,
             )  # fmt: skip
 
@@ -491,7 +492,8 @@ async def test_nobody_comes_in_before_somebody_is_responsible(house: House, tmp_
     db = await Database.open(tmp_path / "empty.db")
     access = await Access.open(db, tmp_path / "secrets", AccessConfig(), house.clock)
     empty = Federation(
-        Gate(house.audit), access.people, access.identities, access.sessions, access.setup, house.audit, access.oidc,
+        Gate(house.audit), access.people, access.identities, access.sessions, access.setup,
+        Seating(access.sessions, access.factors), house.audit, access.oidc,
         [Provider(house.settings, asking(house.settings), house.clock)], house.clock,
     )  # fmt: skip
     with pytest.raises(Refused) as caught:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from intramural.access.factors import Factors, Rules
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities
 from intramural.access.keys import Keys
@@ -45,6 +46,7 @@ class Access:
         self.seal = Seal(pepper, clock)
         self.identities = Identities(db, clock, pepper)
         self.oidc = Flow(self.seal, clock)
+        self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

@@ -140,6 +140,16 @@ class AccessConfig:
     session_absolute_s: float = setting(7 * 86400.0, "A session ends this long after sign-in, used or not.")
     login_attempts: int = setting(10, "Failed sign-ins per name and per address within `login_window_s`, then a 429.")
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
+    second_factor_for: str = setting(
+        "nobody",
+        "Who needs a second factor to sign in: `nobody`, `administrators` or `everyone`. Who has one is asked for it "
+        "anyway; who needs one and has none sets it up when they sign in next.",
+    )
+    passkey_for: str = setting(
+        "nobody",
+        "Who signs in by passkey and in no other way: `nobody`, `administrators` or `everyone`. Codes, also those on "
+        "paper, do not stand for it; who has none sets it up when they sign in next.",
+    )
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
     )

@@ -6,7 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `provider_web`, `federation`, `people`, `keys`, `records`; `arrival`, `batch_work`,
+`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `people`, `keys`, `records`;
+`arrival`, `batch_work`,
 `truncation`, `watched` and `work` are parts of several.
 """
 
@@ -19,6 +20,7 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
+from intramural.services.factors import FactorDesk
 from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
@@ -47,6 +49,7 @@ class Services:
     identity: Identify
     sign_in: SignIn
     federation: Federation
+    factors: FactorDesk
     people: PeopleDesk
     keys: KeyDesk
     models: Models
@@ -78,6 +81,7 @@ __all__ = [
     "CatalogueDesk",
     "Conversations",
     "Expiry",
+    "FactorDesk",
     "Federation",
     "FileDesk",
     "FitDesk",

@@ -16,7 +16,7 @@ from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Unauthenticated
 from intramural.core.providers import Join
 from intramural.services.gate import Gate
-from intramural.services.sign_in import Seat
+from intramural.services.seating import Seat, Seating
 from intramural.storage import Connection
 
 #: Answers that nobody here began are written down this often a minute: a stranger can send any number.
@@ -41,6 +41,7 @@ class Federation:
         identities: Identities,
         sessions: Sessions,
         setup: Setup,
+        seating: Seating,
         audit: AuditLog,
         flow: Flow,
         providers: Sequence[Provider],
@@ -51,6 +52,7 @@ class Federation:
         self._identities = identities
         self._sessions = sessions
         self._setup = setup
+        self._seating = seating
         self._audit = audit
         self._flow = flow
         self._providers = {each.settings.name: each for each in providers}
@@ -92,14 +94,10 @@ class Federation:
                     strong=arrival.strong,
                     passkey=arrival.phishing_resistant,
                 )
-                secret, session = await self._sessions.open(connection, proven, user_agent)
-                facts: dict[str, Fact] = {"session": session.id, "method": "oidc", "provider": name}
-                facts["strong"] = arrival.strong
-                record(Event.LOGIN_SUCCEEDED, SYSTEM, target=f"person:{person.id}", facts=facts)
+                return await self._seating.open(connection, record, proven, user_agent, {"provider": name})
         except IntramuralError as error:
             await self._record_failure(name, error)
             raise
-        return Seat(secret, session, proven)
 
     async def left(self, name: str, token: str) -> None:
         """End the sessions of whom the provider says signed out there. Raises as `Flow.left`."""

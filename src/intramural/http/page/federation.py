@@ -11,6 +11,7 @@ from intramural.core.errors import IntramuralError, Misasked
 from intramural.http import identity
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.seats import agent
 
 Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str, Query(max_length=8192)]
@@ -45,7 +46,7 @@ def router(doors: Doors) -> APIRouter:
         """Where a provider sends people back to."""
         came = Came(request.cookies.get(kept_cookie, ""), state, code, iss, error)
         try:
-            seat = await federation.end(name, came, request.headers.get("user-agent", "")[:200])
+            seat = await federation.end(name, came, agent(request))
         except IntramuralError as refused:
             if "text/html" not in request.headers.get("accept", ""):
                 raise

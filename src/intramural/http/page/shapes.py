@@ -29,6 +29,10 @@ class LoginIn(In):
     password: str = Password
 
 
+class CodeIn(In):
+    code: str = Field(min_length=1, max_length=64)
+
+
 class PasswordIn(In):
     old: str = Password
     new: str = Password
@@ -113,6 +117,35 @@ class Me(BaseModel):
     role: str
     csrf_token: str | None
     permissions: list[str]
+    awaits: Literal["second", "passkey", "enrol", "enrol_passkey"] | None = Field(
+        default=None, description="What must still be shown or set up before the session opens anything."
+    )
+
+
+class PasskeyOut(BaseModel):
+    id: str
+    name: str
+    created_ms: int
+    last_used_ms: int | None
+
+
+class Factors(BaseModel):
+    codes_ms: int | None = Field(description="Since when an app makes codes.")
+    recovery_left: int
+    passkeys: int
+    second_factor_required: bool
+    passkey_required: bool
+
+
+class AppSetup(BaseModel):
+    secret: str
+    address: str
+    picture: str = Field(description="The address as a QR code: an SVG as a data URL.")
+
+
+class RecoveryCodes(BaseModel):
+    codes: list[str]
+    me: Me | None = Field(default=None, description="The session that takes the place of the one that awaited this.")
 
 
 class SessionOut(BaseModel):
