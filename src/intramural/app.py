@@ -68,6 +68,7 @@ from intramural.services import (
     Locks,
     Models,
     Ordinary,
+    PasskeyDesk,
     PeopleDesk,
     Planner,
     Preloads,
@@ -250,10 +251,22 @@ def _services(
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
     seating = Seating(access.sessions, access.factors)
+    factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
-        factors=FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock),
+        factors=factors,
+        passkeys=PasskeyDesk(
+            gate,
+            access.people,
+            access.sessions,
+            access.factors,
+            factors,
+            access.passkeys,
+            seating,
+            audit,
+            clock,
+        ),
         federation=Federation(
             gate,
             access.people,

@@ -5,12 +5,14 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from tests.fakes import web
+from tests.fakes.authenticator import Authenticator
 from tests.fakes.oidc import Idp
 from tests.service import Service
 
@@ -213,3 +215,69 @@ def test_who_signs_in_elsewhere_is_asked_for_their_code_too(house: Service, idp:
     again.get(at_provider(house, idp, again), allow_redirects=False)
     assert again.ask("GET", "/me").json()["awaits"] == "second"
     assert again.ask("POST", "/login/second", json={"code": code_now(secret, 1)}).json()["awaits"] is None
+
+
+# Passkeys -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose administrators sign in by passkey only, under a name; nobody is there yet."""
+    settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_ACCESS_PASSKEY_FOR": "administrators"}
+    service = Service(tmp_path_factory.mktemp("strict") / "data", Path("none"), settings)
+    service.start()
+    service.address = service.address.replace("127.0.0.1", "localhost")
+    yield service
+    service.stop()
+
+
+def add_passkey(browser: Browser, device: Authenticator) -> requests.Response:
+    asked = browser.ask("POST", "/me/passkeys/begin").json()
+    body = {"ticket": asked["ticket"], "credential": device.create(asked["options"]), "name": "a key"}
+    return browser.ask("POST", "/me/passkeys", json=body)
+
+
+def passkey_sign_in(browser: Browser, device: Authenticator) -> requests.Response:
+    asked = browser.ask("POST", "/login/passkey/begin").json()
+    body = {"ticket": asked["ticket"], "credential": device.get(asked["options"])}
+    return browser.ask("POST", "/login/passkey", json=body)
+
+
+def test_administrators_sign_in_by_passkey_and_in_no_other_way(strict: Service) -> None:
+    browser, device = Browser(strict), Authenticator(strict.address)
+    assert strict.setup_link is not None
+    body = {"token": strict.setup_link.split("token=")[1], "username": "ada", "password": PASSWORD}
+    assert browser.ask("POST", "/setup", json=body).json()["awaits"] == "enrol_passkey"
+    assert refused(browser.ask("GET", "/people")) == "more_needed"
+    added = add_passkey(browser, device)
+    assert added.status_code == 201, added.text
+    paper = added.json()["codes"]
+    assert added.json()["me"]["awaits"] is None and len(paper) == 10
+    assert browser.ask("GET", "/people").status_code == 200
+
+    thief = Browser(strict)  # with the password, and the codes on paper
+    assert thief.sign_in("ada").json()["awaits"] == "passkey"
+    assert refused(thief.ask("POST", "/login/second", json={"code": paper[0]})) == "passkey_needed"
+    assert refused(thief.ask("POST", "/me/passkeys/begin")) == "more_needed"
+    assert refused(thief.ask("POST", "/me/codes")) == "more_needed"
+    assert refused(thief.ask("GET", "/people")) == "more_needed"
+    assert refused(passkey_sign_in(thief, replace(device, origin="https://evil.example"))) == "passkey_refused"
+
+    owner = Browser(strict)  # no name, no password
+    me = passkey_sign_in(owner, device).json()
+    assert (me["username"], me["awaits"]) == ("ada", None)
+    assert owner.ask("GET", "/people").status_code == 200
+    [passkey] = owner.ask("GET", "/me/passkeys").json()["passkeys"]
+    assert refused(owner.ask("DELETE", f"/me/passkeys/{passkey['id']}")) == "factor_required"
+    made = owner.ask("POST", "/people", json={"username": "mel", "password": PASSWORD, "role": "member"}).json()
+    assert Browser(strict).sign_in("mel").json()["awaits"] is None  # the rule is about administrators
+    ada = owner.ask("GET", "/me").json()["id"]
+    assert refused(owner.ask("DELETE", f"/people/{ada}/factors")) == "not_ones_own"
+    owner.ask("PATCH", f"/people/{made['id']}", json={"disabled": True})
+
+    strict.command("user", "reset-factors", "ada")
+    assert refused(owner.ask("GET", "/me")) == "session_ended"
+    assert refused(passkey_sign_in(owner, device)) == "passkey_refused"
+    assert Browser(strict).sign_in("ada").json()["awaits"] == "enrol_passkey"
+    told = strict.command("audit", "ls", "--limit", "100")
+    assert "factor.added" in str(told) and "login.failed" in str(told)

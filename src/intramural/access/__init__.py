@@ -11,7 +11,7 @@ A change takes the open connection of the caller's transaction, so that the act 
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
 Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `identify`,
-`seal`, `totp`, `factors`, `oidc`, `identities`, `access`.
+`seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
 """
 
 from intramural.access.access import Access

@@ -12,6 +12,7 @@ from intramural.access.identities import Identities
 from intramural.access.keys import Keys
 from intramural.access.lately import Lately
 from intramural.access.oidc import Flow
+from intramural.access.passkeys import Passkeys
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import People
 from intramural.access.seal import Seal
@@ -47,6 +48,7 @@ class Access:
         self.identities = Identities(db, clock, pepper)
         self.oidc = Flow(self.seal, clock)
         self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
+        self.passkeys = Passkeys(db, clock, self.seal)
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

@@ -33,6 +33,7 @@ from intramural.http.page import (
     factors,
     federation,
     fit,
+    passkeys,
     people,
     provenance,
     pulls,
@@ -107,7 +108,20 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, factors, federation, people, page_models, pulls, provenance, catalogue, fit, chats, records):
+    for each in (
+        account,
+        factors,
+        passkeys,
+        federation,
+        people,
+        page_models,
+        pulls,
+        provenance,
+        catalogue,
+        fit,
+        chats,
+        records,
+    ):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

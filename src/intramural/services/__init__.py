@@ -6,9 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `people`, `keys`, `records`;
-`arrival`, `batch_work`,
-`truncation`, `watched` and `work` are parts of several.
+`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`, `keys`,
+`records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
@@ -50,6 +50,7 @@ class Services:
     sign_in: SignIn
     federation: Federation
     factors: FactorDesk
+    passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
     models: Models
@@ -90,6 +91,7 @@ __all__ = [
     "Locks",
     "Models",
     "Ordinary",
+    "PasskeyDesk",
     "PeopleDesk",
     "Planner",
     "Preloads",

@@ -4,16 +4,18 @@ What has to be remembered meanwhile travels in a cookie of the browser that bega
 as they like without costing this service memory, and an answer that another browser brings fits nothing.
 """
 
+import asyncio
 import base64
 import hashlib
+import importlib
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from intramural.access.oidc.claims import Arrival, arrival
 from intramural.access.oidc.provider import Provider
 from intramural.access.oidc.tokens import check_id_token, check_logout_token
+from intramural.access.once import Once
 from intramural.access.seal import Seal
 from intramural.access.secret import new_token, same
 from intramural.core.clock import Clock
@@ -21,8 +23,6 @@ from intramural.core.errors import Misasked, Refused, Unauthenticated
 
 #: How long a person may take to sign in there.
 START_S = 600.0
-#: Answers and tokens that came in the last while, so that none counts twice; the oldest is forgotten first.
-_REMEMBERED = 10_000
 _PURPOSE = "oidc:start"
 _MAX_CODE_CHARS = 4096
 
@@ -52,10 +52,12 @@ class Flow:
     def __init__(self, seal: Seal, clock: Clock) -> None:
         self._seal = seal
         self._clock = clock
-        self._used: OrderedDict[str, float] = OrderedDict()
+        self._used = Once(2 * START_S)
 
     async def begin(self, provider: Provider, redirect_uri: str, invitation: str = "") -> Going:
         """Send somebody to `provider`, which sends them back to `redirect_uri`. Raises what asking it raises."""
+        # 230 ms to import, for the way back: on a thread, while others are answered
+        await asyncio.to_thread(importlib.import_module, "joserfc.jwt")
         metadata = await provider.metadata()
         state, nonce, verifier = (new_token(self._clock) for _ in range(3))
         kept = {
@@ -88,12 +90,12 @@ class Flow:
         """
         settings = provider.settings
         kept = self._opened(came.kept)
-        began_s = float(kept["began_s"])
-        if kept["provider"] != settings.name or not 0 <= self._clock.now_s() - began_s < START_S:
+        age_s = self._clock.now_s() - float(kept["began_s"])
+        if kept["provider"] != settings.name or not 0 <= age_s < START_S:
             raise _lost()
         if not came.state or not same(kept["state"], came.state):
             raise _lost()
-        self._use(f"state {came.state}", began_s)
+        self._use(f"state {came.state}")
         metadata = await provider.metadata()
         # RFC 9207: whose answer it is, so that one provider's code is never taken to another.
         if came.issuer != settings.issuer and (came.issuer is not None or metadata.says_issuer):
@@ -127,7 +129,7 @@ class Flow:
             algorithms=settings.algorithms,
             now_s=self._clock.now_s(),
         )
-        self._use(f"logout {settings.name} {claims['jti']}", self._clock.now_s())
+        self._use(f"logout {settings.name} {claims['jti']}")
         return claims.get("sub"), claims.get("sid")
 
     def _opened(self, kept: str) -> dict[str, str]:
@@ -137,15 +139,10 @@ class Flow:
             raise _lost() from None
         return opened
 
-    def _use(self, name: str, at_s: float) -> None:
+    def _use(self, name: str) -> None:
         """Raises Unauthenticated(`sign_in_replayed`) the second time."""
-        while self._used and (
-            len(self._used) >= _REMEMBERED or next(iter(self._used.values())) < self._clock.now_s() - 2 * START_S
-        ):
-            self._used.popitem(last=False)
-        if name in self._used:
+        if not self._used.use(name, self._clock.now_s()):
             raise Unauthenticated("sign_in_replayed", "This answer of the provider's was used before.", "Begin again.")
-        self._used[name] = at_s
 
 
 def _challenge(verifier: str) -> str:

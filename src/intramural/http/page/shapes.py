@@ -33,6 +33,15 @@ class CodeIn(In):
     code: str = Field(min_length=1, max_length=64)
 
 
+class PasskeyIn(In):
+    ticket: str = Field(max_length=1000)
+    credential: dict[str, Any] = Field(description="What `navigator.credentials` gave, as `toJSON` writes it.")
+
+
+class NewPasskeyIn(PasskeyIn):
+    name: str = Field(min_length=1, max_length=60)
+
+
 class PasswordIn(In):
     old: str = Password
     new: str = Password
@@ -127,6 +136,17 @@ class PasskeyOut(BaseModel):
     name: str
     created_ms: int
     last_used_ms: int | None
+
+
+class PasskeyAsked(BaseModel):
+    options: dict[str, Any] = Field(description="For `PublicKeyCredential.parse…OptionsFromJSON`.")
+    ticket: str = Field(description="To be sent back with what the browser gives.")
+
+
+class NewPasskey(BaseModel):
+    passkey: PasskeyOut
+    codes: list[str] = Field(description="Codes for paper, for who had none; shown this once.")
+    me: Me | None = Field(default=None, description="The session that takes the place of the one that awaited this.")
 
 
 class Factors(BaseModel):
