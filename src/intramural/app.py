@@ -50,7 +50,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -71,6 +71,7 @@ from intramural.services import (
     Provenance,
     Pulls,
     PushDesk,
+    Quotas,
     Receipts,
     Records,
     Responses,
@@ -140,6 +141,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture, config.traces.endpoint)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.quotas.open()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -222,7 +224,8 @@ def _services(
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
-    files = FileDesk(gate, stored, audit, clock)
+    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
@@ -243,7 +246,9 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    inference = Inference(
+        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
+    )
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
@@ -277,6 +282,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
+        quotas=quotas,
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
         batches=batches,

@@ -62,6 +62,8 @@ audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a
 metrics.read        | AU  | AU  | m
+quotas.read         | AUM | AU  | ia
+quotas.change       | A   | A   | a
 """
 ROLE_LETTERS = {"A": "administrator", "U": "auditor", "M": "member"}
 SCOPE_LETTERS = {"i": "inference", "c": "chats", "a": "admin", "m": "metrics"}

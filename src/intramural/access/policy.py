@@ -67,6 +67,8 @@ class Action(StrEnum):
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    QUOTAS_READ = "quotas.read"
+    QUOTAS_CHANGE = "quotas.change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
+    Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
 }
 
 #: Actions whose target is a model's name, which a key's list of models may rule out.

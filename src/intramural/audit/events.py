@@ -91,6 +91,10 @@ class Event(StrEnum):
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
     CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
     CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
+    QUOTAS_OPENED = "quotas.opened", "Quotas were read at a start; the facts hold how many answers a crash left open."
+    QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
+    QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
+    QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."

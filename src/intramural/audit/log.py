@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Insert, delete, func, insert, select
+from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from intramural.audit import keys
@@ -78,9 +78,10 @@ class RecordInTransaction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A row that is to be committed together with an event. Rows with the same statement are inserted in one go."""
+    """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
+    order in which statements first come: rows of one statement must not depend on how often another ran."""
 
-    statement: Insert
+    statement: Insert | Update | Delete
     values: Mapping[str, Any]
 
 
@@ -387,7 +388,7 @@ class AuditLog:
         insert_rows(connection, _INSERT_ENTRY, rows)
         checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
         insert_rows(connection, _INSERT_CHECKPOINT, [checkpoint])
-        together: dict[int, tuple[Insert, list[Mapping[str, Any]]]] = {}
+        together: dict[int, tuple[Insert | Update | Delete, list[Mapping[str, Any]]]] = {}
         for row in beside:
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
         for statement, values in together.values():

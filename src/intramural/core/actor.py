@@ -33,6 +33,8 @@ class Actor:
     models: frozenset[str] | None = None
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
+    groups: tuple[str, ...] = ()
+    workspace: str | None = None
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

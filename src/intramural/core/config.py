@@ -259,6 +259,32 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotasConfig:
+    """What quotas count by. The limits themselves are set with `intramural quota set`."""
+
+    time_zone: str = setting(
+        "UTC", "Time zone by whose calendar hours, days and months begin and quotas renew: an IANA name."
+    )
+    prices: str = setting(
+        "",
+        "What 1,000 tokens cost, by model: `llama=0.5, qwen=0.2/0.8` (the second: reading/writing); `*` is any other "
+        "model. For quotas of money.",
+    )
+    currency: str = setting("EUR", "What prices are in; only a word.")
+    answer_tokens: int = setting(
+        512,
+        "Tokens held for an answer whose request sets no length, before this model's mean is known.",
+        within=(1, 1_000_000),
+    )
+    address_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute from one address, whoever sends them; then a 429. 0: any number, because behind a "
+        "proxy everybody has its address.",
+        within=(0, 1_000_000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracesConfig:
     """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
 
@@ -285,6 +311,7 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    quotas: QuotasConfig = QuotasConfig()
     traces: TracesConfig = TracesConfig()
     engines: tuple[RemoteEngine, ...] = ()
 
@@ -305,6 +332,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "quotas": QuotasConfig,
     "traces": TracesConfig,
 }
 

@@ -25,7 +25,9 @@ class Doors:
     streams: replay.Streams
 
     async def identify(self, request: Request) -> identity.Caller:
-        """The caller, or Unauthenticated / Refused(`csrf`)."""
+        """The caller, or Unauthenticated / Refused(`csrf`) / Throttled(`too_many_requests`)."""
+        if request.client is not None:  # not through the private socket, and not of ourselves
+            self.services.quotas.knock(request.client.host)
         caller = await identity.identify(request, self.services.identity, https=self.config.https)
         replay.offer(request.scope, self.streams, caller.actor)
         return caller
@@ -43,6 +45,10 @@ class Doors:
         if _REQUEST_ID not in request.scope:
             request.scope[_REQUEST_ID] = self.new_id()
         return str(request.scope[_REQUEST_ID])
+
+    def has_request_id(self, request: Request) -> bool:
+        """Whether somebody has asked what `request` is called."""
+        return _REQUEST_ID in request.scope
 
     def request_ids(self, request: Request) -> Iterator[str]:
         """As many as are needed for a request that is several; the first is its own."""

@@ -4,10 +4,10 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and
-`work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.responses import Responses
@@ -58,6 +59,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -89,6 +91,7 @@ __all__ = [
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
     "Responses",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, Insert, Select
+from sqlalchemy import ClauseElement, Delete, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 
 
-def insert_rows(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-    """As `connection.execute(statement, rows)`. All rows have the columns of the first."""
+def insert_rows(connection: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `connection.execute(statement, rows)`. All rows have the columns (or parameters) of the first."""
     text, columns = _insertion(statement, tuple(rows[0]))
     with _errors_of(text):
         connection.connection.cursor().executemany(text, [tuple(row[name] for name in columns) for row in rows])
@@ -37,7 +37,7 @@ def scalar(connection: Connection, query: Select[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _insertion(statement: Insert, given: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def _insertion(statement: Insert | Update | Delete, given: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Its text, and the columns in the order in which the text wants them."""
     compiled = statement.compile(dialect=_DIALECT, column_keys=list(given))
     return str(compiled), tuple(compiled.positiontup or ())
