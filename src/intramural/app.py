@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, first_and_newest
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -50,7 +50,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -74,6 +74,7 @@ from intramural.services import (
     Quotas,
     Receipts,
     Records,
+    Reports,
     Responses,
     Services,
     SignIn,
@@ -84,6 +85,8 @@ from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.reports import missed_review
+from intramural.services.reviews import WorkingHours
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -303,6 +306,14 @@ def _services(
             suggestion=catalogue.suggestion,
         ),
         receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
         ready=models.any_ready,
     )
 
@@ -466,6 +477,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     posture = await probe()
     return {
         "level": posture.level.value,
+        "missed_review": await asyncio.to_thread(_missed_review, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -479,6 +491,16 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _missed_review(config: Config) -> str | None:
+    """Why an activity review is missed (blocking); None: none is."""
+    file = config.data_dir / "intramural.db"
+    if not config.audit.review_every_days or not file.exists():
+        return None
+    first, newest = first_and_newest(file, Event.REVIEW_SIGNED)
+    since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
+    return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 
 
 @asynccontextmanager

@@ -60,6 +60,8 @@ conversations.change | AUM |    | i
 conversations.delete | AUM |    | i
 audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
+reviews.sign        | AU  | AU  | a
+disclosures.read    | AUM | AU  | a
 usage.read          | AUM | AU  | a
 metrics.read        | AU  | AU  | m
 quotas.read         | AUM | AU  | ia
@@ -122,7 +124,7 @@ def test_an_auditor_sees_the_log_and_the_usage_but_nobodys_content_and_changes_n
     assert decide(auditor, Action.USAGE_READ).allowed
     assert decide(auditor, Action.CHATS_READ, owner_id="person_else").rule == "not_yours"
     changed = [a for a in CHANGING if a is not Action.MODEL_USE and decide(auditor, a, owner_id="person_else").allowed]
-    assert changed == []
+    assert changed == [Action.REVIEWS_SIGN]  # which is their work
 
 
 def test_nobody_but_its_owner_reaches_a_chat_not_even_an_administrator():

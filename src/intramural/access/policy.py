@@ -65,6 +65,8 @@ class Action(StrEnum):
     CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    REVIEWS_SIGN = "reviews.sign"
+    DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
     QUOTAS_READ = "quotas.read"
@@ -172,6 +174,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
+    Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
     Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),

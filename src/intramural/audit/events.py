@@ -102,4 +102,7 @@ class Event(StrEnum):
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
     AUDIT_READ = "audit.read", "Somebody read the log."
+    AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
+    REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
+    REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

@@ -68,7 +68,7 @@ def set_quota(
     async def act(client: "Client") -> None:
         subject, subject_id = next(iter(given.items()), ("everyone", ""))
         if subject == "person":
-            subject_id = await _person_id(client, subject_id)
+            subject_id = await person_id(client, subject_id)
         made = await client.post(f"{PAGE}/quotas", {**body, "subject": subject, "subject_id": subject_id})
         common.out.record({"id": made["id"], "allows": made["words"]}, main="id")
 
@@ -112,8 +112,9 @@ async def _names(client: "Client") -> dict[str, str]:
     return {each["id"]: each["username"] for each in (await client.get(f"{PAGE}/people"))["people"]}
 
 
-async def _person_id(client: "Client", username: str) -> str:
-    for person_id, name in (await _names(client)).items():
+async def person_id(client: "Client", username: str) -> str:
+    """The identifier of the person called so. Raises Missing(`person_not_found`)."""
+    for found, name in (await _names(client)).items():
         if name == username:
-            return person_id
+            return found
     raise Missing("person_not_found", f"There is nobody called {username!r}.", "See `intramural user ls`.")

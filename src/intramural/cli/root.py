@@ -22,7 +22,8 @@ user = App(name="user", help="People who may sign in.")
 key = App(name="key", help="Keys for programs.")
 audit = App(name="audit", help="The log that an outsider can verify.")
 quota = App(name="quota", help="Limits on what may be used, and what is left of them.")
-for _each in (user, key, audit, quota):
+report = App(name="report", help="Reports made of the log, for those who must answer for it.")
+for _each in (user, key, audit, quota, report):
     cli.command(_each)
 
 

@@ -124,6 +124,15 @@ class AuditConfig:
     record_prompts: bool = setting(
         False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
     )
+    review_every_days: int = setting(
+        0,
+        "An activity review must be signed this often, or the machine's state and `intramural doctor` say that one is "
+        "missed. 0: nobody needs to.",
+        within=(0, 3_650),
+    )
+    working_hours: str = setting(
+        "07:00-19:00", "Activity outside them, in `quotas.time_zone`, is listed in an activity review. Empty: none is."
+    )
     origin: str = setting(
         "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."
     )

@@ -6,8 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
 `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `estimates`,
-`quota_words`, `truncation`, `watched` and `work` are parts of several.
+`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`, `reports`; `arrival`, `batch_work`,
+`estimates`, `quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,7 @@ from intramural.services.pushes import PushDesk
 from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
@@ -68,6 +69,7 @@ class Services:
     expiry: Expiry
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -94,6 +96,7 @@ __all__ = [
     "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
     "Services",
     "SignIn",

@@ -247,6 +247,7 @@ class Machine(BaseModel):
     posture: PostureOut
     suggestion: SuggestionOut | None
     version: str
+    missed_review: str | None
 
 
 class ChatOut(BaseModel):
@@ -298,7 +299,10 @@ class CheckpointOut(BaseModel):
 
 
 class AuditPage(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
     entries: list[EntryOut]
+    older: int | None
     size: int
     checkpoint: CheckpointOut
 
@@ -386,3 +390,9 @@ class QuotaIn(In):
     measure: Measure
     period: Period
     limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SignOffIn(In):
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    note: str = Field(default="", max_length=2_000)
