@@ -128,14 +128,15 @@ def test_an_answer_of_no_stated_length_is_cut_where_the_quota_ends(house: Servic
         assert answer.status_code == 200
         errors = [line for line in answer.iter_lines() if b'"quota_spent"' in line]
         assert len(errors) == 1 and b"the answer was cut" in errors[0]
-        assert 100 < settled(house)["used"] <= 151  # the token that asks for more has been made
+        assert 140 < settled(house)["used"] <= 151  # the token that asks for more has been made
 
 
 def test_a_second_stream_waits_for_the_first(house: Service) -> None:
     key = house.new_key()
     with limited(house, "1 streams", "--each"):
         first = ask(house, key, stream=True, max_tokens=1_000, **ENDLESS)
-        next(first.iter_lines())
+        lines = first.iter_lines()
+        next(lines)
         second = ask(house, key)
         assert second.status_code == 429 and int(second.headers["Retry-After"]) <= 2
         assert "try again when they have ended" in second.json()["error"]["message"]
@@ -180,7 +181,8 @@ def test_what_a_crash_cuts_short_is_charged_as_it_was_held(house: Service) -> No
     key = house.new_key()
     house.command("quota", "set", "3000 tokens/day", "--user", ADMIN[0])
     answer = ask(house, key, stream=True, max_tokens=1_000, **ENDLESS)
-    next(answer.iter_lines())
+    lines = answer.iter_lines()
+    next(lines)
     house.stop(signal.SIGKILL)
     answer.close()
     house.start()

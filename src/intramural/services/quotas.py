@@ -36,8 +36,8 @@ from intramural.metering import (
 from intramural.services import quota_words
 from intramural.services.gate import Gate
 
-#: An answer of no stated length holds so many tokens more whenever it has used up what it held.
-STEP_TOKENS = 64
+#: An answer of no stated length holds so many tokens more whenever it has used up what it held; less near the limit.
+STEPS_TOKENS = (64, 8, 1)
 #: Means move this much towards each answer: about the last fifty count.
 _TOWARDS = 0.02
 #: Requests whose standing can still be told in their headers.
@@ -174,7 +174,8 @@ class Quotas:
             refusal = found
             if len(tries) == 1 and refusal.standing.limit.measure not in ("requests", "streams"):
                 exact = min(prompt_tokens, await count())
-                tries += [(exact, tokens)] + ([(exact, min(tokens, STEP_TOKENS))] if open_ended else [])
+                tries.append((exact, tokens))
+                tries += [(exact, min(tokens, step)) for step in STEPS_TOKENS if open_ended]
         assert refusal is not None
         raise await self._refusal(actor, request_id, refusal)
 
@@ -186,11 +187,15 @@ class Quotas:
     def grow(self, hold: Hold, usage: Usage) -> None:
         """Hold more for an answer that goes on. Raises QuotaSpent where there is no more."""
         hold.written = max(hold.written, usage.completion_tokens)
-        grown = replace(hold, completion_tokens=hold.written + STEP_TOKENS)
-        refusal = self._ledger.change(hold.reservation, self._held(grown), self._now_ms())
-        if refusal is not None:
-            raise self._spent(refusal, cut=True)
-        hold.completion_tokens = grown.completion_tokens
+        refusal = None
+        for step in STEPS_TOKENS:
+            grown = replace(hold, completion_tokens=hold.written + step)
+            refusal = self._ledger.change(hold.reservation, self._held(grown), self._now_ms())
+            if refusal is None:
+                hold.completion_tokens = grown.completion_tokens
+                return
+        assert refusal is not None
+        raise self._spent(refusal, cut=True)
 
     def asked_rows(self, hold: Hold | None) -> Sequence[Beside]:
         """What is to be committed with the question's record."""
