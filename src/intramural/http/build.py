@@ -44,6 +44,7 @@ from intramural.http.page import (
     catalogue,
     chats,
     fit,
+    organisation,
     people,
     provenance,
     pulls,
@@ -120,7 +121,21 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, page_models, pulls, provenance, catalogue, fit, chats, quotas, reports, records):
+    routers = (
+        account,
+        people,
+        organisation,
+        page_models,
+        pulls,
+        provenance,
+        catalogue,
+        fit,
+        chats,
+        quotas,
+        reports,
+        records,
+    )
+    for each in routers:
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -387,6 +387,7 @@ class Inference:
             facts={
                 "dialect": run.dialect,
                 "operation": run.operation,
+                **_where(run.actor),
                 **facts,
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
@@ -407,6 +408,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
+            **_where(run.actor),
             **particulars.asked(
                 request,
                 run.manifest,
@@ -503,3 +505,10 @@ class Inference:
                 self._quotas.written(run.hold)
             raise
         self._quotas.written(run.hold)
+
+
+def _where(actor: Actor) -> Mapping[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
