@@ -133,8 +133,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         _claim(config.data_dir, stack)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
-        db = await Database.open(config.data_dir / "intramural.db")
+        db = await Database.open(config.database)
         stack.push_async_callback(db.close)
+        await db.claim()
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
@@ -517,10 +518,10 @@ async def diagnose(config: Config) -> dict[str, Any]:
 
 def _missed_review(config: Config) -> str | None:
     """Why an activity review is missed (blocking); None: none is."""
-    file = config.data_dir / "intramural.db"
-    if not config.audit.review_every_days or not file.exists():
+    address = config.database
+    if not config.audit.review_every_days or (isinstance(address, Path) and not address.exists()):
         return None
-    first, newest = first_and_newest(file, Event.REVIEW_SIGNED)
+    first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
     since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
     return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 

@@ -1,8 +1,11 @@
 """Quotas decided: which limits apply, how windows lie, and that no order of events goes over a limit."""
 
+import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -182,6 +185,12 @@ _STEP = st.one_of(
 )
 
 
+def at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits."""
+    with pytest.raises(StopIteration):
+        work.send(None)
+
+
 class _House:
     """A ledger with the rows beside it, which outlive it."""
 
@@ -198,12 +207,21 @@ class _House:
         for reservation in self.open.values():
             self._write(reservation.charges())
         self.open = {}
-        self.ledger = Ledger(lambda *key: self.rows[key], UTC_ZONE, self.capacity)
+        self.ledger = Ledger(self._load, UTC_ZONE, self.capacity)
         self.ledger.use(_LIMITS)
+
+    async def _load(self, *key: Any) -> int:
+        return self.rows[key]
+
+    def standings(self, who: str) -> list[Standing]:
+        asker = Asker(who, None)
+        at_once(self.ledger.prepare(asker, "m", self.now_ms))
+        return self.ledger.standings(asker, "m", self.now_ms)
 
     def ask(self, who: int, tokens: int) -> None:
         name = str(next(self.names))
         wanted = Amounts(1, tokens, tokens * 10, 1, tokens * 3)
+        at_once(self.ledger.prepare(Asker(f"p{who}", None), "m", self.now_ms))
         found = self.ledger.reserve(name, Asker(f"p{who}", None), "m", wanted, self.now_ms)
         if isinstance(found, Reservation):
             self.open[name] = found
@@ -241,7 +259,7 @@ class _House:
         streams = Counter(charge.who for each in self.open.values() for charge in each.charges() if charge.who)
         assert all(self._streams(who) <= 2 for who in streams)
         for who in ("p0", "p1", "p2"):
-            for standing in self.ledger.standings(Asker(who, None), "m", self.now_ms):
+            for standing in self.standings(who):
                 assert standing.used + standing.held <= standing.limit.amount
 
     def _streams(self, who: str) -> int:
@@ -277,7 +295,7 @@ def test_a_clock_set_back_leads_into_the_window_that_was_there() -> None:
     house.ask(0, 400)
     house.end(0, 100)
     house.now_ms -= 86_400_000
-    (day,) = (s for s in house.ledger.standings(Asker("p0", None), "m", house.now_ms) if s.limit.id == "q1")
+    (day,) = (s for s in house.standings("p0") if s.limit.id == "q1")
     assert (day.used, day.renews_ms) == (400, at("2026-05-06"))
 
 
@@ -295,10 +313,10 @@ def test_limits_changed_while_answers_are_under_way() -> None:
     house = _House(1_000)
     house.ask(0, 400)
     house.ledger.use((replace(_LIMITS[0], amount=300),))
-    (day,) = house.ledger.standings(Asker("p0", None), "m", house.now_ms)
+    (day,) = house.standings("p0")
     assert (day.held, day.remaining) == (400, 0)
     house.end(0, 50)
-    (day,) = house.ledger.standings(Asker("p0", None), "m", house.now_ms)
+    (day,) = house.standings("p0")
     assert (day.used, day.held, day.remaining) == (200, 0, 100)
 
 
@@ -331,3 +349,34 @@ def test_names_beyond_the_capacity_are_forgotten() -> None:
     for name in "abc":
         rate.wait_s(name, 0.0)
     assert rate.wait_s("c", 0.0) > 0 and rate.wait_s("a", 0.0) == 0
+
+
+async def test_a_balance_is_read_once_however_many_want_it_and_none_is_forgotten_meanwhile() -> None:
+    """Reads that take long, a memory of one, and many at once: nobody is admitted for room that was given away."""
+    rows, reads = Counter[tuple[str, str, int]](), list[str]()
+
+    async def load(limit_id: str, who: str, start_ms: int) -> int:
+        reads.append(who)
+        found = rows[limit_id, who, start_ms]
+        for _ in range(len(reads) % 5):
+            await asyncio.sleep(0)
+        return found
+
+    ledger = Ledger(load, UTC_ZONE, capacity=1)
+    ledger.use((replace(TOKENS, amount=10),))
+    admitted, now_ms = Counter[str](), at("2026-05-05")
+
+    async def ask(number: int) -> None:
+        asker = Asker(f"p{number % 3}", None)
+        await ledger.prepare(asker, "m", now_ms)
+        found = ledger.reserve(str(number), asker, "m", Amounts(1, 1), now_ms)
+        if isinstance(found, Reservation):
+            admitted[asker.person_id] += 1
+            await asyncio.sleep(0)
+            for charge in ledger.settle(found, Amounts(1, 1)):
+                rows[charge.limit_id, charge.who, charge.start_ms] += charge.amount
+            ledger.written(found)
+
+    for start in range(0, 300, 20):
+        await asyncio.gather(*(ask(number) for number in range(start, start + 20)))
+    assert admitted == {"p0": 10, "p1": 10, "p2": 10}

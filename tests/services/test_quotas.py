@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 from sqlalchemy import func, select
+from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog, Beside, Event
@@ -19,7 +20,6 @@ from intramural.core.errors import Misasked, Missing, QuotaSpent, Refused, Throt
 from intramural.metering import Limit, Meter, QuotaRows, Standing, UsageRow
 from intramural.services.gate import Gate
 from intramural.services.quotas import Hold, Quotas
-from intramural.storage import Database
 from intramural.storage.schema import quota_balances, quota_holds
 
 MIA, BOB, EVE = (
@@ -41,7 +41,7 @@ class Bench:
     async def start(self, **config: object) -> Quotas:
         """Opened again, knowing nothing but what is in the database."""
         if not hasattr(self, "db"):
-            self.db = await Database.open(self.root / "intramural.db")
+            self.db = await databases.opened(self.root / "intramural.db")
             self.stack.push_async_callback(self.db.close)
             self.audit = await AuditLog.open(self.db, self.root / "secrets", AuditConfig(), self.clock)
             self.stack.push_async_callback(self.audit.close)

@@ -1,5 +1,6 @@
 """Reports: what they list, what they mark, that reading and signing are events, and that a missed review shows."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog, Entry, Event, Wanted, first_and_newest
@@ -31,8 +33,8 @@ AUDITOR, MIA, BOB = person("aud", "auditor"), person("mia"), person("bob")
 
 
 class Desk:
-    def __init__(self, root: Path, db: Database, audit: AuditLog, clock: SettableClock) -> None:
-        self.file, self.audit, self.clock = root / "intramural.db", audit, clock
+    def __init__(self, db: Database, audit: AuditLog, clock: SettableClock) -> None:
+        self.address, self.audit, self.clock = db.address, audit, clock
         self.reports = Reports(Gate(audit), audit, clock, HOURS, 30, "1.0")
 
     @property
@@ -43,9 +45,9 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     clock = SettableClock()
-    db = await Database.open(tmp_path / "intramural.db")
+    db = await databases.opened(tmp_path / "intramural.db")
     audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
-    yield Desk(tmp_path, db, audit, clock)
+    yield Desk(db, audit, clock)
     await audit.close()
     await db.close()
 
@@ -120,7 +122,7 @@ async def test_signing_off_is_an_event_and_a_missed_review_shows(desk: Desk) -> 
     assert await desk.reports.missed() is None
     (signed,) = await desk.audit.entries(event=Event.REVIEW_SIGNED)
     assert signed.actor_id == "aud" and "fine" not in str(signed)
-    first, newest = first_and_newest(desk.file, Event.REVIEW_SIGNED)
+    first, newest = await asyncio.to_thread(first_and_newest, desk.address, Event.REVIEW_SIGNED)
     assert (first is not None and newest is not None and newest.facts["to_ms"] == desk.now_ms - 1) or newest.facts
     assert missed_review(None, 10**15, 1) is None
 

@@ -301,6 +301,17 @@ class QuotasConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the database is."""
+
+    url: str = setting(
+        "",
+        "A PostgreSQL database, `postgresql://user@host/name` (docs/databases.md), this installation's alone. "
+        "The password is better kept in `~/.pgpass`. Empty: SQLite, the file `intramural.db` in the data directory.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracesConfig:
     """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
 
@@ -328,6 +339,7 @@ class Config:
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
     quotas: QuotasConfig = QuotasConfig()
+    storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     engines: tuple[RemoteEngine, ...] = ()
 
@@ -335,6 +347,11 @@ class Config:
     def policy_file(self) -> Path:
         """Where the institution's own rules are."""
         return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
+
+    @property
+    def database(self) -> Path | str:
+        """Where the database is: SQLite's file, or `postgresql://…`."""
+        return self.storage.url or self.data_dir / "intramural.db"
 
     @property
     def trust_dir(self) -> Path:
@@ -354,6 +371,7 @@ SECTIONS: Mapping[str, type] = {
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
     "quotas": QuotasConfig,
+    "storage": StorageConfig,
     "traces": TracesConfig,
 }
 

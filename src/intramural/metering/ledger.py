@@ -1,12 +1,12 @@
 """What is used and held of every limit at this moment: one process's memory, in front of the rows.
 
-Everything here happens between two awaits of one event loop, so that no two requests are admitted for the same room.
-A balance that is not in memory is read from its row when it is needed (after a start, after the clock was set back);
+What is decided is decided between two awaits of one event loop, so that no two requests are admitted for the same room.
+A balance that is not in memory is read from its row before (after a start, after the clock was set back: `prepare`);
 one that has changes on their way to the disk stays in memory until they are there.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -21,7 +21,8 @@ CAPACITY = 50_000
 _ASKERS = 16_384
 
 #: Reads what was used: limit, whose, the window's beginning.
-Load = Callable[[str, str, int], int]
+Load = Callable[[str, str, int], Awaitable[int]]
+_Key = tuple[str, str, int]
 
 
 @dataclass(slots=True)
@@ -78,7 +79,8 @@ class Ledger:
         self._zone = zone
         self._capacity = capacity
         self._limits: tuple[Limit, ...] = ()
-        self._balances: OrderedDict[tuple[str, str, int], _Balance] = OrderedDict()
+        self._balances: OrderedDict[_Key, _Balance] = OrderedDict()
+        self._awaited: Counter[_Key] = Counter()  # by those who prepare
         self._windows: dict[Period, Window] = {}
         self._applying = lru_cache(_ASKERS)(self._apply)
 
@@ -91,6 +93,13 @@ class Ledger:
         self._limits = tuple(limits)
         self._applying.cache_clear()
 
+    async def prepare(self, asker: Asker, model: str | None, now_ms: int) -> None:
+        """Have every balance in memory that `reserve` or `standings` with the same arguments will want.
+
+        They must follow before anything else is awaited.
+        """
+        await self._have([self._key(limit, who, now_ms) for limit, who in self._applying(asker, model)])
+
     def reserve(
         self, request_id: str, asker: Asker, model: str, wanted: Amounts, now_ms: int
     ) -> Reservation | Refusal | None:
@@ -98,7 +107,6 @@ class Ledger:
         applying_ = self._applying(asker, model)
         if not applying_:
             return None
-        self._make_room()
         holds = [self._hold(limit, who, now_ms, wanted) for limit, who in applying_]
         refusal = decide([_standing(hold) for hold in holds], wanted, now_ms)
         if refusal is not None:
@@ -142,13 +150,12 @@ class Ledger:
 
     def standings(self, asker: Asker, model: str | None, now_ms: int) -> list[Standing]:
         """How all limits that apply to `asker` stand (with `model`, or with any)."""
-        self._make_room()
         found = self._applying(asker, model)
         return [_standing(self._hold(limit, who, now_ms, Amounts())) for limit, who in found]
 
-    def standing(self, limit: Limit, who: str, now_ms: int) -> Standing:
+    async def standing(self, limit: Limit, who: str, now_ms: int) -> Standing:
         """How one limit stands for one of those it is for."""
-        self._make_room()
+        await self._have([self._key(limit, who, now_ms)])
         return _standing(self._hold(limit, who, now_ms, Amounts()))
 
     def start_ms(self, period: Period, now_ms: int) -> int:
@@ -180,25 +187,37 @@ class Ledger:
             known = self._windows[period] = window(period, now_ms, self._zone)
         return known
 
+    def _key(self, limit: Limit, who: str, now_ms: int) -> _Key:
+        return (limit.id, who, self._window(limit.period, now_ms).start_ms)
+
     def _balance(self, limit_id: str, who: str, at: Window) -> _Balance:
         key = (limit_id, who, at.start_ms)
-        found = self._balances.get(key)
-        if found is not None:
-            self._balances.move_to_end(key)
-            return found
-        found = self._balances[key] = _Balance(self._load(*key) if at is not NO_WINDOW else 0)
-        return found
+        self._balances.move_to_end(key)
+        return self._balances[key]
+
+    async def _have(self, keys: Sequence[_Key]) -> None:
+        self._awaited.update(keys)
+        try:
+            self._make_room()
+            for key in keys:
+                if key not in self._balances:
+                    used = await self._load(*key) if key[2] else 0
+                    self._balances.setdefault(key, _Balance(used))
+        finally:
+            for key in keys:
+                self._awaited[key] -= 1
+                if not self._awaited[key]:
+                    del self._awaited[key]
 
     def _make_room(self) -> None:
-        """Forget those left alone longest that have nothing under way.
+        """Forget those left alone longest that have nothing under way and that nobody is about to use.
 
-        Before a request takes its balances in hand, never meanwhile: one that is forgotten between being looked at and
-        being held would be there twice.
+        A balance that is forgotten while it is read, or between being looked at and being held, would be there twice.
         """
         over = len(self._balances) - self._capacity
         if over <= 0:
             return
-        idle = (key for key, each in self._balances.items() if not each.busy)
+        idle = (key for key, each in self._balances.items() if not each.busy and key not in self._awaited)
         for key in list(islice(idle, over)):
             del self._balances[key]
 

@@ -66,9 +66,9 @@ class QuotaRows:
         gone = await connection.execute(delete(quota_limits).where(quota_limits.c.id == limit_id))
         return gone.rowcount > 0
 
-    def used(self, limit_id: str, who: str, start_ms: int) -> int:
-        """What the rows say was used (blocking, on the loop's thread: a look-up by key)."""
-        row = self._db.look_up(_USED, limit_id, who, start_ms)
+    async def used(self, limit_id: str, who: str, start_ms: int) -> int:
+        """What the rows say was used."""
+        row = await self._db.look_up(_USED, limit_id, who, start_ms)
         return 0 if row is None else int(row.used)
 
     async def balances(self, limit_id: str, start_ms: int, most: int) -> list[tuple[str, int]]:

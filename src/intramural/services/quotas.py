@@ -164,8 +164,9 @@ class Quotas:
         tries = [(prompt_tokens, tokens)]
         asker, refusal = _asker(actor), None
         for prompt, completion in tries:
-            wanted = self._amounts(model, prompt, completion)
-            found = self._ledger.reserve(request_id, asker, model, wanted, self._now_ms())
+            wanted, now_ms = self._amounts(model, prompt, completion), self._now_ms()
+            await self._ledger.prepare(asker, model, now_ms)
+            found = self._ledger.reserve(request_id, asker, model, wanted, now_ms)
             if isinstance(found, Reservation):
                 self._remember(found)
                 return Hold(found, model, prompt, completion, open_ended)
@@ -252,8 +253,9 @@ class Quotas:
     async def own(self, actor: Actor, model: str | None = None) -> list[Standing]:
         """How everything that limits `actor` stands."""
         await self._gate.require(actor, Action.QUOTAS_READ, owner_id=actor.person_id)
-        asker = _asker(actor)
-        found = self._ledger.standings(asker, model, self._now_ms())
+        asker, now_ms = _asker(actor), self._now_ms()
+        await self._ledger.prepare(asker, model, now_ms)
+        found = self._ledger.standings(asker, model, now_ms)
         if storage := self._storage(actor):
             stored = await self._stored_bytes(actor.person_id)
             found += [Standing(limit, stored, 0, None) for limit in storage]
@@ -270,7 +272,7 @@ class Quotas:
                 continue
             start_ms = self._ledger.start_ms(limit.period, now_ms)
             used = await self._rows.balances(limit.id, start_ms, _LISTED) if limit.personal else [("", 0)]
-            found.append(Listed(limit, [(who, self._ledger.standing(limit, who, now_ms)) for who, _ in used]))
+            found.append(Listed(limit, [(who, await self._ledger.standing(limit, who, now_ms)) for who, _ in used]))
         return found
 
     async def set(self, actor: Actor, limit: Limit) -> Limit:
