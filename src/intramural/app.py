@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, first_and_newest
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -52,7 +52,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -78,8 +78,10 @@ from intramural.services import (
     Provenance,
     Pulls,
     PushDesk,
+    Quotas,
     Receipts,
     Records,
+    Reports,
     Responses,
     RoleDesk,
     Services,
@@ -93,6 +95,8 @@ from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.provider_web import asking
+from intramural.services.reports import missed_review
+from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
@@ -154,6 +158,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.quotas.open()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -238,7 +243,8 @@ def _services(
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
-    files = FileDesk(gate, stored, audit, clock)
+    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
@@ -259,7 +265,9 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    inference = Inference(
+        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
+    )
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
@@ -323,6 +331,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
+        quotas=quotas,
         conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
@@ -344,6 +353,14 @@ def _services(
             suggestion=catalogue.suggestion,
         ),
         receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
         ready=models.any_ready,
     )
 
@@ -515,6 +532,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     posture = await probe()
     return {
         "level": posture.level.value,
+        "missed_review": await asyncio.to_thread(_missed_review, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -528,6 +546,16 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _missed_review(config: Config) -> str | None:
+    """Why an activity review is missed (blocking); None: none is."""
+    address = config.database
+    if not config.audit.review_every_days or (isinstance(address, Path) and not address.exists()):
+        return None
+    first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
+    since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
+    return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 
 
 @asynccontextmanager

@@ -118,6 +118,10 @@ class Event(StrEnum):
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
     CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
     CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
+    QUOTAS_OPENED = "quotas.opened", "Quotas were read at a start; the facts hold how many answers a crash left open."
+    QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
+    QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
+    QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."
@@ -125,4 +129,7 @@ class Event(StrEnum):
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
     AUDIT_READ = "audit.read", "Somebody read the log."
+    AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
+    REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
+    REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

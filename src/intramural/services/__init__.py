@@ -4,11 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`, `keys`,
-`organisation`, `workspaces`, `explain`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are
-parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
+`keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -37,8 +37,10 @@ from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
@@ -72,6 +74,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -80,6 +83,7 @@ class Services:
     expiry: Expiry
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -108,8 +112,10 @@ __all__ = [
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
     "RoleDesk",
     "Services",

@@ -246,6 +246,39 @@ usage = Table(
     Column("waited_ms", Float, nullable=False),
 )
 
+# quotas ---------------------------------------------------------------------------------------------------------------
+
+quota_limits = Table(
+    "quota_limits",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subject", String, nullable=False),  # see metering.quotas.Subject
+    Column("subject_id", String, nullable=False),  # empty: everyone
+    Column("model", String),  # NULL: any
+    Column("measure", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),  # in whole units, see metering.quotas
+    Column("each", Boolean, nullable=False),
+)
+
+quota_balances = Table(
+    "quota_balances",
+    metadata,
+    Column("limit_id", String, primary_key=True),
+    Column("who", String, primary_key=True),  # a person's id; empty: all of the subject together
+    Column("start_ms", BigInteger, primary_key=True),  # of the window
+    Column("used", BigInteger, nullable=False),
+)
+
+#: What answers under way hold. A row that is there at a start is of an answer that a crash cut short.
+quota_holds = Table(
+    "quota_holds",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("charges", Text, nullable=False),  # JSON: [limit, who, start_ms, amount] of each
+)
+
 # chats ----------------------------------------------------------------------------------------------------------------
 
 chats = Table(

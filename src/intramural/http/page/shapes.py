@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from intramural.metering import Measure, Period, Subject
+
 Name = Field(min_length=1, max_length=200)
 ModelName = Field(min_length=1, max_length=200)
 PathText = Field(min_length=1, max_length=4096)
@@ -413,6 +415,7 @@ class Machine(BaseModel):
     posture: PostureOut
     suggestion: SuggestionOut | None
     version: str
+    missed_review: str | None
 
 
 class ChatOut(BaseModel):
@@ -464,7 +467,10 @@ class CheckpointOut(BaseModel):
 
 
 class AuditPage(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
     entries: list[EntryOut]
+    older: int | None
     size: int
     checkpoint: CheckpointOut
 
@@ -500,3 +506,61 @@ class ErrorDetail(BaseModel):
 
 class ErrorOut(BaseModel):
     error: ErrorDetail
+
+
+class QuotaOut(BaseModel):
+    """How a limit stands. Amounts are seconds, whole currency, or plain numbers; `words` says it in a sentence."""
+
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    unit: str
+    period: Period
+    limit: float
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaBalance(BaseModel):
+    """`who`: a person's id; empty: all together."""
+
+    who: str
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaListed(BaseModel):
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    period: Period
+    limit: float
+    balances: list[QuotaBalance]
+
+
+class QuotaIn(In):
+    subject: Subject
+    subject_id: str = Field(default="", max_length=128)
+    each: bool = False
+    model: str | None = Field(default=None, max_length=256)
+    measure: Measure
+    period: Period
+    limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SignOffIn(In):
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    note: str = Field(default="", max_length=2_000)
