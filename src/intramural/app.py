@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
-from intramural.audit import AuditLog, Event
+from intramural.access.oidc import Provider
+from intramural.audit import AuditLog, Event, first_and_newest
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -51,7 +52,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -59,6 +60,8 @@ from intramural.services import (
     CatalogueDesk,
     Conversations,
     Expiry,
+    FactorDesk,
+    Federation,
     FileDesk,
     FitDesk,
     GroupDesk,
@@ -67,6 +70,7 @@ from intramural.services import (
     Locks,
     Models,
     Ordinary,
+    PasskeyDesk,
     PeopleDesk,
     Planner,
     PolicyDesk,
@@ -74,8 +78,10 @@ from intramural.services import (
     Provenance,
     Pulls,
     PushDesk,
+    Quotas,
     Receipts,
     Records,
+    Reports,
     Responses,
     RoleDesk,
     Services,
@@ -88,6 +94,10 @@ from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.provider_web import asking
+from intramural.services.reports import missed_review
+from intramural.services.reviews import WorkingHours
+from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -129,8 +139,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         _claim(config.data_dir, stack)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
-        db = await Database.open(config.data_dir / "intramural.db")
+        db = await Database.open(config.database)
         stack.push_async_callback(db.close)
+        await db.claim()
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
@@ -147,6 +158,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.quotas.open()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -231,7 +243,8 @@ def _services(
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
-    files = FileDesk(gate, stored, audit, clock)
+    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
@@ -252,10 +265,38 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    inference = Inference(
+        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
+    )
+    seating = Seating(access.sessions, access.factors)
+    factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        factors=factors,
+        passkeys=PasskeyDesk(
+            gate,
+            access.people,
+            access.sessions,
+            access.factors,
+            factors,
+            access.passkeys,
+            seating,
+            audit,
+            clock,
+        ),
+        federation=Federation(
+            gate,
+            access.people,
+            access.identities,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            access.oidc,
+            [Provider(each, asking(each), clock) for each in config.providers.oidc],
+            clock,
+        ),
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
@@ -290,6 +331,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
+        quotas=quotas,
         conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
@@ -311,6 +353,14 @@ def _services(
             suggestion=catalogue.suggestion,
         ),
         receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
         ready=models.any_ready,
     )
 
@@ -482,6 +532,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     posture = await probe()
     return {
         "level": posture.level.value,
+        "missed_review": await asyncio.to_thread(_missed_review, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -495,6 +546,16 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _missed_review(config: Config) -> str | None:
+    """Why an activity review is missed (blocking); None: none is."""
+    address = config.database
+    if not config.audit.review_every_days or (isinstance(address, Path) and not address.exists()):
+        return None
+    first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
+    since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
+    return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 
 
 @asynccontextmanager

@@ -77,8 +77,12 @@ class Action(StrEnum):
     CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    REVIEWS_SIGN = "reviews.sign"
+    DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    QUOTAS_READ = "quotas.read"
+    QUOTAS_CHANGE = "quotas.change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +231,12 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
+    Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
+    Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
 }
 
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.

@@ -259,6 +259,29 @@ def enable(name: str, *, common: Common = DEFAULT) -> None:
     _change_user(name, {"disabled": False}, common)
 
 
+@user.command
+def invite(name: str, *, common: Common = DEFAULT) -> None:
+    """Make the secret of a link by which a person signs in at a provider for the first time."""
+
+    async def act(client: "Client") -> None:
+        person = await found_person(client, name)
+        common.out.record(await client.post(f"{PAGE}/people/{person['id']}/invitation", {}), main="token")
+
+    common.ask(act)
+
+
+@user.command
+def reset_factors(name: str, *, common: Common = DEFAULT) -> None:
+    """Take away all second factors of a person who has lost them; their sessions end, their password stays."""
+
+    async def act(client: "Client") -> None:
+        person = await found_person(client, name)
+        await client.delete(f"{PAGE}/people/{person['id']}/factors")
+        common.out.record({"reset": name}, main="reset")
+
+    common.ask(act)
+
+
 @user.command(name="rm")
 def remove_user(name: str, *, common: Common = DEFAULT) -> None:
     """Remove a person with their keys, sessions and chats."""
@@ -388,14 +411,14 @@ def checkpoint(*, common: Common = DEFAULT) -> None:
 
 @audit.command(name="verify")
 def verify_log(*, held: Path | None = None, public_key: str | None = None, common: Common = DEFAULT) -> None:
-    """Walk the log file itself and name the first wrong entry. HELD is a file with a checkpoint kept elsewhere.
+    """Walk the log in the database itself and name the first wrong entry.
 
-    Needs no service. Exit status 1 if anything is wrong.
+    HELD is a file with a checkpoint kept elsewhere. Needs no service. Exit status 1 if anything is wrong.
     """
     from intramural.audit import verify_database
 
     verdict = verify_database(
-        common.config.data_dir / "intramural.db",
+        common.config.database,
         public_key or _public_key(common.config),
         [] if held is None else [held.read_text("utf-8")],
     )

@@ -4,11 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`,
-`records`; `arrival`, `batch_work`, `truncation`, `watched` and
-`work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
+`keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
+from intramural.services.factors import FactorDesk
+from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -28,14 +30,17 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
+from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
@@ -49,6 +54,9 @@ class Services:
 
     identity: Identify
     sign_in: SignIn
+    federation: Federation
+    factors: FactorDesk
+    passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -66,6 +74,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -74,6 +83,7 @@ class Services:
     expiry: Expiry
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -84,6 +94,8 @@ __all__ = [
     "CatalogueDesk",
     "Conversations",
     "Expiry",
+    "FactorDesk",
+    "Federation",
     "FileDesk",
     "FitDesk",
     "GroupDesk",
@@ -92,6 +104,7 @@ __all__ = [
     "Locks",
     "Models",
     "Ordinary",
+    "PasskeyDesk",
     "PeopleDesk",
     "Planner",
     "PolicyDesk",
@@ -99,8 +112,10 @@ __all__ = [
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
     "RoleDesk",
     "Services",
