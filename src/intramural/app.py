@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -83,6 +83,7 @@ from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -122,6 +123,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
         posture = await probe()
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
@@ -454,6 +456,30 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+async def move_database(config: Config, target: Path | str) -> Moved:
+    """Move everything into another database; the service must be stopped. Raises as `move`, Conflicting(…_in_use)."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    async with AsyncExitStack() as stack:
+        _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
+        source = await Database.open(config.database)
+        stack.push_async_callback(source.close)
+        await source.claim()
+        moved = await move(config.database, target, public_key(secrets, config.audit.origin))
+        note_place(config.data_dir, target)
+        db = await Database.open(target)
+        stack.push_async_callback(db.close)
+        audit = await AuditLog.open(db, secrets, config.audit, clock)
+        stack.push_async_callback(audit.close)
+        kinds = {"source": _kind(config.database), "target": _kind(target)}
+        await audit.record(Event.DATABASE_MOVED, SYSTEM, facts={**kinds, "rows": moved.rows})
+    return moved
+
+
+def _kind(address: Path | str) -> str:
+    return "sqlite" if isinstance(address, Path) else "postgresql"
 
 
 async def diagnose(config: Config) -> dict[str, Any]:

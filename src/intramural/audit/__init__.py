@@ -16,7 +16,7 @@ from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.keys import public_key
 from intramural.audit.log import AuditLog, Beside, Entry, RecordInTransaction
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
-from intramural.audit.verify import Finding, Verdict, verify_database
+from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
 
 __all__ = [
     "AuditLog",
@@ -38,7 +38,9 @@ __all__ = [
     "checked",
     "commitment",
     "hashes",
+    "newest_checkpoint",
     "public_key",
+    "verify_connection",
     "verify_database",
     "wrong",
 ]

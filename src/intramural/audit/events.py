@@ -97,5 +97,7 @@ class Event(StrEnum):
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
+    DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
+
     AUDIT_READ = "audit.read", "Somebody read the log."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."
