@@ -34,7 +34,7 @@ check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contra
 soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 1800
 
-bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; each prints one table
+bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; all on one page, bench/out/figures.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench $(BENCH)
 
 clients: .venv/.dev .cache/wheels/.starter ui/node_modules/.stamp ## install and run other people's programs against the service

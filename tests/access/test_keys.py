@@ -99,7 +99,7 @@ async def test_nobody_fills_the_disk_with_keys(access, db, join):
     ada = await join("ada")
     async with db.writing() as connection:
         await connection.execute(
-            text("INSERT INTO keys VALUES (:id, :person, 'k', 'im-', :hash, 'chats', NULL, 0, NULL, NULL, NULL)"),
+            text("INSERT INTO keys VALUES (:id, :person, 'k', 'im-', :hash, 'chats', NULL, 0, NULL, NULL, NULL, NULL)"),
             [{"id": f"key_{n}", "person": ada.id, "hash": n.to_bytes(32)} for n in range(MAX_KEYS)],
         )
     with pytest.raises(Conflicting) as caught:

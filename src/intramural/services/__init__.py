@@ -6,7 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and
+`files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`,
+`records`; `arrival`, `batch_work`, `truncation`, `watched` and
 `work` are parts of several.
 """
 
@@ -19,12 +20,14 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
+from intramural.services.explain import PolicyDesk
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
@@ -37,6 +40,7 @@ from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.workspaces import WorkspaceDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class Services:
     sign_in: SignIn
     people: PeopleDesk
     keys: KeyDesk
+    groups: GroupDesk
+    roles: RoleDesk
+    workspaces: WorkspaceDesk
+    policy: PolicyDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -78,6 +86,7 @@ __all__ = [
     "Expiry",
     "FileDesk",
     "FitDesk",
+    "GroupDesk",
     "Inference",
     "KeyDesk",
     "Locks",
@@ -85,6 +94,7 @@ __all__ = [
     "Ordinary",
     "PeopleDesk",
     "Planner",
+    "PolicyDesk",
     "Preloads",
     "Provenance",
     "Pulls",
@@ -92,8 +102,10 @@ __all__ = [
     "Receipts",
     "Records",
     "Responses",
+    "RoleDesk",
     "Services",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "WorkspaceDesk",
 ]
