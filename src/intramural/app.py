@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
-from intramural.audit import AuditLog, Event, public_key
+from intramural.audit import AuditLog, Event, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -84,6 +84,9 @@ from intramural.services import (
     UploadDesk,
     WorkspaceDesk,
 )
+from intramural.services.backups import Folder, Lock, Made, Restored
+from intramural.services.backups import back_up as write_backup
+from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
@@ -498,6 +501,40 @@ async def move_database(config: Config, target: Path | str) -> Moved:
         kinds = {"source": _kind(config.database), "target": _kind(target)}
         await audit.record(Event.DATABASE_MOVED, SYSTEM, facts={**kinds, "rows": moved.rows})
     return moved
+
+
+async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
+    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    require_place(config.data_dir, config.database)
+    folder = Folder.open(path, lock, make=True)
+    signer = log_signer(secrets, config.audit.origin)
+    await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
+    return await write_backup(
+        folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
+    )
+
+
+async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
+    """Restore everything into the data directory and the database of the settings; `choices` as for `restore`."""
+    assert lock.private is not None
+    address = config.storage.url or None
+    folder = Folder.open(path, lock, make=False)
+    restored = await restore_backup(folder, lock.private, data_dir=config.data_dir, address=address, **choices)
+    facts = {"backup": restored.name, "made_ms": restored.made_ms, "log_entries": restored.log_entries}
+    await _record(config, SystemClock(), Event.BACKUP_RESTORED, facts)
+    return restored
+
+
+async def _record(config: Config, clock: Clock, event: Event, facts: Mapping[str, Any]) -> None:
+    """One entry, by a process that is not the service; the log takes turns."""
+    db = await Database.open(config.database)
+    try:
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        await audit.record(event, SYSTEM, facts=facts)
+        await audit.close()
+    finally:
+        await db.close()
 
 
 def _kind(address: Path | str) -> str:

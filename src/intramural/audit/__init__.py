@@ -13,7 +13,7 @@ Read in this order: `events`, `record`, `merkle`, `checkpoint`, `evidence`, `key
 from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
-from intramural.audit.keys import public_key
+from intramural.audit.keys import log_signer, public_key
 from intramural.audit.log import AuditLog, Beside, Entry, RecordInTransaction
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
 from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
@@ -38,6 +38,7 @@ __all__ = [
     "checked",
     "commitment",
     "hashes",
+    "log_signer",
     "newest_checkpoint",
     "public_key",
     "verify_connection",

@@ -112,6 +112,8 @@ class Event(StrEnum):
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
+    BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
+    BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
 
     AUDIT_READ = "audit.read", "Somebody read the log."

@@ -10,7 +10,7 @@ Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plai
 `migrate`, `migrations/`.
 """
 
-from intramural.storage.database import BlockingConnection, Connection, Database, read_apart
+from intramural.storage.database import BlockingConnection, Connection, Database, head_revision, read_apart
 from intramural.storage.plain import insert_rows, scalar
 from intramural.storage.postgres import without_password
 from intramural.storage.sqlite import reading_file
@@ -19,6 +19,7 @@ __all__ = [
     "BlockingConnection",
     "Connection",
     "Database",
+    "head_revision",
     "insert_rows",
     "read_apart",
     "reading_file",
