@@ -69,7 +69,8 @@ async def filling(address: Path | str) -> AsyncIterator[Connection]:
 def batches(connection: Connection, table: Table) -> Iterator[list[Row]]:
     """All rows of `table`, some at a time."""
     order = list(table.primary_key.columns) or list(table.columns)
-    result = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(select(table).order_by(*order))
+    query = select(table).order_by(*order).execution_options(yield_per=_ROWS_AT_ONCE)
+    result = connection.execute(query)
     for part in result.partitions():
         yield [tuple(row) for row in part]
 
