@@ -30,9 +30,10 @@ class Doors:
     clock: Clock
     streams: replay.Streams
 
-    async def identify(self, request: Request) -> identity.Caller:
-        """The caller, in the workspace that the request names, or Unauthenticated / Refused(`csrf`) / Missing."""
-        caller = await identity.identify(request, self.services.identity, https=self.config.https)
+    async def identify(self, request: Request, *, awaiting: bool = False) -> identity.Caller:
+        """The caller, in the workspace that the request names, or Unauthenticated / Refused(`csrf`) / Missing. With
+        `awaiting` also who is not wholly signed in yet: only for what they need to become so."""
+        caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
         called = request.headers.get(WORKSPACE_HEADER, "")
         purpose = request.headers.get(PURPOSE_HEADER, "")
         if called or purpose:

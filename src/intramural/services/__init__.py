@@ -6,9 +6,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`,
-`records`; `arrival`, `batch_work`, `truncation`, `watched` and
-`work` are parts of several.
+`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`, `keys`,
+`organisation`, `workspaces`, `explain`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are
+parts of several.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
+from intramural.services.factors import FactorDesk
+from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -28,6 +30,7 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
+from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
@@ -49,6 +52,9 @@ class Services:
 
     identity: Identify
     sign_in: SignIn
+    federation: Federation
+    factors: FactorDesk
+    passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -84,6 +90,8 @@ __all__ = [
     "CatalogueDesk",
     "Conversations",
     "Expiry",
+    "FactorDesk",
+    "Federation",
     "FileDesk",
     "FitDesk",
     "GroupDesk",
@@ -92,6 +100,7 @@ __all__ = [
     "Locks",
     "Models",
     "Ordinary",
+    "PasskeyDesk",
     "PeopleDesk",
     "Planner",
     "PolicyDesk",
