@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, first_and_newest
+from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -90,10 +90,14 @@ from intramural.services import (
     UploadDesk,
     WorkspaceDesk,
 )
+from intramural.services.backups import Folder, Lock, Made, Restored
+from intramural.services.backups import back_up as write_backup
+from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.provider_web import asking
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
@@ -137,6 +141,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
         db = await Database.open(config.database)
@@ -525,6 +530,64 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+async def move_database(config: Config, target: Path | str) -> Moved:
+    """Move everything into another database; the service must be stopped. Raises as `move`, Conflicting(…_in_use)."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    async with AsyncExitStack() as stack:
+        _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
+        source = await Database.open(config.database)
+        stack.push_async_callback(source.close)
+        await source.claim()
+        moved = await move(config.database, target, public_key(secrets, config.audit.origin))
+        note_place(config.data_dir, target)
+        db = await Database.open(target)
+        stack.push_async_callback(db.close)
+        audit = await AuditLog.open(db, secrets, config.audit, clock)
+        stack.push_async_callback(audit.close)
+        kinds = {"source": _kind(config.database), "target": _kind(target)}
+        await audit.record(Event.DATABASE_MOVED, SYSTEM, facts={**kinds, "rows": moved.rows})
+    return moved
+
+
+async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
+    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    require_place(config.data_dir, config.database)
+    folder = Folder.open(path, lock, make=True)
+    signer = log_signer(secrets, config.audit.origin)
+    await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
+    return await write_backup(
+        folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
+    )
+
+
+async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
+    """Restore everything into the data directory and the database of the settings; `choices` as for `restore`."""
+    assert lock.private is not None
+    address = config.storage.url or None
+    folder = Folder.open(path, lock, make=False)
+    restored = await restore_backup(folder, lock.private, data_dir=config.data_dir, address=address, **choices)
+    facts = {"backup": restored.name, "made_ms": restored.made_ms, "log_entries": restored.log_entries}
+    await _record(config, SystemClock(), Event.BACKUP_RESTORED, facts)
+    return restored
+
+
+async def _record(config: Config, clock: Clock, event: Event, facts: Mapping[str, Any]) -> None:
+    """One entry, by a process that is not the service; the log takes turns."""
+    db = await Database.open(config.database)
+    try:
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        await audit.record(event, SYSTEM, facts=facts)
+        await audit.close()
+    finally:
+        await db.close()
+
+
+def _kind(address: Path | str) -> str:
+    return "sqlite" if isinstance(address, Path) else "postgresql"
 
 
 async def diagnose(config: Config) -> dict[str, Any]:

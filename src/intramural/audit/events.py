@@ -128,6 +128,10 @@ class Event(StrEnum):
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
+    BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
+    BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
+    DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
+
     AUDIT_READ = "audit.read", "Somebody read the log."
     AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
     REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."

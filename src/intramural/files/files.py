@@ -20,7 +20,7 @@ from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.index import Passage
-from intramural.storage import Connection, Database
+from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage.schema import files as table
 
 #: What a file is for, as its owner says. Those that end in `output` are made here.
@@ -318,6 +318,11 @@ class Files:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+def index_again(connection: BlockingConnection) -> None:
+    """The index was not copied with the rows: at the next start every file that was in it is put into it."""
+    connection.execute(update(table).where(table.c.search == "ready").values(search="pending"))
 
 
 def check_name(name: str) -> str:
