@@ -96,6 +96,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
+from intramural.vault import Vault
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -125,15 +126,16 @@ async def opened(config: Config) -> AsyncIterator[House]:
         posture = await probe()
         db = await Database.open(config.data_dir / "intramural.db")
         stack.push_async_callback(db.close)
+        vault = await Vault.open(db, config.data_dir / "secrets", config.vault, clock)
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        pool = await _pool(config, access, posture, clock)
+        pool = await _pool(config, vault, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, audit, access, pool, traces, posture, clock)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -157,14 +159,14 @@ async def opened(config: Config) -> AsyncIterator[House]:
         yield House(config, services, access, application, posture)
 
 
-async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) -> Pool:
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
     states = States(
         config.data_dir / "states",
-        access.seal.key_of_states,
+        vault.states_key,
         config.serving.warm_bytes,
         engine_name(),
         keep_free_bytes=config.files.keep_free_bytes,
@@ -177,6 +179,7 @@ async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) 
 def _services(
     config: Config,
     db: Database,
+    vault: Vault,
     audit: AuditLog,
     access: Access,
     pool: Pool,
@@ -184,7 +187,7 @@ def _services(
     posture: Posture,
     clock: Clock,
 ) -> Services:
-    gate = Gate(audit)
+    gate = Gate(audit, vault)
     meter = Meter(db, clock)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
@@ -192,9 +195,9 @@ def _services(
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
-    chats = Chats(db, clock)
-    kept = KeptResponses(db, clock, config.responses.keep_days)
-    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
+    chats = Chats(db, vault, clock)
+    kept = KeptResponses(db, vault, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     ordinary = Ordinary(
         config.serving.slots,
         config.serving.context_tokens,
@@ -221,13 +224,13 @@ def _services(
     uploads = Uploads(config.data_dir / "library", clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
-    stored = Files(db, config.data_dir / "files", config.files, clock)
+    stored = Files(db, vault, config.data_dir / "files", config.files, clock)
     files = FileDesk(gate, stored, audit, clock)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(db),
-            inputs=Disk(config.data_dir / "batches", config.files.keep_free_bytes),
+            rows=Batches(db, vault),
+            inputs=Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes),
             files=stored,
             audit=audit,
             again=access.identify.again,

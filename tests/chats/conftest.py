@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from tests.vaults import vault_in
 
 from intramural.chats import Chats
 from intramural.core.clock import SystemClock
 from intramural.storage import Database
 from intramural.storage import schema as t
+from intramural.vault import Vault
 
 ADA, BOB = "person_ada", "person_bob"
 
@@ -49,5 +51,10 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def chats(db: Database, clock: MovedClock) -> Chats:
-    return Chats(db, clock)
+async def vault(db: Database) -> Vault:
+    return await vault_in(db, ADA, BOB)
+
+
+@pytest.fixture
+def chats(db: Database, vault: Vault, clock: MovedClock) -> Chats:
+    return Chats(db, vault, clock)

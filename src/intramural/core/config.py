@@ -271,6 +271,23 @@ class TracesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultConfig:
+    """Encryption of what people write (docs/vault.md)."""
+
+    passphrase_file: str = setting(
+        "",
+        "Path of a file with the passphrase that locks the installation's key; it need exist only while the service "
+        "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
+        "for whoever can read that folder.",
+    )
+    erased_file: str = setting(
+        "",
+        "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
+        "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -286,6 +303,7 @@ class Config:
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
+    vault: VaultConfig = VaultConfig()
     engines: tuple[RemoteEngine, ...] = ()
 
     @property
@@ -306,6 +324,7 @@ SECTIONS: Mapping[str, type] = {
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
     "traces": TracesConfig,
+    "vault": VaultConfig,
 }
 
 

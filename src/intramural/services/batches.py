@@ -117,7 +117,7 @@ class BatchDesk:
             raise Misasked("too_many_requests_in_batch", message, "Send several batches.", param="requests")
         batch = await self._begun(actor, dialect, endpoint)
         async with self._input(batch.id):
-            arriving = self._shop.inputs.arriving(batch.id, lambda _: None)
+            arriving = self._shop.inputs.arriving(actor.person_id, batch.id, lambda _: None)
             for line in lines:
                 await arriving.write(line + b"\n")
             await arriving.finish()
@@ -168,7 +168,7 @@ class BatchDesk:
         batch = await self.get(actor, dialect, batch_id)
         if batch.is_open:
             raise Conflicting("batch_running", f"This batch is {batch.state}.", "Ask again when it has ended.")
-        return self._shop.rows.lines(batch_id)
+        return self._shop.rows.lines(batch)
 
     @asynccontextmanager
     async def _input(self, batch_id: str) -> AsyncIterator[None]:

@@ -4,13 +4,15 @@ from intramural.access import Action, Decision, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
+from intramural.vault import Vault
 
 
 class Gate:
-    """Asks the policy and records refusals."""
+    """Asks the policy and records refusals. Whoever gets through has keys in `vault`: what they write can be kept."""
 
-    def __init__(self, audit: AuditLog) -> None:
+    def __init__(self, audit: AuditLog, vault: Vault | None = None) -> None:
         self._audit = audit
+        self._vault = vault
 
     async def require(
         self,
@@ -28,6 +30,8 @@ class Gate:
         """
         decision = decide(actor, action, target=model, owner_id=owner_id)
         if decision.allowed:
+            if self._vault is not None and not self._vault.knows(actor.person_id):
+                await self._vault.prepare(actor.person_id)
             return decision
         await self._audit.record(
             Event.ACCESS_REFUSED,

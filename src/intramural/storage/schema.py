@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Float,
     ForeignKey,
     Index,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    event,
 )
 
 metadata = MetaData(
@@ -136,8 +134,7 @@ chats = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
-    Column("title", String, nullable=False),
-    Column("title_folded", String, nullable=False),  # casefold(): what search looks in
+    Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
@@ -151,8 +148,7 @@ chat_messages = Table(
     Column("chat_id", String, ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),  # order within the chat, from 0
     Column("role", String, nullable=False),  # system | user | assistant
-    Column("content", Text, nullable=False),
-    Column("content_folded", Text, nullable=False),  # casefold(): what search looks in
+    Column("content", LargeBinary, nullable=False),  # sealed
     Column("model", String),
     Column("outcome", String),  # finished | length | cancelled | failed; NULL for the person's own messages
     Column("request_id", String),
@@ -166,8 +162,8 @@ responses = Table(
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("previous_id", String),  # the response it goes on from, which may be gone
-    Column("body", LargeBinary, nullable=False),  # JSON: the response object without its output
-    Column("events", LargeBinary),  # JSON, deflated: a background response's stream
+    Column("body", LargeBinary, nullable=False),  # sealed JSON: the response object without its output
+    Column("events", LargeBinary),  # sealed; JSON, deflated: a background response's stream
     Column("created_ms", BigInteger, nullable=False, index=True),
 )
 
@@ -178,7 +174,7 @@ response_items = Table(
     Column("position", Integer, primary_key=True),  # input first, then output
     Column("item_id", String, nullable=False, index=True),
     Column("is_input", Boolean, nullable=False),
-    Column("body", LargeBinary, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),  # sealed JSON
 )
 
 transcripts = Table(
@@ -186,7 +182,7 @@ transcripts = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("notes", LargeBinary, nullable=False),  # JSON: the client's own metadata
+    Column("notes", LargeBinary, nullable=False),  # sealed JSON: the client's own metadata
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
 )
@@ -197,7 +193,7 @@ transcript_items = Table(
     Column("transcript_id", String, ForeignKey("transcripts.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("item_id", String, nullable=False, index=True),
-    Column("body", LargeBinary, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),  # sealed JSON
 )
 
 # serving --------------------------------------------------------------------------------------------------------------
@@ -236,7 +232,7 @@ files = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
-    Column("name", String, nullable=False),
+    Column("name", LargeBinary, nullable=False),  # sealed
     Column("purpose", String, nullable=False),  # see files.PURPOSES
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
@@ -246,17 +242,38 @@ files = Table(
     Index("ix_files_person_id_id", "person_id", "id"),
 )
 
-#: The full-text index of people's text files: a row for each passage. `owner` holds person and file as words.
-FILE_TEXTS = (
-    "CREATE VIRTUAL TABLE file_texts USING fts5("
-    "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
-    "tokenize = 'porter unicode61 remove_diacritics 2')"
+#: SQLite counts up only what is exactly INTEGER.
+_Counted = BigInteger().with_variant(Integer, "sqlite")
+
+#: The pieces of people's text files that search finds.
+file_passages = Table(
+    "file_passages",
+    metadata,
+    Column("id", _Counted, primary_key=True, autoincrement=True),
+    Column("file_id", String, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),  # of its first character in the file, from 0
+    Column("line", Integer, nullable=False),  # of that character, from 1
+    Column("words", Integer, nullable=False),  # how many it has
+    Column("body", LargeBinary, nullable=False),  # sealed
+    Index("ix_file_passages_file_id_position", "file_id", "position", unique=True),
 )
 
-
-@event.listens_for(metadata, "after_create")
-def _make_index(_metadata: MetaData, connection: Connection, **_: object) -> None:
-    connection.exec_driver_sql(FILE_TEXTS)
+#: Which passages hold a word: the words as keyed hashes, under a key of the person whose file it is.
+file_words = Table(
+    "file_words",
+    metadata,
+    Column("word", LargeBinary, primary_key=True),
+    Column(
+        "passage_id",
+        _Counted,
+        ForeignKey("file_passages.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+    Column("times", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 
 # batches --------------------------------------------------------------------------------------------------------------
@@ -290,8 +307,8 @@ batches = Table(
     Column("finalizing_ms", BigInteger),
     Column("cancelling_ms", BigInteger),
     Column("ended_ms", BigInteger),
-    Column("notes", Text, nullable=False),  # JSON
-    Column("errors", Text, nullable=False),  # JSON
+    Column("notes", LargeBinary, nullable=False),  # sealed JSON
+    Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
 )
 
@@ -300,9 +317,50 @@ batch_lines = Table(
     metadata,
     Column("batch_id", String, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),  # of the line in the input, from 0
-    Column("custom_id", String, nullable=False),
+    Column("custom_id", LargeBinary, nullable=False),  # sealed
     Column("outcome", String, nullable=False),  # succeeded | errored | expired | canceled
     Column("status", Integer),
     Column("request_id", String),
-    Column("body", Text),  # the answer, JSON
+    Column("body", LargeBinary),  # sealed; the answer, JSON
+)
+
+# vault ----------------------------------------------------------------------------------------------------------------
+
+#: Keys of people, each wrapped by the installation's key. Who is in no row here has nothing that can be read.
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("person_id", String, primary_key=True),  # no foreign key: they end by `Vault.destroy` alone
+    Column("purpose", String, primary_key=True),  # see vault.Purpose
+    Column("generation", Integer, primary_key=True),  # the newest one seals
+    Column("wrapping_key", String, nullable=False, index=True),  # the installation key's name
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+#: What an upgrade or a change of keys has finished, so that it is not done again.
+vault_steps = Table(
+    "vault_steps",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("done_ms", BigInteger, nullable=False),
+)
+
+#: Texts that the audit log commits to, where settings ask for them to be kept.
+audit_texts = Table(
+    "audit_texts",
+    metadata,
+    Column("nonce", String, primary_key=True),  # the record's, in hex
+    Column("name", String, primary_key=True),
+    Column("person_id", String, nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),  # sealed
+)
+
+#: Who was erased, when, and what went; the certificate as it was signed.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("person_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("certificate", Text, nullable=False),
 )
