@@ -8,12 +8,14 @@ running service if there is one, else to a house it opens itself.
 import asyncio
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -66,6 +68,7 @@ from intramural.services import (
     Models,
     Ordinary,
     PeopleDesk,
+    Personal,
     Planner,
     Preloads,
     Provenance,
@@ -78,11 +81,13 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    VaultDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.personal import Forgetting
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -96,7 +101,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
-from intramural.vault import Vault
+from intramural.vault import ERASED_FILE, Erased, Stored, Vault
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -127,10 +132,13 @@ async def opened(config: Config) -> AsyncIterator[House]:
         db = await Database.open(config.data_dir / "intramural.db")
         stack.push_async_callback(db.close)
         vault = await Vault.open(db, config.data_dir / "secrets", config.vault, clock)
-        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock, vault)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
+        if not await Stored(db, clock).is_sealed():
+            # what an older version computed of conversations: its keys were not people's own
+            await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
         pool = await _pool(config, vault, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
@@ -142,6 +150,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_start(audit, posture, config.traces.endpoint)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.vault.upgrade()
+        await services.personal.replay()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -226,11 +236,12 @@ def _services(
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, vault, config.data_dir / "files", config.files, clock)
     files = FileDesk(gate, stored, audit, clock)
+    inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
             rows=Batches(db, vault),
-            inputs=Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes),
+            inputs=inputs,
             files=stored,
             audit=audit,
             again=access.identify.again,
@@ -240,17 +251,48 @@ def _services(
         ),
     )
 
-    async def after_removal(person_id: str) -> None:
-        await pool.forget(person_id, for_good=True)
+    kept_whole = Stored(db, clock)
+    list_of_erased = Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
+
+    async def sweep() -> None:
         await files.sweep()
         await batches.sweep()
+
+    async def lying(person_id: str) -> list[tuple[str, Callable[[], BinaryIO]]]:
+        """The bytes of a person, for their export."""
+        found = [(f"files/{file_id}", opening) for file_id, opening in await stored.lying(person_id)]
+        for batch_id in await batches.inputs_of(person_id):
+            found.append((f"batches/{batch_id}.jsonl", partial(inputs.open, person_id, batch_id)))
+        return found
+
+    async def seal_files() -> int:
+        return await stored.seal_clear() + await batches.seal_clear()
+
+    async def reseal_files(person_id: str) -> None:
+        await pool.forget(person_id, for_good=False)
+        await stored.reseal(person_id)
+        for batch_id in await batches.inputs_of(person_id):
+            await asyncio.to_thread(inputs.reseal, person_id, batch_id)
+        files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit, after_removal),
+        people=PeopleDesk(gate, access.people, audit),
+        personal=Personal(
+            gate,
+            audit,
+            access.people,
+            vault,
+            kept_whole,
+            Erased(list_of_erased),
+            Forgetting(partial(pool.forget, for_good=True), sweep),
+            lying,
+            clock,
+        ),
+        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
         preloads=Preloads(config.serving.preload, clock, models.preload),

@@ -16,6 +16,7 @@ me.read             | AUM | AUM | icam
 me.change_password  | AUM |     | -
 me.read_sessions    | AUM |     | -
 me.close_session    | AUM |     | -
+me.export           | AUM |     | -
 keys.read           | AUM | AU  | a
 keys.create         | AUM |     | -
 keys.revoke         | AUM | A   | a
@@ -23,6 +24,7 @@ people.read         | AU  | AU  | a
 people.create       | A   | A   | a
 people.change       | A   | A   | a
 people.remove       | A   | A   | a
+vault.change_keys   | A   | A   | a
 models.read         | AUM | AUM | ica
 model.use           | AUM | AUM | i
 models.load         | A   | A   | a

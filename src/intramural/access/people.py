@@ -135,6 +135,10 @@ class People:
         await connection.execute(delete(t.people).where(t.people.c.id == person_id))
         return person
 
+    async def remove_check(self, connection: Connection, person_id: str) -> None:
+        """Whether they may go. Raises Missing, Conflicting(`last_administrator`)."""
+        await self._keep_one_administrator(connection, await self._stored_person(connection, person_id))
+
     async def get(self, person_id: str) -> Person:
         """The person with this identifier. Raises Missing(`person_not_found`)."""
         async with self._db.reading() as connection:

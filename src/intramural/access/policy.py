@@ -21,6 +21,7 @@ class Action(StrEnum):
     ME_CHANGE_PASSWORD = "me.change_password"  # noqa: S105 — the name of an act, not a password
     ME_READ_SESSIONS = "me.read_sessions"
     ME_CLOSE_SESSION = "me.close_session"
+    ME_EXPORT = "me.export"
     KEYS_READ = "keys.read"
     KEYS_CREATE = "keys.create"
     KEYS_REVOKE = "keys.revoke"
@@ -28,6 +29,7 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    VAULT_CHANGE_KEYS = "vault.change_keys"
     MODELS_READ = "models.read"
     MODEL_USE = "model.use"
     MODELS_LOAD = "models.load"
@@ -125,6 +127,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.ME_CHANGE_PASSWORD: _owned(EVERYONE, NOBODY, SESSION_ONLY),
     Action.ME_READ_SESSIONS: _owned(EVERYONE, NOBODY, SESSION_ONLY),
     Action.ME_CLOSE_SESSION: _owned(EVERYONE, NOBODY, SESSION_ONLY),
+    Action.ME_EXPORT: _owned(EVERYONE, NOBODY, SESSION_ONLY),  # everything at once: not for a key that was lost
     Action.KEYS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     Action.KEYS_CREATE: _owned(EVERYONE, NOBODY, SESSION_ONLY),  # a key for somebody else would be their mask
     Action.KEYS_REVOKE: _owned(EVERYONE, ADMIN, _ADMIN_API),
@@ -132,6 +135,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.VAULT_CHANGE_KEYS: _shared(ADMIN, _ADMIN_API),
     Action.MODELS_READ: _shared(EVERYONE, _INFERENCE | _CHATS | _ADMIN_API),
     Action.MODEL_USE: _shared(EVERYONE, _INFERENCE),
     Action.MODELS_LOAD: _shared(ADMIN, _ADMIN_API),

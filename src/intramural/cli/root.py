@@ -20,8 +20,9 @@ PAGE = "/intramural/v1"
 cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
 user = App(name="user", help="People who may sign in.")
 key = App(name="key", help="Keys for programs.")
+vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
-for _each in (user, key, audit):
+for _each in (user, key, audit, vault):
     cli.command(_each)
 
 

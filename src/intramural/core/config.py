@@ -122,7 +122,9 @@ class AuditConfig:
     """The log."""
 
     record_prompts: bool = setting(
-        False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
+        False,
+        "Keep the texts that the log commits to (prompts, answers, file names), each sealed under its owner's key. The "
+        "log itself holds only their sizes and salted digests in any case.",
     )
     origin: str = setting(
         "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."

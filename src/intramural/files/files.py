@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -276,6 +277,12 @@ class Files:
         async with self._db.reading() as connection:
             rows = (await connection.execute(select(table.c.person_id, table.c.id))).all()
         return sum([await asyncio.to_thread(self._disk.seal_clear, *row) for row in rows])
+
+    async def lying(self, person_id: str) -> "Sequence[tuple[str, Callable[[], BinaryIO]]]":
+        """All of this person's files: their identifiers, and how to open each."""
+        async with self._db.reading() as connection:
+            ids = (await connection.execute(select(table.c.id).where(table.c.person_id == person_id))).scalars()
+            return [(file_id, partial(self._disk.open, person_id, file_id)) for file_id in ids]
 
     async def reseal(self, person_id: str) -> None:
         """Seal this person's bytes with their newest key, and make their part of the index anew."""

@@ -6,8 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and
-`work` are parts of several.
+`files`, `batches`, `sign_in`, `people`, `personal`, `vault`, `keys`, `records`;
+`arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.people import PeopleDesk
+from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
@@ -37,6 +38,7 @@ from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.vault import VaultDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Services:
     identity: Identify
     sign_in: SignIn
     people: PeopleDesk
+    personal: Personal
+    vault: VaultDesk
     keys: KeyDesk
     models: Models
     preloads: Preloads
@@ -84,6 +88,7 @@ __all__ = [
     "Models",
     "Ordinary",
     "PeopleDesk",
+    "Personal",
     "Planner",
     "Preloads",
     "Provenance",
@@ -96,4 +101,5 @@ __all__ = [
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "VaultDesk",
 ]

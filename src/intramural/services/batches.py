@@ -59,6 +59,17 @@ class BatchDesk:
         await asyncio.to_thread(self._shop.inputs.prepare)
         await self.sweep()
 
+    async def inputs_of(self, person_id: str) -> Sequence[str]:
+        """This person's batches whose input lies on the disk."""
+        lying = await asyncio.to_thread(self._shop.inputs.ids)
+        return [each.id for each in await self._shop.rows.open() if each.person_id == person_id and each.id in lying]
+
+    async def seal_clear(self) -> int:
+        """At start: seal the inputs that an older version left in clear. How many."""
+        await asyncio.to_thread(self._shop.inputs.prepare)
+        seal = self._shop.inputs.seal_clear
+        return sum([await asyncio.to_thread(seal, each.person_id, each.id) for each in await self._shop.rows.open()])
+
     async def sweep(self) -> None:
         """Remove inputs that belong to no unfinished batch: of crashes, and of people who were removed."""
         lying = await asyncio.to_thread(self._shop.inputs.ids) - self._beginning

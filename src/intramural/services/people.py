@@ -1,7 +1,5 @@
 """Administering people."""
 
-from collections.abc import Awaitable, Callable
-
 from intramural.access import Action, People, Person
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor, Role
@@ -10,15 +8,12 @@ from intramural.services.gate import Gate
 
 
 class PeopleDesk:
-    """What an administrator does with people. Disabling ends sessions and keys at once."""
+    """What an administrator does with people; `personal` removes them. Disabling ends sessions and keys at once."""
 
-    def __init__(
-        self, gate: Gate, people: People, audit: AuditLog, after_removal: Callable[[str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, gate: Gate, people: People, audit: AuditLog) -> None:
         self._gate = gate
         self._people = people
         self._audit = audit
-        self._after_removal = after_removal
 
     async def list(self, actor: Actor) -> list[Person]:
         await self._gate.require(actor, Action.PEOPLE_READ)
@@ -51,11 +46,3 @@ class PeopleDesk:
                 await self._people.set_password(connection, person_id, hashed)
                 record(Event.PASSWORD_CHANGED, actor, target=target)
         return await self._people.get(person_id)
-
-    async def remove(self, actor: Actor, person_id: str) -> None:
-        """Remove the person with their keys, sessions, chats, files, and what models have computed for them."""
-        await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}")
-        async with self._audit.transaction() as (connection, record):
-            await self._people.remove(connection, person_id)
-            record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
-        await self._after_removal(person_id)

@@ -8,13 +8,30 @@ Never: knows what the values mean, decides who may read them, or holds a key of 
       └─ wraps data keys, one a person and purpose (in the database)
            └─ seal records, files, states, the words of an index; make the salts of the audit log
 
-Read in this order: `envelope`, `streams`, `keyfile`, `vault`, `places`.
+Read in this order: `envelope`, `streams`, `keyfile`, `vault`, `places`, `everything`, `stored`,
+`erased`.
 """
 
-from intramural.vault import places
+from intramural.vault import everything, places
 from intramural.vault.envelope import MAGIC, Place
+from intramural.vault.erased import ERASED_FILE, Erased
 from intramural.vault.places import Sealed, row_id
+from intramural.vault.stored import Stored
 from intramural.vault.streams import PIECE_BYTES, Opened, Sealer
 from intramural.vault.vault import Vault
 
-__all__ = ["MAGIC", "PIECE_BYTES", "Opened", "Place", "Sealed", "Sealer", "Vault", "places", "row_id"]
+__all__ = [
+    "ERASED_FILE",
+    "MAGIC",
+    "PIECE_BYTES",
+    "Erased",
+    "Opened",
+    "Place",
+    "Sealed",
+    "Sealer",
+    "Stored",
+    "Vault",
+    "everything",
+    "places",
+    "row_id",
+]

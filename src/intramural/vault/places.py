@@ -1,7 +1,7 @@
 """Every column in which somebody's words lie sealed, and going through them row by row.
 
-One list, for whoever must reach all of it: what was kept before there was a vault is sealed (`seal_clear`), what an
-older data key sealed is sealed with the newest (`reseal`), and a person's export shows all of it.
+One list, for whoever must reach all of it: what was kept before there was a vault is sealed (`seal_some`), what an
+older data key sealed is sealed with the newest (`reseal_some`), and a person's export shows all of it.
 """
 
 import asyncio
@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, func, insert, literal, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Table, func, literal, select, tuple_, update
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.types import LargeBinary
 
-from intramural.core.clock import Clock
 from intramural.storage import BlockingConnection, Database
 from intramural.storage import schema as t
 from intramural.vault.envelope import MAGIC, Place, generation_of
@@ -22,7 +21,6 @@ from intramural.vault.vault import Vault
 
 #: Rows in one transaction: others write between two of them.
 ROWS_AT_ONCE = 200
-_SEALED = "content sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +104,7 @@ ALL: Sequence[Sealed] = (
 )
 
 
-async def seal_clear(db: Database, vault: Vault, clock: Clock) -> int:
-    """Seal what an older version kept in clear; how many values that were. Ended at any moment, it goes on at next
-    start; when it is over that is noted, and nothing in clear is read any more.
-    """
-    async with db.reading() as connection:
-        wanted = select(t.vault_steps.c.name).where(t.vault_steps.c.name == _SEALED)
-        if (await connection.execute(wanted)).first() is not None:
-            return 0
-        everybody = list((await connection.execute(select(t.people.c.id))).scalars())
-    for person_id in everybody:
-        await vault.prepare(person_id)
-    count = 0
-    for each in ALL:
-        count += await _each_row(db, partial(_seal_some, vault, each))
-    if count:
-        await db.scrub(whole=True)
-    done = insert(t.vault_steps).values(name=_SEALED, done_ms=int(clock.now_s() * 1000))
-    async with db.writing() as writing:
-        await writing.execute(done)
-    return count
-
-
-async def reseal(db: Database, vault: Vault, person_id: str) -> int:
-    """Seal with this person's newest data key what older ones sealed; others read and write meanwhile. How many."""
-    count = 0
-    for each in ALL:
-        count += await _each_row(db, partial(_reseal_some, vault, each, person_id))
-    return count
-
-
-async def _each_row(db: Database, work: Any) -> int:
+async def each_row(db: Database, work: Any) -> int:
     """Call `work(connection, after)` until it says that nothing is left."""
     count = 0
     after: Any = None
@@ -148,7 +116,7 @@ async def _each_row(db: Database, work: Any) -> int:
         await asyncio.sleep(0)
 
 
-def _seal_some(vault: Vault, each: Sealed, connection: BlockingConnection, after: Any) -> tuple[int, Any]:
+def seal_some(vault: Vault, each: Sealed, connection: BlockingConnection, after: Any) -> tuple[int, Any]:
     clear = func.substr(each.column, 1, len(MAGIC)) != literal(MAGIC, LargeBinary)
     rows = _some(each, connection, after, clear)
     for *keys, person_id, value in rows:
@@ -156,7 +124,7 @@ def _seal_some(vault: Vault, each: Sealed, connection: BlockingConnection, after
     return len(rows), _last(rows)
 
 
-def _reseal_some(
+def reseal_some(
     vault: Vault, each: Sealed, person_id: str, connection: BlockingConnection, after: Any
 ) -> tuple[int, Any]:
     newest = vault.generation(person_id)

@@ -76,6 +76,8 @@ class Vault:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._lock = Lock()
         self._making = asyncio.Lock()
+        #: How many data keys `open` wrapped anew, for a change of the installation's key that had been cut off.
+        self.rewrapped = 0
 
     @classmethod
     async def open(
@@ -93,7 +95,7 @@ class Vault:
         for row in rows:
             vault._wrapped[row.person_id] = (*vault._wrapped.get(row.person_id, ()), row)
         if len(vault._wrapping) > 1:
-            await vault.change_wrapping_key()
+            vault.rewrapped = await vault.change_wrapping_key()
         if rows:  # a key that is not this database's is told of now, not at somebody's request
             vault._of(rows[0].person_id)
         return vault
