@@ -117,7 +117,9 @@ async def each_row(db: Database, work: Any) -> int:
 
 
 def seal_some(vault: Vault, each: Sealed, connection: BlockingConnection, after: Any) -> tuple[int, Any]:
-    clear = func.substr(each.column, 1, len(MAGIC)) != literal(MAGIC, LargeBinary)
+    # nothing of an empty value is NULL on SQLite, which is neither equal nor unequal
+    begins = func.coalesce(func.substr(each.column, 1, len(MAGIC)), literal(b"", LargeBinary))
+    clear = begins != literal(MAGIC, LargeBinary)
     rows = _some(each, connection, after, clear)
     for *keys, person_id, value in rows:
         _put(each, connection, keys, vault.seal(person_id, each.place, row_id(*keys), value))
