@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -21,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access
+from intramural.access import Access, Action, Rule, read_rules
 from intramural.audit import AuditLog, Event
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
@@ -62,6 +63,7 @@ from intramural.services import (
     Expiry,
     FileDesk,
     FitDesk,
+    GroupDesk,
     Inference,
     KeyDesk,
     Locks,
@@ -70,6 +72,7 @@ from intramural.services import (
     PeopleDesk,
     Personal,
     Planner,
+    PolicyDesk,
     Preloads,
     Provenance,
     Pulls,
@@ -77,11 +80,13 @@ from intramural.services import (
     Receipts,
     Records,
     Responses,
+    RoleDesk,
     Services,
     SignIn,
     TranscriptDesk,
     UploadDesk,
     VaultDesk,
+    WorkspaceDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
@@ -128,6 +133,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
         db = await Database.open(config.data_dir / "intramural.db")
         stack.push_async_callback(db.close)
@@ -143,11 +149,12 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
+        await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.vault.upgrade()
@@ -196,8 +203,10 @@ def _services(
     traces: Traces,
     posture: Posture,
     clock: Clock,
+    rules: Sequence[Rule],
 ) -> Services:
-    gate = Gate(audit, vault)
+    gate = Gate(audit, rules, vault)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
@@ -280,7 +289,7 @@ def _services(
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit),
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
         personal=Personal(
             gate,
             audit,
@@ -293,7 +302,11 @@ def _services(
             clock,
         ),
         vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
-        keys=KeyDesk(gate, access.keys, audit),
+        keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
+        groups=GroupDesk(gate, access.groups, audit),
+        roles=RoleDesk(gate, access.roles, audit),
+        workspaces=workspaces,
+        policy=PolicyDesk(gate, access, audit),
         models=models,
         preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
@@ -322,7 +335,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
-        conversations=Conversations(gate, chats, inference, audit, clock),
+        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
         responses=Responses(
@@ -336,6 +349,7 @@ def _services(
             meter,
             metrics,
             access.people,
+            access.groups,
             cores=cores,
             memory_bytes=memory_bytes,
             posture=posture,
@@ -420,6 +434,14 @@ async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str)
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL:
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
+
+
+async def _record_rules(audit: AuditLog, file: Path, rules: Sequence[Rule]) -> None:
+    """Under which rules of the institution's own the service runs from now on."""
+    if rules:
+        digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+        names = [rule.name for rule in rules]
+        await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts={"digest": digest, "rules": names})
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

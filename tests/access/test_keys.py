@@ -101,7 +101,8 @@ async def test_nobody_fills_the_disk_with_keys(access, db, join):
         await connection.execute(
             text(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :most) INSERT INTO keys "
-                "SELECT 'key_' || i, :person, 'k', 'im-', randomblob(32), 'chats', NULL, 0, NULL, NULL, NULL FROM n"
+                "SELECT 'key_' || i, :person, 'k', 'im-', randomblob(32), 'chats', NULL, 0, NULL, NULL, NULL, NULL "
+                "FROM n"
             ),
             {"most": MAX_KEYS, "person": ada.id},
         )

@@ -22,7 +22,11 @@ user = App(name="user", help="People who may sign in.")
 key = App(name="key", help="Keys for programs.")
 vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
-for _each in (user, key, audit, vault):
+group = App(name="group", help="Groups of people, one inside another.")
+role = App(name="role", help="Roles of the institution's own.")
+workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
+policy = App(name="policy", help="Who may do what, and why.")
+for _each in (user, key, group, role, workspace, policy, audit, vault):
     cli.command(_each)
 
 

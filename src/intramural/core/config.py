@@ -54,7 +54,9 @@ class ServingConfig:
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
-        "", "Shares of the machine other than 1, by user name: `ann=4, ben=0.5`. They count only while others wait."
+        "",
+        "Shares of the machine other than 1, by user name or by a group's identifier: `ann=4, group_01k…=2`. They "
+        "count only while others wait: among groups, then among the people of one.",
     )
     first: str = setting(
         "", "User names whose requests go before everybody else's (an exam, a ward), separated by commas."
@@ -141,6 +143,11 @@ class AccessConfig:
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
+    )
+    policy: str = setting(
+        "",
+        "Path of a file with rules of the institution's own (docs/policy.md). Empty: `policy.toml` in the data "
+        "directory, if there is one.",
     )
 
 
@@ -307,6 +314,11 @@ class Config:
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
     engines: tuple[RemoteEngine, ...] = ()
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the institution's own rules are."""
+        return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
 
     @property
     def trust_dir(self) -> Path:

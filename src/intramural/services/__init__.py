@@ -6,8 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
 `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `personal`, `vault`, `keys`, `records`;
-`arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
+`files`, `batches`, `sign_in`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`,
+`records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,14 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
+from intramural.services.explain import PolicyDesk
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
@@ -39,6 +41,7 @@ from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
 from intramural.services.vault import VaultDesk
+from intramural.services.workspaces import WorkspaceDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class Services:
     personal: Personal
     vault: VaultDesk
     keys: KeyDesk
+    groups: GroupDesk
+    roles: RoleDesk
+    workspaces: WorkspaceDesk
+    policy: PolicyDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -82,6 +89,7 @@ __all__ = [
     "Expiry",
     "FileDesk",
     "FitDesk",
+    "GroupDesk",
     "Inference",
     "KeyDesk",
     "Locks",
@@ -90,6 +98,7 @@ __all__ = [
     "PeopleDesk",
     "Personal",
     "Planner",
+    "PolicyDesk",
     "Preloads",
     "Provenance",
     "Pulls",
@@ -97,9 +106,11 @@ __all__ = [
     "Receipts",
     "Records",
     "Responses",
+    "RoleDesk",
     "Services",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
     "VaultDesk",
+    "WorkspaceDesk",
 ]

@@ -37,6 +37,7 @@ people = Table(
     Column("username", String, nullable=False),
     Column("username_folded", String, nullable=False, unique=True),  # casefold(): one name, one person
     Column("role", String, nullable=False),
+    Column("kind", String, nullable=False, server_default="person"),  # person | service: no password, keys only
     Column("password_hash", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("disabled_ms", BigInteger),
@@ -65,6 +66,7 @@ keys = Table(
     Column("key_hash", LargeBinary, nullable=False, unique=True),
     Column("scopes", String, nullable=False),  # space-separated
     Column("models", Text),  # JSON list; NULL: any
+    Column("workspace_id", String, index=True),  # NULL: the key is of none
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
@@ -76,6 +78,62 @@ setup_tokens = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+# organisation ---------------------------------------------------------------------------------------------------------
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("parent_id", String, ForeignKey("groups.id"), index=True),
+    Column("external_id", String, unique=True),  # what the directory it comes from calls it
+    Column("lineage", String, nullable=False),  # its own identifier and those of the groups around it, parted by /
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("manager", Boolean, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("permissions", Text, nullable=False),  # parted by blanks
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("name_folded", String, nullable=False, unique=True),  # casefold(): one name, one workspace
+    Column("label", String, nullable=False),  # see core.actor.LABELS
+    Column("models", Text),  # JSON list; NULL: any
+    Column("purposes", Text, nullable=False),  # JSON list
+    Column("retention_days", Text, nullable=False),  # JSON: class of data -> days
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+workspace_people = Table(
+    "workspace_people",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+workspace_groups = Table(
+    "workspace_groups",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 # audit ----------------------------------------------------------------------------------------------------------------
@@ -134,6 +192,7 @@ chats = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("workspace_id", String, index=True),  # NULL: it is in none
     Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),

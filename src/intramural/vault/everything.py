@@ -37,6 +37,8 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.people: _by(t.people.c.id),
     t.sessions: _by(t.sessions.c.person_id),
     t.keys: _by(t.keys.c.person_id),
+    t.group_members: _by(t.group_members.c.person_id),
+    t.workspace_people: _by(t.workspace_people.c.person_id),
     t.audit_entries: _by(t.audit_entries.c.actor_id),
     t.audit_texts: _by(t.audit_texts.c.person_id),
     t.usage: _by(t.usage.c.person_id),
@@ -56,7 +58,17 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
 }
 #: Tables without anybody in them. The words of an index are in `file_passages`, as they were written.
 OF_NOBODY = frozenset(
-    {t.setup_tokens, t.audit_checkpoints, t.model_settings, t.vault_steps, t.file_words},
+    {
+        t.setup_tokens,
+        t.groups,
+        t.roles,
+        t.workspaces,
+        t.workspace_groups,
+        t.audit_checkpoints,
+        t.model_settings,
+        t.vault_steps,
+        t.file_words,
+    }
 )
 #: What lets somebody in, or opens what is sealed, is nobody's to have.
 _SECRET = frozenset(
