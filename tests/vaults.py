@@ -8,9 +8,9 @@ from intramural.storage import Database
 from intramural.vault import Vault
 
 
-async def vault_in(db: Database, *people_ids: str) -> Vault:
+async def vault_in(db: Database, folder: Path, *people_ids: str) -> Vault:
     """Opened over `db`, with keys for those people, who are among the people already."""
-    vault = await Vault.open(db, Path(db.file).parent / "secrets", VaultConfig(), SystemClock())
+    vault = await Vault.open(db, folder / "secrets", VaultConfig(), SystemClock())
     for person_id in people_ids:
         await vault.prepare(person_id)
     return vault

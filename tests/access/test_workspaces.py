@@ -45,9 +45,9 @@ async def test_who_is_a_member(access, within, join):
         _, secret = await key_of(access, within, person)
         actor = await access.identify.by_key(secret)
         for called in (radiology.place.id, "Radiology", " rADIOLOGY", "ｒadiology"):
-            assert access.workspaces.place(actor, called) == (radiology.place, expected)
-        assert access.workspaces.place(actor, "Oncology") is None
-        assert access.workspaces.place(actor, "") is None
+            assert await access.workspaces.place(actor, called) == (radiology.place, expected)
+        assert await access.workspaces.place(actor, "Oncology") is None
+        assert await access.workspaces.place(actor, "") is None
     assert radiology.place.models == {"clinic:8b"}
     assert radiology.place.purposes == ("care", "teaching")
     found = await access.workspaces.get(radiology.place.id)
@@ -55,7 +55,7 @@ async def test_who_is_a_member(access, within, join):
     assert await access.workspaces.list() == [found]
     await within(access.workspaces.dismiss, radiology.place.id, hospital.id)
     _, secret = await key_of(access, within, ben)
-    assert access.workspaces.place(await access.identify.by_key(secret), "radiology") == (radiology.place, False)
+    assert await access.workspaces.place(await access.identify.by_key(secret), "radiology") == (radiology.place, False)
     assert await code_of(within(access.workspaces.dismiss, radiology.place.id, ben.id)) == "not_a_member"
     await within(access.people.remove, ada.id)
     assert (await access.workspaces.get(radiology.place.id)).people == ()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from tests import databases
 from tests.vaults import vault_in
 
 from intramural.chats import Chats
@@ -33,7 +34,7 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     async with database.writing() as connection:
         for person_id in (ADA, BOB):
             await connection.execute(
@@ -51,8 +52,8 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def vault(db: Database) -> Vault:
-    return await vault_in(db, ADA, BOB)
+async def vault(db: Database, tmp_path: Path) -> Vault:
+    return await vault_in(db, tmp_path, ADA, BOB)
 
 
 @pytest.fixture

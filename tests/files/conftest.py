@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from tests import databases
 from tests.vaults import vault_in
 
 from intramural.core.clock import SystemClock
@@ -64,12 +65,12 @@ class Stores:
 
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    db = await Database.open(tmp_path / "intramural.db")
+    db = await databases.opened(tmp_path / "intramural.db")
     async with db.writing() as connection:
         for name in ("ada", "bob"):
             values = {"username": name, "username_folded": name, "role": "member", "password_hash": "", "created_ms": 0}
             await connection.execute(insert(people).values(id=name, **values))
-    stores = Stores(db, await vault_in(db, "ada", "bob"), tmp_path / "files")
+    stores = Stores(db, await vault_in(db, tmp_path, "ada", "bob"), tmp_path / "files")
     await stores.files.open()
     yield stores
     await db.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert
+from tests import databases
 from tests.audit.settable_clock import SettableClock
 from tests.vaults import vault_in
 
@@ -100,7 +101,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         clock = SettableClock()
-        db = await Database.open(tmp_path / "test.db")
+        db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
         async with db.writing() as connection:
             values = {"role": "member", "password_hash": "", "created_ms": 0}
@@ -108,7 +109,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
-        bench = Bench(db, await vault_in(db, "mia", "bob"), audit, tmp_path, clock)
+        bench = Bench(db, await vault_in(db, tmp_path, "mia", "bob"), audit, tmp_path, clock)
         await bench.desk.recall()
         await bench.desk.go_on()
         stack.push_async_callback(bench.desk.close)
@@ -202,7 +203,7 @@ async def test_what_is_not_finished_goes_on_at_the_next_start(bench: Bench, tmp_
     bench.form.turn.release()
     await bench.asked(2)
     await bench.desk.close()
-    later = Bench(bench.db, await vault_in(bench.db), bench.audit, tmp_path, bench.clock)
+    later = Bench(bench.db, await vault_in(bench.db, tmp_path), bench.audit, tmp_path, bench.clock)
     await later.desk.recall()
     await later.desk.go_on()
     for _ in range(2):

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from sqlalchemy import insert
+from tests import databases
 from tests.fakes import pictures
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource
@@ -70,7 +71,7 @@ class Desk:
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        db = await Database.open(tmp_path / "test.db")
+        db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
         async with db.writing() as connection:
             values = {"role": "member", "password_hash": "", "created_ms": 0}
@@ -78,7 +79,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
                 await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
-        files = Files(db, await vault_in(db, "mia", "bob"), tmp_path / "files", FilesConfig(keep_free_bytes=0), clock)
+        files = Files(
+            db, await vault_in(db, tmp_path, "mia", "bob"), tmp_path / "files", FilesConfig(keep_free_bytes=0), clock
+        )
         await files.open()
         manifest, _ = await Shop(tmp_path / "library").pull(LyingSource(tiny_model()))
         yield Desk(audit, files, db, manifest)

@@ -112,8 +112,20 @@ async def seed(db: Database, vault: Vault | None, whose: str) -> None:
                 await connection.exec_driver_sql("BEGIN")
 
 
+async def places_to_belong(db: Database) -> None:
+    """A group and a workspace for each, which are nobody's."""
+    async with db.writing() as connection:
+        for whose in (ADA, BOB):
+            group = {"id": f"{whose} group_members group_id", "name": "g", "lineage": "/", "created_ms": 0}
+            await connection.execute(insert(t.groups).values(**group))
+            workspace = {"id": f"{whose} workspace_people workspace_id", "name": whose, "name_folded": whose}
+            more = {"label": "public", "purposes": "", "retention_days": "", "created_ms": 0}
+            await connection.execute(insert(t.workspaces).values(**workspace, **more))
+
+
 async def seeded(db: Database) -> Vault:
     vault = await opened(db)
+    await places_to_belong(db)
     values = {"role": "member", "password_hash": "", "created_ms": 0}
     for whose in (ADA, BOB):
         async with db.writing() as connection:
@@ -177,6 +189,7 @@ async def test_a_value_moved_within_the_database_is_noticed(db: Database) -> Non
 
 
 async def test_what_was_in_clear_is_sealed_and_nothing_lost(db: Database) -> None:
+    await places_to_belong(db)
     for whose in (ADA, BOB):
         await seed(db, None, whose)
     vault, stored = await opened(db), Stored(db, CLOCK)
@@ -196,6 +209,7 @@ async def test_what_was_in_clear_is_sealed_and_nothing_lost(db: Database) -> Non
 
 
 async def test_sealing_cut_off_goes_on(db: Database) -> None:
+    await places_to_belong(db)
     await seed(db, None, ADA)
     vault = await opened(db)
     await vault.prepare(ADA)

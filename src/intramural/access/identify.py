@@ -64,9 +64,9 @@ class Identify:
                 "A key begins with im-; check it was copied whole.",
             )
         now_ms = int(self._clock.now_s() * 1000)
-        row = _valid(self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
+        row = _valid(await self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
         self._lately.keys[row.id] = now_ms
-        return self._by_key(row)
+        return await self._by_key(row)
 
     async def again(self, kind: str, person_id: str, credential_id: str) -> Actor:
         """Whoever asked for something that is still going on, as they may act now: `kind` and the identifiers are those
@@ -76,15 +76,15 @@ class Identify:
         """
         now_ms = int(self._clock.now_s() * 1000)
         if kind == "key":
-            return self._by_key(_valid(self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
-        row = self._db.look_up(_PERSON, person_id)
+            return await self._by_key(_valid(await self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
+        row = await self._db.look_up(_PERSON, person_id)
         if row is None or row.disabled_ms is not None:
             raise Unauthenticated("disabled_person", "The person is not let in any more.", "Ask an administrator.")
         return _actor("person", row, credential_id)
 
     async def by_session(self, token: str) -> tuple[Actor, Session]:
         """Whose session this is. Raises Unauthenticated(`session_ended`)."""
-        row = self._db.look_up(_SESSION, self._pepper.digest(sessions.PURPOSE, token))
+        row = await self._db.look_up(_SESSION, self._pepper.digest(sessions.PURPOSE, token))
         now_ms = int(self._clock.now_s() * 1000)
         session = None if row is None else sessions.session_from(row, self._lately)
         if row is None or session is None or row.disabled_ms is not None or self._over(session, now_ms):
@@ -96,12 +96,12 @@ class Identify:
         seen_ms = max(session.last_seen_ms, self._lately.sessions.get(session.id, 0))
         return now_ms >= session.ends_ms or now_ms - seen_ms >= self._config.session_idle_s * 1000
 
-    def _by_key(self, row: SimpleNamespace) -> Actor:
+    async def _by_key(self, row: SimpleNamespace) -> Actor:
         scopes, models = keys.scopes_from(row.scopes), keys.models_from(row.models)
         actor = replace(_actor("key", row, row.id), scopes=scopes, models=models)
         if row.workspace_id is None:
             return actor
-        found = self._workspaces.place(actor, row.workspace_id)
+        found = await self._workspaces.place(actor, row.workspace_id)
         if found is None or not found[1]:
             raise Unauthenticated("workspace_closed", *_WRONG["workspace_closed"])
         place = found[0]

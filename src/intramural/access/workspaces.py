@@ -89,10 +89,10 @@ class Workspaces:
         self._db = db
         self._clock = clock
 
-    def place(self, actor: Actor, called: str) -> tuple[Place, bool] | None:
+    async def place(self, actor: Actor, called: str) -> tuple[Place, bool] | None:
         """The workspace that is called so, by identifier or name, and whether `actor` is a member; None if there is
         none. One indexed row, for the path of every request."""
-        row = self._db.look_up(_PLACE, actor.person_id, called, fold(called))
+        row = await self._db.look_up(_PLACE, actor.person_id, called, fold(called))
         if row is None:
             return None
         groups = (row.group_ids or "").split(" ")

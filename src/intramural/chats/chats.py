@@ -158,9 +158,9 @@ class Chats:
             chat = await self._own(connection, person_id, chat_id)
             return chat, await self._messages(connection, person_id, chat_id)
 
-    def workspace_of(self, person_id: str, chat_id: str) -> str | None:
+    async def workspace_of(self, person_id: str, chat_id: str) -> str | None:
         """The workspace that a chat is in, read on the spot. Raises Missing(`chat_not_found`)."""
-        row = self._db.look_up(_WORKSPACE, chat_id, person_id) if _is_text(chat_id) else None
+        row = await self._db.look_up(_WORKSPACE, chat_id, person_id) if _is_text(chat_id) else None
         if row is None:
             raise not_found()
         workspace_id: str | None = row.workspace_id

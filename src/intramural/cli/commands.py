@@ -423,14 +423,14 @@ def checkpoint(*, common: Common = DEFAULT) -> None:
 
 @audit.command(name="verify")
 def verify_log(*, held: Path | None = None, public_key: str | None = None, common: Common = DEFAULT) -> None:
-    """Walk the log file itself and name the first wrong entry. HELD is a file with a checkpoint kept elsewhere.
+    """Walk the log in the database itself and name the first wrong entry.
 
-    Needs no service. Exit status 1 if anything is wrong.
+    HELD is a file with a checkpoint kept elsewhere. Needs no service. Exit status 1 if anything is wrong.
     """
     from intramural.audit import verify_database
 
     verdict = verify_database(
-        common.config.data_dir / "intramural.db",
+        common.config.database,
         public_key or _public_key(common.config),
         [] if held is None else [held.read_text("utf-8")],
     )

@@ -268,6 +268,17 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the database is."""
+
+    url: str = setting(
+        "",
+        "A PostgreSQL database, `postgresql://user@host/name` (docs/databases.md), this installation's alone. "
+        "The password is better kept in `~/.pgpass`. Empty: SQLite, the file `intramural.db` in the data directory.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracesConfig:
     """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
 
@@ -311,6 +322,7 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
     engines: tuple[RemoteEngine, ...] = ()
@@ -319,6 +331,11 @@ class Config:
     def policy_file(self) -> Path:
         """Where the institution's own rules are."""
         return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
+
+    @property
+    def database(self) -> Path | str:
+        """Where the database is: SQLite's file, or `postgresql://…`."""
+        return self.storage.url or self.data_dir / "intramural.db"
 
     @property
     def trust_dir(self) -> Path:
@@ -337,6 +354,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "storage": StorageConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
 }

@@ -95,7 +95,7 @@ class Conversations:
         Raises Missing(`chat_not_found`), Missing(`workspace_not_found`) where they are no member any more, Refused.
         """
         await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
-        workspace_id = self._chats.workspace_of(actor.person_id, chat_id)
+        workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
         if actor.workspace is not None and workspace_id != actor.workspace:
             raise not_found()  # not to be had from there
         if workspace_id is None:

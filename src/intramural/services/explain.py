@@ -46,14 +46,14 @@ class PolicyDesk:
             about = await self._access.identify.again("person", person.id, "policy")
             facts = {"action": action.value, "thing": asked.thing}
             await self._audit.record(Event.POLICY_EXPLAINED, actor, target=f"person:{person.id}", facts=facts)
-        about, refused = self._placed(about, asked)
+        about, refused = await self._placed(about, asked)
         return about, refused or self._gate.decide(about, action, await self._thing(actor, about, action, asked))
 
-    def _placed(self, about: Actor, asked: Asked) -> tuple[Actor, Decision | None]:
+    async def _placed(self, about: Actor, asked: Asked) -> tuple[Actor, Decision | None]:
         """In the workspace that is asked for; and what keeps them out of it."""
         if not asked.workspace:
             return replace(about, purpose=asked.purpose), None
-        thing = self._workspace(about, asked.workspace)
+        thing = await self._workspace(about, asked.workspace)
         entering = self._gate.decide(about, Action.WORKSPACE_ENTER, thing)
         if thing.place is None or not entering.allowed:
             return about, entering
@@ -70,7 +70,7 @@ class PolicyDesk:
             case "model" if name:
                 return Thing(model=name)
             case "workspace" if name:
-                return self._workspace(about, name)
+                return await self._workspace(about, name)
             case "group" if name:
                 return Thing(groups=await self._access.groups.around(name))
             case "person" | "key" if name and _may_look_up(self._gate, actor):
@@ -79,9 +79,9 @@ class PolicyDesk:
         message = f"{asked.thing!r} names nothing that you may ask about."
         raise Misasked("bad_thing", message, f"Name {THINGS}.", param="thing")
 
-    def _workspace(self, about: Actor, name: str) -> Thing:
+    async def _workspace(self, about: Actor, name: str) -> Thing:
         """To who is no member it looks as if it were not there."""
-        found = self._access.workspaces.place(about, name)
+        found = await self._access.workspaces.place(about, name)
         return Thing(place=found[0], member=True) if found is not None and found[1] else Thing()
 
 

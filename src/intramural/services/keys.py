@@ -57,7 +57,8 @@ class KeyDesk:
         return key, secret
 
     async def _member_of(self, person_id: str, workspace: str) -> str:
-        found = self._workspaces.place(await self._identify.again("person", person_id, "key"), workspace)
+        holder = await self._identify.again("person", person_id, "key")
+        found = await self._workspaces.place(holder, workspace)
         if found is None or not found[1]:
             raise missing()
         return found[0].id

@@ -27,7 +27,7 @@ class WorkspaceDesk:
         """
         if not called:
             return replace(actor, purpose=purpose) if purpose else actor
-        found = self._workspaces.place(actor, called)
+        found = await self._workspaces.place(actor, called)
         if found is None:
             raise missing()
         place, member = found

@@ -67,6 +67,9 @@ def upgrade() -> None:
 
 def _index() -> None:
     op.execute("DROP TABLE IF EXISTS file_texts")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP TEXT SEARCH CONFIGURATION file_words")
+        op.execute("DROP TEXT SEARCH DICTIONARY file_stems")
     op.create_table(
         "file_passages",
         sa.Column("id", _COUNTED, primary_key=True, autoincrement=True),
