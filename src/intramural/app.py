@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
+from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, first_and_newest
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
@@ -59,6 +60,8 @@ from intramural.services import (
     CatalogueDesk,
     Conversations,
     Expiry,
+    FactorDesk,
+    Federation,
     FileDesk,
     FitDesk,
     GroupDesk,
@@ -67,6 +70,7 @@ from intramural.services import (
     Locks,
     Models,
     Ordinary,
+    PasskeyDesk,
     PeopleDesk,
     Planner,
     PolicyDesk,
@@ -90,8 +94,10 @@ from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.provider_web import asking
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
+from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -262,9 +268,35 @@ def _services(
     inference = Inference(
         gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
     )
+    seating = Seating(access.sessions, access.factors)
+    factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        factors=factors,
+        passkeys=PasskeyDesk(
+            gate,
+            access.people,
+            access.sessions,
+            access.factors,
+            factors,
+            access.passkeys,
+            seating,
+            audit,
+            clock,
+        ),
+        federation=Federation(
+            gate,
+            access.people,
+            access.identities,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            access.oidc,
+            [Provider(each, asking(each), clock) for each in config.providers.oidc],
+            clock,
+        ),
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),

@@ -18,7 +18,9 @@ class Event(StrEnum):
 
     LOGIN_SUCCEEDED = "login.succeeded", "Somebody signed in."
     LOGIN_FAILED = "login.failed", "Somebody failed to sign in."
+    LOGIN_AWAITS = "login.awaits", "Somebody showed who they are and is asked for more before they are signed in."
     LOGOUT = "logout", "Somebody signed out."
+    LOGOUT_ELSEWHERE = "logout.elsewhere", "A provider said that somebody signed out there; their sessions here ended."
     SESSION_REVOKED = "session.revoked", "A session was ended from elsewhere."
 
     PERSON_CREATED = "person.created", "A person was added."
@@ -26,6 +28,16 @@ class Event(StrEnum):
     PERSON_DISABLED = "person.disabled", "A person was barred from signing in, or let in again."
     PERSON_REMOVED = "person.removed", "A person was removed."
     PASSWORD_CHANGED = "password.changed", "A password was changed, by its owner or an administrator."
+
+    FACTOR_BEGUN = "factor.begun", "Somebody began to set up a second factor."
+    FACTOR_ADDED = "factor.added", "A second factor of somebody's counts from now on."
+    FACTOR_REMOVED = "factor.removed", "A second factor was taken away, by its person or by an administrator."
+    RECOVERY_CODES_MADE = "recovery_codes.made", "Somebody was given fresh codes for paper; those before are void."
+    RECOVERY_CODE_USED = "recovery_code.used", "Somebody used up one of their codes on paper."
+
+    PERSON_INVITED = "person.invited", "A link was made by which somebody signs in as this person by a provider."
+    IDENTITY_TIED = "identity.tied", "An account at a provider became a person's way to sign in here."
+    IDENTITY_UNTIED = "identity.untied", "An account at a provider ceased to be a person's way to sign in here."
 
     KEY_CREATED = "key.created", "An API key was made."
     KEY_REVOKED = "key.revoked", "An API key was revoked."

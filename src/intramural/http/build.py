@@ -43,8 +43,11 @@ from intramural.http.page import (
     account,
     catalogue,
     chats,
+    factors,
+    federation,
     fit,
     organisation,
+    passkeys,
     people,
     provenance,
     pulls,
@@ -121,21 +124,10 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    routers = (
-        account,
-        people,
-        organisation,
-        page_models,
-        pulls,
-        provenance,
-        catalogue,
-        fit,
-        chats,
-        quotas,
-        reports,
-        records,
-    )
-    for each in routers:
+    for each in (
+        account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
+        chats, quotas, reports, records,
+    ):  # fmt: skip
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -30,14 +30,15 @@ class Doors:
     clock: Clock
     streams: replay.Streams
 
-    async def identify(self, request: Request) -> identity.Caller:
-        """The caller, in the workspace that the request names.
+    async def identify(self, request: Request, *, awaiting: bool = False) -> identity.Caller:
+        """The caller, in the workspace that the request names. With `awaiting` also who is not wholly signed in yet:
+        only for what they need to become so.
 
         Raises Unauthenticated, Refused(`csrf`), Missing, Throttled(`too_many_requests`).
         """
         if request.client is not None:  # not through the private socket, and not of ourselves
             self.services.quotas.knock(request.client.host)
-        caller = await identity.identify(request, self.services.identity, https=self.config.https)
+        caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
         called = request.headers.get(WORKSPACE_HEADER, "")
         purpose = request.headers.get(PURPOSE_HEADER, "")
         if called or purpose:

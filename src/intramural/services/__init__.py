@@ -6,9 +6,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
 `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`, `records`,
-`reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `truncation`, `watched` and `work` are parts
-of several.
+`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
+`keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
+from intramural.services.factors import FactorDesk
+from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.inference import Inference
@@ -28,6 +30,7 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
+from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
@@ -51,6 +54,9 @@ class Services:
 
     identity: Identify
     sign_in: SignIn
+    federation: Federation
+    factors: FactorDesk
+    passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -88,6 +94,8 @@ __all__ = [
     "CatalogueDesk",
     "Conversations",
     "Expiry",
+    "FactorDesk",
+    "Federation",
     "FileDesk",
     "FitDesk",
     "GroupDesk",
@@ -96,6 +104,7 @@ __all__ = [
     "Locks",
     "Models",
     "Ordinary",
+    "PasskeyDesk",
     "PeopleDesk",
     "Planner",
     "PolicyDesk",
