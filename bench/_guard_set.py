@@ -1,0 +1,134 @@
+"""The guard's test set: documents with what is in them, made from templates and a seed, the same on every machine.
+
+`WORKED_ON` are the templates that the rules were written against. `APART` were written once, are not looked at when
+rules change, and are what is published. Neither quotes anybody. A change to either, or to the values, is a new VERSION.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from bench._guard_values import VALUES
+
+VERSION = "1"
+SEED = 20_261
+
+WORKED_ON: Sequence[str] = (
+    "Patient: {name} (MRN: {mrn}), DOB {date}, lives at {street}, {place}, MA {zip}.",
+    "Phone {phone}, fax: {fax}, e-mail {email}.",
+    "SSN {ssn}; member ID {member}; account number {account}.",
+    "Driver's license {licence}, plate {vehicle}, pacemaker serial no. {device}.",
+    "Dr. {name} saw this {age} man on {date} at {organisation}.",
+    "Login from {ip} to {url} by {email}.",
+    "Student ID: {student}. Case number {code}. Card {card}.",
+    "{mrn} (MRN) was discharged on {date}.",
+    "Please mail the report to {name}, {street}, {place}, OH {zip}.",
+    "Her medical record number is {mrn} and her policy number is {member}.",
+    "The patient, now {age}, was brought in from {place}. Call {phone}.",
+    "| Name | {name} |\n| MRN | {mrn} |\n| Date of birth | {date} |\n| Fax | {fax} |",
+    "VIN and plate: license plate number {vehicle}; device ID {device}; claim # {code}",
+)
+
+APART: Sequence[str] = (
+    "Discharge summary for {name}, medical record no. {mrn}, admitted {date} and discharged {date}. Lives with her "
+    "daughter at {street}, {place}, WI {zip}.",
+    "Hi team, could someone call {name} back on {phone}? She asked about the bill for account {account} dated {date}.",
+    "To whom it may concern: this is to confirm that {name} (student number {student}) has attended {organisation} since {date}.",
+    "REFERRAL\nFrom: Dr. {name}, {organisation}\nFax: {fax}\nRe: {name}, DOB: {date}, insurance policy number {member}\nReason: chest pain",
+    "The {age} patient fell at home on {date}; EMS took her to {organisation} in {place}.",
+    "Subject: transcript request\n\nMy name is {name} and my student ID is {student}. Please send it to {email} or to {street}, {place}, NC {zip}.",
+    "Insurance card on file: subscriber ID {member}, group number {member}, customer service {phone}.",
+    "He gave his social security number as {ssn} and his driver's licence as {licence}.",
+    "Telemetry unit with serial number {device} was returned; its replacement (S/N {device}) connects from {ip}.",
+    "{name} parks a grey Subaru, license plate {vehicle}, in the staff lot; the badge number is {code}.",
+    "Payment of $420.50 was taken from card {card} on {date}. Questions: {phone} or {email}.",
+    "Results are on the portal: {url}. If it does not open, write to {email}.",
+    "Intake form\nFull name: {name}\nDate of birth: {date}\nAddress: {street}\nCity: {place}\nZIP code: {zip}\nHome phone: {phone}\nEmail: {email}",
+    "Grandmother is {age} and lives alone near {place}; her emergency contact is {name} at {phone}.",
+    "Encounter {code}: specimen number {code} collected {date}, MRN {mrn}, ordering provider {name}, NPI on file.",
+    "Bus incident on {date}: vehicle with plate number {vehicle} hit the fence of {organisation}. Driver's license number {licence}.",
+    "Please update the guardian of pupil number {student}: new telephone {phone}, new address {street}.",
+    "Wire the refund to account number {account}; the old bank account {account} is closed.",
+    "A request from {ip} for {url} was blocked at 08:14.",
+    "The infusion pump, device ID {device}, alarmed while {name} was asleep.",
+    "Fax the signed consent to {fax}, attention {name}. Prescription number {code} expires {date}.",
+    "Ms. {name} turned in passport number {licence} as identification; medical license {licence} belongs to the surgeon.",
+    "Patient ID {mrn} and health plan ID {member} do not match the record of {date}.",
+    "She moved from {place} to {street}, {place}, TX {zip} on {date}.",
+    "Teacher {name} reported that the learner (school ID {student}) was absent from {date} to {date}.",
+    "Our records show SSN: {ssn}, Medicare number {member}, and a checking account ending {account}.",
+    "He is {age} today, and still answers his own phone: {phone}. His chart number is {mrn}.",
+    "Send faxes to {fax} only; the fax number {fax} on the website is out of date.",
+    "I was seen by {name} at {organisation}. My case number was {code} and my MRN was {mrn}.",
+    "The residents of the home are all old: one is {age}, another {age}, the third {age}.",
+    "{name} wrote from {email} on {date}: the plate of the van was {vehicle}, its registration number {vehicle}.",
+    "Charge it to my Visa, {card}, and send the receipt to {email}. If it fails use {card}.",
+    "Serial {device} was implanted on {date} by {name}; the patient's ZIP is {zip}.",
+    "{ssn} is the social on the 1099 for {name}. The ITIN field held {ssn}.",
+    "Counselor note: {name}, student #{student}, {place} branch. Mother: {name}, mobile {phone}.",
+    "Server {ip} answered for {url}; gateway {ip} did not.",
+    "Postal code {zip} covers {place}. The clinic at {street} moved on {date}.",
+    "Claim number {code}, member number {member}, date of service {date}, billed to {account} (account no.).",
+    "The man gave a licence number, {licence}, that does not exist. He drove a truck with tags {vehicle}.",
+    "At {age}, {name} is the oldest in {place}.",
+)
+
+#: Sentences in which there is nothing, and that look as if there were.
+NOTHING: Sequence[str] = (
+    "Take 1/2 tablet twice daily, 500 mg after meals, for 10 days.",
+    "Blood pressure was 120/80, pulse 72, temperature 98.6, oxygen 97% on room air.",
+    "Version 2.4.1 of the form replaces version 10.2.3.4 in 2024.",
+    "The 89-year-old rule applies to ages above; she is 45 years old.",
+    "Chapter 12, section 3.4.5, pages 110-118 are due for grade 7.",
+    "About 95 of 120 students passed, 79.2 percent, up from 64 in 2019.",
+    "A 95-year-old building is a 5 minute walk and a 2 hour drive away.",
+    "Invoice total: $1,234.56 plus 8.25% tax; 3 items at $19.99.",
+    "Room 214 holds 30 chairs; bring 12 pencils and 2 rulers.",
+    "The equation 3x + 12 = 48 gives x = 12; 7/8 of the class agreed.",
+    "Glucose 110 mg/dL, sodium 139, potassium 4.1, creatinine 0.9, WBC 6.4.",
+    "ISO 27001 and RFC 9162 are standards; HTTP 404 is a status.",
+    "In 2019 the hospital had 412 beds and 1,250 staff.",
+    "The score was 21-17 after 45 minutes, and 3 of 11 players were replaced.",
+    "Use port 8080 and a timeout of 30000 ms; the limit is 65536 bytes.",
+    "She may march in May; the sun sets at 7:45 pm on Monday.",
+    "Part number list: see appendix B, table 3, row 14.",
+    "Call the function with 3 arguments and return within 200 ms.",
+)
+
+_SLOT = re.compile(r"\{([a-z]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """`kind` stands at `start` to `end` of its document."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and everything in it."""
+
+    text: str
+    instances: tuple[Instance, ...]
+
+
+def documents(templates: Sequence[str], each: int, seed: int = SEED) -> list[Document]:
+    """`each` documents of every template, half of them with a sentence of `NOTHING` before or behind."""
+    r = Random(f"{VERSION}:{seed}:{len(templates)}")
+    return [_filled(template, r) for template in templates for _ in range(each)]
+
+
+def _filled(template: str, r: Random) -> Document:
+    before, behind = r.choice((("", ""), ("", ""), (r.choice(NOTHING) + " ", ""), ("", " " + r.choice(NOTHING))))
+    text, instances, place = before, [], 0
+    for slot in _SLOT.finditer(template):
+        text += template[place : slot.start()]
+        value = VALUES[slot[1]](r)
+        instances.append(Instance(slot[1], len(text), len(text) + len(value)))
+        text += value
+        place = slot.end()
+    return Document(text + template[place:] + behind, tuple(instances))
