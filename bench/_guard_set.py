@@ -1,7 +1,8 @@
 """The guard's test set: documents with what is in them, made from templates and a seed, the same on every machine.
 
-`WORKED_ON` are the templates that the rules were written against. `APART` were written once, are not looked at when
-rules change, and are what is published. Neither quotes anybody. A change to either, or to the values, is a new VERSION.
+`WORKED_ON` are the templates that the rules were written against. `APART` were written when the rules were finished, are
+not looked at when rules change, and are what is published. Neither quotes anybody. A change to either, or to the
+values, is a new VERSION.
 """
 
 import re
@@ -28,9 +29,6 @@ WORKED_ON: Sequence[str] = (
     "The patient, now {age}, was brought in from {place}. Call {phone}.",
     "| Name | {name} |\n| MRN | {mrn} |\n| Date of birth | {date} |\n| Fax | {fax} |",
     "VIN and plate: license plate number {vehicle}; device ID {device}; claim # {code}",
-)
-
-APART: Sequence[str] = (
     "Discharge summary for {name}, medical record no. {mrn}, admitted {date} and discharged {date}. Lives with her "
     "daughter at {street}, {place}, WI {zip}.",
     "Hi team, could someone call {name} back on {phone}? She asked about the bill for account {account} dated {date}.",
@@ -74,6 +72,54 @@ APART: Sequence[str] = (
     "At {age}, {name} is the oldest in {place}.",
 )
 
+APART: Sequence[str] = (
+    "HISTORY OF PRESENT ILLNESS: {name} is a {age} widow from {place} with atrial fibrillation, last seen here on {date}.",
+    "Voicemail transcript: hello, this is {name}, my number is {phone}, I was born {date}, please ring me about the "
+    "results, thank you.",
+    "{date} - Parent meeting with {name}. Their son's district ID is {student}. They moved to {street} last month.",
+    "SHIP TO:\n{name}\n{street}\n{place}, OK {zip}\n\nORDER NUMBER: {code}",
+    "Device recall notice: units with serial numbers {device} and {device} must be returned before {date}.",
+    "Attendance office: learner ID {student}, homeroom 12, guardian reachable by cell {phone} or at {email}.",
+    "Denied: the subscriber number {member} was not active on {date}. Appeal by fax {fax}.",
+    "Hospital number {mrn}; NHS style summary follows. Next of kin: {name}, telephone {phone}.",
+    "Police report {code}: a silver Honda, plates {vehicle}, left {street} at 22:40; operator's license {licence}.",
+    "Credit card number {card}, expires 09/27, in the name of {name}. Billing ZIP {zip}.",
+    "From: {email}\nTo: {email}\nDate: {date}\nSubject: co-pay\n\nMy account no. is {account}. I paid twice.",
+    "Admission face sheet | MRN {mrn} | SSN {ssn} | Plan ID {member} | Admit date {date} | PCP {name}",
+    "My nan turned {age} in spring and lives with {name} in {place}.",
+    "Audit: user at {ip} opened {url} and then {url} within a minute.",
+    "Dr. {name}, DEA registration aside, holds state licence number {licence}; office fax: {fax}.",
+    "Could you resend the form? Fax is {fax}. Snail mail: {street}, {place}, PA {zip}.",
+    "ssn={ssn} dob={date} mrn={mrn} student_id={student}",
+    "{\"patient_name\": \"{name}\", \"mrn\": \"{mrn}\", \"phone\": \"{phone}\", \"zip_code\": \"{zip}\"}",
+    "The ventilator (serial no. {device}) went from {organisation} to {organisation} on {date}.",
+    "Reference number {code} was given to {name} by the insurer; the member no. on the card reads {member}.",
+    "She is {age} and was interviewed at {organisation} by {name}.",
+    "Vehicle identification aside, the parking permit lists license plate {vehicle} for {name}.",
+    "Donation from {name}: bank account number {account}, to be drawn on {date}.",
+    "Enrollment number {student} belongs to a pupil who lives at {street}.",
+    "Insurance ID: {member}\nGroup: see card\nPhone on card: {phone}\nAddress on file: {street}, {place}, CO {zip}",
+    "Two residents, {age} and {age}, fell on {date}.",
+    "Passport no. {licence} and driver license # {licence} were copied at the desk.",
+    "See {url}, or mail {email}; the host is {ip}.",
+    "Specimen ID {code}, patient number {mrn}, collected {date}, courier plate number {vehicle}.",
+    "The ambulance with registration number {vehicle} carried defibrillator S/N {device}.",
+    "Refund the card ending the order {code}: {card}. Account number on the invoice: {account}.",
+    "Her social is {ssn}; do not write it down. Policy no. {member}, effective {date}.",
+    "I live at {street} in {place}. My zip code is {zip} and my email address is {email}.",
+    "Call center: {phone}. After hours: {phone}. TTY: {phone}.",
+    "On {date} at {organisation}, {name} signed for acct. {account} with license number {licence}.",
+    "Firewall: deny tcp {ip} -> {ip} port 443",
+    "Faxed to {fax} on {date} and again to {fax} on {date}.",
+    "Student {name}, ID number {student}, takes bus 14 from {street}.",
+    "Case no. {code}. Chart # {mrn}. The claimant, aged {age}, has no phone.",
+    "Links: {url} (photos), {url} (homework).",
+    "Social Security Number: {ssn}. Spouse's SSN: {ssn}.",
+    "Visa {card} was declined; Mastercard {card} went through.",
+    "Pump serial number: {device}. Unit IP: {ip}. Ward: 4 West.",
+    "Savings account {account} and checking account {account} are joint.",
+)
+
 #: Sentences in which there is nothing, and that look as if there were.
 NOTHING: Sequence[str] = (
     "Take 1/2 tablet twice daily, 500 mg after meals, for 10 days.",
@@ -94,6 +140,16 @@ NOTHING: Sequence[str] = (
     "She may march in May; the sun sets at 7:45 pm on Monday.",
     "Part number list: see appendix B, table 3, row 14.",
     "Call the function with 3 arguments and return within 200 ms.",
+    "The quick brown fox read 14 books in 3 weeks and lost 2.",
+    "Hemoglobin A1c 6.8%, LDL 112, HDL 45, eGFR > 60, INR 2.5.",
+    "Questions 11 to 19 are worth 5 points each; the pass mark is 60/100.",
+    "Between 1914 and 1918 about 9 million soldiers died.",
+    "Ratio 3:1, scale 1:50000, ISO 100, f/2.8, 1/250 s.",
+    "The bus leaves at 07:45 and again at 16:05, platform 9.",
+    "In group 4 there were 25 pupils, in group 12 only 18.",
+    "Give 0.5 mL IM, lot on the box; repeat in 4-6 weeks, max 3 doses.",
+    "She ran 5 km in 24:31 and 10 km in 52:07.",
+    "A 16 GB laptop with 512 GB of disk costs $899 or 12 payments of $79.",
 )
 
 _SLOT = re.compile(r"\{([a-z]+)\}")

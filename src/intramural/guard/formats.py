@@ -106,7 +106,7 @@ _FORMS: Sequence[_Form] = (
         Kind.PHONE,
         "phone-any",
         0.85,
-        rf"(?<![\w.+-])\(?\d{{1,5}}\)?(?:{_SEP}{{1,2}}\(?\d{{1,6}}\)?){{1,5}}(?:,?\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?(?![\w-])",
+        rf"(?<![\w.+-])\(?\d{{1,5}}\)?(?:{_SEP}{{1,2}}\(?\d{{1,8}}\)?){{1,5}}(?:,?\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?(?![\w-])",
         lambda text: 7 <= len(checks.digits(text)) <= 16 and _no_date(text),
         after=_CALL,
     ),

@@ -17,7 +17,7 @@ _N = r"(?:[ \-_]?(?:numbers?|num|no\b\.?|nbr|nr\b\.?|ids?\b|identifier|identific
 #: Class by class, the words. A word that also means something else is only taken with a "number" behind it.
 _WORDS: Mapping[Kind, str] = {
     Kind.SSN: rf"s\.?s\.?n\b\.?|ss{_N}|soc(?:ial)?\.? ?sec(?:urity)?(?:{_N})?|social(?:{_N})|itin\b|tax(?:payer)?{_N}",
-    Kind.FAX: rf"fax(?:{_N})?|facsimile(?:{_N})?|telefax",
+    Kind.FAX: rf"fax(?:es|ed)?(?:{_N})?|facsimile(?:{_N})?|telefax",
     Kind.MRN: (
         rf"mrn\b|m\.r\.n\.|mr[ ]?#|mr{_N}|med(?:ical)?\.?[ \-_]?rec(?:ord)?s?\.?(?:{_N})?|(?:chart|hospital|unit|patient|"
         rf"patient record|pt|health record|ehr|emr|nhs){_N}|nhs\b|(?:chart|record)[ ]?#|patientid|empi\b|epic{_N}"
@@ -39,7 +39,8 @@ _WORDS: Mapping[Kind, str] = {
     ),
     Kind.VEHICLE: (
         rf"(?:licen[cs]e |number |registration |vehicle |car |tag )?plates?(?:{_N})?|(?:license )?tag{_N}|"
-        rf"(?:vehicle|car|reg(?:istration)?){_N}|vehicle registration|vin\b(?:{_N})?|vehicle identification{_N}"
+        rf"(?:vehicle|car|reg(?:istration)?){_N}|vehicle registration|"
+        rf"tags?(?=[ :#]{{1,3}}(?:[A-Z]{{2,3}}[ \-]?\d|\d[A-Z]{{2,3}}[ \-]?\d))|vin\b(?:{_N})?|vehicle identification{_N}"
     ),
     Kind.DEVICE: (
         rf"serial(?:{_N})?|s/n\b|ser\.? ?no\.?|sn\b|(?:device|implant|pacemaker|pump|monitor|equipment|asset|unit serial|"
@@ -52,11 +53,14 @@ _WORDS: Mapping[Kind, str] = {
     Kind.CODE: (
         rf"(?:case|claim|encounter|visit|accession|specimen|sample|prescription|rx|referral|reference|confirmation|"
         rf"docket|ticket|employee|staff|badge|personnel|tracking|file|locker|order|study|subject|participant|episode|"
-        rf"authori[sz]ation|contract|transaction|record){_N}|(?:rx|claim|accession|badge|docket|csn)[ ]?#?(?=[ :#]*\d)"
+        rf"authori[sz]ation|contract|transaction|record){_N}|(?:rx|claim|accession|"
+        r"badge|docket|csn)[ ]?#?(?=[ :#]*\d)|(?:case|encounter|visit|specimen|sample|prescription|referral|ticket|order|"
+        r"episode|booking|reservation)(?=[ :#]{1,3}(?:[A-Z]{1,3}-?\d|\d{4,}-\d|\d{6,}))"
     ),
 }  # fmt: skip
 #: Between a word and its number.
 _JOIN = (
+    r"(?:\s(?:of|for|on)\s(?:the|his|her|their|my|our|this|a|an)\s[a-z]{2,14}(?=\s(?:is|was)\b|:))?"
     r"[\s\"'*_`|()\[\]>]{0,6}(?:(?:(?:is|was|are|reads?|as|of|on file|now|listed as|ending(?: in| with)?|ends in|last "
     r"four(?: digits)?|last 4|being|shows?|assigned|at|to)\b|(?:numbers?|num|no\.?|id|code)\b|[:#=.,–—\-])"
     r"[\s\"'*_`|()\[\]]{0,6}){0,4}"
@@ -93,7 +97,7 @@ def _forward() -> re.Pattern[str]:
 @cache
 def _backward() -> re.Pattern[str]:
     words = _named([kind for kind in _WORDS if kind is not Kind.FAX])
-    value = r"(?P<value>(?=[A-Za-z\-/ ]{0,8}\d)[A-Za-z0-9]{2,20}(?:[-/ ][A-Za-z0-9]{1,12}){0,3})"
+    value = r"(?P<value>(?=[A-Z\-/ ]{0,8}\d)[A-Z0-9]{2,20}(?:[-/ ][A-Z0-9]{1,12}){0,3})"
     return re.compile(rf"(?<![A-Za-z0-9@.\-/]){value}(?i:{_BACK})(?i:{words})(?![A-Za-z])")
 
 
@@ -110,7 +114,7 @@ def keyed(text: str) -> Iterator[Span]:
     for match in _backward().finditer(text):
         kind = _kind(match)
         value = match["value"]
-        if "\n" not in match[0] and _enough(kind, value) and value.upper() == value:
+        if "\n" not in match[0] and _enough(kind, value):
             yield Span(kind, match.start("value"), match.end("value"), 0.9, "number-word")
 
 
@@ -122,7 +126,7 @@ def _after(text: str, match: re.Match[str]) -> Span | None:
     kind = _kind(match)
     if kind is Kind.FAX:
         start, end = match.span("phone")
-        return None if match["phone"] is None else Span(kind, start, end, 0.95, "word-number")
+        return None if match["phone"] is None else Span(kind, start, end, 0.98, "word-number")
     name = "phone" if match["phone"] is not None else "value"
     start = match.start(name)
     while text[start] in "+(":
@@ -131,7 +135,7 @@ def _after(text: str, match: re.Match[str]) -> Span | None:
     length = 0 if value is None else _length(kind, value[0])
     if not length or not _enough(kind, text[start : start + length]):
         return None
-    return Span(kind, start, start + length, 0.95, "word-number")
+    return Span(kind, start, start + length, 0.98, "word-number")
 
 
 @cache

@@ -51,7 +51,7 @@ _STREETS = (
         "street",
         0.93,
         rf"(?<![\w.$/-]){_NUMBER},?\s(?:{_COMPASS}\s)?(?!{_NO_NAME})(?:(?:{_CAP}|{_ORDINAL}|de|la|del|of|the)\s){{0,4}}?"
-        rf"(?:{_CAP}|{_ORDINAL})\s(?i:{_SUFFIX})\b\.?(?:\s{_COMPASS}(?![\w]))?{_UNIT}?",
+        rf"(?:{_CAP}|{_ORDINAL})\s(?i:{_SUFFIX})\b\.?(?:\s(?i:{_SURE}|way|place|pl)\b\.?)?(?:\s{_COMPASS}(?!\w))?{_UNIT}?",
     ),
     (
         "street-lower",

@@ -42,7 +42,7 @@ _FORMS = (
     (
         "date-month-first",
         0.95,
-        rf"(?<![\w-]){_WEEKDAY}{_MONTH}[\s\-/]{{1,2}}(?:the\s)?{_NTH}(?![\d:]|\.\d|\s?(?:mg|ml|kg|cm|mm|percent|%|people|"
+        rf"(?<![\w-]){_WEEKDAY}{_MONTH}[\s\-/]{{1,2}}(?:the\s)?{_NTH}(?!\d|[:.]\d|\s?(?:mg|ml|kg|cm|mm|percent|%|people|"
         rf"patients|students|years|days|times))(?:\s?(?:–|-|to|through|and)\s?{_NTH}(?!\d))?(?:,?[\s\-/]{{1,2}}(?:of\s)?{_YEAR4}"
         rf"(?!\d)|,\s?['’]\d\d|-\d\d(?!\d))?(?:,?\sat)?{_CLOCK}",
     ),
@@ -50,7 +50,7 @@ _FORMS = (
         "date-day-first",
         0.95,
         rf"(?<![\w.-]){_WEEKDAY}(?:the\s)?(?:{_NTH}|{_ORDINAL})[\s\-/.]{{0,2}}(?:day\s)?(?:of\s)?{_MONTH}"
-        rf"(?:,?[\s\-/]{{0,2}}(?:of\s)?(?:{_YEAR4}(?!\d)|['’]?\d\d(?![\d:])))?{_CLOCK}",
+        rf"(?:,?[\s\-/]{{0,2}}(?:of\s)?(?:{_YEAR4}(?!\d)|['’]?\d\d(?!\d|:\d)))?{_CLOCK}",
     ),
     ("date-month-ordinal", 0.93, rf"(?<![\w-]){_MONTH}\s(?:the\s)?{_ORDINAL}(?:,?\s{_YEAR4})?"),
     ("date-month-year", 0.9, rf"(?<![\w-]){_MONTH}(?:,?\s(?:of\s)?|-|/)(?:{_YEAR4}|['’]\d\d)(?!\d)"),
@@ -76,7 +76,7 @@ _AGES = (
     ("age-years-old", 0.95, rf"(?<![\w.$-]){_ANY_OLD}[\s-]?{_UNIT}[\s-]?(?:old|of age)\b(?!\s{_THING})"),
     ("age-short", 0.95, rf"(?<![\w.$-]){_OLD}[\s-]?(?:y\.?/?o\.?|yo|y\.o\.|yr/?old)(?![a-z])(?:\s?[mf]\b)?"),
     ("age-sex", 0.85, rf"(?<![\w.$/-]){_OLD}\s?(?:m|f|year male|year female|[\s-]?{_UNIT}[\s-](?:male|female|man|woman|lady|gentleman|patient|gentlewoman|resident|widow|widower|veteran|grandmother|grandfather))\b"),
-    ("age-named", 0.93, rf"(?<![a-z])(?:aged?|turned|turning|turns|age at (?:visit|admission|death)|(?:s?he|who|patient|mother|father|grandmother|grandfather|grandma|grandpa|resident)(?:\sis|'s| was| has| had)?\s(?:now |almost |nearly |already |just turned |turned )?)[\s:=,]{{0,3}}(?:is |of |now |was |at )?{_ANY_OLD}(?!\d|[.,]\d|%|\s?(?:%|percent|mg|kg|lbs?|pounds|beats|bpm|over|mm|degrees|minutes|points|days|weeks|months|dollars|students|patients|on room|/))(?:\s{_UNIT}\sof age|\s{_UNIT})?(?![\w])"),
+    ("age-named", 0.93, rf"(?<![a-z])(?:aged?|turned|turning|turns|age at (?:visit|admission|death)|(?:s?he|who|patient|mother|father|grandmother|grandfather|grandma|grandpa|resident)(?:\sis|'s| was| has| had)?\s(?:now |almost |nearly |already |just turned |turned )?)[\s:=,]{{0,3}}(?:is |of |now |was |at )?(?P<age>{_ANY_OLD}(?!\d|[.,]\d|%|\s?(?:%|percent|mg|kg|lbs?|pounds|beats|bpm|over|mm|degrees|minutes|points|days|weeks|months|dollars|students|patients|on room|/))(?:\s{_UNIT}\sof age|\s{_UNIT})?(?!\w))"),
     ("age-birthday", 0.9, rf"(?<![\w.$-])(?:9\d|1[0-3]\d)(?:st|nd|rd|th)\sbirthday"),
     ("age-word", 0.85, r"\b(?:non|cent)(?:a|e)(?:genarian|narian)s?\b"),
     ("age-in-nineties", 0.8, r"\bin (?:his|her|their) (?:early |mid[- ]?|late )?(?:90'?s|nineties)\b"),
@@ -117,7 +117,7 @@ def aged(text: str) -> Iterator[Span]:
     """Every age over 89."""
     for name, score, pattern in _aged():
         for match in pattern.finditer(text):
-            yield Span(Kind.AGE, *match.span(), score, name)
+            yield Span(Kind.AGE, *match.span("age" if name == "age-named" else 0), score, name)
 
 
 def of_year(date: str, this_year: int) -> int | None:

@@ -35,7 +35,7 @@ _NOT = (
 )
 _FORMS = (
     ("name-title", 0.9, rf"\b{_TITLE}\.?\s(?P<name>{_NOT}(?:{_FULL}|{_LOUD}(?:\s{_LOUD})?))"),
-    ("name-field", 0.88, rf"(?i:(?<![A-Za-z])(?:{_FIELD}))\s?[:=|]\s?[\"'*|]{{0,3}}\s?(?P<name>{_NOT}(?:{_LOUD},\s?{_LOUD}(?:\s{_LOUD})?|{_LOUD}\s{_LOUD}(?:\s{_LOUD})?|{_PART},\s{_FULL}|{_FULL}))"),
+    ("name-field", 0.88, rf"(?i:(?<![A-Za-z])(?:{_FIELD}))\s?[:=|]\s?[\"'*|]{{0,3}}\s?(?P<name>{_NOT}(?:{_LOUD},\s?{_LOUD}(?:\s{_LOUD})?|{_LOUD}\s{_LOUD}(?:\s{_LOUD})?|{_PART}(?:\s{_PART})?,\s{_FULL}|{_FULL}))"),
     ("name-greeting", 0.85, rf"\b(?:Dear|Hi|Hello|Hey|Sincerely,|Regards,|Best,|Thanks,|Yours,|Cheers,)\s{{1,3}}(?P<name>{_NOT}{_FULL})"),
     ("name-said", 0.85, rf"\b(?i:my name is|name is|named|called|known as|i am|i'm|this is|signed by|spoke (?:with|to)|nicknamed|née)\s(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}})"),
     ("name-kin", 0.85, rf"\b(?i:(?:his|her|their|my|the patient's|patient's|student's|our) (?:wife|husband|son|daughter|mother|father|brother|sister|mom|dad|partner|spouse|neighbou?r|aunt|uncle|cousin|grandson|granddaughter|grandmother|grandfather|teacher|friend|caregiver|guardian|roommate|fianc[ée]e?|niece|nephew)),?\s(?P<name>{_NOT}{_FULL})"),
