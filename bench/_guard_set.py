@@ -70,9 +70,6 @@ WORKED_ON: Sequence[str] = (
     "Claim number {code}, member number {member}, date of service {date}, billed to {account} (account no.).",
     "The man gave a licence number, {licence}, that does not exist. He drove a truck with tags {vehicle}.",
     "At {age}, {name} is the oldest in {place}.",
-)
-
-APART: Sequence[str] = (
     "HISTORY OF PRESENT ILLNESS: {name} is a {age} widow from {place} with atrial fibrillation, last seen here on {date}.",
     "Voicemail transcript: hello, this is {name}, my number is {phone}, I was born {date}, please ring me about the "
     "results, thank you.",
@@ -118,6 +115,53 @@ APART: Sequence[str] = (
     "Visa {card} was declined; Mastercard {card} went through.",
     "Pump serial number: {device}. Unit IP: {ip}. Ward: 4 West.",
     "Savings account {account} and checking account {account} are joint.",
+)
+
+APART: Sequence[str] = (
+    "CHIEF COMPLAINT: dizziness. {name}, {age}, was driven in by a neighbour from {street}.",
+    "Registration desk note {date}: new patient {name}, medical record number {mrn}, prefers calls on {phone} after six.",
+    "Dear {name},\n\nYour appointment with Dr. {name} at {organisation} has been moved to {date}. Call {phone} to change "
+    "it.\n\nSincerely,\n{name}",
+    "Field trip list: {name} (student ID {student}), {name} (student ID {student}), {name} (student ID {student}).",
+    "Explanation of benefits. Member number: {member}. Claim number: {code}. Service date: {date}. Provider: "
+    "{organisation}, {place}.",
+    "The wheelchair van has license plate {vehicle}; the spare van's plate is {vehicle}.",
+    "Implant card: manufacturer serial number {device}, date of implant {date}, follow-up at {organisation}.",
+    "Log line: {date} user={email} src={ip} url={url} status=200",
+    "Lost and found: a wallet with a driver's license ({licence}) and a Visa card ({card}), name {name}.",
+    "Please fax records to {fax} or mail them to {organisation}, {street}, {place}, GA {zip}.",
+    "He recited his SSN, {ssn}, over the phone from {phone}.",
+    "IEP meeting for student number {student}: present were {name}, {name} and the mother, {name}.",
+    "Direct deposit goes to account number {account} at a bank in {place}.",
+    "At age {age}? No: she is {age}, born in {place}, and walks to {organisation} daily.",
+    "Mail returned to sender: {street}, {place}, WA {zip}. Forward to {street}.",
+    "My e-mail changed from {email} to {email} on {date}.",
+    "Ticket number {code}: the monitor with serial number {device} shows the address {ip}.",
+    "Medicaid ID {member}; social security no. {ssn}; hospital no. {mrn}.",
+    "name,mrn,dob,phone,zip\n{name},MRN {mrn},{date},{phone},ZIP {zip}",
+    "{name}'s scans are at {url}, password sent to {email}.",
+    "Nurse {name}, licence number {licence}, gave the dose on {date}.",
+    "The fax from {organisation} came from {phone}, not from fax number {fax}.",
+    "School ID number {student}; lunch account number {account}; balance $12.40.",
+    "Accident report no. {code}, {date}: plate {vehicle} struck plate {vehicle} near {street}.",
+    "Her chart number, {mrn}, was written on the cup, with the specimen number {code}.",
+    "This {age} gentleman lives in {place} and drives; his licence number is {licence}.",
+    "Paid by card number {card} on {date}; authorization number {code}.",
+    "Reach the guardian at {phone} (home), {phone} (work), {email}.",
+    "Her policy number ({member}) and group number ({member}) are on page 2.",
+    "Glucose meter, serial # {device}, was assigned to MRN {mrn} on {date}.",
+    "Visit {url} before {date}. Staff addresses such as {ip} are logged.",
+    "Postal code: {zip}. Street: {street}. Town: {place}. Tel.: {phone}. Fax: {fax}.",
+    "Residents over ninety: {name}, {age}; {name}, {age}.",
+    "{name}, SSN {ssn}, opened savings account number {account} on {date}.",
+    "Tag number {vehicle}; passport number {licence}; badge number {code}; employee number {code}.",
+    "cardholder: {name}\ncard no: {card}\nbilling zip: {zip}\nphone: {phone}",
+    "the pt is {age}, ssn on file is {ssn}, fax consent to {fax} pls",
+    "API call from {ip}: GET {url} (client {email})",
+    "Subscriber number {member}, dependent {name}, zip {zip}, ph {phone}.",
+    "Pupil {name}: learner number {student}, bus plate {vehicle}, tablet serial {device}.",
+    "Car registration number {vehicle}, parked at {street}, {place}, NE {zip}, since {date}.",
+    "Account {account}, card {card}: charged twice on {date}.",
 )
 
 #: Sentences in which there is nothing, and that look as if there were.

@@ -112,6 +112,13 @@ _FORMS: Sequence[_Form] = (
     ),
     _Form(Kind.PHONE, "phone-plain", 0.85, r"(?<![\w.+-])(?:1?[2-9]\d{9}|0\d{8,11}|[2-9]\d{6})(?![\w-]|\.\d)", after=_CALL),
     _Form(Kind.PHONE, "phone-toll-free", 0.9, r"(?<![\w.+-])1?[- .]?8(?:00|33|44|55|66|77|88)[- .][2-9A-Z]\d?[A-Z0-9]{1,7}(?:[- .][A-Z0-9]{3,5})?(?![\w-])"),
+    _Form(
+        Kind.CODE,
+        "long-number",
+        0.5,
+        r"(?<![\w$€£.,+#@%/=-])(?:\d{7,12}|[A-Z]{1,4}-?\d{5,10}[A-Z]?|\d{4}-\d{4}|[A-Z]\d{2}-\d{5}|\d{5,9}[A-Z])"
+        r"(?![\w%-]|[.,]\d|\s(?:people|dollars|euros|bytes|users|ms|units|times))",
+    ),
     _Form(Kind.PHONE, "phone-extension", 0.85, r"(?<!\w)\d{3,6}(?![\w-]|\.\d)", after=r"\b(?:ext|extension|pager|x)[.:#]?\s?$"),
 )  # fmt: skip
 

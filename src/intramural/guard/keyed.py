@@ -53,14 +53,18 @@ _WORDS: Mapping[Kind, str] = {
     Kind.CODE: (
         rf"(?:case|claim|encounter|visit|accession|specimen|sample|prescription|rx|referral|reference|confirmation|"
         rf"docket|ticket|employee|staff|badge|personnel|tracking|file|locker|order|study|subject|participant|episode|"
-        rf"authori[sz]ation|contract|transaction|record){_N}|(?:rx|claim|accession|"
+        rf"authori[sz]ation|contract|transaction|record|report|incident|complaint|citation|warrant|form|user|application|"
+        rf"account holder|identity|request|receipt|serial|batch|voucher|appointment|booking){_N}|"
+        rf"(?:id|identification)(?:[ _]?(?:numbers?|no\b\.?|nr|code|#|card))|(?:police|incident|lab|accident) report"
+        rf"(?=[ :#]{{1,3}}[A-Z]{{0,3}}-?\d)|id(?=[ ]?[:#]\s?[A-Z]{{0,4}}-?\d{{3}})|(?:rx|claim|accession|"
         r"badge|docket|csn)[ ]?#?(?=[ :#]*\d)|(?:case|encounter|visit|specimen|sample|prescription|referral|ticket|order|"
         r"episode|booking|reservation)(?=[ :#]{1,3}(?:[A-Z]{1,3}-?\d|\d{4,}-\d|\d{6,}))"
     ),
 }  # fmt: skip
 #: Between a word and its number.
 _JOIN = (
-    r"(?:\s(?:of|for|on)\s(?:the|his|her|their|my|our|this|a|an)\s[a-z]{2,14}(?=\s(?:is|was)\b|:))?"
+    r"(?:\s(?:of|for|on|in|at|from)\s(?:the|his|her|their|my|our|this|a|an)\s(?:[a-z]{2,14}\s)?[a-z]{2,14}"
+    r"(?=\s(?:is|was|reads?|shows?|says)\b|:))?"
     r"[\s\"'*_`|()\[\]>]{0,6}(?:(?:(?:is|was|are|reads?|as|of|on file|now|listed as|ending(?: in| with)?|ends in|last "
     r"four(?: digits)?|last 4|being|shows?|assigned|at|to)\b|(?:numbers?|num|no\.?|id|code)\b|[:#=.,–—\-])"
     r"[\s\"'*_`|()\[\]]{0,6}){0,4}"
@@ -79,7 +83,7 @@ _LEAST: Mapping[Kind, tuple[int, int]] = {
     Kind.SSN: (4, 4), Kind.MRN: (4, 3), Kind.MEMBER: (5, 3), Kind.ACCOUNT: (5, 4), Kind.LICENCE: (5, 3),
     Kind.VEHICLE: (4, 1), Kind.DEVICE: (5, 2), Kind.STUDENT: (4, 3), Kind.CODE: (4, 3), Kind.FAX: (7, 7),
 }  # fmt: skip
-_DATE_LIKE = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|(?:19|20)\d\d")
+_DATE_LIKE = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|(?:19|20)\d\d(?!\d)")
 
 
 def _named(kinds: Iterable[Kind]) -> str:
@@ -108,6 +112,7 @@ def keyed(text: str) -> Iterator[Span]:
         span = _after(text, match)
         if span is not None:
             yield span
+            yield from _listed(text, span)
         # Words may follow each other ("insurance card: member ID …"): go on behind the word, not behind its value.
         kind = _kind(match)
         place = max(match.end(kind.name), match.start() + 1) if span is None else span.end
@@ -116,6 +121,22 @@ def keyed(text: str) -> Iterator[Span]:
         value = match["value"]
         if "\n" not in match[0] and _enough(kind, value):
             yield Span(kind, match.start("value"), match.end("value"), 0.9, "number-word")
+
+
+def _listed(text: str, span: Span) -> Iterator[Span]:
+    """More of the same: `serial numbers 1123, 4471 and 9921`."""
+    while (joint := _joint().match(text, span.end)) is not None:
+        value = _value().match(text, joint.end())
+        length = 0 if value is None else _length(span.kind, value[0])
+        if not length or not _enough(span.kind, text[joint.end() : joint.end() + length]):
+            return
+        span = Span(span.kind, joint.end(), joint.end() + length, 0.9, "word-numbers")
+        yield span
+
+
+@cache
+def _joint() -> re.Pattern[str]:
+    return re.compile(r"\s?(?:,|;|/|&|\+|,?\s?\b(?:and|or|und|then)\b)\s?(?:#\s?)?(?=[A-Z]{0,4}[- ]?\d)")
 
 
 def _kind(match: re.Match[str]) -> Kind:

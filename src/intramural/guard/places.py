@@ -94,7 +94,7 @@ _ZIPS = (
     (
         "zip-named",
         0.95,
-        r"(?i:\b(?:zip|postal|post|plz|postleitzahl|cap)\b[\s-]{0,2}(?:codes?|number|area)?(?:\s(?:is|of|was|are|at|changed to))?[\s:=#(\"'*|]{0,4})"
+        r"(?i:(?<![a-z])(?:zip|postal|post|plz|postleitzahl|cap)(?![a-z])[\s_-]{0,2}(?:codes?|number|area)?(?:\s(?:is|of|was|are|at|changed to))?[\s:=#(\"'*|]{0,6})"
         r"(?P<zip>\d{5}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|\d{4,6})(?![\w-]|\.\d)",
     ),
     ("zip-plus-four", 0.85, r"(?<![\w.$-])(?P<zip>\d{5}-\d{4})(?![\w-])"),
