@@ -1,4 +1,4 @@
-"""Counting what was found: recall by class, what was found where nothing is, and documents from which something leaks."""
+"""Counting what was found: recall by class, what was found where nothing is, documents from which something leaks."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The guard's test set: documents with what is in them, made from templates and a seed, the same on every machine.
 
-`WORKED_ON` are the templates that the rules were written against. `APART` were written when the rules were finished, are
-not looked at when rules change, and are what is published. Neither quotes anybody. A change to either, or to the
+`WORKED_ON` are the templates that the rules were written against. `APART` were written when the rules were finished,
+are not looked at when rules change, and are what is published. Neither quotes anybody. A change to either, or to the
 values, is a new VERSION.
 """
 
@@ -32,26 +32,32 @@ WORKED_ON: Sequence[str] = (
     "Discharge summary for {name}, medical record no. {mrn}, admitted {date} and discharged {date}. Lives with her "
     "daughter at {street}, {place}, WI {zip}.",
     "Hi team, could someone call {name} back on {phone}? She asked about the bill for account {account} dated {date}.",
-    "To whom it may concern: this is to confirm that {name} (student number {student}) has attended {organisation} since {date}.",
-    "REFERRAL\nFrom: Dr. {name}, {organisation}\nFax: {fax}\nRe: {name}, DOB: {date}, insurance policy number {member}\nReason: chest pain",
+    "To whom it may concern: this is to confirm that {name} (student number {student}) has attended {organisation} "
+    "since {date}.",
+    "REFERRAL\nFrom: Dr. {name}, {organisation}\nFax: {fax}\nRe: {name}, DOB: {date}, insurance policy number "
+    "{member}\nReason: chest pain",
     "The {age} patient fell at home on {date}; EMS took her to {organisation} in {place}.",
-    "Subject: transcript request\n\nMy name is {name} and my student ID is {student}. Please send it to {email} or to {street}, {place}, NC {zip}.",
+    "Subject: transcript request\n\nMy name is {name} and my student ID is {student}. Please send it to {email} or to "
+    "{street}, {place}, NC {zip}.",
     "Insurance card on file: subscriber ID {member}, group number {member}, customer service {phone}.",
     "He gave his social security number as {ssn} and his driver's licence as {licence}.",
     "Telemetry unit with serial number {device} was returned; its replacement (S/N {device}) connects from {ip}.",
     "{name} parks a grey Subaru, license plate {vehicle}, in the staff lot; the badge number is {code}.",
     "Payment of $420.50 was taken from card {card} on {date}. Questions: {phone} or {email}.",
     "Results are on the portal: {url}. If it does not open, write to {email}.",
-    "Intake form\nFull name: {name}\nDate of birth: {date}\nAddress: {street}\nCity: {place}\nZIP code: {zip}\nHome phone: {phone}\nEmail: {email}",
+    "Intake form\nFull name: {name}\nDate of birth: {date}\nAddress: {street}\nCity: {place}\nZIP code: {zip}\nHome "
+    "phone: {phone}\nEmail: {email}",
     "Grandmother is {age} and lives alone near {place}; her emergency contact is {name} at {phone}.",
     "Encounter {code}: specimen number {code} collected {date}, MRN {mrn}, ordering provider {name}, NPI on file.",
-    "Bus incident on {date}: vehicle with plate number {vehicle} hit the fence of {organisation}. Driver's license number {licence}.",
+    "Bus incident on {date}: vehicle with plate number {vehicle} hit the fence of {organisation}. Driver's license "
+    "number {licence}.",
     "Please update the guardian of pupil number {student}: new telephone {phone}, new address {street}.",
     "Wire the refund to account number {account}; the old bank account {account} is closed.",
     "A request from {ip} for {url} was blocked at 08:14.",
     "The infusion pump, device ID {device}, alarmed while {name} was asleep.",
     "Fax the signed consent to {fax}, attention {name}. Prescription number {code} expires {date}.",
-    "Ms. {name} turned in passport number {licence} as identification; medical license {licence} belongs to the surgeon.",
+    "Ms. {name} turned in passport number {licence} as identification; medical license {licence} belongs to the "
+    "surgeon.",
     "Patient ID {mrn} and health plan ID {member} do not match the record of {date}.",
     "She moved from {place} to {street}, {place}, TX {zip} on {date}.",
     "Teacher {name} reported that the learner (school ID {student}) was absent from {date} to {date}.",
@@ -70,7 +76,8 @@ WORKED_ON: Sequence[str] = (
     "Claim number {code}, member number {member}, date of service {date}, billed to {account} (account no.).",
     "The man gave a licence number, {licence}, that does not exist. He drove a truck with tags {vehicle}.",
     "At {age}, {name} is the oldest in {place}.",
-    "HISTORY OF PRESENT ILLNESS: {name} is a {age} widow from {place} with atrial fibrillation, last seen here on {date}.",
+    "HISTORY OF PRESENT ILLNESS: {name} is a {age} widow from {place} with atrial fibrillation, last seen here on "
+    "{date}.",
     "Voicemail transcript: hello, this is {name}, my number is {phone}, I was born {date}, please ring me about the "
     "results, thank you.",
     "{date} - Parent meeting with {name}. Their son's district ID is {student}. They moved to {street} last month.",
@@ -88,7 +95,7 @@ WORKED_ON: Sequence[str] = (
     "Dr. {name}, DEA registration aside, holds state licence number {licence}; office fax: {fax}.",
     "Could you resend the form? Fax is {fax}. Snail mail: {street}, {place}, PA {zip}.",
     "ssn={ssn} dob={date} mrn={mrn} student_id={student}",
-    "{\"patient_name\": \"{name}\", \"mrn\": \"{mrn}\", \"phone\": \"{phone}\", \"zip_code\": \"{zip}\"}",
+    '{"patient_name": "{name}", "mrn": "{mrn}", "phone": "{phone}", "zip_code": "{zip}"}',
     "The ventilator (serial no. {device}) went from {organisation} to {organisation} on {date}.",
     "Reference number {code} was given to {name} by the insurer; the member no. on the card reads {member}.",
     "She is {age} and was interviewed at {organisation} by {name}.",
@@ -119,8 +126,10 @@ WORKED_ON: Sequence[str] = (
 
 APART: Sequence[str] = (
     "CHIEF COMPLAINT: dizziness. {name}, {age}, was driven in by a neighbour from {street}.",
-    "Registration desk note {date}: new patient {name}, medical record number {mrn}, prefers calls on {phone} after six.",
-    "Dear {name},\n\nYour appointment with Dr. {name} at {organisation} has been moved to {date}. Call {phone} to change "
+    "Registration desk note {date}: new patient {name}, medical record number {mrn}, prefers calls on {phone} after "
+    "six.",
+    "Dear {name},\n\nYour appointment with Dr. {name} at {organisation} has been moved to {date}. Call {phone} to "
+    "change "
     "it.\n\nSincerely,\n{name}",
     "Field trip list: {name} (student ID {student}), {name} (student ID {student}), {name} (student ID {student}).",
     "Explanation of benefits. Member number: {member}. Claim number: {code}. Service date: {date}. Provider: "

@@ -29,6 +29,7 @@ from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
+from intramural.guard import Names, reader_of
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
@@ -82,6 +83,7 @@ from intramural.services import (
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
 from intramural.services.turns import Turns
 from intramural.serving import (
@@ -133,7 +135,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, audit, access, pool, traces, posture, clock)
+        names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
+        stack.push_async_callback(names.close)
+        services = _services(config, db, audit, access, pool, traces, posture, clock, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -183,6 +187,7 @@ def _services(
     traces: Traces,
     posture: Posture,
     clock: Clock,
+    names: Names,
 ) -> Services:
     gate = Gate(audit)
     meter = Meter(db, clock)
@@ -243,7 +248,9 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    turns = Turns(config.serving)
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, guard)
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
@@ -277,6 +284,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
+        guard=guard,
         conversations=Conversations(gate, chats, inference, audit, clock),
         files=files,
         batches=batches,

@@ -62,6 +62,7 @@ audit.read          | AU  | AU  | a
 audit.verify        | AU  | AU  | a
 usage.read          | AUM | AU  | a
 metrics.read        | AU  | AU  | m
+guard.read          | AUM | AUM | i
 """
 ROLE_LETTERS = {"A": "administrator", "U": "auditor", "M": "member"}
 SCOPE_LETTERS = {"i": "inference", "c": "chats", "a": "admin", "m": "metrics"}

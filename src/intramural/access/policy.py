@@ -67,6 +67,7 @@ class Action(StrEnum):
     AUDIT_VERIFY = "audit.verify"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    GUARD_READ = "guard.read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.GUARD_READ: _shared(EVERYONE, _INFERENCE),  # of a text that they have themselves
 }
 
 #: Actions whose target is a model's name, which a key's list of models may rule out.

@@ -21,7 +21,8 @@ cli = App(name="intramural", help="Open-weight AI that never leaves the building
 user = App(name="user", help="People who may sign in.")
 key = App(name="key", help="Keys for programs.")
 audit = App(name="audit", help="The log that an outsider can verify.")
-for _each in (user, key, audit):
+guard = App(name="guard", help="What tells who somebody is, in texts.")
+for _each in (user, key, audit, guard):
     cli.command(_each)
 
 

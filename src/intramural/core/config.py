@@ -259,6 +259,27 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """What is looked for in questions and answers that tells who somebody is (docs/guard.md)."""
+
+    label: str = setting(
+        "internal",
+        "What kind of data people ask about: `public`, `internal`, `confidential`, `phi` or `education`. Under "
+        "`internal` nothing is looked for.",
+    )
+    rules: tuple[str, ...] = setting(
+        (),
+        "What is done about a class of finding under a label, on top of what docs/guard.md lists; a line for each: "
+        "`LABEL: class=action class=action`. Actions are `allow`, `warn`, `redact` and `block`; `*` means every class.",
+    )
+    names: str = setting(
+        "auto",
+        "Whether a model of the language looks for names, places and organisations: `auto` if the extra "
+        "`intramural[guard]` is installed, `required` (the service does not start without it), or `off`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracesConfig:
     """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
 
@@ -286,6 +307,7 @@ class Config:
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
     traces: TracesConfig = TracesConfig()
+    guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
 
     @property
@@ -306,6 +328,7 @@ SECTIONS: Mapping[str, type] = {
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
     "traces": TracesConfig,
+    "guard": GuardConfig,
 }
 
 

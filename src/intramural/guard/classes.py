@@ -13,7 +13,7 @@ class Kind(StrEnum):
     letter: str
     label: str
 
-    def __new__(cls, name: str, letter: str, label: str) -> "Kind":
+    def __new__(cls, name: str, letter: str = "", label: str = "") -> "Kind":
         member = str.__new__(cls, name)
         member._value_ = name
         member.letter = letter

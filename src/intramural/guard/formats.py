@@ -37,7 +37,9 @@ _CALL += r"work|callback|hotline|whatsapp|sms|number|handy|contacted)"
 _VERSION = r"(?:version|release|ver|v|section|sec|chapter|clause|§|article|firmware|build)\.?\s?$"
 
 _FORMS: Sequence[_Form] = (
-    _Form(Kind.EMAIL, "e-mail", 0.99, r"(?<![\w.+%-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"),
+    _Form(
+        Kind.EMAIL, "e-mail", 0.99, r"(?<![\w.+%-])[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"
+    ),
     _Form(
         Kind.EMAIL,
         "e-mail-spelled",
@@ -52,7 +54,8 @@ _FORMS: Sequence[_Form] = (
         Kind.URL,
         "url-host",
         0.85,
-        rf"(?i:(?<![\w@./-])(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.){{1,5}}{_TLD}(?![\w-]|\.\w)(?:[/?#][^\s<>\"'`|\\^{{}}]{{0,500}})?)",
+        rf"(?i:(?<![\w@./-])(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.){{1,5}}{_TLD}(?![\w-]|\.\w)(?:[/?#][^\s<>\"'`|"
+        rf"\\^{{}}]{{0,500}})?)",
         valid=lambda text: not text.lower().endswith((".no", ".me", ".in", ".it", ".at", ".be")) or "/" in text,
     ),
     _Form(
@@ -67,10 +70,13 @@ _FORMS: Sequence[_Form] = (
         Kind.IP,
         "ipv6",
         0.97,
-        r"(?<![\w:.])(?=[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:)[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}(?:%\w{1,15})?(?:/\d{1,3})?(?![\w:])",
+        r"(?<![\w:.])(?=[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:)[0-9A-Fa-f:]{1,38}(?:[0-9A-Fa-f]|"
+        r"::)(?:\.\d{1,3}){0,3}(?:%\w{1,15})?(?:/\d{1,3})?(?!\w|:\w)",
         lambda text: checks.address(text) and any(map(str.isalnum, text)) and len(text) > 4,
     ),
-    _Form(Kind.DEVICE, "mac", 0.97, r"(?<![\w:-])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![\w:-])"),
+    _Form(
+        Kind.DEVICE, "mac", 0.97, r"(?<![\w:-])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![\w:-])"
+    ),
     _Form(Kind.DEVICE, "mac-dotted", 0.95, r"(?<![\w.])[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}(?![\w.])"),
     _Form(Kind.DEVICE, "udi", 0.98, r"\(01\)\d{14}(?:\(\d{2}\)[\w/.-]{1,20}){0,4}"),
     _Form(Kind.SSN, "ssn", 0.95, r"(?<![\w-])(?!000|666)\d{3}([- \u00a0–])(?!00)\d{2}\1(?!0000)\d{4}(?![\w-])"),
@@ -91,10 +97,21 @@ _FORMS: Sequence[_Form] = (
         after=r"(?:card|visa|master\s?card|amex|discover)\W{1,3}(?:\w+\W{1,3}){0,3}end(?:ing|s)(?: in| with)?:?\s$",
     ),
     _Form(Kind.ACCOUNT, "iban", 0.98, r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?\b", checks.iban),
-    _Form(Kind.MEMBER, "mbi", 0.95, r"\b[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}\b"),
+    _Form(
+        Kind.MEMBER,
+        "mbi",
+        0.95,
+        r"\b[1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2}\b",
+    ),
     _Form(Kind.VEHICLE, "vin", 0.97, r"\b(?=[A-Z]*\d)[A-HJ-NPR-Z0-9]{17}\b", checks.vin),
     _Form(Kind.LICENCE, "dea", 0.9, r"\b[ABCDEFGHJKLMPRSTUX][A-Z9]\d{7}\b", checks.dea),
-    _Form(Kind.PHONE, "phone-plus", 0.95, rf"(?<![\w+])\+\d{{1,3}}(?:{_SEP}?\(?\d{{1,4}}\)?){{2,6}}(?:\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?(?!\w)", lambda text: 8 <= len(checks.digits(text)) <= 18),
+    _Form(
+        Kind.PHONE,
+        "phone-plus",
+        0.95,
+        rf"(?<![\w+])\+\d{{1,3}}(?:{_SEP}?\(?\d{{1,4}}\)?){{2,6}}(?:\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?(?!\w)",
+        lambda text: 8 <= len(checks.digits(text)) <= 18,
+    ),
     _Form(
         Kind.PHONE,
         "phone-american",
@@ -106,12 +123,20 @@ _FORMS: Sequence[_Form] = (
         Kind.PHONE,
         "phone-any",
         0.85,
-        rf"(?<![\w.+-])\(?\d{{1,5}}\)?(?:{_SEP}{{1,2}}\(?\d{{1,8}}\)?){{1,5}}(?:,?\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?(?![\w-])",
+        rf"(?<![\w.+-])\(?\d{{1,5}}\)?(?:{_SEP}{{1,2}}\(?\d{{1,8}}\)?){{1,5}}(?:,?\s?(?:x|ext\.?|"
+        rf"extension)\s?\d{{1,6}})?(?![\w-])",
         lambda text: 7 <= len(checks.digits(text)) <= 16 and _no_date(text),
         after=_CALL,
     ),
-    _Form(Kind.PHONE, "phone-plain", 0.85, r"(?<![\w.+-])(?:1?[2-9]\d{9}|0\d{8,11}|[2-9]\d{6})(?![\w-]|\.\d)", after=_CALL),
-    _Form(Kind.PHONE, "phone-toll-free", 0.9, r"(?<![\w.+-])1?[- .]?8(?:00|33|44|55|66|77|88)[- .][2-9A-Z]\d?[A-Z0-9]{1,7}(?:[- .][A-Z0-9]{3,5})?(?![\w-])"),
+    _Form(
+        Kind.PHONE, "phone-plain", 0.85, r"(?<![\w.+-])(?:1?[2-9]\d{9}|0\d{8,11}|[2-9]\d{6})(?![\w-]|\.\d)", after=_CALL
+    ),
+    _Form(
+        Kind.PHONE,
+        "phone-toll-free",
+        0.9,
+        r"(?<![\w.+-])1?[- .]?8(?:00|33|44|55|66|77|88)[- .][2-9A-Z]\d?[A-Z0-9]{1,7}(?:[- .][A-Z0-9]{3,5})?(?![\w-])",
+    ),
     _Form(
         Kind.CODE,
         "long-number",
@@ -119,8 +144,14 @@ _FORMS: Sequence[_Form] = (
         r"(?<![\w$€£.,+#@%/=-])(?:\d{7,12}|[A-Z]{1,4}-?\d{5,10}[A-Z]?|\d{4}-\d{4}|[A-Z]\d{2}-\d{5}|\d{5,9}[A-Z])"
         r"(?![\w%-]|[.,]\d|\s(?:people|dollars|euros|bytes|users|ms|units|times))",
     ),
-    _Form(Kind.PHONE, "phone-extension", 0.85, r"(?<!\w)\d{3,6}(?![\w-]|\.\d)", after=r"\b(?:ext|extension|pager|x)[.:#]?\s?$"),
-)  # fmt: skip
+    _Form(
+        Kind.PHONE,
+        "phone-extension",
+        0.85,
+        r"(?<!\w)\d{3,6}(?![\w-]|\.\d)",
+        after=r"\b(?:ext|extension|pager|x)[.:#]?\s?$",
+    ),
+)
 
 _DATE = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _TRAILING = ".,;:!?)]}'\"*_"
@@ -141,7 +172,14 @@ def _compiled() -> tuple[tuple[_Form, re.Pattern[str], re.Pattern[str] | None, r
 
 
 #: What must occur in a text for a form to be worth a look.
-_NEEDS: Mapping[str, str] = {"e-mail": "@", "e-mail-local": "@", "url": "://", "ipv6": ":", "udi": "(01)", "phone-plus": "+"}
+_NEEDS: Mapping[str, str] = {
+    "e-mail": "@",
+    "e-mail-local": "@",
+    "url": "://",
+    "ipv6": ":",
+    "udi": "(01)",
+    "phone-plus": "+",
+}
 
 
 def formed(text: str) -> Iterator[Span]:

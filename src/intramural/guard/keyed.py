@@ -19,16 +19,20 @@ _WORDS: Mapping[Kind, str] = {
     Kind.SSN: rf"s\.?s\.?n\b\.?|ss{_N}|soc(?:ial)?\.? ?sec(?:urity)?(?:{_N})?|social(?:{_N})|itin\b|tax(?:payer)?{_N}",
     Kind.FAX: rf"fax(?:es|ed)?(?:{_N})?|facsimile(?:{_N})?|telefax",
     Kind.MRN: (
-        rf"mrn\b|m\.r\.n\.|mr[ ]?#|mr{_N}|med(?:ical)?\.?[ \-_]?rec(?:ord)?s?\.?(?:{_N})?|(?:chart|hospital|unit|patient|"
+        rf"mrn\b|m\.r\.n\.|mr[ ]?#|mr{_N}|med(?:ical)?\.?[ \-_]?rec(?:ord)?s?\.?(?:{_N})?|(?:chart|hospital|unit|"
+        rf"patient|"
         rf"patient record|pt|health record|ehr|emr|nhs){_N}|nhs\b|(?:chart|record)[ ]?#|patientid|empi\b|epic{_N}"
     ),
     Kind.MEMBER: (
-        rf"(?:member(?:ship)?|subscriber|policy(?:holder)?|insurance|insured|health[ \-]?plan|plan|beneficiary|enrollee|"
-        rf"group|payer|payor|coverage|medicare|medicaid|hic|health insurance(?: claim)?|insurance policy|insurance card|"
+        rf"(?:member(?:ship)?|subscriber|policy(?:holder)?|insurance|insured|health[ \-]?plan|plan|beneficiary|"
+        rf"enrollee|"
+        rf"group|payer|payor|coverage|medicare|medicaid|hic|health insurance(?: claim)?|insurance policy|"
+        rf"insurance card|"
         rf"policy holder|benefits?){_N}|memberid|(?:medicare|medicaid|mbi|hicn)\b|beneficiary|subscriber"
     ),
     Kind.ACCOUNT: (
-        rf"(?:account|acct|a/c|bank(?:ing)?(?: account)?|checking(?: account)?|savings(?: account)?|routing|aba|customer|"
+        rf"(?:account|acct|a/c|bank(?:ing)?(?: account)?|checking(?: account)?|savings(?: account)?|routing|aba|"
+        rf"customer|"
         rf"billing(?: account)?|guarantor|invoice|sort|loan|client){_N}|iban\b|(?:account|acct)\b\.?|a/c|routing|"
         rf"(?:checking|savings|bank) account|sort code"
     ),
@@ -40,10 +44,12 @@ _WORDS: Mapping[Kind, str] = {
     Kind.VEHICLE: (
         rf"(?:licen[cs]e |number |registration |vehicle |car |tag )?plates?(?:{_N})?|(?:license )?tag{_N}|"
         rf"(?:vehicle|car|reg(?:istration)?){_N}|vehicle registration|"
-        rf"tags?(?=[ :#]{{1,3}}(?:[A-Z]{{2,3}}[ \-]?\d|\d[A-Z]{{2,3}}[ \-]?\d))|vin\b(?:{_N})?|vehicle identification{_N}"
+        rf"tags?(?=[ :#]{{1,3}}(?:[A-Z]{{2,3}}[ \-]?\d|\d[A-Z]{{2,3}}[ \-]?\d))|vin\b(?:{_N})?|"
+        rf"vehicle identification{_N}"
     ),
     Kind.DEVICE: (
-        rf"serial(?:{_N})?|s/n\b|ser\.? ?no\.?|sn\b|(?:device|implant|pacemaker|pump|monitor|equipment|asset|unit serial|"
+        rf"serial(?:{_N})?|s/n\b|ser\.? ?no\.?|sn\b|(?:device|implant|pacemaker|pump|monitor|equipment|asset|"
+        rf"unit serial|"
         rf"lot|udi|imei|hardware|sensor|machine|meter|chromebook|laptop|tablet){_N}|(?:udi|imei|udid|meid|icd serial)\b"
     ),
     Kind.STUDENT: (
@@ -53,11 +59,13 @@ _WORDS: Mapping[Kind, str] = {
     Kind.CODE: (
         rf"(?:case|claim|encounter|visit|accession|specimen|sample|prescription|rx|referral|reference|confirmation|"
         rf"docket|ticket|employee|staff|badge|personnel|tracking|file|locker|order|study|subject|participant|episode|"
-        rf"authori[sz]ation|contract|transaction|record|report|incident|complaint|citation|warrant|form|user|application|"
+        rf"authori[sz]ation|contract|transaction|record|report|incident|complaint|citation|warrant|form|user|"
+        rf"application|"
         rf"account holder|identity|request|receipt|serial|batch|voucher|appointment|booking){_N}|"
         rf"(?:id|identification)(?:[ _]?(?:numbers?|no\b\.?|nr|code|#|card))|(?:police|incident|lab|accident) report"
         rf"(?=[ :#]{{1,3}}[A-Z]{{0,3}}-?\d)|id(?=[ ]?[:#]\s?[A-Z]{{0,4}}-?\d{{3}})|(?:rx|claim|accession|"
-        r"badge|docket|csn)[ ]?#?(?=[ :#]*\d)|(?:case|encounter|visit|specimen|sample|prescription|referral|ticket|order|"
+        r"badge|docket|csn)[ ]?#?(?=[ :#]*\d)|(?:case|encounter|visit|specimen|sample|prescription|referral|ticket|"
+        r"order|"
         r"episode|booking|reservation)(?=[ :#]{1,3}(?:[A-Z]{1,3}-?\d|\d{4,}-\d|\d{6,}))"
     ),
 }  # fmt: skip

@@ -6,6 +6,7 @@ year of a date, three digits of a ZIP code.
 """
 
 import hmac
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,11 +49,16 @@ class Pseudonyms:
                 return mark
         return mark
 
-    def restored(self, text: str) -> str:
-        """`text` with the values of this request in place of their marks."""
+    def restored(self, text: str, *, as_json: bool = False) -> str:
+        """`text` with the values of this request in place of their marks; `as_json`: `text` is JSON, or part of it."""
         if "[" not in text or not self.values:
             return text
-        return _MARK.sub(lambda match: self.values.get(match[0], match[0]), text)
+
+        def value(match: re.Match[str]) -> str:
+            found = self.values.get(match[0], match[0])
+            return json.dumps(found, ensure_ascii=False)[1:-1] if as_json else found
+
+        return _MARK.sub(value, text)
 
 
 def _kept(kind: Kind, value: str, this_year: int) -> str:

@@ -20,16 +20,22 @@ _SUFFIX = (
     r"neck|oval|overlook|parade|prairie|ranch|rapid|rest|shore|spur|stravenue|stream|throughway|trace|track|tunnel|"
     r"union|wall|wells?|wharf|crest|bend|bluff|branch|bridge|brook|burg|camp|canyon|cape|center|centre|cliff|club"
 )
-_SURE = r"street|avenue|road|boulevard|drive|lane|court|circle|terrace|parkway|highway|crescent|st|ave|rd|blvd|dr|ln|ct|pkwy|hwy"
+_SURE = (
+    r"street|avenue|road|boulevard|drive|lane|court|circle|terrace|parkway|highway|crescent|st|ave|rd|blvd|dr|ln|"
+    r"ct|pkwy|hwy"
+)
 _COMPASS = r"(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West|North(?:east|west)|South(?:east|west))\.?"
 _UNIT = (
-    r"(?:[,\s]{1,2}(?i:apt|apartment|unit|suite|ste|rm|room|floor|fl|bldg|building|flat|lot|trailer|space|#)\.?[\s#]{0,2}"
-    r"[A-Za-z]?-?\d{1,5}[A-Za-z]?\b|[,\s]{1,2}(?i:apt|apartment|unit|suite|ste|flat)\.?\s[A-Z]\b|,?\s?#\s?\d{1,5}[A-Z]?)"
+    r"(?:[,\s]{1,2}(?i:apt|apartment|unit|suite|ste|rm|room|floor|fl|bldg|building|flat|lot|trailer|space|"
+    r"#)\.?[\s#]{0,2}"
+    r"[A-Za-z]?-?\d{1,5}[A-Za-z]?\b|[,\s]{1,2}(?i:apt|apartment|unit|suite|ste|flat)\.?\s[A-Z]\b|"
+    r",?\s?#\s?\d{1,5}[A-Z]?)"
 )
 _NUMBER = r"\d{1,6}(?:-\d{1,5})?(?:\s?[A-D])?(?:\s1/2|½)?"
 #: What stands before "street" without being one: `2 hour drive`, `3 way street`, `5 minute walk`.
 _NO_NAME = (
-    r"(?:hours?|hrs?|minutes?|mins?|miles?|mile|km|days?|weeks?|months?|years?|way|lane|lanes|point|points|steps?|blocks?|"
+    r"(?:hours?|hrs?|minutes?|mins?|miles?|mile|km|days?|weeks?|months?|years?|way|lane|lanes|point|points|steps?|"
+    r"blocks?|"
     r"patients?|students?|people|of|in|the|and|or|to|for|a|an|on|at|mg|ml|percent|times|more|other|new|different|main "
     r"points|city|car|full|per|beds?|bedroom|vehicles?|runs?|feet|foot|ft|meters?|yards?|acres?|square|court days)\b"
 )
@@ -50,8 +56,10 @@ _STREETS = (
     (
         "street",
         0.93,
-        rf"(?<![\w.$/-]){_NUMBER},?\s(?:{_COMPASS}\s)?(?!{_NO_NAME})(?:(?:{_CAP}|{_ORDINAL}|de|la|del|of|the)\s){{0,4}}?"
-        rf"(?:{_CAP}|{_ORDINAL})\s(?i:{_SUFFIX})\b\.?(?:\s(?i:{_SURE}|way|place|pl)\b\.?)?(?:\s{_COMPASS}(?!\w))?{_UNIT}?",
+        rf"(?<![\w.$/-]){_NUMBER},?\s(?:{_COMPASS}\s)?(?!{_NO_NAME})(?:(?:{_CAP}|{_ORDINAL}|de|la|del|of|"
+        rf"the)\s){{0,4}}?"
+        rf"(?:{_CAP}|{_ORDINAL})\s(?i:{_SUFFIX})\b\.?(?:\s(?i:{_SURE}|way|place|"
+        rf"pl)\b\.?)?(?:\s{_COMPASS}(?!\w))?{_UNIT}?",
     ),
     (
         "street-lower",
@@ -62,40 +70,59 @@ _STREETS = (
     (
         "street-bare",
         0.9,
-        rf"(?<![\w.$/-]){_NUMBER}\s(?:{_COMPASS}\s)?(?i:broadway|main|highway \d+|hwy\.? \d+|route \d+|rte\.? \d+|county road \d+|"
+        rf"(?<![\w.$/-]){_NUMBER}\s(?:{_COMPASS}\s)?(?i:broadway|main|highway \d+|hwy\.? \d+|route \d+|rte\.? \d+|"
+        rf"county road \d+|"
         rf"county rd\.? \d+|state road \d+|state route \d+|u\.?s\.? (?:highway|hwy|route) \d+|i-\d+|avenue [a-z])\b"
         rf"{_UNIT}?",
     ),
-    ("post-box", 0.95, r"(?i:\b(?:p\.?\s?o\.?|post(?:al)?(?: office)?)\s?box\s?#?\s?\d{1,7}\b|\brr\s?#?\d{1,3},?\sbox\s\d{1,6})"),
+    (
+        "post-box",
+        0.95,
+        r"(?i:\b(?:p\.?\s?o\.?|post(?:al)?(?: office)?)\s?box\s?#?\s?\d{1,7}\b|\brr\s?#?\d{1,3},?\sbox\s\d{1,6})",
+    ),
     (
         "street-german",
         0.9,
         r"(?<!\w)(?:[A-ZÄÖÜ][\wäöüß.\-]{1,24}\s)?[A-ZÄÖÜ]?[\wäöüß\-]{1,24}(?:straße|strasse|str\.|gasse|platz|allee|"
         r"ufer|damm|straat|laan|gatan|vägen|vej|gade)\s\d{1,4}\s?[a-z]?\b",
     ),
-    ("street-german-apart", 0.88, r"(?<!\w)[A-ZÄÖÜ][\wäöüß\-]{2,24}\s(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse)\s\d{1,4}[a-z]?\b"),
+    (
+        "street-german-apart",
+        0.88,
+        r"(?<!\w)[A-ZÄÖÜ][\wäöüß\-]{2,24}\s(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse)\s\d{1,4}[a-z]?\b",
+    ),
     (
         "street-romance",
         0.9,
-        rf"(?<!\w)(?:\d{{1,4}}(?:\s?bis|\s?ter)?,?\s(?i:rue|boulevard|bd|avenue|av|place|chemin|allée|impasse|quai|cours|route)\s"
-        rf"(?:(?:de la|de l['’]|du|des|de|d['’])\s?)?{_CAP}(?:[\s-]{_CAP}){{0,3}}|(?i:via|viale|piazza|corso|calle|avenida|"
-        rf"avda\.?|paseo|plaza|rua|largo)\s(?:(?:de la|de los|de|del|della|dei|do|da|dos)\s)?{_CAP}(?:\s{_CAP}){{0,3}},?\s(?:n[.º°]?\s?)?\d{{1,4}}\b)",
+        rf"(?<!\w)(?:\d{{1,4}}(?:\s?bis|\s?ter)?,?\s(?i:rue|boulevard|bd|avenue|av|place|chemin|allée|impasse|quai|"
+        rf"cours|route)\s"
+        rf"(?:(?:de la|de l['’]|du|des|de|d['’])\s?)?{_CAP}(?:[\s-]{_CAP}){{0,3}}|(?i:via|viale|piazza|corso|calle|"
+        rf"avenida|"
+        rf"avda\.?|paseo|plaza|rua|largo)\s(?:(?:de la|de los|de|del|della|dei|do|da|"
+        rf"dos)\s)?{_CAP}(?:\s{_CAP}){{0,3}},?\s(?:n[.º°]?\s?)?\d{{1,4}}\b)",
     ),
     (
         "street-no-number",
         0.7,
-        rf"(?i:(?<!\w)(?:lives?|living|resides?|residing|residence|located|address|home|house|apartment|moved|mail(?:ed|ing)?|delivered|sent|ship(?:ped)?)(?:\s(?:is|was))?"
-        rf"\s?(?:on|at|in|to|:)\s)(?P<street>(?:{_COMPASS}\s)?{_CAP}(?:\s{_CAP}){{0,2}}\s(?:{_SURE.title()}|{_SURE.title().replace('|', '|')})\b)",
+        rf"(?i:(?<!\w)(?:lives?|living|resides?|residing|residence|located|address|home|house|apartment|moved|"
+        rf"mail(?:ed|ing)?|delivered|sent|ship(?:ped)?)(?:\s(?:is|was))?"
+        rf"\s?(?:on|at|in|to|:)\s)(?P<street>(?:{_COMPASS}\s)?{_CAP}(?:\s{_CAP}){{0,2}}\s(?:{_SURE.title()})\b)",
     ),
     ("unit", 0.8, r"(?i:(?<!\w)(?:apt|apartment|suite|ste)\.?\s?#?\s?(?:[A-Z]-?)?\d{1,5}[A-Z]?\b)"),
-)  # fmt: skip
+)
 _ZIPS = (
-    ("zip-state", 0.95, rf"(?:\b(?:{_STATES})|(?:{_STATE_NAMES}))[.,]?\s{{1,3}}(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-]|\.\d)"),
+    (
+        "zip-state",
+        0.95,
+        rf"(?:\b(?:{_STATES})|(?:{_STATE_NAMES}))[.,]?\s{{1,3}}(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-]|\.\d)",
+    ),
     (
         "zip-named",
         0.95,
-        r"(?i:(?<![a-z])(?:zip|postal|post|plz|postleitzahl|cap)(?![a-z])[\s_-]{0,2}(?:codes?|number|area)?(?:\s(?:is|of|was|are|at|changed to))?[\s:=#(\"'*|]{0,6})"
-        r"(?P<zip>\d{5}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|\d{4,6})(?![\w-]|\.\d)",
+        r"(?i:(?<![a-z])(?:zip|postal|post|plz|postleitzahl|cap)(?![a-z])[\s_-]{0,2}(?:codes?|number|area)?(?:\s(?:is|"
+        r"of|was|are|at|changed to))?[\s:=#(\"'*|]{0,6})"
+        r"(?P<zip>\d{5}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|"
+        r"\d{4,6})(?![\w-]|\.\d)",
     ),
     ("zip-plus-four", 0.85, r"(?<![\w.$-])(?P<zip>\d{5}-\d{4})(?![\w-])"),
     ("zip-british", 0.9, r"\b(?P<zip>(?:[A-Z]{1,2}\d[A-Z\d]?|GIR)\s\d[ABD-HJLNP-UW-Z]{2})\b"),
@@ -103,19 +130,43 @@ _ZIPS = (
     (
         "zip-after-street",
         0.85,
-        rf"(?i:\b(?:{_SURE}|apt|suite|box)\b\.?)[^\n\d]{{0,12}}(?:\d{{1,4}}[A-Za-z]?[^\n\d]{{0,4}})?,\s?(?:[A-Z][\w.'-]+\s?){{1,3}},?\s(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-])",
+        rf"(?i:\b(?:{_SURE}|apt|suite|"
+        rf"box)\b\.?)[^\n\d]{{0,12}}(?:\d{{1,4}}[A-Za-z]?[^\n\d]{{0,4}})?,\s?"
+        rf"(?:[A-Z][\w.'-]+\s?){{1,3}},?\s(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-])",
     ),
     ("zip-european", 0.8, r"(?<![\w.-])(?P<zip>(?:[A-Z]{1,2}-)?\d{4,5})\s[A-ZÄÖÜ][a-zäöüß]{2,}(?=[,.\n]|$| [A-Z(])"),
-)  # fmt: skip
-_AREA = rf"(?<![\w-])(?P<place>[A-Z][\w'’.-]{{1,20}}(?:\s[A-Z][\w'’.-]{{1,20}}){{0,2}}),\s(?:(?:{_STATES})\b|(?:{_STATE_NAMES}))"
+)
+_AREA = (
+    rf"(?<![\w-])(?P<place>[A-Z][\w'’.-]{{1,20}}(?:\s[A-Z][\w'’.-]{{1,20}}){{0,2}}),\s(?:(?:{_STATES})\b|"
+    rf"(?:{_STATE_NAMES}))"
+)
 
 #: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, "Guidance
 #: Regarding Methods for De-identification", 2012, from the census of 2000.
 SMALL_AREAS = frozenset(
-    "036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893".split()
-)  # fmt: skip
+    [
+        "036",
+        "059",
+        "063",
+        "102",
+        "203",
+        "556",
+        "692",
+        "790",
+        "821",
+        "823",
+        "830",
+        "831",
+        "878",
+        "879",
+        "884",
+        "890",
+        "893",
+    ]
+)
 _STREET_BEFORE = re.compile(
-    rf"(?i:\b(?:{_SURE}|way|place|pl|box|straße|strasse|str\.)\b\.?|\d)[^\n]{{0,40}}$|(?i:address|lives|residen)[^\n]{{0,60}}$"
+    rf"(?i:\b(?:{_SURE}|way|place|pl|box|straße|strasse|str\.)\b\.?|\d)[^\n]{{0,40}}$|(?i:address|lives|"
+    rf"residen)[^\n]{{0,60}}$"
 )
 
 
@@ -146,7 +197,9 @@ def zips(text: str) -> Iterator[Span]:
     """Postal codes."""
     for name, score, pattern in _zips():
         for match in pattern.finditer(text):
-            if name == "zip-european" and not _STREET_BEFORE.search(text[max(0, match.start("zip") - 80) : match.start("zip")]):
+            if name == "zip-european" and not _STREET_BEFORE.search(
+                text[max(0, match.start("zip") - 80) : match.start("zip")]
+            ):
                 continue
             yield Span(Kind.ZIP, *match.span("zip"), score, name)
 

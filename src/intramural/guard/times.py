@@ -28,8 +28,10 @@ _ORDINAL = (
 )
 #: Dates that only a word before them tells from a fraction, a score or a size.
 _WHEN = (
-    r"(?:on|since|dated?|dob|d\.o\.b\.?|born|birth|birthday|birthdate|bday|by|until|till?|from|before|after|through|thru|"
-    r"seen|visit|visited|admit|admitted|admission|discharged?|surgery|performed|due|starting|started|began|expires?|exp|"
+    r"(?:on|since|dated?|dob|d\.o\.b\.?|born|birth|birthday|birthdate|bday|by|until|till?|from|before|after|through|"
+    r"thru|"
+    r"seen|visit|visited|admit|admitted|admission|discharged?|surgery|performed|due|starting|started|began|expires?|"
+    r"exp|"
     r"signed|dos|service|appointment|appt|scheduled|return|f/?u|follow[- ]?up|last|as of|effective|enrolled|date of "
     r"(?:birth|death|service|admission)|deceased|died|between|and|collected|received|reported)"
 )
@@ -42,8 +44,10 @@ _FORMS = (
     (
         "date-month-first",
         0.95,
-        rf"(?<![\w-]){_WEEKDAY}{_MONTH}[\s\-/]{{1,2}}(?:the\s)?{_NTH}(?!\d|[:.]\d|\s?(?:mg|ml|kg|cm|mm|percent|%|people|"
-        rf"patients|students|years|days|times))(?:\s?(?:–|-|to|through|and)\s?{_NTH}(?!\d))?(?:,?[\s\-/]{{1,2}}(?:of\s)?{_YEAR4}"
+        rf"(?<![\w-]){_WEEKDAY}{_MONTH}[\s\-/]{{1,2}}(?:the\s)?{_NTH}(?!\d|[:.]\d|\s?(?:mg|ml|kg|cm|mm|percent|%|"
+        rf"people|"
+        rf"patients|students|years|days|times))(?:\s?(?:–|-|to|through|"
+        rf"and)\s?{_NTH}(?!\d))?(?:,?[\s\-/]{{1,2}}(?:of\s)?{_YEAR4}"
         rf"(?!\d)|,\s?['’]\d\d|-\d\d(?!\d))?(?:,?\sat)?{_CLOCK}",
     ),
     (
@@ -56,14 +60,24 @@ _FORMS = (
     ("date-month-year", 0.9, rf"(?<![\w-]){_MONTH}(?:,?\s(?:of\s)?|-|/)(?:{_YEAR4}|['’]\d\d)(?!\d)"),
     ("date-number-year", 0.85, rf"(?<![\w./$-]){_M}[/]{_YEAR4}(?![\d/-])"),
     ("date-year-number", 0.8, rf"(?<![\w./-]){_YEAR4}-(?:0[1-9]|1[0-2])(?![\d-])"),
-)  # fmt: skip
+)
 _NEAR_FORMS = (
     ("date-short", 0.8, rf"(?<![\w./$-]){_M}[/-]{_DAY}(?![\d/%-]|\.\d|\s?(?:mg|ml|cup|tab|inch|of\b|mile|cm))"),
     ("date-short-year", 0.8, rf"(?<![\w./-]){_M}[/-]\d\d(?![\d/%-]|\.\d)"),
-    ("date-compact", 0.85, rf"(?<![\w./-])(?:{_YEAR4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]){_YEAR4})(?!\w)"),
+    (
+        "date-compact",
+        0.85,
+        rf"(?<![\w./-])(?:{_YEAR4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|"
+        rf"3[01]){_YEAR4})(?!\w)",
+    ),
     ("date-dots-short", 0.85, rf"(?<![\w./-])(?:{_DAY}\.{_M}|{_M}\.{_DAY})\.\d\d(?![\w/-]|\.\d)"),
-    ("date-day-month", 0.8, rf"(?<![\w.-])(?:the\s){_DAY}(?:st|nd|rd|th)(?!\s(?:grade|floor|street|st\b|ave|percentile|century|edition|graders?|place|time|toe|digit|rib|nerve|attempt|dose|week|day|month|year))(?![\w-])"),
-)  # fmt: skip
+    (
+        "date-day-month",
+        0.8,
+        rf"(?<![\w.-])(?:the\s){_DAY}(?:st|nd|rd|th)(?!\s(?:grade|floor|street|st\b|ave|percentile|century|edition|"
+        rf"graders?|place|time|toe|digit|rib|nerve|attempt|dose|week|day|month|year))(?![\w-])",
+    ),
+)
 _OLD = r"(?:9\d|1[0-3]\d)"
 _OLD_WORDS = (
     r"(?:ninety(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?|(?:a |one )?hundred(?:[- ](?:and )?(?:one|two|"
@@ -71,16 +85,31 @@ _OLD_WORDS = (
 )
 _ANY_OLD = rf"(?:{_OLD}|{_OLD_WORDS})"
 _UNIT = r"(?:years?|yrs?|y)"
-_THING = r"(?:building|house|school|hospital|church|company|tradition|tree|bridge|institution|study|bottle|wine|law|firm)"
+_THING = (
+    r"(?:building|house|school|hospital|church|company|tradition|tree|bridge|institution|study|bottle|wine|law|firm)"
+)
 _AGES = (
     ("age-years-old", 0.95, rf"(?<![\w.$-]){_ANY_OLD}[\s-]?{_UNIT}[\s-]?(?:old|of age)\b(?!\s{_THING})"),
     ("age-short", 0.95, rf"(?<![\w.$-]){_OLD}[\s-]?(?:y\.?/?o\.?|yo|y\.o\.|yr/?old)(?![a-z])(?:\s?[mf]\b)?"),
-    ("age-sex", 0.85, rf"(?<![\w.$/-]){_OLD}\s?(?:m|f|year male|year female|[\s-]?{_UNIT}[\s-](?:male|female|man|woman|lady|gentleman|patient|gentlewoman|resident|widow|widower|veteran|grandmother|grandfather))\b"),
-    ("age-named", 0.93, rf"(?<![a-z])(?:aged?|turned|turning|turns|age at (?:visit|admission|death)|(?:s?he|who|patient|mother|father|grandmother|grandfather|grandma|grandpa|resident)(?:\sis|'s| was| has| had)?\s(?:now |almost |nearly |already |just turned |turned )?)[\s:=,]{{0,3}}(?:is |of |now |was |at )?(?P<age>{_ANY_OLD}(?!\d|[.,]\d|%|\s?(?:%|percent|mg|kg|lbs?|pounds|beats|bpm|over|mm|degrees|minutes|points|days|weeks|months|dollars|students|patients|on room|/))(?:\s{_UNIT}\sof age|\s{_UNIT})?(?!\w))"),
-    ("age-birthday", 0.9, rf"(?<![\w.$-])(?:9\d|1[0-3]\d)(?:st|nd|rd|th)\sbirthday"),
+    (
+        "age-sex",
+        0.85,
+        rf"(?<![\w.$/-]){_OLD}\s?(?:m|f|year male|year female|[\s-]?{_UNIT}[\s-](?:male|female|man|woman|lady|"
+        rf"gentleman|patient|gentlewoman|resident|widow|widower|veteran|grandmother|grandfather))\b",
+    ),
+    (
+        "age-named",
+        0.93,
+        rf"(?<![a-z])(?:aged?|turned|turning|turns|age at (?:visit|admission|death)|(?:s?he|who|patient|mother|father|"
+        rf"grandmother|grandfather|grandma|grandpa|resident)(?:\sis|'s| was| has| had)?\s(?:now |almost |nearly |"
+        rf"already |just turned |turned )?)[\s:=,]{{0,3}}(?:is |of |now |was |at )?(?P<age>{_ANY_OLD}(?!\d|[.,]\d|%|"
+        rf"\s?(?:%|percent|mg|kg|lbs?|pounds|beats|bpm|over|mm|degrees|minutes|points|days|weeks|months|dollars|"
+        rf"students|patients|on room|/))(?:\s{_UNIT}\sof age|\s{_UNIT})?(?!\w))",
+    ),
+    ("age-birthday", 0.9, r"(?<![\w.$-])(?:9\d|1[0-3]\d)(?:st|nd|rd|th)\sbirthday"),
     ("age-word", 0.85, r"\b(?:non|cent)(?:a|e)(?:genarian|narian)s?\b"),
     ("age-in-nineties", 0.8, r"\bin (?:his|her|their) (?:early |mid[- ]?|late )?(?:90'?s|nineties)\b"),
-)  # fmt: skip
+)
 
 
 @cache

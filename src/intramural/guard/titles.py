@@ -9,12 +9,17 @@ from functools import cache
 from intramural.guard.classes import Kind
 from intramural.guard.span import Span
 
-_PART = r"(?:(?:O['’]|Mc|Mac|D['’]|[A-ZÀ-Þ][a-zß-ÿ]{1,3}-)?[A-ZÀ-Þ][a-zß-ÿ'’]{1,20}(?:-[A-ZÀ-Þ][a-zß-ÿ]{1,20})?|[A-ZÀ-Þ]\.)"
+_PART = (
+    r"(?:(?:O['’]|Mc|Mac|D['’]|[A-ZÀ-Þ][a-zß-ÿ]{1,3}-)?[A-ZÀ-Þ][a-zß-ÿ'’]{1,20}(?:-[A-ZÀ-Þ][a-zß-ÿ]{1,20})?|[A-ZÀ-Þ]\.)"
+)
 _LOUD = r"[A-ZÀ-Þ][A-ZÀ-Þ'’-]{1,20}"
-_JOINT = r"(?:\s(?:van der|van den|von der|de la|de los|van|von|de|del|della|da|dos|di|du|la|le|el|al|bin|ibn|ter|ten))?"
+_JOINT = (
+    r"(?:\s(?:van der|van den|von der|de la|de los|van|von|de|del|della|da|dos|di|du|la|le|el|al|bin|ibn|ter|ten))?"
+)
 _FULL = rf"{_PART}(?:{_JOINT}\s{_PART}){{0,3}}"
 _TITLE = (
-    r"(?:Mr|Mrs|Ms|Mx|Miss|Mister|Dr|Doctor|Prof|Professor|Rev|Reverend|Fr|Father|Sister|Sr|Nurse|Officer|Judge|Justice|"
+    r"(?:Mr|Mrs|Ms|Mx|Miss|Mister|Dr|Doctor|Prof|Professor|Rev|Reverend|Fr|Father|Sister|Sr|Nurse|Officer|Judge|"
+    r"Justice|"
     r"Capt|Captain|Lt|Sgt|Sergeant|Coach|Principal|Dean|Senator|Rabbi|Imam|Pastor|Sir|Madam|Dame|Lord|Lady|Herr|Frau|"
     r"Señora?|Sra?|Madame|Monsieur|Mme|Mlle|Signora?)"
 )
@@ -35,12 +40,40 @@ _NOT = (
 )
 _FORMS = (
     ("name-title", 0.9, rf"\b{_TITLE}\.?\s(?P<name>{_NOT}(?:{_FULL}|{_LOUD}(?:\s{_LOUD})?))"),
-    ("name-field", 0.88, rf"(?i:(?<![A-Za-z])(?:{_FIELD}))\s?[:=|]\s?[\"'*|]{{0,3}}\s?(?P<name>{_NOT}(?:{_LOUD},\s?{_LOUD}(?:\s{_LOUD})?|{_LOUD}\s{_LOUD}(?:\s{_LOUD})?|{_PART}(?:\s{_PART})?,\s{_FULL}|{_FULL}))"),
-    ("name-greeting", 0.85, rf"\b(?:Dear|Hi|Hello|Hey|Sincerely,|Regards,|Best,|Thanks,|Yours,|Cheers,)\s{{1,3}}(?P<name>{_NOT}{_FULL})"),
-    ("name-said", 0.85, rf"\b(?i:my name is|name is|named|called|known as|i am|i'm|this is|signed by|spoke (?:with|to)|nicknamed|née)\s(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}})"),
-    ("name-kin", 0.85, rf"\b(?i:(?:his|her|their|my|the patient's|patient's|student's|our) (?:wife|husband|son|daughter|mother|father|brother|sister|mom|dad|partner|spouse|neighbou?r|aunt|uncle|cousin|grandson|granddaughter|grandmother|grandfather|teacher|friend|caregiver|guardian|roommate|fianc[ée]e?|niece|nephew)),?\s(?P<name>{_NOT}{_FULL})"),
-    ("name-degree", 0.9, rf"(?<![\w-])(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}}),?\s(?:M\.?D\.?|Ph\.?D\.?|R\.?N\.?|D\.?O\.?|N\.?P\.?|PA-C|LCSW|DDS|DMD|Esq\.?|Jr\.?|Sr\.?|FNP|MSN|DVM|PharmD|Psy\.?D\.?|Ed\.?D\.?|BSN|LPN|CRNA|MBBS|FACS)(?![\w])"),
-)  # fmt: skip
+    (
+        "name-field",
+        0.88,
+        rf"(?i:(?<![A-Za-z])(?:{_FIELD}))\s?[:=|]\s?[\"'*|"
+        rf"]{{0,3}}\s?(?P<name>{_NOT}(?:{_LOUD},\s?{_LOUD}(?:\s{_LOUD})?|{_LOUD}\s{_LOUD}(?:\s{_LOUD})?|"
+        rf"{_PART}(?:\s{_PART})?,\s{_FULL}|{_FULL}))",
+    ),
+    (
+        "name-greeting",
+        0.85,
+        rf"\b(?:Dear|Hi|Hello|Hey|Sincerely,|Regards,|Best,|Thanks,|Yours,|Cheers,)\s{{1,3}}(?P<name>{_NOT}{_FULL})",
+    ),
+    (
+        "name-said",
+        0.85,
+        rf"\b(?i:my name is|name is|named|called|known as|i am|i'm|this is|signed by|spoke (?:with|to)|nicknamed|"
+        rf"née)\s(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}})",
+    ),
+    (
+        "name-kin",
+        0.85,
+        rf"\b(?i:(?:his|her|their|my|the patient's|patient's|student's|our) (?:wife|husband|son|daughter|mother|"
+        rf"father|brother|sister|mom|dad|partner|spouse|neighbou?r|aunt|uncle|cousin|grandson|granddaughter|"
+        rf"grandmother|grandfather|teacher|friend|caregiver|guardian|roommate|fianc[ée]e?|niece|"
+        rf"nephew)),?\s(?P<name>{_NOT}{_FULL})",
+    ),
+    (
+        "name-degree",
+        0.9,
+        rf"(?<![\w-])(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}}),?\s(?:M\.?D\.?|Ph\.?D\.?|R\.?N\.?|D\.?O\.?|"
+        rf"N\.?P\.?|PA-C|LCSW|DDS|DMD|Esq\.?|Jr\.?|Sr\.?|FNP|MSN|DVM|PharmD|Psy\.?D\.?|Ed\.?D\.?|BSN|LPN|CRNA|MBBS|"
+        rf"FACS)(?![\w])",
+    ),
+)
 
 
 @cache

@@ -4,10 +4,10 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and
-`work` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `shield`, `truncation`,
+`watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
+from intramural.services.guarding import Guarding
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
@@ -58,6 +59,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    guard: Guarding
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -78,6 +80,7 @@ __all__ = [
     "Expiry",
     "FileDesk",
     "FitDesk",
+    "Guarding",
     "Inference",
     "KeyDesk",
     "Locks",

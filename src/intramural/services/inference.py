@@ -25,8 +25,10 @@ from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Trac
 from intramural.metering import Outcome as Ending
 from intramural.services import particulars, vectors
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
+from intramural.services.shield import Shield
 from intramural.services.turns import Turns
 from intramural.serving import Pool, Repeated, Stream, Token, WaitNote
 
@@ -77,6 +79,7 @@ class _Run:
     first_s: float | None = None
     seed_given: bool = False
     said: particulars.Said = field(default_factory=particulars.Said)
+    shield: Shield | None = None
 
 
 class Inference:
@@ -94,7 +97,9 @@ class Inference:
         traces: Traces,
         clock: Clock,
         turns: Turns,
+        guard: Guarding,
     ) -> None:
+        self._guard = guard
         self._turns = turns
         self._gate = gate
         self._models = models
@@ -136,7 +141,8 @@ class Inference:
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping)
+            request, shield = await self._guard.incoming(actor, request)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
@@ -155,8 +161,9 @@ class Inference:
                 if isinstance(event, Usage):
                     last = event
                     continue
-                run.said.note(event)
-                yield event
+                for noted, shown in ((event, event),) if shield is None else await shield.told(event):
+                    run.said.note(noted)
+                    yield shown
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -191,12 +198,13 @@ class Inference:
         """
         run = await self._begun(actor, "embedding", model, dialect, request_id)
         width = run.manifest.shape.embedding_length
+        texts, run.shield = await self._guard.texts(actor, inputs, request_id)
         if dimensions is not None and 0 < width < dimensions:  # 0: an engine elsewhere has it, and did not tell
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
         result = await self._whole(
-            run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
+            run, facts, labels, self._pool.embed(served, texts, cut=cut, owner=self._turns.of(actor))
         )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
@@ -217,6 +225,7 @@ class Inference:
         Errors as for `answer`.
         """
         run = await self._begun(actor, "rerank", model, dialect, request_id)
+        (query, *documents), run.shield = await self._guard.texts(actor, [query, *documents], request_id)
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
         result = await self._whole(
@@ -239,7 +248,7 @@ class Inference:
         """The conversation of `request` as its model reads it. Errors as for `answer`; nothing is metered."""
         await self._may_use(actor, request.model, request.id)
         manifest = self._models.made_for("chat", request.model, actor)
-        request = await self._media.resolved(actor, request, manifest)
+        request, _ = await self._guard.incoming(actor, await self._media.resolved(actor, request, manifest))
         return await self._pool.rendered(self._models.to_serve(manifest, actor), request)
 
     async def detokenize(self, actor: Actor, model: str, tokens: Sequence[int], request_id: str) -> str:
@@ -339,6 +348,7 @@ class Inference:
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
                 "rule": run.rule,
+                **({} if run.shield is None else run.shield.asked_facts()),
             },
             texts=particulars.labelled(labels),
         )
@@ -361,6 +371,7 @@ class Inference:
                 seed_given=run.seed_given,
                 computed=self._models.computed(run.manifest),
             ),
+            **({} if run.shield is None else run.shield.asked_facts()),
         }
         await self._audit.record(
             Event.CHAT_ASKED,
@@ -410,6 +421,9 @@ class Inference:
             "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
+        if run.shield is not None:
+            facts |= run.shield.answered_facts()
+            self._guard.answered(run.shield)
         rows: Sequence[Beside] = ()
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
