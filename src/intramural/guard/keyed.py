@@ -135,6 +135,8 @@ def _listed(text: str, span: Span) -> Iterator[Span]:
     """More of the same: `serial numbers 1123, 4471 and 9921`."""
     while (joint := _joint().match(text, span.end)) is not None:
         value = _value().match(text, joint.end())
+        if value is not None and span.kind is not Kind.VEHICLE and value[0].split(maxsplit=1)[0].isalpha():
+            return  # `and SSN 123-45-6789`: something else begins
         length = 0 if value is None else _length(span.kind, value[0])
         if not length or not _enough(span.kind, text[joint.end() : joint.end() + length]):
             return
