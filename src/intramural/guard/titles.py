@@ -55,8 +55,15 @@ _FORMS = (
     (
         "name-said",
         0.85,
-        rf"\b(?i:my name is|name is|named|called|known as|i am|i'm|this is|signed by|spoke (?:with|to)|nicknamed|"
+        rf"\b(?i:my name is|name is|named|known as|i am|i'm|this is|signed by|spoke (?:with|to)|nicknamed|"
         rf"née)\s(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{1,3}})",
+    ),
+    (
+        "name-given",
+        0.85,
+        r"\b(?i:my (?:first |last |full |middle |family )?name is|(?:first |last |full |family |middle )?name\?|"
+        r"calls? (?:me|him|her|them)|goes by|name was|name's|named|called)"
+        rf"\s(?:only |just )?(?P<name>{_NOT}{_PART}(?:{_JOINT}\s{_PART}){{0,3}})",
     ),
     (
         "name-kin",
