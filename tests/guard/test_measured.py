@@ -36,8 +36,8 @@ def test_the_set_has_a_hundred_of_every_class_and_the_same_ones_everywhere() -> 
     assert not set(APART) & set(WORKED_ON)
     # As on every machine: a set that changes is another version.
     assert documents(APART, 1)[5].text == (
-        "In group 4 there were 25 pupils, in group 12 only 18. The wheelchair van has license plate JPH 9475; the spare "
-        "van's plate is DS77 JYF."
+        "In group 4 there were 25 pupils, in group 12 only 18. The wheelchair van has license plate JPH 9475; the "
+        "spare van's plate is DS77 JYF."
     )
 
 

@@ -265,8 +265,8 @@ async def test_numbers_are_counted_by_class_and_hold_no_text(desk: Desk) -> None
     await told(shield, [Delta(0, f"It is {SSN}"), Finished(0, "stop")])
     guard.answered(shield)
     text = desk.metrics.render().decode()
-    assert 'intramural_guard_found_total{action="redact",direction="in",kind="ssn",label="phi"} 1.0' in text
-    assert 'intramural_guard_found_total{action="redact",direction="out",kind="ssn",label="phi"} 1.0' in text
+    assert 'intramural_guard_found_total{action="redact",direction="in",identifier="ssn",label="phi"} 1.0' in text
+    assert 'intramural_guard_found_total{action="redact",direction="out",identifier="ssn",label="phi"} 1.0' in text
     assert SSN not in text
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @guard.command
-def check(file: str, *, label: str | None = None, common: Common = DEFAULT) -> None:
-    """Show what the guard would find in FILE (`-`: what comes on standard input), and what would become of it.
+def check(file: str | None = None, *, label: str | None = None, common: Common = DEFAULT) -> None:
+    """Show what the guard would find in FILE (without: in standard input), and what would become of it.
 
     Places are shown, values are not; `--json` has the redacted text too. Nothing of it is kept.
 
@@ -41,7 +41,7 @@ def check(file: str, *, label: str | None = None, common: Common = DEFAULT) -> N
             },
         )
         common.out.note(
-            f"Label {found['label']}: {len(rows)} found. Assisted redaction: see docs/guard.md for what it misses."
+            f"Label {found['label']}: {len(rows)} found. {found['claim']}: see docs/guard.md for what it misses."
         )
         if found["not_looked_for"]:
             common.out.note(f"Not looked for: {', '.join(found['not_looked_for'])}.")
@@ -49,12 +49,12 @@ def check(file: str, *, label: str | None = None, common: Common = DEFAULT) -> N
     common.ask(act)
 
 
-def _read(file: str) -> str:
+def _read(file: str | None) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        return sys.stdin.read() if file is None else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"{file} cannot be read as text: {error}."
-        raise Misasked("bad_file", message, "Name a text file in UTF-8, or `-`.") from None
+        raise Misasked("bad_file", message, "Name a text file in UTF-8.") from None
 
 
 def _row(text: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ Promises: finding and deciding are pure; the same text gives the same spans; a c
 Never: keeps a text or a value longer than its request; asks another machine.
 
 Read in this order: `classes`, `span`, `checks`, `formats`, `keyed`, `times`, `places`, `titles`, `detect`, `marks`,
-`policy`, `window`, `tree`, `names`, `reader`, `reading`.
+`policy`, `window`, `tree`, `names`, `reader`, `reading`, `measured`.
 """
 
 from intramural.guard.classes import NAMED, STRUCTURED, Kind
 from intramural.guard.detect import found
 from intramural.guard.marks import Pseudonyms
+from intramural.guard.measured import claim
 from intramural.guard.names import Names, Nobody
 from intramural.guard.policy import LABELS, Counts, Deed, Policy, Treated, policies, treated
 from intramural.guard.reader import reader_of
@@ -31,6 +32,7 @@ __all__ = [
     "Span",
     "Treated",
     "Window",
+    "claim",
     "found",
     "policies",
     "reader_of",

@@ -139,7 +139,7 @@ class Metrics:
         self._guarded = Counter(
             "intramural_guard_found",
             "What the guard found in questions (in) and answers (out), and what it did about it.",
-            ("label", "direction", "kind", "action"),
+            ("label", "direction", "identifier", "action"),
             registry=registry,
         )
         self._histograms(registry)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from intramural.guard import Policy
+from intramural.guard import Policy, claim
 from intramural.http.doors import Doors
 from intramural.services.guarding import Checked
 
@@ -33,9 +33,10 @@ class FoundOut(BaseModel):
 
 class GuardOut(BaseModel):
     """`actions` by class, where something is done. `not_looked_for`: classes that nobody here can find. `reader`: what
-    reads names; empty where nothing does."""
+    reads names; empty where nothing does. `claim`: in which words people are told what this does."""
 
     label: str
+    claim: str
     actions: dict[str, str]
     not_looked_for: list[str]
     reader: str
@@ -60,6 +61,7 @@ def router(doors: Doors) -> APIRouter:
         policy = guard.policy_of(caller.actor)
         return GuardOut(
             label=policy.label,
+            claim=claim(),
             actions=_actions(policy),
             not_looked_for=sorted(guard.blind(policy)),
             reader=guard.reader,
@@ -95,6 +97,7 @@ def _checked(checked: Checked, reader: str) -> GuardCheckOut:
     ]
     return GuardCheckOut(
         label=checked.policy.label,
+        claim=claim(),
         actions=_actions(checked.policy),
         not_looked_for=sorted(checked.blind),
         reader=reader,
