@@ -71,9 +71,10 @@ async def _table(names: Names, title: str, among: Sequence[Document]) -> None:
         if (count := scores.there[kind])
     ]
     note = (
-        f"Set {VERSION}: {scores.documents} documents, {scores.there.total()} instances. Documents from which something "
-        f"leaks, of what is looked for: {scores.leak_rate:.2%}. Spurious: {scores.spurious_rate:.2%} of what was found, "
-        f"{await on_nothing(names)} in {len(NOTHING)} sentences with nothing in them. "
+        f"Set {VERSION}: {scores.documents} documents, {scores.there.total()} instances. Documents from which "
+        f"something leaks, of what is looked for: {scores.leak_rate:.2%}. "
+        f"Spurious: {scores.spurious_rate:.2%} of what was "
+        f"found, {await on_nothing(names)} in {len(NOTHING)} sentences with nothing in them. "
         f"{took_s / scores.documents * 1e3:.2f} ms of this process per document."
     )
     if not names.kinds:

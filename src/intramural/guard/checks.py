@@ -1,6 +1,14 @@
 """Check digits: what tells a number of a kind from a number. Pure; each takes the value as it was written."""
 
 import ipaddress
+import re
+
+_DIGIT = re.compile(r"\d")
+
+
+def has_digit(text: str) -> bool:
+    """Whether there is a digit at all: where there is none, most rules need not look."""
+    return _DIGIT.search(text) is not None
 
 
 def digits(text: str) -> str:

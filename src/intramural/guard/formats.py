@@ -184,7 +184,7 @@ _NEEDS: Mapping[str, str] = {
 
 def formed(text: str) -> Iterator[Span]:
     """Everything whose form is enough, or whose form and a word before it are."""
-    has_digits = re.search(r"\d", text) is not None
+    has_digits = checks.has_digit(text)
     for form, pattern, after, never in _compiled():
         if (need := _NEEDS.get(form.name)) is not None and need not in text:
             continue

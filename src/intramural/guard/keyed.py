@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from intramural.guard.checks import digits
+from intramural.guard.checks import digits, has_digit
 from intramural.guard.classes import Kind
 from intramural.guard.span import Span
 
@@ -115,6 +115,8 @@ def _backward() -> re.Pattern[str]:
 
 def keyed(text: str) -> Iterator[Span]:
     """Every number that a word beside it names."""
+    if not has_digit(text):
+        return
     place = 0
     while (match := _forward().search(text, place)) is not None:
         span = _after(text, match)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from intramural.guard.checks import has_digit
 from intramural.guard.classes import Kind
 from intramural.guard.span import Span
 
@@ -149,8 +150,8 @@ _BEHIND = (
     r"since|for)\b)"
 )
 
-#: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, "Guidance
-#: Regarding Methods for De-identification", 2012, from the census of 2000.
+#: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, guidance
+#: on 45 CFR 164.514 of 2012, from the census of 2000.
 SMALL_AREAS = frozenset(
     [
         "036",
@@ -195,7 +196,10 @@ def _towns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 def streets(text: str) -> Iterator[Span]:
     """Street addresses and post boxes."""
+    numbers = has_digit(text)
     for name, score, pattern in _streets():
+        if not numbers and name != "street-no-number":
+            continue
         for match in pattern.finditer(text):
             group = "street" if name == "street-no-number" else 0
             yield Span(Kind.STREET, *match.span(group), score, name)
@@ -203,6 +207,8 @@ def streets(text: str) -> Iterator[Span]:
 
 def zips(text: str) -> Iterator[Span]:
     """Postal codes."""
+    if not has_digit(text):
+        return
     for name, score, pattern in _zips():
         for match in pattern.finditer(text):
             if name == "zip-european" and not _STREET_BEFORE.search(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from intramural.guard.checks import has_digit
 from intramural.guard.classes import Kind
 from intramural.guard.span import Span
 
@@ -130,9 +131,14 @@ def _aged() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
 
 def dated(text: str) -> Iterator[Span]:
     """Every date."""
+    numbers = has_digit(text)
     for name, score, pattern in _compiled():
+        if not numbers and name not in ("date-day-first", "date-month-ordinal"):
+            continue
         for match in pattern.finditer(text):
             yield Span(Kind.DATE, *_trimmed(match), score, name)
+    if not numbers:
+        return
     when, forms = _near()
     for name, score, pattern in forms:
         for match in pattern.finditer(text):

@@ -90,6 +90,9 @@ def _compiled() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
 
 def titled(text: str) -> Iterator[Span]:
     """Names that are announced."""
+    fields = any(mark in text for mark in ":=|")
     for name, score, pattern in _compiled():
+        if name == "name-field" and not fields:
+            continue
         for match in pattern.finditer(text):
             yield Span(Kind.NAME, *match.span("name"), score, name)
