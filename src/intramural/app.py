@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access
+from intramural.access import Access, Action, Rule, read_rules
 from intramural.audit import AuditLog, Event
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
@@ -61,6 +62,7 @@ from intramural.services import (
     Expiry,
     FileDesk,
     FitDesk,
+    GroupDesk,
     Inference,
     KeyDesk,
     Locks,
@@ -68,6 +70,7 @@ from intramural.services import (
     Ordinary,
     PeopleDesk,
     Planner,
+    PolicyDesk,
     Preloads,
     Provenance,
     Pulls,
@@ -75,10 +78,12 @@ from intramural.services import (
     Receipts,
     Records,
     Responses,
+    RoleDesk,
     Services,
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    WorkspaceDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
@@ -124,9 +129,11 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
-        db = await Database.open(config.data_dir / "intramural.db")
+        db = await Database.open(config.database)
         stack.push_async_callback(db.close)
+        await db.claim()
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
@@ -137,11 +144,12 @@ async def opened(config: Config) -> AsyncIterator[House]:
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, audit, access, pool, traces, posture, clock, names)
+        services = _services(config, db, audit, access, pool, traces, posture, clock, rules, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
+        await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.models.prepare()
@@ -187,9 +195,11 @@ def _services(
     traces: Traces,
     posture: Posture,
     clock: Clock,
+    rules: Sequence[Rule],
     names: Names,
 ) -> Services:
-    gate = Gate(audit)
+    gate = Gate(audit, rules)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
@@ -254,8 +264,12 @@ def _services(
     return Services(
         identity=access.identify,
         sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
-        people=PeopleDesk(gate, access.people, audit, after_removal),
-        keys=KeyDesk(gate, access.keys, audit),
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
+        keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
+        groups=GroupDesk(gate, access.groups, audit),
+        roles=RoleDesk(gate, access.roles, audit),
+        workspaces=workspaces,
+        policy=PolicyDesk(gate, access, audit),
         models=models,
         preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
@@ -285,7 +299,7 @@ def _services(
         ),
         inference=inference,
         guard=guard,
-        conversations=Conversations(gate, chats, inference, audit, clock),
+        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
         responses=Responses(
@@ -299,6 +313,7 @@ def _services(
             meter,
             metrics,
             access.people,
+            access.groups,
             cores=cores,
             memory_bytes=memory_bytes,
             posture=posture,
@@ -383,6 +398,14 @@ async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str)
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL:
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
+
+
+async def _record_rules(audit: AuditLog, file: Path, rules: Sequence[Rule]) -> None:
+    """Under which rules of the institution's own the service runs from now on."""
+    if rules:
+        digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+        names = [rule.name for rule in rules]
+        await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts={"digest": digest, "rules": names})
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from intramural.audit import AuditLog
-from intramural.core.actor import SCOPES, Actor
+from intramural.core.actor import SCOPES, Actor, Place
 from intramural.core.chat import (
     ChatEvent,
     ChatRequest,
@@ -130,6 +130,19 @@ async def test_a_person_has_the_same_marks_again_and_nobody_else_has_them(desk: 
     again, _ = await guard.incoming(MIA, asking(SAID))
     other, _ = await guard.incoming(BOB, asking(SAID))
     assert first.messages == again.messages != other.messages
+
+
+async def test_in_a_workspace_its_label_counts_and_its_members_share_marks(desk: Desk) -> None:
+    ward = Place("ws_ward", "Ward", "phi")
+    guard = desk.guard("internal")
+    mine, shield = await guard.incoming(MIA.inside(ward, ""), asking(SAID))
+    others, _ = await guard.incoming(BOB.inside(ward, ""), asking(SAID))
+    assert shield is not None and SSN not in repr(mine.messages)
+    assert mine.messages == others.messages
+    elsewhere, _ = await guard.incoming(MIA.inside(Place("ws_b", "B", "phi"), ""), asking(SAID))
+    assert elsewhere.messages != mine.messages
+    open_, none = await desk.guard("phi").incoming(MIA.inside(Place("ws_c", "C", "internal"), ""), asking(SAID))
+    assert none is None and open_.messages == asking(SAID).messages
 
 
 async def test_a_refusal_names_classes_and_places_and_no_value(desk: Desk) -> None:

@@ -259,7 +259,7 @@ class AuditLog:
     async def verify(self, held: Sequence[str] = ()) -> Verdict:
         """Walk the whole log, also against the newest checkpoint that this process signed, and `held` ones."""
         own = [self._tip.note] if self._tip.tree.size else []
-        return await asyncio.to_thread(verify_database, self._db.file, str(self.verifier), [*own, *held])
+        return await asyncio.to_thread(verify_database, self._db.address, str(self.verifier), [*own, *held])
 
     async def prove_inclusion(self, position: int, size: int) -> list[bytes]:
         """The Merkle proof (hashes) that entry `position` is in the log of `size` entries. Reads all leaf hashes."""

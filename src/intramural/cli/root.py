@@ -22,7 +22,11 @@ user = App(name="user", help="People who may sign in.")
 key = App(name="key", help="Keys for programs.")
 audit = App(name="audit", help="The log that an outsider can verify.")
 guard = App(name="guard", help="What tells who somebody is, in texts.")
-for _each in (user, key, audit, guard):
+group = App(name="group", help="Groups of people, one inside another.")
+role = App(name="role", help="Roles of the institution's own.")
+workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
+policy = App(name="policy", help="Who may do what, and why.")
+for _each in (user, key, group, role, workspace, policy, audit, guard):
     cli.command(_each)
 
 

@@ -54,7 +54,9 @@ class ServingConfig:
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
-        "", "Shares of the machine other than 1, by user name: `ann=4, ben=0.5`. They count only while others wait."
+        "",
+        "Shares of the machine other than 1, by user name or by a group's identifier: `ann=4, group_01k…=2`. They "
+        "count only while others wait: among groups, then among the people of one.",
     )
     first: str = setting(
         "", "User names whose requests go before everybody else's (an exam, a ward), separated by commas."
@@ -139,6 +141,11 @@ class AccessConfig:
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
+    )
+    policy: str = setting(
+        "",
+        "Path of a file with rules of the institution's own (docs/policy.md). Empty: `policy.toml` in the data "
+        "directory, if there is one.",
     )
 
 
@@ -264,7 +271,8 @@ class GuardConfig:
 
     label: str = setting(
         "internal",
-        "What kind of data people ask about: `public`, `internal`, `confidential`, `phi` or `education`. Under "
+        "What kind of data people ask about outside workspaces, which have a label of their own: `public`, `internal`, "
+        "`confidential`, `phi` or `education`. Under "
         "`internal` nothing is looked for.",
     )
     rules: tuple[str, ...] = setting(
@@ -276,6 +284,17 @@ class GuardConfig:
         "auto",
         "Whether a model of the language looks for names, places and organisations: `auto` if the extra "
         "`intramural[guard]` is installed, `required` (the service does not start without it), or `off`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the database is."""
+
+    url: str = setting(
+        "",
+        "A PostgreSQL database, `postgresql://user@host/name` (docs/databases.md), this installation's alone. "
+        "The password is better kept in `~/.pgpass`. Empty: SQLite, the file `intramural.db` in the data directory.",
     )
 
 
@@ -306,9 +325,20 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the institution's own rules are."""
+        return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
+
+    @property
+    def database(self) -> Path | str:
+        """Where the database is: SQLite's file, or `postgresql://…`."""
+        return self.storage.url or self.data_dir / "intramural.db"
 
     @property
     def trust_dir(self) -> Path:
@@ -327,6 +357,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "storage": StorageConfig,
     "traces": TracesConfig,
     "guard": GuardConfig,
 }

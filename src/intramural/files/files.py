@@ -19,7 +19,7 @@ from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge
 from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
-from intramural.files.search import Passage
+from intramural.files.index import Passage
 from intramural.storage import Connection, Database
 from intramural.storage.schema import files as table
 
@@ -246,7 +246,7 @@ class Files:
 
     async def searched(self, person_id: str) -> tuple[int, int]:
         """How many of this person's files are searched, and how many are not (yet)."""
-        wanted = select(func.count(), func.coalesce(func.sum(table.c.search == "ready"), 0))
+        wanted = select(func.count(), func.count().filter(table.c.search == "ready"))
         async with self._db.reading() as connection:
             row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
         return int(row[1]), int(row[0]) - int(row[1])

@@ -26,7 +26,19 @@ from intramural.http.openai import batches, chat, completions, conversations, em
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
-from intramural.http.page import account, catalogue, chats, fit, guard, people, provenance, pulls, records, shapes
+from intramural.http.page import (
+    account,
+    catalogue,
+    chats,
+    fit,
+    guard,
+    organisation,
+    people,
+    provenance,
+    pulls,
+    records,
+    shapes,
+)
 from intramural.http.page import models as page_models
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
 from intramural.services import Services
@@ -95,7 +107,7 @@ class _Nowhere:
 
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
-    for each in (account, people, page_models, pulls, provenance, catalogue, fit, guard, chats, records):
+    for each in (account, people, organisation, page_models, pulls, provenance, catalogue, fit, guard, chats, records):
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)

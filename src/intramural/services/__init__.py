@@ -6,8 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`, `pushes`,
 `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `records`; `arrival`, `batch_work`, `shield`, `truncation`,
-`watched` and `work` are parts of several.
+`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`, `records`;
+`arrival`, `batch_work`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
+from intramural.services.explain import PolicyDesk
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.guarding import Guarding
@@ -26,6 +27,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
@@ -38,6 +40,7 @@ from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.workspaces import WorkspaceDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Services:
     sign_in: SignIn
     people: PeopleDesk
     keys: KeyDesk
+    groups: GroupDesk
+    roles: RoleDesk
+    workspaces: WorkspaceDesk
+    policy: PolicyDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -80,6 +87,7 @@ __all__ = [
     "Expiry",
     "FileDesk",
     "FitDesk",
+    "GroupDesk",
     "Guarding",
     "Inference",
     "KeyDesk",
@@ -88,6 +96,7 @@ __all__ = [
     "Ordinary",
     "PeopleDesk",
     "Planner",
+    "PolicyDesk",
     "Preloads",
     "Provenance",
     "Pulls",
@@ -95,8 +104,10 @@ __all__ = [
     "Receipts",
     "Records",
     "Responses",
+    "RoleDesk",
     "Services",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "WorkspaceDesk",
 ]

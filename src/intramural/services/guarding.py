@@ -130,8 +130,8 @@ class Guarding:
         self._remembered: OrderedDict[bytes, tuple[Span, ...]] = OrderedDict()
 
     def policy_of(self, actor: Actor) -> Policy:
-        """The policy for what `actor` asks now."""
-        return self._policies[self._label]
+        """The policy for what `actor` asks now: of the workspace it is asked in, else of the settings' label."""
+        return self._policies[self._label if actor.place is None else actor.place.label]
 
     def blind(self, policy: Policy) -> frozenset[Kind]:
         """Classes that `policy` names and nobody looks for: pictures always, names where nothing reads the language."""
@@ -239,8 +239,9 @@ class Guarding:
     # looking ----------------------------------------------------------------------------------------------------------
 
     def _shield(self, actor: Actor, policy: Policy, *, as_json: bool = False) -> Shield:
-        # Until texts belong to a workspace, a person is their own project: nobody shares marks with anybody.
-        marks = Pseudonyms(self._key_of(f"person:{actor.person_id}"), self._this_year())
+        # Whoever works together has the same marks; outside workspaces a person is their own project.
+        project = f"person:{actor.person_id}" if actor.place is None else f"workspace:{actor.place.id}"
+        marks = Pseudonyms(self._key_of(project), self._this_year())
         reads = bool(policy.looking & self._names.kinds)
         return Shield(policy, marks, partial(self._find, policy.looking), as_json, reads, self.blind(policy))
 

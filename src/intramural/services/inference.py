@@ -344,6 +344,7 @@ class Inference:
             facts={
                 "dialect": run.dialect,
                 "operation": run.operation,
+                **_where(run.actor),
                 **facts,
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
@@ -364,6 +365,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
+            **_where(run.actor),
             **particulars.asked(
                 request,
                 run.manifest,
@@ -456,3 +458,10 @@ class Inference:
             if rows:
                 await record(beside=(metered,))
             raise
+
+
+def _where(actor: Actor) -> Mapping[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}

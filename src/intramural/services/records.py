@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from intramural.access import Action, People
+from intramural.access import Action, Groups, People, Thing
 from intramural.audit import AuditLog, Entry, Event, Verdict
 from intramural.core.actor import Actor
 from intramural.library import Suggestion
@@ -33,6 +33,7 @@ class Records:
         meter: Meter,
         metrics: Metrics,
         people: People,
+        groups: Groups,
         *,
         cores: int,
         memory_bytes: int,
@@ -44,6 +45,7 @@ class Records:
         self._meter = meter
         self._metrics = metrics
         self._people = people
+        self._groups = groups
         self._machine = MachineView(cores, memory_bytes, posture, None)
         self._suggestion = suggestion
 
@@ -69,10 +71,13 @@ class Records:
         return verdict
 
     async def usage(self, actor: Actor, *, by: By, from_ms: int, to_ms: int, everyone: bool) -> list[Sum]:
-        """Sums of usage; one's own, or everyone's for those who may."""
-        await self._gate.require(actor, Action.USAGE_READ, owner_id=None if everyone else actor.person_id)
-        person_id = None if everyone else actor.person_id
-        sums = await self._meter.summary(from_ms, to_ms, by, person_id)
+        """Sums of usage; one's own, or everyone's for those who may: for a manager, of the people of their groups."""
+        thing = Thing(groups=frozenset(actor.manages)) if everyone else Thing(actor.person_id)
+        decision = await self._gate.require(actor, Action.USAGE_READ, thing=thing)
+        people = None if everyone else [actor.person_id]
+        if everyone and decision.rule == "manages":
+            people = [*await self._groups.within(actor.manages)]
+        sums = await self._meter.summary(from_ms, to_ms, by, people)
         if by != "person":
             return sums
         names = {person.id: person.username for person in await self._people.list()}

@@ -102,6 +102,9 @@ def _me(actor: Actor, session: Session | None) -> shapes.Me:
         id=actor.person_id,
         username=actor.username,
         role=actor.role,
+        groups=list(actor.groups),
+        manages=list(actor.manages),
+        workspace=actor.workspace,
         csrf_token=session.csrf_token if session else None,
         permissions=permissions(actor),
     )

@@ -55,7 +55,7 @@ def router(doors: Doors) -> APIRouter:
         to_ms: Annotated[int, Query(ge=0, le=_YEAR_9999_MS)] = _YEAR_9999_MS,
         mine: bool = False,
     ) -> shapes.UsageOut:
-        """Sums of usage; with `mine`, of one's own."""
+        """Sums of usage; with `mine`, of one's own. For a manager, of the people of their groups."""
         caller = await doors.identify(request)
         rows = await records.usage(caller.actor, by=by, from_ms=from_ms, to_ms=to_ms, everyone=not mine)
         return shapes.UsageOut(
