@@ -63,6 +63,8 @@ def errors() -> str:
 def _raised_codes() -> Iterator[tuple[str, str, str]]:
     for file in sorted((ROOT / "src/intramural").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                yield from _own_codes(node, str(file.relative_to(ROOT / "src/intramural")))
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             words = [each.value if isinstance(each, ast.Constant) else None for each in node.args[:2]]
@@ -71,6 +73,16 @@ def _raised_codes() -> Iterator[tuple[str, str, str]]:
                 yield words[0], node.func.id, where
             elif node.func.id == "Decision" and len(words) == 2 and words[0] is False and isinstance(words[1], str):
                 yield words[1], "Refused", where  # a rule of the policy: the error's code is its name
+
+
+def _own_codes(node: ast.ClassDef, where: str) -> Iterator[tuple[str, str, str]]:
+    """The code of an error with a class of its own, which it hands to the class above."""
+    bases = [each.id for each in node.bases if isinstance(each, ast.Name) and each.id in _ERROR_KINDS]
+    for call in ast.walk(node):
+        if bases and isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__" and call.args:
+            first = call.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value, bases[0], where
 
 
 def events() -> str:

@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
-from intramural.audit import AuditLog, Event
+from intramural.access.oidc import Provider
+from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -52,7 +53,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -60,6 +61,8 @@ from intramural.services import (
     CatalogueDesk,
     Conversations,
     Expiry,
+    FactorDesk,
+    Federation,
     FileDesk,
     FitDesk,
     GroupDesk,
@@ -68,6 +71,7 @@ from intramural.services import (
     Locks,
     Models,
     Ordinary,
+    PasskeyDesk,
     PeopleDesk,
     Planner,
     PolicyDesk,
@@ -75,8 +79,10 @@ from intramural.services import (
     Provenance,
     Pulls,
     PushDesk,
+    Quotas,
     Receipts,
     Records,
+    Reports,
     Responses,
     RoleDesk,
     Services,
@@ -85,11 +91,19 @@ from intramural.services import (
     UploadDesk,
     WorkspaceDesk,
 )
+from intramural.services.backups import Folder, Lock, Made, Restored
+from intramural.services.backups import back_up as write_backup
+from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
+from intramural.services.moving import Moved, move, note_place, require_place
+from intramural.services.provider_web import asking
+from intramural.services.reports import missed_review
+from intramural.services.reviews import WorkingHours
+from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -129,6 +143,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
         db = await Database.open(config.database)
@@ -152,6 +167,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.quotas.open()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -237,7 +253,8 @@ def _services(
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
-    files = FileDesk(gate, stored, audit, clock)
+    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
@@ -260,10 +277,36 @@ def _services(
     media = Media(gate, stored, audit, Outward.of(config))
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
     turns = Turns(config.serving)
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, guard)
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
+    seating = Seating(access.sessions, access.factors)
+    factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, audit),
+        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        factors=factors,
+        passkeys=PasskeyDesk(
+            gate,
+            access.people,
+            access.sessions,
+            access.factors,
+            factors,
+            access.passkeys,
+            seating,
+            audit,
+            clock,
+        ),
+        federation=Federation(
+            gate,
+            access.people,
+            access.identities,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            access.oidc,
+            [Provider(each, asking(each), clock) for each in config.providers.oidc],
+            clock,
+        ),
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
@@ -298,6 +341,7 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
+        quotas=quotas,
         guard=guard,
         conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
@@ -320,6 +364,14 @@ def _services(
             suggestion=catalogue.suggestion,
         ),
         receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
         ready=models.any_ready,
     )
 
@@ -486,11 +538,70 @@ async def console(house: House) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
 
 
+async def move_database(config: Config, target: Path | str) -> Moved:
+    """Move everything into another database; the service must be stopped. Raises as `move`, Conflicting(…_in_use)."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    async with AsyncExitStack() as stack:
+        _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
+        source = await Database.open(config.database)
+        stack.push_async_callback(source.close)
+        await source.claim()
+        moved = await move(config.database, target, public_key(secrets, config.audit.origin))
+        note_place(config.data_dir, target)
+        db = await Database.open(target)
+        stack.push_async_callback(db.close)
+        audit = await AuditLog.open(db, secrets, config.audit, clock)
+        stack.push_async_callback(audit.close)
+        kinds = {"source": _kind(config.database), "target": _kind(target)}
+        await audit.record(Event.DATABASE_MOVED, SYSTEM, facts={**kinds, "rows": moved.rows})
+    return moved
+
+
+async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
+    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    require_place(config.data_dir, config.database)
+    folder = Folder.open(path, lock, make=True)
+    signer = log_signer(secrets, config.audit.origin)
+    await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
+    return await write_backup(
+        folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
+    )
+
+
+async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
+    """Restore everything into the data directory and the database of the settings; `choices` as for `restore`."""
+    assert lock.private is not None
+    address = config.storage.url or None
+    folder = Folder.open(path, lock, make=False)
+    restored = await restore_backup(folder, lock.private, data_dir=config.data_dir, address=address, **choices)
+    facts = {"backup": restored.name, "made_ms": restored.made_ms, "log_entries": restored.log_entries}
+    await _record(config, SystemClock(), Event.BACKUP_RESTORED, facts)
+    return restored
+
+
+async def _record(config: Config, clock: Clock, event: Event, facts: Mapping[str, Any]) -> None:
+    """One entry, by a process that is not the service; the log takes turns."""
+    db = await Database.open(config.database)
+    try:
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        await audit.record(event, SYSTEM, facts=facts)
+        await audit.close()
+    finally:
+        await db.close()
+
+
+def _kind(address: Path | str) -> str:
+    return "sqlite" if isinstance(address, Path) else "postgresql"
+
+
 async def diagnose(config: Config) -> dict[str, Any]:
     """What this machine's confinement reaches, as `doctor` prints it."""
     posture = await probe()
     return {
         "level": posture.level.value,
+        "missed_review": await asyncio.to_thread(_missed_review, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -504,6 +615,16 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _missed_review(config: Config) -> str | None:
+    """Why an activity review is missed (blocking); None: none is."""
+    address = config.database
+    if not config.audit.review_every_days or (isinstance(address, Path) and not address.exists()):
+        return None
+    first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
+    since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
+    return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 
 
 @asynccontextmanager

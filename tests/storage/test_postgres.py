@@ -18,7 +18,7 @@ from intramural.core.actor import SYSTEM
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Conflicting, Misasked, Refused, Unavailable
 from intramural.storage import BlockingConnection, Database, insert_rows
-from intramural.storage.postgres import _arguments, _short_lived, migrate, read_apart, shown
+from intramural.storage.postgres import _arguments, _short_lived, migrate, read_apart, without_password
 from intramural.storage.revision import MIGRATIONS
 from intramural.storage.schema import metadata, model_settings
 
@@ -58,7 +58,7 @@ async def test_who_does_not_answer_is_named_without_the_password() -> None:
     with pytest.raises(Unavailable, match="database_unreachable") as caught:
         await Database.open("postgresql://ada:swordfish@127.0.0.1:1/name")
     assert "ada@127.0.0.1:1/name" in str(caught.value) and "swordfish" not in str(caught.value)
-    assert shown("postgresql://ada:p%40@h/name?x=1") == "postgresql://ada@h/name?x=1"
+    assert without_password("postgresql://ada:p%40@h/name?x=1") == "postgresql://ada@h/name?x=1"
 
 
 @on_a_server

@@ -4,18 +4,20 @@ Promises: passwords are kept as argon2id, keys and session tokens only as keyed 
 is made; a change (a key revoked, a person disabled, a role taken away) holds once its transaction is durable, whatever
 process made it, because who is asking is read anew for every request; hashing passwords never takes more than its share
 of the machine; at least one enabled administrator remains, always.
-Never: knows HTTP (cookies, headers, numbers), writes the audit log, or decides on anything but `policy.decide`'s table.
+Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the audit log, or decides on anything but
+`policy.decide`'s table.
 
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
 Read in this order: `rules`, `policy`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`, `workspaces`,
-`keys`, `sessions`, `setup`, `identify`, `seal`, `access`.
+`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
 """
 
 from intramural.access.access import Access
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
+from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
@@ -40,6 +42,8 @@ __all__ = [
     "Groups",
     "HashedPassword",
     "Identify",
+    "Identities",
+    "Identity",
     "Keep",
     "Key",
     "Keys",

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from intramural.access.factors import Factors, Rules
 from intramural.access.groups import Groups
 from intramural.access.identify import Identify
+from intramural.access.identities import Identities
 from intramural.access.keys import Keys
 from intramural.access.lately import Lately
+from intramural.access.oidc import Flow
+from intramural.access.passkeys import Passkeys
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import People
 from intramural.access.roles import Roles
@@ -47,6 +51,10 @@ class Access:
         self.workspaces = Workspaces(db, clock)
         self.identify = Identify(db, clock, config, pepper, self._lately, self.workspaces)
         self.seal = Seal(pepper, clock)
+        self.identities = Identities(db, clock, pepper)
+        self.oidc = Flow(self.seal, clock)
+        self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
+        self.passkeys = Passkeys(db, clock, self.seal)
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod

@@ -82,13 +82,19 @@ class Identify:
             raise Unauthenticated("disabled_person", "The person is not let in any more.", "Ask an administrator.")
         return _actor("person", row, credential_id)
 
-    async def by_session(self, token: str) -> tuple[Actor, Session]:
-        """Whose session this is. Raises Unauthenticated(`session_ended`)."""
+    async def by_session(self, token: str, *, awaiting: bool = False) -> tuple[Actor, Session]:
+        """Whose session this is; with `awaiting` also one that still awaits something and opens nothing yet.
+
+        Raises Unauthenticated(`session_ended`, `more_needed`).
+        """
         row = await self._db.look_up(_SESSION, self._pepper.digest(sessions.PURPOSE, token))
         now_ms = int(self._clock.now_s() * 1000)
         session = None if row is None else sessions.session_from(row, self._lately)
         if row is None or session is None or row.disabled_ms is not None or self._over(session, now_ms):
             raise Unauthenticated("session_ended", "You are not signed in, or no longer.", "Sign in again.")
+        if session.awaits is not None and not awaiting:
+            message = "You are not wholly signed in yet: something more is asked of you."
+            raise Unauthenticated("more_needed", message, "Go on on the page.")
         self._lately.sessions[session.id] = now_ms
         return _actor("person", row, row.id), session
 

@@ -20,6 +20,8 @@ from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
+#: Stands where a password's hash would, for who has none: nothing hashes to it.
+NO_PASSWORD = HashedPassword("!")
 #: Letters and digits of any script, then also `.`, `_`, `-`, `+` and `@` (so that an address may be a name).
 _USERNAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
 _COLUMNS = (
@@ -31,7 +33,6 @@ _COLUMNS = (
     t.people.c.kind,
 )
 #: Kept in the place of a hash where there is no password: nothing hashes to it.
-_NO_PASSWORD = ""
 Kind = Literal["person", "service"]
 
 
@@ -51,12 +52,20 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A person who has just shown their password. `Sessions.open` asks for it, and holds it against the password as it
+    """A person who has just shown who they are. `Sessions.open` asks for it, and holds a password against the one that
     stands in the transaction: who signs in with a password that is being changed gets no session.
+
+    `password_hash` is None for who showed something else: `method` says what, `issuer` and `issuer_session` on whose
+    word that rests. `strong`: a second factor was shown with it; `passkey`: or what resists phishing as one does.
     """
 
     person: Person
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    method: str | None = None
+    issuer: str | None = None
+    issuer_session: str | None = None
+    strong: bool = False
+    passkey: bool = False
 
 
 class People:
@@ -90,7 +99,7 @@ class People:
                 "first_person_must_administer", "The first person must be an administrator.", "Make one first."
             )
         person = Person(new_id("person", self._clock), username, role, int(self._clock.now_s() * 1000), None, kind)
-        hashed = _NO_PASSWORD if password is None else password.text
+        hashed = (password or NO_PASSWORD).text
         values = {"username_folded": fold(username), "password_hash": hashed}
         try:
             await connection.execute(insert(t.people).values(**_stored(person), **values))
@@ -159,6 +168,17 @@ class People:
         await connection.execute(delete(t.people).where(t.people.c.id == person_id))
         return person
 
+    async def arrived(self, connection: Connection, person_id: str) -> Person:
+        """The person as this transaction sees them. Raises Missing(`person_not_found`)."""
+        return await self._stored_person(connection, person_id)
+
+    async def free_name(self, connection: Connection, wanted: str, spare: str) -> str:
+        """`wanted` if it can be a name and nobody has it, else `spare`."""
+        if not fold(wanted):
+            return spare
+        taken = select(t.people.c.id).where(t.people.c.username_folded == fold(wanted))
+        return spare if (await connection.execute(taken)).first() is not None else wanted
+
     async def get(self, person_id: str) -> Person:
         """The person with this identifier. Raises Missing(`person_not_found`)."""
         async with self._db.reading() as connection:
@@ -201,7 +221,10 @@ class People:
         async with self._db.reading() as connection:
             found = await connection.execute(select(*columns).where(t.people.c.username_folded == fold(username)))
             row = found.one_or_none()
-        return (None, None) if row is None else (_person(row), row.password_hash or None)
+        if row is None:
+            return None, None
+        # Who has no password takes as long as who does not exist.
+        return _person(row), None if row.password_hash == NO_PASSWORD.text else row.password_hash
 
     async def _strengthen(self, person_id: str, stored: str, password: str) -> str:
         """Put a hash of today's cost in the place of `stored`, unless the password was changed meanwhile."""

@@ -77,8 +77,12 @@ class Action(StrEnum):
     CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    REVIEWS_SIGN = "reviews.sign"
+    DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    QUOTAS_READ = "quotas.read"
+    QUOTAS_CHANGE = "quotas.change"
     GUARD_READ = "guard.read"
 
 
@@ -124,6 +128,8 @@ class _Row:
     others: frozenset[Role]
     scopes: frozenset[Scope]
     services: frozenset[Role]
+    #: Whether it makes no difference whose the thing is.
+    is_shared: bool
 
 
 NOBODY: frozenset[Role] = frozenset()
@@ -159,11 +165,11 @@ def _owned(
     managed: frozenset[Role] = NOBODY,
     services: frozenset[Role] = NOBODY,
 ) -> _Row:
-    return _Row(own, managed | others, others, scopes, services)
+    return _Row(own, managed | others, others, scopes, services, own == others)
 
 
 def _shared(roles: frozenset[Role], scopes: frozenset[Scope]) -> _Row:
-    return _Row(roles, roles, roles, scopes, NOBODY)
+    return _Row(roles, roles, roles, scopes, NOBODY, is_shared=True)
 
 
 _TABLE: Mapping[Action, _Row] = {
@@ -226,8 +232,12 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
+    Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
+    Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.GUARD_READ: _shared(EVERYONE, _INFERENCE),  # of a text that they have themselves
 }
 
@@ -263,7 +273,7 @@ def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequenc
         or _model_refuses(actor, action, thing)
         or _place_refuses(actor, action, thing)
         or _rules_refuse(actor, action, thing, rules)
-        or Decision(True, _why(actor, action, row, thing))
+        or _YES[_column(actor, action, row, thing)]
     )
 
 
@@ -279,7 +289,7 @@ def permissions(actor: Actor) -> list[str]:
             found.append(action.value)
         if row.managed not in (row.own, row.others) and actor.manages and _plain(actor, action, row, managed):
             found.append(f"{action}.managed")
-        if row.own != row.others and _plain(actor, action, row, ANYTHING):
+        if not row.is_shared and _plain(actor, action, row, ANYTHING):
             found.append(f"{action}.all")
     return found
 
@@ -343,9 +353,9 @@ def _scope_refuses(actor: Actor, action: Action, row: _Row) -> Decision | None:
 
 
 def _role_refuses(actor: Actor, action: Action, row: _Row, thing: Thing) -> Decision | None:
-    if _may(actor, action, row, thing):
+    if _column(actor, action, row, thing):
         return None
-    if _may(actor, action, row, Thing(actor.person_id)):
+    if _column(actor, action, row, Thing(actor.person_id)):
         return Decision(
             False,
             "not_yours",
@@ -367,29 +377,30 @@ def _role_refuses(actor: Actor, action: Action, row: _Row, thing: Thing) -> Deci
     )
 
 
-def _why(actor: Actor, action: Action, row: _Row, thing: Thing) -> str:
-    """What allowed it: being a manager where it is for the people of one's groups only."""
-    beyond = Thing(groups=thing.groups)
-    only_managed = thing.owner_id != actor.person_id and not _may(actor, action, row, ANYTHING)
-    return "manages" if only_managed and thing.groups and _may(actor, action, row, beyond) else "role"
-
-
-def _may(actor: Actor, action: Action, row: _Row, thing: Thing) -> bool:
-    """Whether the actor's role covers it: a column of the table, or permissions of the same meaning."""
-    if thing.owner_id == actor.person_id and _holds(actor, row.own, action.value):
-        return True
+def _column(actor: Actor, action: Action, row: _Row, thing: Thing) -> str:
+    """Which column of the table covers it for the actor's role, or which of their permissions in its place; "" if none
+    does. Whose the thing is, is looked at in that order, so that `managed` says that nothing else would."""
+    if thing.owner_id == actor.person_id and _holds(actor, row.own, action, ""):
+        return "own"
+    if _holds(actor, row.others, action, "" if row.is_shared else ".all"):
+        return "others"
     managed = bool(thing.groups) and not thing.groups.isdisjoint(actor.manages)
-    if managed and _holds(actor, row.managed, f"{action}.managed"):
-        return True
-    if thing.service and _holds(actor, row.services, f"{action}.all"):
-        return True
-    return _holds(actor, row.others, action.value if row.own == row.others else f"{action}.all")
+    if managed and _holds(actor, row.managed, action, ".managed"):
+        return "managed"
+    return "services" if thing.service and _holds(actor, row.services, action, ".all") else ""
 
 
-def _holds(actor: Actor, roles: frozenset[Role], permission: str) -> bool:
+#: An actor who may, by the column that says so: "manages" where it is so for the people of one's groups only.
+_YES: Mapping[str, Decision] = {
+    **{column: Decision(True, "role") for column in ("own", "others", "services")},
+    "managed": Decision(True, "manages"),
+}
+
+
+def _holds(actor: Actor, roles: frozenset[Role], action: Action, whose: str) -> bool:
     if actor.permissions is None:
         return actor.role in roles
-    return permission in actor.permissions and not roles.isdisjoint(LEADS)
+    return action.value + whose in actor.permissions and not roles.isdisjoint(LEADS)
 
 
 def _rank_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
@@ -475,7 +486,7 @@ def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Ru
         "role": (actor.role,),
         "kind": (actor.kind,),
         "person": (actor.username,),
-        "group": actor.groups,
+        "group": actor.groups or ("",),
         "model": (thing.model or "",),
         "label": (place.label if place else "",),
         "workspace": (place.name if place else "",),

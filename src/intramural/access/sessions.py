@@ -20,6 +20,8 @@ PURPOSE = "session"
 MAX_AGENT_CHARS = 200
 #: Sessions of one person at a time; signing in once more ends the one unseen longest.
 MAX_SESSIONS = 50
+#: How long somebody may take to show what their session awaits, or to set it up.
+AWAITING_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class Session:
     last_seen_ms: int
     ends_ms: int
     user_agent: str
+    #: `oidc`, `ldap`, `passkey`; None: a password.
+    method: str | None = None
+    #: What must still be shown before it opens anything; None: nothing.
+    awaits: str | None = None
+    issuer: str | None = None
+    issuer_session: str | None = None
 
     def csrf_matches(self, given: str) -> bool:
         """Whether `given` (a header of an unsafe request) is this session's token against forged requests."""
@@ -49,11 +57,14 @@ class Sessions:
         self._pepper = pepper
         self._lately = lately
 
-    async def open(self, connection: Connection, proven: Proven, user_agent: str) -> tuple[str, Session]:
-        """Begin a session for who has just shown their password: (the token for their cookie, the session).
+    async def open(
+        self, connection: Connection, proven: Proven, user_agent: str, *, awaits: str | None = None
+    ) -> tuple[str, Session]:
+        """Begin a session for who has just shown who they are: (the token for their cookie, the session).
 
-        Always a new one: a token that was in the browser before is never taken up. Raises
-        Unauthenticated(`sign_in_failed`) when the person was disabled or the password changed in the meantime.
+        Always a new one: a token that was in the browser before is never taken up. `awaits`: what is still to be shown
+        before it opens anything; it then lasts minutes. Raises Unauthenticated(`sign_in_failed`) when the person was
+        disabled or the password changed in the meantime.
         """
         await self._still_true(connection, proven)
         now_ms = int(self._clock.now_s() * 1000)
@@ -64,8 +75,12 @@ class Sessions:
             csrf_token=new_token(self._clock),
             created_ms=now_ms,
             last_seen_ms=now_ms,
-            ends_ms=now_ms + int(self._config.session_absolute_s * 1000),
+            ends_ms=now_ms + int((AWAITING_S if awaits else self._config.session_absolute_s) * 1000),
             user_agent=_printable(user_agent),
+            method=proven.method,
+            awaits=awaits,
+            issuer=proven.issuer,
+            issuer_session=proven.issuer_session,
         )
         await self._make_room(connection, proven.person.id)
         digest = self._pepper.digest(PURPOSE, token)
@@ -82,6 +97,18 @@ class Sessions:
     async def close_all(self, connection: Connection, person_id: str, *, but: str | None = None) -> int:
         """End every session of this person, besides the one named `but`; how many there were."""
         where = (t.sessions.c.person_id == person_id) & (t.sessions.c.id != (but or ""))
+        return (await connection.execute(delete(t.sessions).where(where))).rowcount
+
+    async def close_those_of(
+        self, connection: Connection, issuer: str, person_id: str | None, theirs: str | None
+    ) -> int:
+        """End the sessions that rest on this issuer's word: a person's, or those of one session there, or of both;
+        how many there were."""
+        where = t.sessions.c.issuer == issuer
+        if person_id is not None:
+            where &= t.sessions.c.person_id == person_id
+        if theirs is not None:
+            where &= t.sessions.c.issuer_session == theirs
         return (await connection.execute(delete(t.sessions).where(where))).rowcount
 
     async def list(self, person_id: str) -> list[Session]:
@@ -106,7 +133,8 @@ class Sessions:
     async def _still_true(self, connection: Connection, proven: Proven) -> None:
         query = select(t.people.c.password_hash, t.people.c.disabled_ms).where(t.people.c.id == proven.person.id)
         row = (await connection.execute(query)).one_or_none()
-        if row is None or row.disabled_ms is not None or row.password_hash != proven.password_hash:
+        by_password = proven.password_hash is not None
+        if row is None or row.disabled_ms is not None or (by_password and row.password_hash != proven.password_hash):
             raise Unauthenticated("sign_in_failed", "The name or the password is wrong.", "Sign in again.")
 
     async def _make_room(self, connection: Connection, person_id: str) -> None:
@@ -131,6 +159,10 @@ def session_from(row: Row[Any] | SimpleNamespace, lately: Lately) -> Session:
         last_seen_ms=max(row.last_seen_ms, lately.sessions.get(row.id, 0)),
         ends_ms=row.ends_ms,
         user_agent=row.user_agent,
+        method=row.method,
+        awaits=row.awaits,
+        issuer=row.issuer,
+        issuer_session=row.issuer_session,
     )
 
 

@@ -18,7 +18,9 @@ class Event(StrEnum):
 
     LOGIN_SUCCEEDED = "login.succeeded", "Somebody signed in."
     LOGIN_FAILED = "login.failed", "Somebody failed to sign in."
+    LOGIN_AWAITS = "login.awaits", "Somebody showed who they are and is asked for more before they are signed in."
     LOGOUT = "logout", "Somebody signed out."
+    LOGOUT_ELSEWHERE = "logout.elsewhere", "A provider said that somebody signed out there; their sessions here ended."
     SESSION_REVOKED = "session.revoked", "A session was ended from elsewhere."
 
     PERSON_CREATED = "person.created", "A person was added."
@@ -26,6 +28,16 @@ class Event(StrEnum):
     PERSON_DISABLED = "person.disabled", "A person was barred from signing in, or let in again."
     PERSON_REMOVED = "person.removed", "A person was removed."
     PASSWORD_CHANGED = "password.changed", "A password was changed, by its owner or an administrator."
+
+    FACTOR_BEGUN = "factor.begun", "Somebody began to set up a second factor."
+    FACTOR_ADDED = "factor.added", "A second factor of somebody's counts from now on."
+    FACTOR_REMOVED = "factor.removed", "A second factor was taken away, by its person or by an administrator."
+    RECOVERY_CODES_MADE = "recovery_codes.made", "Somebody was given fresh codes for paper; those before are void."
+    RECOVERY_CODE_USED = "recovery_code.used", "Somebody used up one of their codes on paper."
+
+    PERSON_INVITED = "person.invited", "A link was made by which somebody signs in as this person by a provider."
+    IDENTITY_TIED = "identity.tied", "An account at a provider became a person's way to sign in here."
+    IDENTITY_UNTIED = "identity.untied", "An account at a provider ceased to be a person's way to sign in here."
 
     KEY_CREATED = "key.created", "An API key was made."
     KEY_REVOKED = "key.revoked", "An API key was revoked."
@@ -106,6 +118,10 @@ class Event(StrEnum):
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
     CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
     CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
+    QUOTAS_OPENED = "quotas.opened", "Quotas were read at a start; the facts hold how many answers a crash left open."
+    QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
+    QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
+    QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     GUARD_STOPPED = (
@@ -117,5 +133,12 @@ class Event(StrEnum):
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
+    BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
+    BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
+    DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
+
     AUDIT_READ = "audit.read", "Somebody read the log."
+    AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
+    REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
+    REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

@@ -5,13 +5,28 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `clients`, `connect`, `fit`, `guard`,
-`inspect`, `organisation`, `provenance`, `pull`, `serve`, `top`.
+Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
+`fit`, `guard`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
 
-from intramural.cli import catalogue, commands, connect, fit, guard, inspect, organisation, provenance, pull, top
+from intramural.cli import (
+    backups,
+    catalogue,
+    commands,
+    connect,
+    database,
+    fit,
+    guard,
+    inspect,
+    organisation,
+    provenance,
+    pull,
+    quota,
+    report,
+    top,
+)
 from intramural.cli.render import Out
 from intramural.cli.root import cli
 from intramural.core.errors import IntramuralError
@@ -29,6 +44,9 @@ def main() -> None:
 
 
 #: Importing them is what adds their commands.
-COMMANDS = (catalogue, commands, connect, fit, guard, inspect, organisation, provenance, pull, top)
+COMMANDS = (
+    backups, catalogue, commands, connect, database, fit, guard, inspect, organisation, provenance, pull, quota,
+    report, top,
+)  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

@@ -259,6 +259,29 @@ def enable(name: str, *, common: Common = DEFAULT) -> None:
     _change_user(name, {"disabled": False}, common)
 
 
+@user.command
+def invite(name: str, *, common: Common = DEFAULT) -> None:
+    """Make the secret of a link by which a person signs in at a provider for the first time."""
+
+    async def act(client: "Client") -> None:
+        person = await found_person(client, name)
+        common.out.record(await client.post(f"{PAGE}/people/{person['id']}/invitation", {}), main="token")
+
+    common.ask(act)
+
+
+@user.command
+def reset_factors(name: str, *, common: Common = DEFAULT) -> None:
+    """Take away all second factors of a person who has lost them; their sessions end, their password stays."""
+
+    async def act(client: "Client") -> None:
+        person = await found_person(client, name)
+        await client.delete(f"{PAGE}/people/{person['id']}/factors")
+        common.out.record({"reset": name}, main="reset")
+
+    common.ask(act)
+
+
 @user.command(name="rm")
 def remove_user(name: str, *, common: Common = DEFAULT) -> None:
     """Remove a person with their keys, sessions and chats."""

@@ -3,7 +3,8 @@
 `intramural.toml` in the data directory (or the file named by `INTRAMURAL_CONFIG`) has one table per section below;
 the environment variable of a setting is `INTRAMURAL_<SECTION>_<FIELD>`. An unknown name or a wrong type is an error,
 never ignored. `docs/reference/settings.md` is generated from this file. Engines on other machines have a file of their
-own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`.
+own, `engines.toml` (or the one named by `INTRAMURAL_ENGINES`): see `core.engines`. So have those who may say who
+somebody is: `sign-in.toml`, or the one named by `INTRAMURAL_SIGN_IN`: see `core.providers`.
 """
 
 import os
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from intramural.core import engines as engines_file
+from intramural.core import providers as providers_file
 from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Misasked
+from intramural.core.providers import Providers
 
 
 def setting(default: Any, doc: str, *, within: tuple[float, float] | None = None) -> Any:
@@ -126,6 +129,15 @@ class AuditConfig:
     record_prompts: bool = setting(
         False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
     )
+    review_every_days: int = setting(
+        0,
+        "An activity review must be signed this often, or the machine's state and `intramural doctor` say that one is "
+        "missed. 0: nobody needs to.",
+        within=(0, 3_650),
+    )
+    working_hours: str = setting(
+        "07:00-19:00", "Activity outside them, in `quotas.time_zone`, is listed in an activity review. Empty: none is."
+    )
     origin: str = setting(
         "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."
     )
@@ -139,6 +151,16 @@ class AccessConfig:
     session_absolute_s: float = setting(7 * 86400.0, "A session ends this long after sign-in, used or not.")
     login_attempts: int = setting(10, "Failed sign-ins per name and per address within `login_window_s`, then a 429.")
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
+    second_factor_for: str = setting(
+        "nobody",
+        "Who needs a second factor to sign in: `nobody`, `administrators` or `everyone`. Who has one is asked for it "
+        "anyway; who needs one and has none sets it up when they sign in next.",
+    )
+    passkey_for: str = setting(
+        "nobody",
+        "Who signs in by passkey and in no other way: `nobody`, `administrators` or `everyone`. Codes, also those on "
+        "paper, do not stand for it; who has none sets it up when they sign in next.",
+    )
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
     )
@@ -288,6 +310,32 @@ class GuardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotasConfig:
+    """What quotas count by. The limits themselves are set with `intramural quota set`."""
+
+    time_zone: str = setting(
+        "UTC", "Time zone by whose calendar hours, days and months begin and quotas renew: an IANA name."
+    )
+    prices: str = setting(
+        "",
+        "What 1,000 tokens cost, by model: `llama=0.5, qwen=0.2/0.8` (the second: reading/writing); `*` is any other "
+        "model. For quotas of money.",
+    )
+    currency: str = setting("EUR", "What prices are in; only a word.")
+    answer_tokens: int = setting(
+        512,
+        "Tokens held for an answer whose request sets no length, before this model's mean is known.",
+        within=(1, 1_000_000),
+    )
+    address_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute from one address, whoever sends them; then a 429. 0: any number, because behind a "
+        "proxy everybody has its address.",
+        within=(0, 1_000_000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Where the database is."""
 
@@ -325,10 +373,12 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
+    providers: Providers = field(default_factory=Providers)
 
     @property
     def policy_file(self) -> Path:
@@ -357,6 +407,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "quotas": QuotasConfig,
     "storage": StorageConfig,
     "traces": TracesConfig,
     "guard": GuardConfig,
@@ -366,7 +417,8 @@ SECTIONS: Mapping[str, type] = {
 def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
     """Read the settings. `data_dir` wins over `INTRAMURAL_DATA_DIR`, which wins over `~/.local/share/intramural`.
 
-    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`).
+    Raises Misasked(`bad_setting`) for an unknown name, a wrong type or an unreadable file, Misasked(`bad_engine`),
+    Misasked(`bad_provider`).
     """
     env = os.environ if environ is None else environ
     root = data_dir or Path(env.get("INTRAMURAL_DATA_DIR") or Path.home() / ".local/share/intramural")
@@ -382,7 +434,12 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
         required="INTRAMURAL_ENGINES" in env,
         allow_network=sections["library"].allow_network,
     )
-    return Config(data_dir=root.absolute(), engines=remote, **sections)
+    providers = providers_file.read(
+        Path(env.get("INTRAMURAL_SIGN_IN") or root / providers_file.FILE),
+        required="INTRAMURAL_SIGN_IN" in env,
+        allow_network=sections["library"].allow_network,
+    )
+    return Config(data_dir=root.absolute(), engines=remote, providers=providers, **sections)
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Read in this order: `disk`, `index`, `fts5`, `tsvector`, `search`, `files`.
 """
 
 from intramural.files.disk import Arriving, Disk
-from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
+from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name, index_again
 from intramural.files.index import Passage
 from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS
 
@@ -24,4 +24,5 @@ __all__ = [
     "Passage",
     "StoredFile",
     "check_name",
+    "index_again",
 ]

@@ -20,7 +20,7 @@ from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.index import Passage
-from intramural.storage import Connection, Database
+from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage.schema import files as table
 
 #: What a file is for, as its owner says. Those that end in `output` are made here.
@@ -63,18 +63,26 @@ class Files:
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def arriving(self, person_id: str, announced_bytes: int = 0, *, counted: bool = True) -> Arriving:
+    async def used_bytes(self, person_id: str) -> int:
+        """How many bytes this person's files have together."""
+        async with self._db.reading() as connection:
+            return (await self._used(connection, person_id))[0]
+
+    async def arriving(
+        self, person_id: str, announced_bytes: int = 0, *, counted: bool = True, most_bytes: int | None = None
+    ) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
-        the limit of a file may refuse it; what the service itself makes is kept in any case.
+        the limit of a file may refuse it; what the service itself makes is kept in any case. `most_bytes`: what their
+        files may have together, where that is less than the settings allow.
         """
         if not counted:
             return self._begun(lambda more_bytes: None)
         async with self._db.reading() as connection:
             used_bytes, count = await self._used(connection, person_id)
-        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count)
+        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count, most_bytes)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
         size_bytes = 0
@@ -82,7 +90,7 @@ class Files:
         def admit(more_bytes: int) -> None:
             nonlocal size_bytes
             self._check_size(size_bytes + more_bytes)
-            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count)
+            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count, most_bytes)
             size_bytes += more_bytes
             self._arriving_bytes[person_id] += more_bytes
 
@@ -103,14 +111,15 @@ class Files:
         purpose: str,
         expires_ms: int | None,
         counted: bool = True,
+        most_bytes: int | None = None,
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted` as for `arriving`.
+        `counted` and `most_bytes` as for `arriving`.
         """
         used_bytes, count = await self._used(connection, person_id)
         if counted:
-            self._check_room(used_bytes + arriving.size_bytes, count)
+            self._check_room(used_bytes + arriving.size_bytes, count, most_bytes)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
@@ -294,11 +303,13 @@ class Files:
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
 
-    def _check_room(self, used_bytes: int, count: int) -> None:
-        if used_bytes > self._config.max_person_bytes or count >= self._config.max_person_files:
+    def _check_room(self, used_bytes: int, count: int, most_bytes: int | None) -> None:
+        share_bytes = self._config.max_person_bytes
+        if most_bytes is not None:
+            share_bytes = min(share_bytes, most_bytes)
+        if used_bytes > share_bytes or count >= self._config.max_person_files:
             message = (
-                f"Your files would be over your share: {self._config.max_person_bytes} bytes in "
-                f"{self._config.max_person_files} files."
+                f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
             )
             raise Refused("files_quota", message, "Delete files that you no longer need.")
 
@@ -307,6 +318,11 @@ class Files:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+def index_again(connection: BlockingConnection) -> None:
+    """The index was not copied with the rows: at the next start every file that was in it is put into it."""
+    connection.execute(update(table).where(table.c.search == "ready").values(search="pending"))
 
 
 def check_name(name: str) -> str:

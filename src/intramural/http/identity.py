@@ -32,6 +32,16 @@ def cookie_name(*, https: bool) -> str:
     return f"__Host-{SESSION_COOKIE}" if https else SESSION_COOKIE
 
 
+def start_cookie_name(*, https: bool) -> str:
+    """The cookie of a sign-in that is under way elsewhere."""
+    return "__Host-intramural_start" if https else "intramural_start"
+
+
+def origin(request: Request, *, https: bool) -> str:
+    """How the browser names this service: `https://ai.example.org`."""
+    return f"{'https' if https else 'http'}://{request.headers.get('host', 'localhost')}"
+
+
 #: Set in the ASGI scope by `Console` alone; nothing a client sends can put it there.
 _CONSOLE = "intramural.console"
 #: As above, by `as_caller`.
@@ -53,8 +63,11 @@ class Console:
         await self._app({**scope, _CONSOLE: True}, receive, send)
 
 
-async def identify(request: Request, identity: Identify, *, https: bool) -> Caller:
-    """The caller. Raises Unauthenticated, or Refused(`csrf`) for a change that another site may have sent."""
+async def identify(request: Request, identity: Identify, *, https: bool, awaiting: bool = False) -> Caller:
+    """The caller; with `awaiting` also one whose session still awaits something.
+
+    Raises Unauthenticated, or Refused(`csrf`) for a change that another site may have sent.
+    """
     if request.scope.get(_CONSOLE):
         return Caller(CONSOLE)
     if isinstance(inside := request.scope.get(_CALLER), Caller):
@@ -72,7 +85,7 @@ async def identify(request: Request, identity: Identify, *, https: bool) -> Call
         raise Unauthenticated(
             "no_credentials", "Nobody is signed in.", "Send `Authorization: Bearer im-…`, or sign in on the page."
         )
-    actor, session = await identity.by_session(token)
+    actor, session = await identity.by_session(token, awaiting=awaiting)
     if request.method not in _SAFE_METHODS:
         refuse_foreign(request)
         if not session.csrf_matches(request.headers.get(CSRF_HEADER, "")):

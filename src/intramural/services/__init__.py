@@ -4,10 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`, `pushes`,
-`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `sign_in`, `people`, `keys`, `organisation`, `workspaces`, `explain`, `records`;
-`arrival`, `batch_work`, `shield`, `truncation`, `watched` and `work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`,
+`pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`,
+`transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`,
+`people`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
+from intramural.services.factors import FactorDesk
+from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.guarding import Guarding
@@ -28,14 +31,17 @@ from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
+from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
@@ -49,6 +55,9 @@ class Services:
 
     identity: Identify
     sign_in: SignIn
+    federation: Federation
+    factors: FactorDesk
+    passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -66,6 +75,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     guard: Guarding
     conversations: Conversations
     files: FileDesk
@@ -75,6 +85,7 @@ class Services:
     expiry: Expiry
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -85,6 +96,8 @@ __all__ = [
     "CatalogueDesk",
     "Conversations",
     "Expiry",
+    "FactorDesk",
+    "Federation",
     "FileDesk",
     "FitDesk",
     "GroupDesk",
@@ -94,6 +107,7 @@ __all__ = [
     "Locks",
     "Models",
     "Ordinary",
+    "PasskeyDesk",
     "PeopleDesk",
     "Planner",
     "PolicyDesk",
@@ -101,8 +115,10 @@ __all__ = [
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
     "RoleDesk",
     "Services",

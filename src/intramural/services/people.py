@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from intramural.access import Action, Groups, People, Person, Roles, Thing
+from intramural.access.people import NO_PASSWORD
 from intramural.audit import AuditLog, Event
-from intramural.core.actor import Actor
+from intramural.core.actor import ROLES, Actor
 from intramural.core.errors import Misasked, Missing
 from intramural.services.gate import Gate
 
@@ -39,9 +40,12 @@ class PeopleDesk:
         return [person for person in people if person.id in theirs]
 
     async def create(self, actor: Actor, username: str, password: str | None, role: str) -> Person:
-        """Add a person; without a password, a service account."""
+        """Add a person; without a password a service account, or with a role that is a person's, one who comes in by
+        an invitation to sign in elsewhere.
+        """
         await self._gate.require(actor, Action.PEOPLE_CREATE, thing=Thing(grants=await self._granted(role)))
-        hashed = None if password is None else await self._people.hash_new(username, password)
+        hashed = NO_PASSWORD if role in ROLES and role != "service" else None
+        hashed = hashed if password is None else await self._people.hash_new(username, password)
         async with self._audit.transaction() as (connection, record):
             person = await self._people.create(connection, username, hashed, role)
             facts = {"role": role, "kind": person.kind}

@@ -1,31 +1,24 @@
 """Set-up, sign-in, sign-out, and a person's own account."""
 
-from dataclasses import dataclass
-
 from intramural.access import Action, People, Proven, Session, Sessions, Setup
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Misasked, Unauthenticated
 from intramural.services.gate import Gate
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A fresh session: `token` goes into the cookie and is kept nowhere else."""
-
-    token: str
-    session: Session
-    proven: Proven
+from intramural.services.seating import Seat, Seating
 
 
 class SignIn:
     """Everything a person does to become, and stop being, an actor."""
 
-    def __init__(self, gate: Gate, people: People, sessions: Sessions, setup: Setup, audit: AuditLog) -> None:
+    def __init__(
+        self, gate: Gate, people: People, sessions: Sessions, setup: Setup, seating: Seating, audit: AuditLog
+    ) -> None:
         self._gate = gate
         self._people = people
         self._sessions = sessions
         self._setup = setup
+        self._seating = seating
         self._audit = audit
 
     async def setup_needed(self) -> bool:
@@ -38,18 +31,17 @@ class SignIn:
         hashed = await self._people.hash_new(username, password)
         async with self._audit.transaction() as (connection, record):
             proven = await self._setup.complete(connection, token, username, hashed)
-            secret, session = await self._sessions.open(connection, proven, user_agent)
             record(Event.SETUP_COMPLETED, SYSTEM, target=f"person:{proven.person.id}")
-        return Seat(secret, session, proven)
+            return await self._seating.open(connection, record, proven, user_agent)
 
     async def sign_in(self, username: str, password: str, address: str, user_agent: str) -> Seat:
-        """Check name and password and open a session. Raises Unauthenticated or Throttled; both are recorded."""
+        """Check name and password and open a session, which may still await more (`session.awaits`).
+
+        Raises Unauthenticated, which is recorded, or Throttled.
+        """
         proven = await self._authenticate(username, password, address)
         async with self._audit.transaction() as (connection, record):
-            secret, session = await self._sessions.open(connection, proven, user_agent)
-            facts = {"session": session.id}
-            record(Event.LOGIN_SUCCEEDED, SYSTEM, target=f"person:{proven.person.id}", facts=facts)
-        return Seat(secret, session, proven)
+            return await self._seating.open(connection, record, proven, user_agent)
 
     async def sign_out(self, actor: Actor, session_id: str) -> None:
         """End this session."""

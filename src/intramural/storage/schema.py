@@ -56,6 +56,10 @@ sessions = Table(
     Column("last_seen_ms", BigInteger, nullable=False),
     Column("ends_ms", BigInteger, nullable=False),
     Column("user_agent", String, nullable=False),
+    Column("method", String),  # oidc | ldap | passkey; NULL: a password
+    Column("awaits", String),  # what must still be shown before it opens anything; NULL: nothing
+    Column("issuer", String),  # whose word it rests on, where that is a provider's
+    Column("issuer_session", String),  # what the provider calls its own session
 )
 
 keys = Table(
@@ -138,6 +142,61 @@ workspace_groups = Table(
     Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
+# sign-in --------------------------------------------------------------------------------------------------------------
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("provider", String, nullable=False),  # its name in sign-in.toml
+    Column("groups", Text, nullable=False),  # JSON list: names of groups here that the provider gave the last time
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+code_makers = Table(
+    "code_makers",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),  # sealed
+    Column("created_ms", BigInteger, nullable=False),
+    Column("confirmed_ms", BigInteger),  # NULL: shown, and no code of it was given yet
+    Column("last_step", BigInteger, nullable=False),  # the latest period whose code was used
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),  # COSE
+    Column("sign_count", BigInteger, nullable=False),
+    Column("host", String, nullable=False),  # under which name of this service it was made, and works
+    Column("name", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_used_ms", BigInteger),
+)
+
 # audit ----------------------------------------------------------------------------------------------------------------
 
 #: SQLite keeps a table in the order of a key that is exactly INTEGER: appending and walking need no second tree.
@@ -185,6 +244,39 @@ usage = Table(
     Column("prompt_ms", Float, nullable=False),
     Column("completion_ms", Float, nullable=False),
     Column("waited_ms", Float, nullable=False),
+)
+
+# quotas ---------------------------------------------------------------------------------------------------------------
+
+quota_limits = Table(
+    "quota_limits",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subject", String, nullable=False),  # see metering.quotas.Subject
+    Column("subject_id", String, nullable=False),  # empty: everyone
+    Column("model", String),  # NULL: any
+    Column("measure", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),  # in whole units, see metering.quotas
+    Column("each", Boolean, nullable=False),
+)
+
+quota_balances = Table(
+    "quota_balances",
+    metadata,
+    Column("limit_id", String, primary_key=True),
+    Column("who", String, primary_key=True),  # a person's id; empty: all of the subject together
+    Column("start_ms", BigInteger, primary_key=True),  # of the window
+    Column("used", BigInteger, nullable=False),
+)
+
+#: What answers under way hold. A row that is there at a start is of an answer that a crash cut short.
+quota_holds = Table(
+    "quota_holds",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("charges", Text, nullable=False),  # JSON: [limit, who, start_ms, amount] of each
 )
 
 # chats ----------------------------------------------------------------------------------------------------------------

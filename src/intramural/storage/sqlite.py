@@ -104,6 +104,39 @@ def reading_file(file: Path) -> Iterator[BlockingConnection]:
         engine.dispose()
 
 
+@contextmanager
+def filling_file(file: Path) -> Iterator[BlockingConnection]:
+    """A new file with the present tables, in one transaction; it has its name when the block has ended without error.
+
+    Raises FileExistsError where there is such a file.
+    """
+    part = file.with_name(f"{file.name}.part")
+    _remove(part)
+    migrate(part)
+    engine = _blocking_engine(part)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+            # what is in the log goes into the file, which alone is given its name
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        engine.dispose()
+    file.hardlink_to(part)
+    _remove(part)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _remove(file: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        file.with_name(file.name + end).unlink(missing_ok=True)
+
+
 def migrate(file: Path, migrations: Path = revision.MIGRATIONS) -> None:
     """Bring the tables of `file` up to date (blocking)."""
     engine = _blocking_engine(file)

@@ -5,13 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from intramural import __version__
-from intramural.access import Session, permissions
-from intramural.core.actor import Actor
-from intramural.core.errors import Misasked, Refused, Unauthenticated
+from intramural.core.errors import Refused, Unauthenticated
 from intramural.http import identity
 from intramural.http.doors import Doors
-from intramural.http.page import shapes
-from intramural.services.sign_in import Seat
+from intramural.http.page import seats, shapes
+from intramural.http.page.seats import agent, seated, session_of
 
 
 def router(doors: Doors) -> APIRouter:
@@ -20,55 +18,57 @@ def router(doors: Doors) -> APIRouter:
     sign_in = doors.services.sign_in
     cookie = identity.cookie_name(https=doors.config.https)
 
-    async def seated(response: Response, seat: Seat) -> shapes.Me:
-        response.set_cookie(cookie, seat.token, httponly=True, samesite="strict", secure=doors.config.https, path="/")
-        actor, session = await doors.services.identity.by_session(seat.token)
-        return _me(actor, session)
-
     @api.get("/welcome")
     async def welcome(request: Request) -> shapes.Welcome:
         """Whether set-up is needed and whether this browser is signed in; needs no credential."""
         try:
-            await doors.identify(request)
+            await doors.identify(request, awaiting=True)
             signed_in = True
         except (Unauthenticated, Refused):
             signed_in = False
-        return shapes.Welcome(version=__version__, setup_needed=await sign_in.setup_needed(), signed_in=signed_in)
+        return shapes.Welcome(
+            version=__version__,
+            setup_needed=await sign_in.setup_needed(),
+            signed_in=signed_in,
+            providers=[
+                shapes.ProviderOut(name=name, title=title) for name, title in doors.services.federation.listed()
+            ],
+        )
 
     @api.post("/setup", status_code=201)
     async def setup(given: shapes.SetupIn, request: Request, response: Response) -> shapes.Me:
         """Make the first administrator with the one-time token that was printed at start."""
         identity.refuse_foreign(request)
-        seat = await sign_in.set_up(given.token, given.username, given.password, _agent(request))
-        return await seated(response, seat)
+        seat = await sign_in.set_up(given.token, given.username, given.password, agent(request))
+        return await seated(doors, response, seat)
 
     @api.post("/login")
     async def login(given: shapes.LoginIn, request: Request, response: Response) -> shapes.Me:
-        """Sign in with name and password."""
+        """Sign in with name and password. Where `awaits` is said, more is asked before the session opens anything."""
         identity.refuse_foreign(request)
-        seat = await sign_in.sign_in(given.username, given.password, _address(request), _agent(request))
-        return await seated(response, seat)
+        seat = await sign_in.sign_in(given.username, given.password, _address(request), agent(request))
+        return await seated(doors, response, seat)
 
     @api.post("/logout", status_code=204)
     async def logout(request: Request, response: Response) -> None:
         """End this session."""
-        caller = await doors.identify(request)
-        await sign_in.sign_out(caller.actor, _session(caller).id)
+        caller = await doors.identify(request, awaiting=True)
+        await sign_in.sign_out(caller.actor, session_of(caller).id)
         response.delete_cookie(cookie, path="/", secure=doors.config.https, httponly=True, samesite="strict")
 
     @api.get("/me")
     async def me(request: Request) -> shapes.Me:
         """Who is asking, and what they may do."""
-        caller = await doors.identify(request)
-        return _me(caller.actor, caller.session)
+        caller = await doors.identify(request, awaiting=True)
+        return seats.me(caller.actor, caller.session)
 
     @api.post("/me/password")
     async def change_password(given: shapes.PasswordIn, request: Request, response: Response) -> shapes.Me:
         """Change one's own password. Every session ends; this browser gets a new one."""
         caller = await doors.identify(request)
-        _session(caller)
-        seat = await sign_in.change_password(caller.actor, given.old, given.new, _address(request), _agent(request))
-        return await seated(response, seat)
+        session_of(caller)
+        seat = await sign_in.change_password(caller.actor, given.old, given.new, _address(request), agent(request))
+        return await seated(doors, response, seat)
 
     @api.get("/me/sessions")
     async def sessions(request: Request) -> dict[str, list[shapes.SessionOut]]:
@@ -97,28 +97,5 @@ def router(doors: Doors) -> APIRouter:
     return api
 
 
-def _me(actor: Actor, session: Session | None) -> shapes.Me:
-    return shapes.Me(
-        id=actor.person_id,
-        username=actor.username,
-        role=actor.role,
-        groups=list(actor.groups),
-        manages=list(actor.manages),
-        workspace=actor.workspace,
-        csrf_token=session.csrf_token if session else None,
-        permissions=permissions(actor),
-    )
-
-
-def _session(caller: identity.Caller) -> Session:
-    if caller.session is None:
-        raise Misasked("no_session", "This needs a signed-in session, not a key.", "Sign in on the page.")
-    return caller.session
-
-
 def _address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
-
-
-def _agent(request: Request) -> str:
-    return request.headers.get("user-agent", "")[:200]

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from intramural.metering import Measure, Period, Subject
+
 Name = Field(min_length=1, max_length=200)
 ModelName = Field(min_length=1, max_length=200)
 PathText = Field(min_length=1, max_length=4096)
@@ -30,6 +32,19 @@ class LoginIn(In):
     password: str = Password
 
 
+class CodeIn(In):
+    code: str = Field(min_length=1, max_length=64)
+
+
+class PasskeyIn(In):
+    ticket: str = Field(max_length=1000)
+    credential: dict[str, Any] = Field(description="What `navigator.credentials` gave, as `toJSON` writes it.")
+
+
+class NewPasskeyIn(PasskeyIn):
+    name: str = Field(min_length=1, max_length=60)
+
+
 class PasswordIn(In):
     old: str = Password
     new: str = Password
@@ -50,7 +65,9 @@ class PersonIn(In):
     """Without a `password` it is a service account."""
 
     username: str = Name
-    password: str | None = Field(default=None, max_length=1024)
+    password: str | None = Field(
+        default=None, max_length=1024, description="None: they come by a provider's word, or it is a service account."
+    )
     role: str = Role
 
 
@@ -119,10 +136,30 @@ class TurnIn(In):
     max_tokens: int | None = Field(default=None, ge=1, le=2**31)
 
 
+class ProviderOut(BaseModel):
+    name: str
+    title: str
+
+
 class Welcome(BaseModel):
     version: str
     setup_needed: bool
     signed_in: bool
+    providers: list[ProviderOut]
+
+
+class InvitationOut(BaseModel):
+    token: str
+    expires_ms: int
+
+
+class IdentityOut(BaseModel):
+    provider: str
+    issuer: str
+    subject: str
+    groups: list[str]
+    created_ms: int
+    last_ms: int
 
 
 class PlaceOut(BaseModel):
@@ -184,6 +221,46 @@ class Me(BaseModel):
     workspace: str | None
     csrf_token: str | None
     permissions: list[str]
+    awaits: Literal["second", "passkey", "enrol", "enrol_passkey"] | None = Field(
+        default=None, description="What must still be shown or set up before the session opens anything."
+    )
+
+
+class PasskeyOut(BaseModel):
+    id: str
+    name: str
+    created_ms: int
+    last_used_ms: int | None
+
+
+class PasskeyAsked(BaseModel):
+    options: dict[str, Any] = Field(description="For `PublicKeyCredential.parse…OptionsFromJSON`.")
+    ticket: str = Field(description="To be sent back with what the browser gives.")
+
+
+class NewPasskey(BaseModel):
+    passkey: PasskeyOut
+    codes: list[str] = Field(description="Codes for paper, for who had none; shown this once.")
+    me: Me | None = Field(default=None, description="The session that takes the place of the one that awaited this.")
+
+
+class Factors(BaseModel):
+    codes_ms: int | None = Field(description="Since when an app makes codes.")
+    recovery_left: int
+    passkeys: int
+    second_factor_required: bool
+    passkey_required: bool
+
+
+class AppSetup(BaseModel):
+    secret: str
+    address: str
+    picture: str = Field(description="The address as a QR code: an SVG as a data URL.")
+
+
+class RecoveryCodes(BaseModel):
+    codes: list[str]
+    me: Me | None = Field(default=None, description="The session that takes the place of the one that awaited this.")
 
 
 class SessionOut(BaseModel):
@@ -338,12 +415,14 @@ class Machine(BaseModel):
     posture: PostureOut
     suggestion: SuggestionOut | None
     version: str
+    missed_review: str | None
 
 
 class ChatOut(BaseModel):
     id: str
     title: str
     model: str
+    workspace_id: str | None
     created_ms: int
     updated_ms: int
 
@@ -389,7 +468,10 @@ class CheckpointOut(BaseModel):
 
 
 class AuditPage(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
     entries: list[EntryOut]
+    older: int | None
     size: int
     checkpoint: CheckpointOut
 
@@ -425,3 +507,61 @@ class ErrorDetail(BaseModel):
 
 class ErrorOut(BaseModel):
     error: ErrorDetail
+
+
+class QuotaOut(BaseModel):
+    """How a limit stands. Amounts are seconds, whole currency, or plain numbers; `words` says it in a sentence."""
+
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    unit: str
+    period: Period
+    limit: float
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaBalance(BaseModel):
+    """`who`: a person's id; empty: all together."""
+
+    who: str
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaListed(BaseModel):
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    period: Period
+    limit: float
+    balances: list[QuotaBalance]
+
+
+class QuotaIn(In):
+    subject: Subject
+    subject_id: str = Field(default="", max_length=128)
+    each: bool = False
+    model: str | None = Field(default=None, max_length=256)
+    measure: Measure
+    period: Period
+    limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SignOffIn(In):
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    note: str = Field(default="", max_length=2_000)
