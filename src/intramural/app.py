@@ -33,6 +33,7 @@ from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
+from intramural.guard import Names, reader_of
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
@@ -100,6 +101,7 @@ from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
 from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
@@ -165,7 +167,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules)
+        names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
+        stack.push_async_callback(names.close)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -221,6 +225,7 @@ def _services(
     posture: Posture,
     clock: Clock,
     rules: Sequence[Rule],
+    names: Names,
 ) -> Services:
     gate = Gate(audit, rules, vault)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
@@ -303,9 +308,9 @@ def _services(
         files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(
-        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
-    )
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    turns = Turns(config.serving)
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     return Services(
@@ -382,6 +387,7 @@ def _services(
         ),
         inference=inference,
         quotas=quotas,
+        guard=guard,
         conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,

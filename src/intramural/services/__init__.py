@@ -4,11 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
-`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
-`personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`,
-`estimates`, `quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`,
+`pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`,
+`transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`,
+`people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`,
+`batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from intramural.services.factors import FactorDesk
 from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
+from intramural.services.guarding import Guarding
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
@@ -79,6 +80,7 @@ class Services:
     bundles: Bundles
     inference: Inference
     quotas: Quotas
+    guard: Guarding
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -103,6 +105,7 @@ __all__ = [
     "FileDesk",
     "FitDesk",
     "GroupDesk",
+    "Guarding",
     "Inference",
     "KeyDesk",
     "Locks",

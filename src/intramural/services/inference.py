@@ -25,9 +25,11 @@ from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Trac
 from intramural.metering import Outcome as Ending
 from intramural.services import estimates, particulars, vectors
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
 from intramural.services.quotas import Hold, Quotas
+from intramural.services.shield import Shield
 from intramural.services.turns import Turns
 from intramural.serving import ModelToServe, Pool, Repeated, Stream, Token, WaitNote
 
@@ -79,6 +81,7 @@ class _Run:
     first_s: float | None = None
     seed_given: bool = False
     said: particulars.Said = field(default_factory=particulars.Said)
+    shield: Shield | None = None
 
 
 class Inference:
@@ -97,7 +100,9 @@ class Inference:
         clock: Clock,
         turns: Turns,
         quotas: Quotas,
+        guard: Guarding,
     ) -> None:
+        self._guard = guard
         self._turns = turns
         self._quotas = quotas
         self._gate = gate
@@ -140,7 +145,8 @@ class Inference:
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping)
+            request, shield = await self._guard.incoming(actor, request)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
@@ -163,8 +169,9 @@ class Inference:
                 if isinstance(event, Usage):
                     last = event
                     continue
-                run.said.note(event)
-                yield event
+                for noted, shown in ((event, event),) if shield is None else await shield.told(event):
+                    run.said.note(noted)
+                    yield shown
                 if run.hold is not None and run.hold.note():
                     self._quotas.grow(run.hold, stream.usage)
             run.outcome = "finished"
@@ -201,13 +208,14 @@ class Inference:
         """
         run = await self._begun(actor, "embedding", model, dialect, request_id)
         width = run.manifest.shape.embedding_length
+        texts, run.shield = await self._guard.texts(actor, inputs, request_id)
         if dimensions is not None and 0 < width < dimensions:  # 0: an engine elsewhere has it, and did not tell
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
-        await self._hold_texts(run, served, inputs)
+        await self._hold_texts(run, served, texts)
         result = await self._whole(
-            run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
+            run, facts, labels, self._pool.embed(served, texts, cut=cut, owner=self._turns.of(actor))
         )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
@@ -228,6 +236,7 @@ class Inference:
         Errors as for `answer`.
         """
         run = await self._begun(actor, "rerank", model, dialect, request_id)
+        (query, *documents), run.shield = await self._guard.texts(actor, [query, *documents], request_id)
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
         await self._hold_texts(run, served, [text for each in documents for text in (query, each)])
@@ -251,7 +260,7 @@ class Inference:
         """The conversation of `request` as its model reads it. Errors as for `answer`; nothing is metered."""
         await self._may_use(actor, request.model, request.id)
         manifest = self._models.made_for("chat", request.model, actor)
-        request = await self._media.resolved(actor, request, manifest)
+        request, _ = await self._guard.incoming(actor, await self._media.resolved(actor, request, manifest))
         return await self._pool.rendered(self._models.to_serve(manifest, actor), request)
 
     async def detokenize(self, actor: Actor, model: str, tokens: Sequence[int], request_id: str) -> str:
@@ -392,6 +401,7 @@ class Inference:
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
                 "rule": run.rule,
+                **({} if run.shield is None else run.shield.asked_facts()),
             },
             texts=particulars.labelled(labels),
             beside=self._quotas.asked_rows(run.hold),
@@ -416,6 +426,7 @@ class Inference:
                 seed_given=run.seed_given,
                 computed=self._models.computed(run.manifest),
             ),
+            **({} if run.shield is None else run.shield.asked_facts()),
         }
         await self._audit.record(
             Event.CHAT_ASKED,
@@ -468,6 +479,9 @@ class Inference:
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
         charged = self._quotas.settle(run.hold, usage)
+        if run.shield is not None:
+            facts |= run.shield.answered_facts()
+            self._guard.answered(run.shield)
         rows: Sequence[Beside] = ()
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))

@@ -280,6 +280,29 @@ export interface UsageRow {
   failed: number;
 }
 
+export interface Guard {
+  label: string;
+  claim: string;
+  actions: Record<string, "warn" | "redact" | "block">;
+  not_looked_for: string[];
+  reader: string;
+}
+
+export interface GuardFound {
+  kind: string;
+  called: string;
+  start: number;
+  end: number;
+  score: number;
+  recogniser: string;
+  action: string;
+}
+
+export interface GuardCheck extends Guard {
+  found: GuardFound[];
+  redacted: string;
+}
+
 export interface ErrorBody {
   code?: string | null;
   message?: string;

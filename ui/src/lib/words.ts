@@ -807,6 +807,13 @@ export const words = {
     unknownAgent: "Unknown program",
   },
 
+  guard: {
+    warn: (what: string) => `This looks as if it held: ${what}. It is sent as it is.`,
+    redact: (what: string) => `This looks as if it held: ${what}. The model is given marks in their place.`,
+    block: (what: string) => `This looks as if it held: ${what}. It will be refused; take it out.`,
+    blind: (what: string) => `Not looked for: ${what}.`,
+  },
+
   format: {
     now: "just now",
     bytes: ["B", "KB", "MB", "GB", "TB"],
