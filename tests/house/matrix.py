@@ -79,8 +79,11 @@ async def world(folder: Path) -> AsyncIterator[World]:
         db = await Database.open(folder / "intramural.db")
         stack.push_async_callback(db.close)
         clock = SystemClock()
-        made = World(house, db, Chats(db, clock), KeptResponses(db, clock, 30))
+        vault = house.services.vault._vault  # two of them would not know of each other's keys
+        made = World(house, db, Chats(db, vault, clock), KeptResponses(db, vault, clock, 30))
         await _populate(made)
+        for someone in made.who.values():
+            await vault.prepare(someone.person.id)
         for someone in made.who.values():
             stack.push_async_callback(someone.client.aclose)
         yield made

@@ -80,6 +80,7 @@ POST   /intramural/v1/login                      |      | open
 POST   /intramural/v1/logout                     |      | AUGM
 GET    /intramural/v1/machine                    |      | AUGM
 GET    /intramural/v1/me                         |      | *
+GET    /intramural/v1/me/export                  |      | AUGM
 POST   /intramural/v1/me/password                |      | AUGM
 GET    /intramural/v1/me/sessions                |      | AUGM
 DELETE /intramural/v1/me/sessions/{session_id}   | session | AUGM | |
@@ -96,6 +97,9 @@ GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
+GET    /intramural/v1/erasures/{person_id}       | person | AU | AU | AU
+POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/policy/explain             |      | AUGM
 GET    /intramural/v1/provenance/bill            |      | AU
 POST   /intramural/v1/provenance/bundles/export  |      |

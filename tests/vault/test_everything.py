@@ -31,6 +31,7 @@ def test_every_table_is_somebodys_or_nobodys() -> None:
 def test_every_column_of_bytes_is_sealed_or_holds_nobodys_words() -> None:
     no_words = {
         "sessions.token_hash", "keys.key_hash", "setup_tokens.token_hash", "audit_entries.leaf_hash",
+        "invitations.token_hash", "recovery_codes.code_hash", "passkeys.credential_id", "passkeys.public_key",
         "audit_entries.record", "audit_checkpoints.frontier", "data_keys.wrapped", "file_words.word",
     }  # fmt: skip
     sealed = {f"{each.place.table}.{each.place.column}" for each in places.ALL}
@@ -93,6 +94,10 @@ async def seed(db: Database, vault: Vault | None, whose: str) -> None:
                 row["id"] = f"{ids[table.name]}_{whose}"
             elif table is t.audit_entries:
                 row |= {"actor_id": whose, "position": 1 if whose == ADA else 2}
+            elif table is t.quota_limits:
+                row |= {"subject": "person", "subject_id": whose}
+            elif table is t.quota_balances:
+                row["who"] = whose
             elif table is t.pulls:
                 row["requested_by"] = whose
             elif table is t.file_passages:

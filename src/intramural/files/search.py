@@ -100,17 +100,19 @@ class Index:
 
     async def add(self, connection: Connection, person_id: str, file_id: str, found: Sequence[Passage]) -> None:
         """Passages of a file into the index."""
-        for passage in found:
+        # numbered here, not by the database: rows may have been moved here from another one, with their numbers
+        last = await connection.scalar(select(func.coalesce(func.max(file_passages.c.id), 0)))
+        for passage_id, passage in enumerate(found, int(last or 0) + 1):
             counts = words(passage.text)
             row = {
+                "id": passage_id,
                 "file_id": file_id,
                 "position": passage.position,
                 "line": passage.line,
                 "words": counts.total(),
                 "body": self._vault.seal(person_id, _PASSAGE, row_id(file_id, passage.position), passage.text.encode()),
             }
-            added = insert(file_passages).values(**row).returning(file_passages.c.id)
-            passage_id = await connection.scalar(added)
+            await connection.execute(insert(file_passages).values(**row))
             hashed = self._hashed(person_id, counts)
             rows = [{"word": word, "passage_id": passage_id, "times": n} for word, n in hashed.items()]
             if rows:

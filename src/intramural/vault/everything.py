@@ -37,6 +37,15 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.people: _by(t.people.c.id),
     t.sessions: _by(t.sessions.c.person_id),
     t.keys: _by(t.keys.c.person_id),
+    t.identities: _by(t.identities.c.person_id),
+    t.invitations: _by(t.invitations.c.person_id),
+    t.code_makers: _by(t.code_makers.c.person_id),
+    t.recovery_codes: _by(t.recovery_codes.c.person_id),
+    t.passkeys: _by(t.passkeys.c.person_id),
+    t.quota_limits: lambda person_id: (
+        (t.quota_limits.c.subject == "person") & (t.quota_limits.c.subject_id == person_id)
+    ),
+    t.quota_balances: _by(t.quota_balances.c.who),
     t.group_members: _by(t.group_members.c.person_id),
     t.workspace_people: _by(t.workspace_people.c.person_id),
     t.audit_entries: _by(t.audit_entries.c.actor_id),
@@ -68,6 +77,7 @@ OF_NOBODY = frozenset(
         t.model_settings,
         t.vault_steps,
         t.file_words,
+        t.quota_holds,  # of answers being written; gone at the next start
     }
 )
 #: What lets somebody in, or opens what is sealed, is nobody's to have.
@@ -77,6 +87,11 @@ _SECRET = frozenset(
         t.sessions.c.token_hash,
         t.sessions.c.csrf_token,
         t.keys.c.key_hash,
+        t.invitations.c.token_hash,
+        t.code_makers.c.secret,
+        t.recovery_codes.c.code_hash,
+        t.passkeys.c.credential_id,
+        t.passkeys.c.public_key,
         t.data_keys.c.wrapped,
         t.audit_entries.c.leaf_hash,
     }
@@ -93,7 +108,11 @@ async def shown(db: Database, vault: Vault, person_id: str) -> dict[str, list[di
     async with db.reading() as connection:
         for table, whose in OF_PEOPLE.items():
             columns = [column for column in table.c if column not in _SECRET]
-            wanted = select(*columns).where(whose(person_id)).order_by(*table.primary_key.columns)
+            wanted = (
+                select(*columns)
+                .where(whose(person_id))
+                .order_by(*(c for c in table.primary_key.columns if c not in _SECRET))
+            )
             rows = (await connection.execute(wanted)).all()
             found[table.name] = [_shown(vault, person_id, table, row) for row in rows]
     return found
@@ -136,4 +155,6 @@ async def remove(connection: Connection, person_id: str) -> None:
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
+    for table in (t.quota_limits, t.quota_balances):
+        await connection.execute(delete(table).where(OF_PEOPLE[table](person_id)))
     await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it
