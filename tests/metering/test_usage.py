@@ -54,7 +54,7 @@ async def test_sums_by_day_person_and_model(meter: Meter) -> None:
     ]
     assert await meter.summary(0, end, "person") == [Sum("person_a", 3, 20, 10, 8, 0), Sum("person_b", 1, 10, 5, 4, 1)]
     assert await meter.summary(0, end, "model") == [Sum("m", 3, 20, 10, 8, 1), Sum("n", 1, 10, 5, 4, 0)]
-    assert await meter.summary(0, end, "model", person_id="person_b") == [Sum("m", 1, 10, 5, 4, 1)]
+    assert await meter.summary(0, end, "model", ["person_b"]) == [Sum("m", 1, 10, 5, 4, 1)]
     assert await meter.summary(1, DAY_MS, "day") == [Sum("1970-01-01", 1, 10, 5, 4, 1)]
     assert await meter.summary(5, 5, "day") == await meter.summary(9, 3, "day") == []
 

@@ -25,6 +25,7 @@ class Action(StrEnum):
     ME_CHANGE_PASSWORD = "me.change_password"  # noqa: S105 — the name of an act, not a password
     ME_READ_SESSIONS = "me.read_sessions"
     ME_CLOSE_SESSION = "me.close_session"
+    ME_EXPORT = "me.export"
     KEYS_READ = "keys.read"
     KEYS_CREATE = "keys.create"
     KEYS_REVOKE = "keys.revoke"
@@ -32,6 +33,7 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    VAULT_CHANGE_KEYS = "vault.change_keys"
     GROUPS_READ = "groups.read"
     GROUPS_CHANGE = "groups.change"
     ROLES_READ = "roles.read"
@@ -77,8 +79,12 @@ class Action(StrEnum):
     CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    REVIEWS_SIGN = "reviews.sign"
+    DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    QUOTAS_READ = "quotas.read"
+    QUOTAS_CHANGE = "quotas.change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,8 @@ class _Row:
     others: frozenset[Role]
     scopes: frozenset[Scope]
     services: frozenset[Role]
+    #: Whether it makes no difference whose the thing is.
+    is_shared: bool
 
 
 NOBODY: frozenset[Role] = frozenset()
@@ -158,11 +166,11 @@ def _owned(
     managed: frozenset[Role] = NOBODY,
     services: frozenset[Role] = NOBODY,
 ) -> _Row:
-    return _Row(own, managed | others, others, scopes, services)
+    return _Row(own, managed | others, others, scopes, services, own == others)
 
 
 def _shared(roles: frozenset[Role], scopes: frozenset[Scope]) -> _Row:
-    return _Row(roles, roles, roles, scopes, NOBODY)
+    return _Row(roles, roles, roles, scopes, NOBODY, is_shared=True)
 
 
 _TABLE: Mapping[Action, _Row] = {
@@ -171,6 +179,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.ME_CHANGE_PASSWORD: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_READ_SESSIONS: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_CLOSE_SESSION: _owned(PEOPLE, NOBODY, SESSION_ONLY),
+    Action.ME_EXPORT: _owned(PEOPLE, NOBODY, SESSION_ONLY),  # everything at once: not for a key that was lost
     Action.KEYS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     # a key for somebody else would be their mask; a service account has nobody who could make it one
     Action.KEYS_CREATE: _owned(PEOPLE, NOBODY, SESSION_ONLY, services=ADMIN),
@@ -179,6 +188,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.VAULT_CHANGE_KEYS: _shared(ADMIN, _ADMIN_API),
     Action.GROUPS_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.GROUPS_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.ROLES_READ: _shared(OVERSEERS, _ADMIN_API),
@@ -225,8 +235,12 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
+    Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
+    Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
 }
 
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.
@@ -261,7 +275,7 @@ def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequenc
         or _model_refuses(actor, action, thing)
         or _place_refuses(actor, action, thing)
         or _rules_refuse(actor, action, thing, rules)
-        or Decision(True, _why(actor, action, row, thing))
+        or _YES[_column(actor, action, row, thing)]
     )
 
 
@@ -277,7 +291,7 @@ def permissions(actor: Actor) -> list[str]:
             found.append(action.value)
         if row.managed not in (row.own, row.others) and actor.manages and _plain(actor, action, row, managed):
             found.append(f"{action}.managed")
-        if row.own != row.others and _plain(actor, action, row, ANYTHING):
+        if not row.is_shared and _plain(actor, action, row, ANYTHING):
             found.append(f"{action}.all")
     return found
 
@@ -341,9 +355,9 @@ def _scope_refuses(actor: Actor, action: Action, row: _Row) -> Decision | None:
 
 
 def _role_refuses(actor: Actor, action: Action, row: _Row, thing: Thing) -> Decision | None:
-    if _may(actor, action, row, thing):
+    if _column(actor, action, row, thing):
         return None
-    if _may(actor, action, row, Thing(actor.person_id)):
+    if _column(actor, action, row, Thing(actor.person_id)):
         return Decision(
             False,
             "not_yours",
@@ -365,29 +379,30 @@ def _role_refuses(actor: Actor, action: Action, row: _Row, thing: Thing) -> Deci
     )
 
 
-def _why(actor: Actor, action: Action, row: _Row, thing: Thing) -> str:
-    """What allowed it: being a manager where it is for the people of one's groups only."""
-    beyond = Thing(groups=thing.groups)
-    only_managed = thing.owner_id != actor.person_id and not _may(actor, action, row, ANYTHING)
-    return "manages" if only_managed and thing.groups and _may(actor, action, row, beyond) else "role"
-
-
-def _may(actor: Actor, action: Action, row: _Row, thing: Thing) -> bool:
-    """Whether the actor's role covers it: a column of the table, or permissions of the same meaning."""
-    if thing.owner_id == actor.person_id and _holds(actor, row.own, action.value):
-        return True
+def _column(actor: Actor, action: Action, row: _Row, thing: Thing) -> str:
+    """Which column of the table covers it for the actor's role, or which of their permissions in its place; "" if none
+    does. Whose the thing is, is looked at in that order, so that `managed` says that nothing else would."""
+    if thing.owner_id == actor.person_id and _holds(actor, row.own, action, ""):
+        return "own"
+    if _holds(actor, row.others, action, "" if row.is_shared else ".all"):
+        return "others"
     managed = bool(thing.groups) and not thing.groups.isdisjoint(actor.manages)
-    if managed and _holds(actor, row.managed, f"{action}.managed"):
-        return True
-    if thing.service and _holds(actor, row.services, f"{action}.all"):
-        return True
-    return _holds(actor, row.others, action.value if row.own == row.others else f"{action}.all")
+    if managed and _holds(actor, row.managed, action, ".managed"):
+        return "managed"
+    return "services" if thing.service and _holds(actor, row.services, action, ".all") else ""
 
 
-def _holds(actor: Actor, roles: frozenset[Role], permission: str) -> bool:
+#: An actor who may, by the column that says so: "manages" where it is so for the people of one's groups only.
+_YES: Mapping[str, Decision] = {
+    **{column: Decision(True, "role") for column in ("own", "others", "services")},
+    "managed": Decision(True, "manages"),
+}
+
+
+def _holds(actor: Actor, roles: frozenset[Role], action: Action, whose: str) -> bool:
     if actor.permissions is None:
         return actor.role in roles
-    return permission in actor.permissions and not roles.isdisjoint(LEADS)
+    return action.value + whose in actor.permissions and not roles.isdisjoint(LEADS)
 
 
 def _rank_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
@@ -473,7 +488,7 @@ def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Ru
         "role": (actor.role,),
         "kind": (actor.kind,),
         "person": (actor.username,),
-        "group": actor.groups,
+        "group": actor.groups or ("",),
         "model": (thing.model or "",),
         "label": (place.label if place else "",),
         "workspace": (place.name if place else "",),

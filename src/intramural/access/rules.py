@@ -46,12 +46,21 @@ class Rule:
 
     def refuses(self, facts: Mapping[str, tuple[str, ...]]) -> bool:
         """Whether the rule says no to what has these facts."""
-        return _meets(self.when, facts) and not (self.unless and _meets(self.unless, facts))
+        for fact, wanted in self.when.items():
+            if wanted.isdisjoint(facts[fact]):
+                return False
+        for fact, wanted in self.unless.items():
+            if wanted.isdisjoint(facts[fact]):
+                return True
+        return not self.unless
 
 
 def first_match(rules: Sequence[Rule], facts: Mapping[str, tuple[str, ...]]) -> Rule | None:
     """The first rule that refuses."""
-    return next((rule for rule in rules if rule.refuses(facts)), None)
+    for rule in rules:
+        if rule.refuses(facts):
+            return rule
+    return None
 
 
 def read(file: Path, actions: frozenset[str], *, required: bool = False) -> tuple[Rule, ...]:
@@ -133,7 +142,7 @@ def _check_examples(rule: Rule, field: str, given: object, actions: frozenset[st
 def _example(name: str, field: str, given: object, actions: frozenset[str]) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(given, dict) or not given:
         raise _bad(name, f"has in {field} no table of facts", 'As in `{ action = "model.use", label = "phi" }`.')
-    facts: dict[str, tuple[str, ...]] = dict.fromkeys(FACTS, ("",)) | {"group": ()}
+    facts: dict[str, tuple[str, ...]] = dict.fromkeys(FACTS, ("",))
     for fact, value in given.items():
         _check_fact(name, field, fact)
         values = value if isinstance(value, list) else [value]
@@ -153,10 +162,6 @@ def _check_fact(name: str, field: str, fact: str) -> None:
 def _check_action(name: str, action: str, actions: frozenset[str]) -> None:
     if action not in actions:
         raise _bad(name, f"names the action {action!r}, which there is not", "See docs/policy.md for the list.")
-
-
-def _meets(conditions: Conditions, facts: Mapping[str, tuple[str, ...]]) -> bool:
-    return all(not wanted.isdisjoint(facts[fact] or ("",)) for fact, wanted in conditions.items())
 
 
 def _bad(name: str, what: str, hint: str) -> Misasked:

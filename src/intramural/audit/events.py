@@ -101,6 +101,15 @@ class Event(StrEnum):
     RERANK_ASKED = "rerank.asked", "Documents were to be ranked for a query."
     RERANK_ANSWERED = "rerank.answered", "They were ranked, or it failed."
     RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
+    PERSON_EXPORTED = "person.exported", "A person took a copy of all that is kept of them."
+    VAULT_SEALED = "vault.sealed", "What an older version kept in clear was sealed under people's own keys."
+    VAULT_KEY_CHANGING = "vault.key_changing", "The installation's key is about to be changed."
+    VAULT_KEY_CHANGED = (
+        "vault.key_changed",
+        "Every data key is wrapped by a new key of the installation; the old one is gone.",
+    )
+    DATA_KEY_CHANGING = "vault.data_key_changing", "A person's data key is about to be changed."
+    DATA_KEY_CHANGED = "vault.data_key_changed", "All that is kept of a person is sealed with a new data key."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."
@@ -118,6 +127,10 @@ class Event(StrEnum):
     RESPONSES_EXPIRED = "responses.expired", "Responses and conversations of programs had been kept long enough."
     CONVERSATION_CHANGED = "conversation.changed", "An item of a program's conversation was deleted."
     CONVERSATION_DELETED = "conversation.deleted", "A program's conversation was deleted with all its items."
+    QUOTAS_OPENED = "quotas.opened", "Quotas were read at a start; the facts hold how many answers a crash left open."
+    QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
+    QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
+    QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     SERVICE_STARTED = "service.started", "The service started."
@@ -129,4 +142,7 @@ class Event(StrEnum):
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
 
     AUDIT_READ = "audit.read", "Somebody read the log."
+    AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
+    REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
+    REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

@@ -1,14 +1,14 @@
 """Writing the log: concurrent events share one transaction and one signed checkpoint (group commit)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Insert, delete, func, insert, select
+from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from intramural.audit import keys
@@ -26,11 +26,13 @@ from intramural.audit.merkle import (
 from intramural.audit.record import (
     MAX_SKEW_MS,
     NONCE_BYTES,
+    OWN_KEY,
     Fact,
     Outcome,
     Record,
     StoredRecord,
     Texts,
+    canonical,
     clean,
     facts_json,
     parse,
@@ -41,7 +43,8 @@ from intramural.core.clock import Clock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Unavailable, Untrusted
 from intramural.storage import BlockingConnection, Connection, Database, insert_rows, scalar
-from intramural.storage.schema import audit_checkpoints, audit_entries, people
+from intramural.storage.schema import audit_checkpoints, audit_entries, audit_texts, people
+from intramural.vault import Vault
 
 #: Events in one transaction: bounds how long one commit can take when very many wait.
 GROUP_LIMIT = 512
@@ -54,9 +57,14 @@ CHECKPOINT_SPACING = 256
 #: Commits between two prunings: each costs a range scan.
 PRUNE_EVERY = 256
 LIMIT_MOST = 1_000
+#: Entries read at once on a walk: about 5 ms of the loop's time.
+_WALK_PART = 500
+#: Entries looked at in one search.
+SEARCHED_MOST = 50_000
 
 _INSERT_ENTRY = insert(audit_entries)
 _INSERT_CHECKPOINT = insert(audit_checkpoints)
+_INSERT_TEXT = insert(audit_texts)
 _NEWEST_SIZE = select(func.max(audit_checkpoints.c.size))
 
 
@@ -78,9 +86,10 @@ class RecordInTransaction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A row that is to be committed together with an event. Rows with the same statement are inserted in one go."""
+    """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
+    order in which statements first come: rows of one statement must not depend on how often another ran."""
 
-    statement: Insert
+    statement: Insert | Update | Delete
     values: Mapping[str, Any]
 
 
@@ -105,6 +114,64 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are looked for. What has a column is looked for there; the rest in what is read."""
+
+    before: int | None = None
+    event: str | None = None
+    actor_id: str | None = None
+    request_id: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    target: str | None = None
+    outcome: str | None = None
+    text: str | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """An event that ends in `.` or `*` stands for all that begin so."""
+        table = audit_entries.c
+        found: list[ColumnElement[bool]] = []
+        if self.before is not None:
+            found.append(table.position < self.before)
+        if self.event is not None:
+            start = self.event.rstrip("*")
+            is_start = self.event.endswith(("*", "."))
+            found.append(table.event.startswith(start, autoescape=True) if is_start else table.event == start)
+        if self.from_ms is not None:
+            found.append(table.time_ms >= self.from_ms)
+        if self.to_ms is not None:
+            found.append(table.time_ms < self.to_ms)
+        for column, value in ((table.actor_id, self.actor_id), (table.request_id, self.request_id)):
+            if value is not None:
+                found.append(column == value)
+        return found
+
+    @property
+    def is_read_for(self) -> bool:
+        """Whether there is something that no column tells."""
+        return any(each is not None for each in (self.target, self.outcome, self.text))
+
+    def has(self, entry: Entry) -> bool:
+        """What the columns do not tell: target (or its beginning), outcome, and text anywhere in facts or target."""
+        if self.target is not None and not entry.target.startswith(self.target):
+            return False
+        if self.outcome is not None and entry.outcome != self.outcome:
+            return False
+        if self.text is None:
+            return True
+        looked_in = f"{entry.event} {entry.target} {entry.username or ''} {canonical(entry.facts)}"
+        return self.text.casefold() in looked_in.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Entries, newest first; `older`: the position below which to look for more (None: there are no more)."""
+
+    entries: list[Entry]
+    older: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Tip:
     """Where the log ends: its tree and the note signed for it."""
 
@@ -122,7 +189,10 @@ class _Waiting:
 class AuditLog:
     """The open log. Make one with `AuditLog.open(…)`; close it with `close()` before the database."""
 
-    def __init__(self, db: Database, signer: Signer, texts: Texts, clock: Clock, tip: _Tip, latest_ms: int) -> None:
+    def __init__(
+        self, db: Database, signer: Signer, texts: Texts, kept: bool, clock: Clock, tip: _Tip, latest_ms: int
+    ) -> None:
+        self._kept = kept
         self._db = db
         self._signer = signer
         self._texts = texts
@@ -136,8 +206,12 @@ class AuditLog:
         self._pruned_to = 0
 
     @classmethod
-    async def open(cls, db: Database, secrets_dir: Path, config: AuditConfig, clock: Clock) -> "AuditLog":
+    async def open(
+        cls, db: Database, secrets_dir: Path, config: AuditConfig, clock: Clock, vault: Vault | None = None
+    ) -> "AuditLog":
         """Open the log in `db`, or begin one. Checks the newest entries only: milliseconds, whatever its length.
+
+        With `vault`, people's texts are committed to under keys of their own, and kept there where settings ask for it.
 
         Raises Untrusted(`audit_log_broken`|`audit_key_missing`|…) where the log does not end as it was left.
         """
@@ -150,8 +224,10 @@ class AuditLog:
             newest = select(audit_entries.c.record).order_by(audit_entries.c.position.desc()).limit(1)
             last = (await connection.execute(newest)).scalar()
         latest_ms = 0 if last is None else _latest_ms(parse(last))
-        texts = Texts(keys.text_key(secrets_dir, clock), config.record_prompts)
-        return cls(db, signer, texts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms)
+        texts = Texts(keys.text_key(secrets_dir, clock), vault)
+        return cls(
+            db, signer, texts, config.record_prompts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms
+        )
 
     async def close(self) -> None:
         """Take no more events and wait until those that wait are durable."""
@@ -187,8 +263,9 @@ class AuditLog:
     ) -> int:
         """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
 
-        `facts` hold no text that people wrote: that goes into `texts` (name -> text), where settings decide between
-        size and commitment or the text too. `beside`: rows committed together with it.
+        `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
+        commitment, and where settings ask for it the text is kept beside the log, sealed. `beside`: rows committed
+        together with it.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
         waiting = _Waiting(self._record(event, actor, target, outcome, request_id, facts, texts), beside)
@@ -241,20 +318,49 @@ class AuditLog:
         self, before: int | None = None, limit: int = 100, event: str | None = None, actor_id: str | None = None
     ) -> list[Entry]:
         """Up to `limit` (at most 1,000) entries, newest first, with positions below `before`."""
+        return (await self.search(Wanted(before, event, actor_id), limit)).entries
+
+    async def search(self, wanted: Wanted, limit: int) -> Found:
+        """Up to `limit` (at most 1,000) wanted entries, newest first.
+
+        What no column tells is looked for in `SEARCHED_MOST` entries, and then `older` says where to go on.
+        """
+        limit = max(0, min(limit, LIMIT_MOST))
+        found: list[Entry] = []
+        looked_at, older = 0, wanted.before
+        newest = audit_entries.c.position.desc()
+        while len(found) < limit and looked_at < SEARCHED_MOST:
+            size = _WALK_PART if wanted.is_read_for else limit - len(found)
+            entries, older = await self._part(replace(wanted, before=older), (), newest, size)
+            found += entries
+            looked_at += size
+            if older is None:
+                break
+        if len(found) > limit:
+            found, older = found[:limit], found[limit - 1].position
+        return Found(found, older)
+
+    async def walk(self, wanted: Wanted) -> AsyncGenerator[Entry, None]:
+        """Every entry that is `wanted`, the oldest first, read in parts that keep nobody waiting."""
+        at: int | None = -1
+        while at is not None:
+            beyond = audit_entries.c.position > at
+            rows, at = await self._part(wanted, [beyond], audit_entries.c.position.asc(), _WALK_PART)
+            for entry in rows:
+                yield entry
+
+    async def _part(
+        self, wanted: Wanted, beyond: Sequence[ColumnElement[bool]], order: ColumnElement[Any], size: int
+    ) -> tuple[list[Entry], int | None]:
+        """Those of the next `size` entries that are wanted, and the position of the last (None: there are no more)."""
         table = audit_entries.c
-        wanted: list[ColumnElement[bool]] = []
-        if before is not None:
-            wanted.append(table.position < before)
-        if event is not None:
-            wanted.append(table.event == event)
-        if actor_id is not None:
-            wanted.append(table.actor_id == actor_id)
         joined = audit_entries.outerjoin(people, people.c.id == table.actor_id)
-        query = select(table.record, people.c.username).select_from(joined).where(*wanted)
-        query = query.order_by(table.position.desc()).limit(max(0, min(limit, LIMIT_MOST)))
+        query = select(table.position, table.record, people.c.username).select_from(joined)
         async with self._db.reading() as connection:
+            query = query.where(*wanted.clauses(), *beyond).order_by(order).limit(size)
             rows = (await connection.execute(query)).all()
-        return [_entry(record, username) for record, username in rows]
+        entries = [_entry(data, username) for _, data, username in rows]
+        return [each for each in entries if wanted.has(each)], rows[-1].position if len(rows) == size else None
 
     async def verify(self, held: Sequence[str] = ()) -> Verdict:
         """Walk the whole log, also against the newest checkpoint that this process signed, and `held` ones."""
@@ -302,9 +408,12 @@ class AuditLog:
         """A signed note of what `line` says, in the log's name; `kind` keeps it apart from checkpoints."""
         return self._signer.sign_statement(kind, line)
 
-    def salt(self, name: str, nonce: bytes) -> bytes:
-        """The salt with which text `name` was committed in the record holding `nonce`: it opens that one only."""
-        return self._texts.salt(name, nonce)
+    def salt(self, name: str, texts: Mapping[str, Any], person_id: str) -> bytes:
+        """The salt with which text `name` was committed in a record that has these `texts` and in which `person_id`
+        acted: it opens that one only. Raises Missing(`no_data_key`) where that person was erased.
+        """
+        own = texts.get("key") == OWN_KEY
+        return self._texts.salt(name, bytes.fromhex(texts["nonce"]), person_id if own else None)
 
     async def _prove(self, plan: "_Plan", first: int, second: int) -> list[bytes]:
         try:
@@ -330,6 +439,8 @@ class AuditLog:
         now_ms = int(self._clock.now_s() * 1000)
         behind_ms = self._latest_ms - now_ms
         self._latest_ms = max(self._latest_ms, now_ms)
+        nonce = self._clock.token_bytes(NONCE_BYTES) if texts else b""
+        who = actor.person_id
         return Record(
             event=event,
             actor=actor,
@@ -338,7 +449,8 @@ class AuditLog:
             request_id=request_id,
             time_ms=now_ms,
             facts=facts_json(facts or {}),
-            texts=self._texts.json(texts, self._clock.token_bytes(NONCE_BYTES)) if texts else "{}",
+            texts=self._texts.json(texts, nonce, who) if texts else "{}",
+            kept=self._texts.kept(texts, nonce, who) if texts and self._kept else (),
             skew_ms=behind_ms if behind_ms > MAX_SKEW_MS else 0,
         )
 
@@ -387,7 +499,9 @@ class AuditLog:
         insert_rows(connection, _INSERT_ENTRY, rows)
         checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
         insert_rows(connection, _INSERT_CHECKPOINT, [checkpoint])
-        together: dict[int, tuple[Insert, list[Mapping[str, Any]]]] = {}
+        if texts := [row for record in records for row in record.kept]:
+            insert_rows(connection, _INSERT_TEXT, texts)
+        together: dict[int, tuple[Insert | Update | Delete, list[Mapping[str, Any]]]] = {}
         for row in beside:
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
         for statement, values in together.values():

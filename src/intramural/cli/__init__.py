@@ -6,7 +6,7 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
-`fit`, `inspect`, `organisation`, `provenance`, `pull`, `serve`, `top`.
+`fit`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -22,6 +22,8 @@ from intramural.cli import (
     organisation,
     provenance,
     pull,
+    quota,
+    report,
     top,
 )
 from intramural.cli.render import Out
@@ -41,6 +43,8 @@ def main() -> None:
 
 
 #: Importing them is what adds their commands.
-COMMANDS = (backups, catalogue, commands, connect, database, fit, inspect, organisation, provenance, pull, top)
+COMMANDS = (
+    backups, catalogue, commands, connect, database, fit, inspect, organisation, provenance, pull, quota, report, top
+)  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

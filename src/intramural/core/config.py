@@ -127,7 +127,18 @@ class AuditConfig:
     """The log."""
 
     record_prompts: bool = setting(
-        False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
+        False,
+        "Keep the texts that the log commits to (prompts, answers, file names), each sealed under its owner's key. The "
+        "log itself holds only their sizes and salted digests in any case.",
+    )
+    review_every_days: int = setting(
+        0,
+        "An activity review must be signed this often, or the machine's state and `intramural doctor` say that one is "
+        "missed. 0: nobody needs to.",
+        within=(0, 3_650),
+    )
+    working_hours: str = setting(
+        "07:00-19:00", "Activity outside them, in `quotas.time_zone`, is listed in an activity review. Empty: none is."
     )
     origin: str = setting(
         "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."
@@ -279,6 +290,32 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotasConfig:
+    """What quotas count by. The limits themselves are set with `intramural quota set`."""
+
+    time_zone: str = setting(
+        "UTC", "Time zone by whose calendar hours, days and months begin and quotas renew: an IANA name."
+    )
+    prices: str = setting(
+        "",
+        "What 1,000 tokens cost, by model: `llama=0.5, qwen=0.2/0.8` (the second: reading/writing); `*` is any other "
+        "model. For quotas of money.",
+    )
+    currency: str = setting("EUR", "What prices are in; only a word.")
+    answer_tokens: int = setting(
+        512,
+        "Tokens held for an answer whose request sets no length, before this model's mean is known.",
+        within=(1, 1_000_000),
+    )
+    address_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute from one address, whoever sends them; then a 429. 0: any number, because behind a "
+        "proxy everybody has its address.",
+        within=(0, 1_000_000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Where the database is."""
 
@@ -302,6 +339,23 @@ class TracesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultConfig:
+    """Encryption of what people write (docs/vault.md)."""
+
+    passphrase_file: str = setting(
+        "",
+        "Path of a file with the passphrase that locks the installation's key; it need exist only while the service "
+        "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
+        "for whoever can read that folder.",
+    )
+    erased_file: str = setting(
+        "",
+        "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
+        "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -316,8 +370,10 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
+    vault: VaultConfig = VaultConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
 
@@ -348,8 +404,10 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "quotas": QuotasConfig,
     "storage": StorageConfig,
     "traces": TracesConfig,
+    "vault": VaultConfig,
 }
 
 

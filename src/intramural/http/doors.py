@@ -31,8 +31,13 @@ class Doors:
     streams: replay.Streams
 
     async def identify(self, request: Request, *, awaiting: bool = False) -> identity.Caller:
-        """The caller, in the workspace that the request names, or Unauthenticated / Refused(`csrf`) / Missing. With
-        `awaiting` also who is not wholly signed in yet: only for what they need to become so."""
+        """The caller, in the workspace that the request names. With `awaiting` also who is not wholly signed in yet:
+        only for what they need to become so.
+
+        Raises Unauthenticated, Refused(`csrf`), Missing, Throttled(`too_many_requests`).
+        """
+        if request.client is not None:  # not through the private socket, and not of ourselves
+            self.services.quotas.knock(request.client.host)
         caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
         called = request.headers.get(WORKSPACE_HEADER, "")
         purpose = request.headers.get(PURPOSE_HEADER, "")
@@ -60,6 +65,10 @@ class Doors:
         if _REQUEST_ID not in request.scope:
             request.scope[_REQUEST_ID] = self.new_id()
         return str(request.scope[_REQUEST_ID])
+
+    def has_request_id(self, request: Request) -> bool:
+        """Whether somebody has asked what `request` is called."""
+        return _REQUEST_ID in request.scope
 
     def request_ids(self, request: Request) -> Iterator[str]:
         """As many as are needed for a request that is several; the first is its own."""

@@ -4,11 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`, `keys`,
-`organisation`, `workspaces`, `explain`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are
-parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
+`personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`,
+`estimates`, `quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -32,17 +32,21 @@ from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
+from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.vault import VaultDesk
 from intramural.services.workspaces import WorkspaceDesk
 
 
@@ -56,6 +60,8 @@ class Services:
     factors: FactorDesk
     passkeys: PasskeyDesk
     people: PeopleDesk
+    personal: Personal
+    vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
     roles: RoleDesk
@@ -72,6 +78,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -80,6 +87,7 @@ class Services:
     expiry: Expiry
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -102,19 +110,23 @@ __all__ = [
     "Ordinary",
     "PasskeyDesk",
     "PeopleDesk",
+    "Personal",
     "Planner",
     "PolicyDesk",
     "Preloads",
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
     "RoleDesk",
     "Services",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "VaultDesk",
     "WorkspaceDesk",
 ]

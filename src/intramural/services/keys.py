@@ -1,6 +1,7 @@
 """Keys for programs: everyone makes and revokes their own, administrators revoke any."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from intramural.access import Action, Identify, Key, Keys, People, Thing, Workspaces
 from intramural.access.workspaces import missing
@@ -43,7 +44,8 @@ class KeyDesk:
         """
         thing = Thing(owner_id=person_id)
         if person_id != actor.person_id:
-            thing = await self._people.thing(person_id)
+            with suppress(Missing):  # who may not make one does not learn that nobody is there
+                thing = await self._people.thing(person_id)
         await self._gate.require(actor, Action.KEYS_CREATE, target=f"person:{person_id}", thing=thing)
         workspace_id = None if workspace is None else await self._member_of(person_id, workspace)
         async with self._audit.transaction() as (connection, record):

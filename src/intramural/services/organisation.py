@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from intramural.access import Action, CustomRole, Group, Groups, Keep, Member, Roles, Thing
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import Actor
+from intramural.core.errors import Missing
 from intramural.services.gate import Gate
 
 
@@ -28,8 +29,12 @@ class GroupDesk:
 
     async def members(self, actor: Actor, group_id: str) -> Sequence[Member]:
         """Whoever was put into this group itself."""
-        thing = Thing(groups=await self._groups.around(group_id))
+        try:
+            thing = Thing(groups=await self._groups.around(group_id))
+        except Missing:
+            thing = Thing()  # who may not ask does not learn that it is not there
         await self._gate.require(actor, Action.GROUPS_READ, target=f"group:{group_id}", thing=thing)
+        await self._groups.get(group_id)
         return await self._groups.members(group_id)
 
     async def create(self, actor: Actor, name: str, parent_id: str | None, external_id: str | None) -> Group:

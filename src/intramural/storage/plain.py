@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, Dialect, Insert, Select
+from sqlalchemy import ClauseElement, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from intramural.storage.postgres import storable
 
 
-def insert_rows(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-    """As `connection.execute(statement, rows)`. All rows have the columns of the first."""
+def insert_rows(connection: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `connection.execute(statement, rows)`. All rows have the columns (or parameters) of the first."""
     kind = connection.dialect.name
     text, columns = _insertion(statement, tuple(rows[0]), kind)
     if kind == "sqlite":
@@ -41,7 +41,7 @@ def scalar(connection: Connection, query: Select[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _insertion(statement: Insert, given: tuple[str, ...], kind: str) -> tuple[str, tuple[str, ...]]:
+def _insertion(statement: Insert | Update | Delete, given: tuple[str, ...], kind: str) -> tuple[str, tuple[str, ...]]:
     """Its text, and the columns in the order in which the text wants them."""
     compiled = statement.compile(dialect=_dialect(kind), column_keys=list(given))
     return str(compiled), tuple(compiled.positiontup or ())

@@ -39,6 +39,7 @@ def router(doors: Doors) -> APIRouter:
                     id=each.chat.id,
                     title=each.chat.title,
                     model=each.chat.model,
+                    workspace_id=each.chat.workspace_id,
                     created_ms=each.chat.created_ms,
                     updated_ms=each.chat.updated_ms,
                     snippet=each.snippet,
@@ -121,6 +122,7 @@ def _chat(chat: Chat, messages: tuple[StoredMessage, ...]) -> shapes.WholeChat:
         id=chat.id,
         title=chat.title,
         model=chat.model,
+        workspace_id=chat.workspace_id,
         created_ms=chat.created_ms,
         updated_ms=chat.updated_ms,
         messages=[

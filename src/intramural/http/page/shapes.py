@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from intramural.metering import Measure, Period, Subject
+
 Name = Field(min_length=1, max_length=200)
 ModelName = Field(min_length=1, max_length=200)
 PathText = Field(min_length=1, max_length=4096)
@@ -298,6 +300,21 @@ class PersonOut(BaseModel):
     disabled_ms: int | None
 
 
+class ErasureOut(BaseModel):
+    """A certificate: `signature` is a signed note of `statement`, by the key that signs the audit log."""
+
+    object: str
+    statement: dict[str, Any]
+    signature: str
+    public_key: str
+
+
+class KeysChanged(BaseModel):
+    """`changed`: data keys that were wrapped anew, or values that were sealed anew."""
+
+    changed: int
+
+
 class WorkerOut(BaseModel):
     pid: int | None
     planned_bytes: int
@@ -413,12 +430,14 @@ class Machine(BaseModel):
     posture: PostureOut
     suggestion: SuggestionOut | None
     version: str
+    missed_review: str | None
 
 
 class ChatOut(BaseModel):
     id: str
     title: str
     model: str
+    workspace_id: str | None
     created_ms: int
     updated_ms: int
 
@@ -464,7 +483,10 @@ class CheckpointOut(BaseModel):
 
 
 class AuditPage(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
     entries: list[EntryOut]
+    older: int | None
     size: int
     checkpoint: CheckpointOut
 
@@ -500,3 +522,61 @@ class ErrorDetail(BaseModel):
 
 class ErrorOut(BaseModel):
     error: ErrorDetail
+
+
+class QuotaOut(BaseModel):
+    """How a limit stands. Amounts are seconds, whole currency, or plain numbers; `words` says it in a sentence."""
+
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    unit: str
+    period: Period
+    limit: float
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaBalance(BaseModel):
+    """`who`: a person's id; empty: all together."""
+
+    who: str
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaListed(BaseModel):
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    period: Period
+    limit: float
+    balances: list[QuotaBalance]
+
+
+class QuotaIn(In):
+    subject: Subject
+    subject_id: str = Field(default="", max_length=128)
+    each: bool = False
+    model: str | None = Field(default=None, max_length=256)
+    measure: Measure
+    period: Period
+    limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SignOffIn(In):
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    note: str = Field(default="", max_length=2_000)

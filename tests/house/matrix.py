@@ -1,0 +1,251 @@
+"""A house without models, somebody of every role in it, and things of theirs and of others to try the routes on."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from intramural.access import Charter, Person, Proven
+from intramural.app import House, opened
+from intramural.chats import Chats, KeptResponse, KeptResponses
+from intramural.core.clock import SystemClock
+from intramural.core.config import load
+from intramural.core.ids import new_id
+from intramural.storage import Database
+
+NOBODY_S = "0" * 26
+ROLES = ("administrator", "auditor", "manager", "member", "service")
+LETTERS = dict(zip("AUGMS", ROLES, strict=True))
+#: Whose a thing is, for whoever asks.
+RELATIONS = ("own", "same group", "other", "other workspace", "deleted")
+
+
+@dataclass
+class Someone:
+    """A person, and a client that asks as them: in a session, or with a key where they have none."""
+
+    person: Person
+    client: httpx.AsyncClient
+
+
+@dataclass
+class World:
+    """`who`: somebody of every role, all in one group, which the manager manages. `friend` is in the group as well,
+    `stranger` in none, and `insider` in a workspace that nobody else is in."""
+
+    house: House
+    db: Database
+    chats: Chats
+    responses: KeptResponses
+    who: dict[str, Someone] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    others: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    async def act(self, method: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
+        """One changing method of a room, in a transaction of its own."""
+        async with self.db.writing() as connection:
+            return await method(connection, *args, **more)
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.house.application, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
+
+    def owner(self, role: str, relation: str) -> Someone:
+        """Whose thing it is that somebody of `role` asks for."""
+        names = {"own": role, "same group": "friend", "other": "stranger", "other workspace": "insider"}
+        return self.who[names[relation]]
+
+    async def thing(self, kind: str, role: str, relation: str, *, lasting: bool) -> dict[str, str]:
+        """A thing that stands in this relation to somebody of `role`, for a path. A `lasting` one has to outlast all
+        that is tried on it: it is made once.
+        """
+        if not lasting:
+            return await thing(self, kind, self.owner(role, relation), relation)
+        if (kind, relation) not in self.others:
+            self.others[kind, relation] = await thing(self, kind, self.owner(role, relation), relation)
+        return self.others[kind, relation]
+
+
+@asynccontextmanager
+async def world(folder: Path) -> AsyncIterator[World]:
+    """Everything opened; closed at the end."""
+    async with AsyncExitStack() as stack:
+        settings = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}  # an administrator's pull goes nowhere
+        house = await stack.enter_async_context(opened(load(settings, data_dir=folder)))
+        db = await Database.open(folder / "intramural.db")
+        stack.push_async_callback(db.close)
+        clock = SystemClock()
+        made = World(house, db, Chats(db, clock), KeptResponses(db, clock, 30))
+        await _populate(made)
+        for someone in made.who.values():
+            stack.push_async_callback(someone.client.aclose)
+        yield made
+
+
+async def _populate(world: World) -> None:
+    access = world.house.access
+    hashed = await access.people.hash_new("nobody", "a sentence nobody guesses")
+    group = await world.act(access.groups.create, "Ward")
+    outer = await world.act(access.groups.create, "Elsewhere")
+    shut = await world.act(access.workspaces.create, Charter("Shut", "phi"))
+    shared = await world.act(access.workspaces.create, Charter("Shared", "public"))
+    await world.act(access.roles.put, "helpdesk", ["people.read"])
+    for name in (*ROLES, "friend", "stranger", "insider"):
+        role = name if name in ROLES else "member"
+        person = await world.act(access.people.create, name, None if role == "service" else hashed, role)
+        if role == "service":
+            scopes = ["inference"]
+            _, secret = await world.act(access.keys.create, person.id, "a program", scopes)
+            client = world.client(authorization=f"Bearer {secret}")
+        else:
+            token, session = await world.act(access.sessions.open, Proven(person, hashed.text), "")
+            client = world.client(cookie=f"intramural_session={token}", **{"x-csrf-token": session.csrf_token})
+        world.who[name] = Someone(person, client)
+        if name not in ("stranger", "insider"):
+            await world.act(access.groups.put, group.id, person.id, manager=role == "manager")
+            await world.act(access.workspaces.admit, shared.place.id, person.id)
+    await world.act(access.workspaces.admit, shut.place.id, world.who["insider"].person.id)
+    world.ids.update(group=group.id, outer=outer.id, shut=shut.place.id, shared=shared.place.id)
+
+
+# things of people -----------------------------------------------------------------------------------------------------
+
+
+async def thing(world: World, kind: str, owner: Someone, relation: str) -> dict[str, str]:
+    """A thing of this kind that is `owner`'s: what stands in a path for it."""
+    return await _MAKERS[kind](world, owner, relation)
+
+
+async def _chat(world: World, owner: Someone, relation: str) -> dict[str, str]:
+    workspace_id = world.ids["shut"] if relation == "other workspace" else None
+    chat = await world.chats.create(owner.person.id, "none:1b", workspace_id=workspace_id)
+    return {"chat_id": chat.id}
+
+
+async def _key(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    key, _ = await world.act(world.house.access.keys.create, owner.person.id, "k", ["inference"])
+    return {"key_id": key.id}
+
+
+async def _session(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    if owner.person.kind == "service":
+        return {"session_id": f"session_{NOBODY_S}"}
+    hashed = await _hash_of(world, owner.person)
+    _, session = await world.act(world.house.access.sessions.open, Proven(owner.person, hashed), "")
+    return {"session_id": session.id}
+
+
+async def _hash_of(world: World, person: Person) -> str:
+    async with world.db.reading() as connection:
+        found = await connection.exec_driver_sql("SELECT password_hash FROM people WHERE id = ?", (person.id,))
+        return str(found.scalar())
+
+
+async def _file(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}
+    files = {"file": ("a.jsonl", json.dumps(line).encode()), "purpose": (None, "batch")}
+    answer = await owner.client.post("/v1/files", files=files)
+    assert answer.status_code == 200, answer.text
+    return {"file_id": answer.json()["id"]}
+
+
+async def _batch(world: World, owner: Someone, relation: str) -> dict[str, str]:
+    file_id = (await _file(world, owner, relation))["file_id"]
+    body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    answer = await owner.client.post("/v1/batches", json=body)
+    assert answer.status_code == 200, answer.text
+    return {"batch_id": answer.json()["id"]}
+
+
+async def _message_batch(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    asked = {"model": "none:1b", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+    body = {"requests": [{"custom_id": "a", "params": asked}]}
+    answer = await owner.client.post("/v1/messages/batches", json=body, headers={"anthropic-version": "2023-06-01"})
+    assert answer.status_code == 200, answer.text
+    return {"batch_id": answer.json()["id"]}
+
+
+async def _response(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    response_id = new_id("resp", SystemClock())
+    asked = {"id": "msg_1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    body = {"id": response_id, "object": "response", "status": "completed", "model": "none:1b", "background": False}
+    await world.responses.keep(owner.person.id, KeptResponse(response_id, body, (asked,), ()))
+    return {"response_id": response_id}
+
+
+async def _conversation(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    item = {"type": "message", "role": "user", "content": "hi"}
+    answer = await owner.client.post("/v1/conversations", json={"items": [item]})
+    assert answer.status_code == 200, answer.text
+    conversation_id = answer.json()["id"]
+    items = (await owner.client.get(f"/v1/conversations/{conversation_id}/items")).json()["data"]
+    return {"conversation_id": conversation_id, "item_id": items[0]["id"]}
+
+
+async def _person(world: World, _owner: Someone, relation: str) -> dict[str, str]:
+    person = await world.act(world.house.access.people.create, f"x{new_id('x', SystemClock())}", None, "service")
+    if relation == "same group":
+        await world.act(world.house.access.groups.put, world.ids["group"], person.id)
+    return {"person_id": person.id}
+
+
+async def _group(world: World, _owner: Someone, relation: str) -> dict[str, str]:
+    around = world.ids["group"] if relation in ("own", "same group") else None
+    group = await world.act(world.house.access.groups.create, "A group", around)
+    friend = world.who["friend"].person.id
+    await world.act(world.house.access.groups.put, group.id, friend)
+    return {"group_id": group.id, "person_id": friend}
+
+
+async def _workspace(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    name = new_id("x", SystemClock())
+    workspace = await world.act(world.house.access.workspaces.create, Charter(name, "phi"))
+    friend = world.who["friend"].person.id
+    await world.act(world.house.access.workspaces.admit, workspace.place.id, friend)
+    return {"workspace_id": workspace.place.id, "member_id": friend}
+
+
+async def _role(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    await world.act(world.house.access.roles.put, "helpdesk", ["people.read"])
+    return {"name": "helpdesk"}
+
+
+_MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] = {
+    "chat": _chat,
+    "key": _key,
+    "session": _session,
+    "file": _file,
+    "batch": _batch,
+    "message batch": _message_batch,
+    "response": _response,
+    "conversation": _conversation,
+    "person": _person,
+    "group": _group,
+    "workspace": _workspace,
+    "role": _role,
+}
+#: What stands in a path for a thing that is gone.
+GONE = {
+    "chat": {"chat_id": f"chat_{NOBODY_S}"},
+    "key": {"key_id": f"key_{NOBODY_S}"},
+    "session": {"session_id": f"session_{NOBODY_S}"},
+    "file": {"file_id": f"file_{NOBODY_S}"},
+    "batch": {"batch_id": f"batch_{NOBODY_S}"},
+    "message batch": {"batch_id": f"msgbatch_{NOBODY_S}"},
+    "response": {"response_id": f"resp_{NOBODY_S}"},
+    "conversation": {"conversation_id": f"conv_{NOBODY_S}", "item_id": "msg_1"},
+    "person": {"person_id": f"person_{NOBODY_S}"},
+    "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
+    "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
+    "role": {"name": "gone"},
+    # there are none in this house: that one is gone is all that can be tried
+    "model": {"name": "none:1b"},
+    "pull": {"pull_id": f"pull_{NOBODY_S}"},
+    "blob": {"digest": "sha256:" + "0" * 64},
+    "answer": {"id": f"req_{NOBODY_S}"},  # of streams, receipts, completions: see tests/journeys
+    "ollama's key": {"key": "x"},
+}
