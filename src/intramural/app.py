@@ -58,6 +58,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    Evictions,
     Expiry,
     FactorDesk,
     Federation,
@@ -153,6 +154,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.files.recall()
         stack.push_async_callback(services.files.close)
         stack.push_async_callback(services.responses.close)
+        services.evictions.open()
+        stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
         await services.batches.recall()
@@ -317,6 +320,7 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
+        evictions=Evictions(inference, access.identify.again),
         records=Records(
             gate,
             audit,

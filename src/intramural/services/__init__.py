@@ -4,10 +4,10 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`, `provenance`,
-`locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`, `expiry`,
-`files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`, `keys`,
-`records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
+Read in this order: `gate`, `particulars`, `inference`, `evictions`, `media`, `receipts`, `models`, `pulls`, `pushes`,
+`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
+`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
+`keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
 from intramural.services.factors import FactorDesk
 from intramural.services.federation import Federation
@@ -70,6 +71,7 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    evictions: Evictions
     records: Records
     receipts: Receipts
     #: Whether requests can be answered now (the log is open and a model can be served).
@@ -81,6 +83,7 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "Evictions",
     "Expiry",
     "FactorDesk",
     "Federation",
