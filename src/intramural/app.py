@@ -85,6 +85,7 @@ from intramural.services import (
     UploadDesk,
 )
 from intramural.services.batch_work import Workshop
+from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
@@ -255,9 +256,30 @@ def _services(
     inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
+    federation = Federation(
+        gate,
+        access.people,
+        access.identities,
+        access.sessions,
+        access.setup,
+        seating,
+        audit,
+        access.oidc,
+        [Provider(each, asking(each), clock) for each in config.providers.oidc],
+        clock,
+    )
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        sign_in=SignIn(
+            gate,
+            access.people,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            federation,
+            [Directory(each) for each in config.providers.ldap],
+        ),
         factors=factors,
         passkeys=PasskeyDesk(
             gate,
@@ -270,18 +292,7 @@ def _services(
             audit,
             clock,
         ),
-        federation=Federation(
-            gate,
-            access.people,
-            access.identities,
-            access.sessions,
-            access.setup,
-            seating,
-            audit,
-            access.oidc,
-            [Provider(each, asking(each), clock) for each in config.providers.oidc],
-            clock,
-        ),
+        federation=federation,
         people=PeopleDesk(gate, access.people, audit, after_removal),
         keys=KeyDesk(gate, access.keys, audit),
         models=models,
