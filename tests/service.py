@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 from openai import OpenAI
+from tests import databases
 
 MODEL = "smollm2:135m-instruct-q4_1"
 ADMIN = ("ada", "a long enough password")
@@ -74,8 +75,14 @@ class Service:
             "INTRAMURAL_LIBRARY_STARTER": str(self.wheel),
             "INTRAMURAL_SERVER_PORT": "0",
             "INTRAMURAL_SERVING_THREADS": "1",
+            **({"INTRAMURAL_STORAGE_URL": str(self.database)} if databases.SERVER else {}),
             **self.settings,
         }
+
+    @property
+    def database(self) -> Path | str:
+        """Where it keeps its database."""
+        return databases.place(self.data_dir / "intramural.db")
 
     @property
     def pid(self) -> int:

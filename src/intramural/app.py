@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,9 +20,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access
+from intramural.access import Access, Action, Rule, read_rules
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, first_and_newest
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -51,7 +52,7 @@ from intramural.library.provenance.imports import Imports
 from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, parse_endpoint
+from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -64,6 +65,7 @@ from intramural.services import (
     Federation,
     FileDesk,
     FitDesk,
+    GroupDesk,
     Inference,
     KeyDesk,
     Locks,
@@ -72,17 +74,22 @@ from intramural.services import (
     PasskeyDesk,
     PeopleDesk,
     Planner,
+    PolicyDesk,
     Preloads,
     Provenance,
     Pulls,
     PushDesk,
+    Quotas,
     Receipts,
     Records,
+    Reports,
     Responses,
+    RoleDesk,
     Services,
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    WorkspaceDesk,
 )
 from intramural.services.batch_work import Workshop
 from intramural.services.directory import Directory
@@ -90,6 +97,8 @@ from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
 from intramural.services.provider_web import asking
+from intramural.services.reports import missed_review
+from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
 from intramural.services.turns import Turns
 from intramural.serving import (
@@ -130,9 +139,11 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
-        db = await Database.open(config.data_dir / "intramural.db")
+        db = await Database.open(config.database)
         stack.push_async_callback(db.close)
+        await db.claim()
         audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
@@ -141,13 +152,15 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, audit, access, pool, traces, posture, clock)
+        services = _services(config, db, audit, access, pool, traces, posture, clock, rules)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
+        await _record_rules(audit, config.policy_file, rules)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.quotas.open()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -193,8 +206,10 @@ def _services(
     traces: Traces,
     posture: Posture,
     clock: Clock,
+    rules: Sequence[Rule],
 ) -> Services:
-    gate = Gate(audit)
+    gate = Gate(audit, rules)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
@@ -232,7 +247,8 @@ def _services(
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
     stored = Files(db, config.data_dir / "files", config.files, clock)
-    files = FileDesk(gate, stored, audit, clock)
+    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
@@ -253,7 +269,9 @@ def _services(
         await batches.sweep()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving))
+    inference = Inference(
+        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
+    )
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     federation = Federation(
@@ -293,8 +311,12 @@ def _services(
             clock,
         ),
         federation=federation,
-        people=PeopleDesk(gate, access.people, audit, after_removal),
-        keys=KeyDesk(gate, access.keys, audit),
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
+        keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
+        groups=GroupDesk(gate, access.groups, audit),
+        roles=RoleDesk(gate, access.roles, audit),
+        workspaces=workspaces,
+        policy=PolicyDesk(gate, access, audit),
         models=models,
         preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
@@ -323,7 +345,8 @@ def _services(
             CarriedCatalogue(own_catalogue, catalogue_key),
         ),
         inference=inference,
-        conversations=Conversations(gate, chats, inference, audit, clock),
+        quotas=quotas,
+        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
         responses=Responses(
@@ -338,12 +361,21 @@ def _services(
             meter,
             metrics,
             access.people,
+            access.groups,
             cores=cores,
             memory_bytes=memory_bytes,
             posture=posture,
             suggestion=catalogue.suggestion,
         ),
         receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
         ready=models.any_ready,
     )
 
@@ -422,6 +454,14 @@ async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str)
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL:
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
+
+
+async def _record_rules(audit: AuditLog, file: Path, rules: Sequence[Rule]) -> None:
+    """Under which rules of the institution's own the service runs from now on."""
+    if rules:
+        digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+        names = [rule.name for rule in rules]
+        await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts={"digest": digest, "rules": names})
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:
@@ -507,6 +547,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     posture = await probe()
     return {
         "level": posture.level.value,
+        "missed_review": await asyncio.to_thread(_missed_review, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -520,6 +561,16 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _missed_review(config: Config) -> str | None:
+    """Why an activity review is missed (blocking); None: none is."""
+    address = config.database
+    if not config.audit.review_every_days or (isinstance(address, Path) and not address.exists()):
+        return None
+    first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
+    since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
+    return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests import databases
 
 from intramural.access import Access, Person
 from intramural.access.passwords import Cost
@@ -41,7 +42,7 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     yield database
     await database.close()
 

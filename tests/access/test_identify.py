@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
+from tests import databases
 
 from intramural.access import Access
 from intramural.access.secret import new_key, new_token
 from intramural.core.clock import SystemClock
 from intramural.core.config import AccessConfig
 from intramural.core.errors import Unauthenticated
-from intramural.storage import Database
 
 PASSWORD = "a sentence nobody guesses"
 
@@ -150,7 +150,7 @@ async def test_an_idle_session_ends(access, session, clock):
 async def test_a_change_by_another_process_holds_at_once(access, tmp_path, clock, key, session, cheap, ada):
     await access.identify.by_key(key[1])
     await access.identify.by_session(session[0])
-    theirs = await Database.open(tmp_path / "intramural.db")
+    theirs = await databases.opened(tmp_path / "intramural.db")
     other = await Access.open(theirs, tmp_path / "secrets", AccessConfig(), clock, cost=cheap)
     async with theirs.writing() as connection:
         await other.people.change(connection, ada.id, disabled=True)

@@ -99,11 +99,8 @@ async def test_nobody_fills_the_disk_with_keys(access, db, join):
     ada = await join("ada")
     async with db.writing() as connection:
         await connection.execute(
-            text(
-                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :most) INSERT INTO keys "
-                "SELECT 'key_' || i, :person, 'k', 'im-', randomblob(32), 'chats', NULL, 0, NULL, NULL, NULL FROM n"
-            ),
-            {"most": MAX_KEYS, "person": ada.id},
+            text("INSERT INTO keys VALUES (:id, :person, 'k', 'im-', :hash, 'chats', NULL, 0, NULL, NULL, NULL, NULL)"),
+            [{"id": f"key_{n}", "person": ada.id, "hash": n.to_bytes(32)} for n in range(MAX_KEYS)],
         )
     with pytest.raises(Conflicting) as caught:
         await made(access, db, ada)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import func, select
+from tests import databases
 
 from intramural.access import HashedPassword
 from intramural.access.sessions import MAX_SESSIONS
@@ -29,8 +30,7 @@ async def test_each_sign_in_is_a_new_session_with_its_own_tokens(access, db, joi
     assert not first.csrf_matches(second.csrf_token)
     assert not first.csrf_matches("")
     assert first.csrf_token not in repr(first)
-    for file in tmp_path.rglob("intramural.db*"):
-        assert one.encode() not in file.read_bytes()
+    assert one.encode() not in databases.everything(db.address)
 
 
 async def test_a_session_is_closed_only_by_its_person(access, db, join):
@@ -130,8 +130,7 @@ async def test_only_the_token_of_the_latest_start_counts(access, db, tmp_path):
         with pytest.raises(Unauthenticated) as caught:
             await complete(access, db, wrong)
         assert caught.value.code == "setup_token_invalid"
-    for file in tmp_path.rglob("intramural.db*"):
-        assert new.encode() not in file.read_bytes()
+    assert new.encode() not in databases.everything(db.address)
     await complete(access, db, new)
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog
@@ -24,7 +25,7 @@ def ada() -> Actor:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await Database.open(tmp_path / "intramural.db")
+    opened = await databases.opened(tmp_path / "intramural.db")
     yield opened
     await opened.close()
 

@@ -1,14 +1,14 @@
 """`kill -9` at random moments: nothing acknowledged is lost, the log verifies, and the writer continues."""
 
+import json
 import random
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests import databases
 
 from intramural.audit import Verdict, public_key, verify_database
 
@@ -17,7 +17,13 @@ _WRITER = Path(__file__).with_name("writer.py")
 
 def _killed_while_writing(folder: Path, first: int, after_s: float) -> list[int]:
     """Run the writer, kill it `after_s` seconds after it is ready; which numbers it acknowledged."""
-    command = [sys.executable, str(_WRITER), str(folder / "intramural.db"), str(folder / "secrets"), str(first)]
+    command = [
+        sys.executable,
+        str(_WRITER),
+        str(databases.place(folder / "intramural.db")),
+        str(folder / "secrets"),
+        str(first),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -32,10 +38,11 @@ def _killed_while_writing(folder: Path, first: int, after_s: float) -> list[int]
 
 def _stored(folder: Path) -> tuple[set[int], set[int]]:
     """The numbers in the log, and those of the rows that were written beside or with an event."""
-    with closing(sqlite3.connect(folder / "intramural.db")) as connection:
-        events = connection.execute("SELECT json_extract(CAST(record AS TEXT), '$.facts.n') FROM audit_entries")
-        logged = {number for (number,) in events}
-        rows = {int(name[1:]) for (name,) in connection.execute("SELECT name FROM model_settings")}
+    address = databases.place(folder / "intramural.db")
+    logged = {
+        json.loads(record)["facts"]["n"] for (record,) in databases.query(address, "SELECT record FROM audit_entries")
+    }
+    rows = {int(name[1:]) for (name,) in databases.query(address, "SELECT name FROM model_settings")}
     return logged, rows
 
 
@@ -50,7 +57,7 @@ def _survives(folder: Path, kills: int, seed: int) -> None:
         assert acknowledged <= logged, f"lost: {sorted(acknowledged - logged)[:5]}"
         assert rows == {number for number in logged if number % 4 == 0 or number % 3 == 0}
     verdict: Verdict = verify_database(
-        folder / "intramural.db", public_key(folder / "secrets", "intramural.local/audit")
+        databases.place(folder / "intramural.db"), public_key(folder / "secrets", "intramural.local/audit")
     )
     assert verdict.ok, verdict
     assert verdict.size == len(_stored(folder)[0])

@@ -24,6 +24,8 @@ from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Untrusted
 from intramural.storage import Database
 
+pytestmark = pytest.mark.sqlite(reason="copies the file and spoils it past the database")
+
 ADA = Actor("key", "person_ada", "ada", "member", frozenset(), "key_1")
 #: Entries per commit; after them, single ones.
 GROUPS = (1, 2, 3, 8, 1, 5, 16, 4)

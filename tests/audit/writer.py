@@ -1,6 +1,6 @@
 """A program that writes events from many tasks and says on stdout which are durable: `position number`, one a line.
 
-    python writer.py <database> <secrets folder> <first number>
+    python writer.py <database's file or address> <secrets folder> <first number>
 
 Killed by the test at any moment. Every third event has a row beside it, every fourth is written with its act in a
 transaction.
@@ -36,7 +36,7 @@ async def write(log: AuditLog, number: int) -> None:
     os.write(1, f"{number}\n".encode())
 
 
-async def main(database: Path, secrets_dir: Path, first: int) -> None:
+async def main(database: Path | str, secrets_dir: Path, first: int) -> None:
     db = await Database.open(database)
     log = await AuditLog.open(db, secrets_dir, AuditConfig(), SystemClock())
     os.write(1, b"ready\n")
@@ -50,4 +50,4 @@ async def main(database: Path, secrets_dir: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from tests import databases
 
 from intramural.chats import Chats
 from intramural.core.clock import SystemClock
@@ -31,7 +32,7 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     async with database.writing() as connection:
         for person_id in (ADA, BOB):
             await connection.execute(

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 from tests.chats.conftest import ADA, BOB, MovedClock
 
 from intramural.chats import KeptResponse, KeptResponses, Transcripts
 from intramural.core.errors import Missing
 from intramural.storage import Database
+from intramural.storage.schema import people
 
 DAY_S = 86_400
 
@@ -84,7 +86,7 @@ async def test_a_person_who_goes_takes_everything_along(kept: KeptResponses, db:
     await kept.keep(ADA, response("a"))
     await Transcripts(db, clock).create(ADA, {}, [{"id": "i"}])
     async with db.writing() as connection:
-        await connection.exec_driver_sql("DELETE FROM people WHERE id = ?", (ADA,))
+        await connection.execute(delete(people).where(people.c.id == ADA))
     async with db.reading() as connection:
         for table in ("responses", "response_items", "transcripts", "transcript_items"):
             assert (await connection.exec_driver_sql(f"SELECT count(*) FROM {table}")).scalar() == 0

@@ -4,8 +4,9 @@
 
     --die-at-start --hang-at-start --slow-start S --ignore-sigterm
     --die-after-tokens N --stall-after-tokens N --garbage http|frame|shape|endless
+    --memory-limit-after-tokens N
     --tokens-per-s R --slots N --context N --answer TEXT --script JSON --thinks never|always|either
-    --degrees --tools --forced TEXT
+    --degrees --tools --forced TEXT --counts-times X
 
 It counts a word as a token and answers "word0 word1 …" (or `--script`, a list of deltas, one a token; or `--forced`,
 where it is held to a schema). It offers `/slots`, so that tests can see what is really busy.
@@ -16,12 +17,15 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
 from typing import Any
 
 Json = dict[str, Any]
+#: What it exits with when the kernel refuses it memory.
+OUT_OF_MEMORY = 12
 
 
 class Engine:
@@ -160,7 +164,7 @@ class Engine:
         reason = "length" if len(script) > limit else "stop"
         usage = {
             "prompt_tokens": prompt_tokens,
-            "completion_tokens": count,
+            "completion_tokens": int(count * self.knobs.counts_times),
             "prompt_tokens_details": {"cached_tokens": 0},
         }
         last = {"choices": [{**self.piece(chat, None), "finish_reason": reason}]}
@@ -174,6 +178,13 @@ class Engine:
         if count == self.knobs.die_after_tokens:
             await writer.drain()
             os.kill(os.getpid(), signal.SIGKILL)
+        if count == self.knobs.memory_limit_after_tokens:
+            await writer.drain()
+            resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, 1 << 20))
+            try:
+                self.taken = bytearray(1 << 30)
+            except MemoryError:
+                os._exit(OUT_OF_MEMORY)
         if count == self.knobs.stall_after_tokens:
             await asyncio.sleep(3600)
         if count == 2 and self.knobs.garbage == "frame":
@@ -198,7 +209,7 @@ class Engine:
             "cache_n": 0,
             "prompt_n": prompt_tokens,
             "prompt_ms": 1.0,
-            "predicted_n": count,
+            "predicted_n": int(count * self.knobs.counts_times),
             "predicted_ms": count * 1000 / self.knobs.tokens_per_s,
         }
 
@@ -218,6 +229,7 @@ def knobs(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("socket")
     parser.add_argument("--die-after-tokens", type=int, default=-1)
+    parser.add_argument("--memory-limit-after-tokens", type=int, default=-1)
     parser.add_argument("--stall-after-tokens", type=int, default=-1)
     parser.add_argument("--garbage", choices=("http", "frame", "shape", "endless"))
     parser.add_argument("--slow-start", type=float, default=0.0)
@@ -231,6 +243,7 @@ def knobs(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--forced")
     parser.add_argument("--script")
     parser.add_argument("--thinks", choices=("never", "always", "either"), default="never")
+    parser.add_argument("--counts-times", type=float, default=1.0)
     parser.add_argument("--degrees", action="store_true")
     parser.add_argument("--tools", action="store_true")
     return parser.parse_args(arguments)

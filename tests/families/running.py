@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,12 +26,17 @@ async def worker(
     compute: Compute = ONE_THREAD,
     options: EngineOptions = PLAIN,
     draft: Path | None = None,
+    adapters: Sequence[Path] = (),
 ) -> AsyncIterator[WorkerProcess]:
     """A worker that is ready. Raises Broken(`worker_start_failed`), with the engine's last words as the hint."""
 
     async def opened() -> list[OpenFile]:
-        found = [OpenFile("weights", os.open(weights, os.O_RDONLY))]
-        return found + ([OpenFile("draft", os.open(draft, os.O_RDONLY))] if draft else [])
+        found = [
+            ("weights", weights),
+            *((("draft", draft),) if draft else ()),
+            *(("adapter", each) for each in adapters),
+        ]
+        return [OpenFile(name, os.open(file, os.O_RDONLY)) for name, file in found]
 
     posture = await probe()
     spawner = SandboxedSpawner(run_dir, posture.level, posture)

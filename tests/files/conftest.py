@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from tests import databases
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import FilesConfig
@@ -62,7 +63,7 @@ class Stores:
 
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    db = await Database.open(tmp_path / "intramural.db")
+    db = await databases.opened(tmp_path / "intramural.db")
     async with db.writing() as connection:
         for name in ("ada", "bob"):
             values = {"username": name, "username_folded": name, "role": "member", "password_hash": "", "created_ms": 0}

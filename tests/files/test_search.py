@@ -29,8 +29,8 @@ async def found(stores: Stores, person_id: str, query: str, limit: int = 10) -> 
 async def rows(stores: Stores) -> int:
     async with stores.db.reading() as connection:
         counted = (await connection.exec_driver_sql("SELECT count(*) FROM file_texts")).scalar_one()
-        # the words themselves are gone as well, not only the rows
-        await connection.exec_driver_sql("SELECT count(*) FROM file_texts WHERE file_texts MATCH 'fox'")
+        if connection.dialect.name == "sqlite":  # the words themselves are gone as well, not only the rows
+            await connection.exec_driver_sql("SELECT count(*) FROM file_texts WHERE file_texts MATCH 'fox'")
     return int(counted)
 
 
@@ -120,7 +120,8 @@ async def test_a_crash_in_the_middle_is_made_good(stores: Stores) -> None:
     whole = await rows(stores)
     assert whole > 100
     async with stores.db.writing() as connection:
-        await connection.exec_driver_sql("DELETE FROM file_texts WHERE rowid % 3 = 0")
+        row = "rowid" if connection.dialect.name == "sqlite" else "id"
+        await connection.exec_driver_sql(f"DELETE FROM file_texts WHERE {row} % 3 = 0")
         await connection.exec_driver_sql("UPDATE files SET search = 'pending'")
     await stores.again().files.open()
     await stores.index()

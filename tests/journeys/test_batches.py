@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import requests
 from openai import OpenAI
 from openai.types import Batch
+from tests import databases
 from tests.service import MODEL, Service
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -236,8 +236,7 @@ def test_kill_9_loses_no_finished_line_and_repeats_none(fresh: Service) -> None:
     for wanted in (5, 12):
         until(client, batch.id, lambda b, least=wanted: bool(b.request_counts and b.request_counts.completed >= least))
         fresh.stop(signal.SIGKILL)
-        with sqlite3.connect(fresh.data_dir / "intramural.db") as db:
-            found = db.execute("SELECT position, body FROM batch_lines ORDER BY position").fetchall()
+        found = databases.query(fresh.database, "SELECT position, body FROM batch_lines ORDER BY position")
         assert found[: len(recorded)] == recorded, "a recorded line was changed"
         recorded = found
         fresh.start()
@@ -249,7 +248,7 @@ def test_kill_9_loses_no_finished_line_and_repeats_none(fresh: Service) -> None:
     for position, body in recorded:
         assert output[position]["response"]["body"] == json.loads(body)
     # each answer was metered once; those that a crash cut off were answered anew under names of their own
-    with sqlite3.connect(fresh.data_dir / "intramural.db") as db:
-        metered = [row[0] for row in db.execute("SELECT request_id FROM usage WHERE outcome = 'finished'")]
+    finished = "SELECT request_id FROM usage WHERE outcome = 'finished'"
+    metered = [row[0] for row in databases.query(fresh.database, finished)]
     asked = [each["response"]["request_id"] for each in output]
     assert len(set(asked)) == 30 and set(asked) <= set(metered) and len(metered) <= 32

@@ -1,16 +1,16 @@
 """One conversation in every form it can come in: the same policy, meter, log and receipts, whoever's words it is in."""
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
 import requests
+from tests import databases
 from tests.service import MODEL, Service
 
 from intramural.audit import commitment
+from intramural.storage.schema import usage
 
 SAY = "Say hello to the river."
 TOKENS = 12
@@ -119,10 +119,11 @@ def key(service: Service) -> str:
 
 
 def usage_row(service: Service, request_id: str) -> dict[str, Any]:
-    with closing(sqlite3.connect(service.data_dir / "intramural.db")) as database:
-        database.row_factory = sqlite3.Row
-        (row,) = database.execute("SELECT * FROM usage WHERE request_id = ?", (request_id,)).fetchall()
-    return dict(row)
+    names = [column.name for column in usage.columns]
+    (row,) = databases.query(
+        service.database, f"SELECT {', '.join(names)} FROM usage WHERE request_id = '{request_id}'"
+    )
+    return dict(zip(names, row, strict=True))
 
 
 def recorded(service: Service, request_id: str) -> dict[str, dict[str, Any]]:

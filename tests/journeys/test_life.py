@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import sqlite3
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from tests import databases
 from tests.service import ADMIN, ENDLESS, MODEL, Service
 
 
@@ -252,13 +252,12 @@ def test_an_edited_log_names_the_entry(fresh: Service) -> None:
     fresh.command("user", "add", name, "--admin", "--password-stdin", stdin=f"{password}\n")
     fresh.command("key", "add", "one", "--user", name)
     assert fresh.command("audit", "verify")["ok"]
-    with sqlite3.connect(fresh.data_dir / "intramural.db") as db:
-        (position,) = db.execute("SELECT position FROM audit_entries WHERE event = 'key.created'").fetchone()
-        db.execute(
-            "UPDATE audit_entries SET record = CAST(replace(CAST(record AS TEXT), 'inference', 'inferencE') AS BLOB) "
-            "WHERE position = ?",
-            (position,),
-        )
+    ((position, record),) = databases.query(
+        fresh.database, "SELECT position, record FROM audit_entries WHERE event = 'key.created'"
+    )
+    edited = record.replace(b"inference", b"inferencE").hex()
+    literal = f"'\\x{edited}'" if databases.SERVER else f"x'{edited}'"
+    databases.query(fresh.database, f"UPDATE audit_entries SET record = {literal} WHERE position = {position}")
     done = fresh.command("audit", "verify", check=False)
     assert done.returncode == 1
     assert json.loads(done.stdout)["first_wrong"] == position
@@ -297,8 +296,8 @@ def test_two_hundred_kills_lose_nothing_that_was_acknowledged(fresh: Service) ->
             thread.join()
     assert len(seen) >= kills // 2
     assert fresh.command("audit", "verify")["ok"]
-    with sqlite3.connect(fresh.data_dir / "intramural.db") as db:
-        kept = {row[0] for row in db.execute("SELECT request_id FROM audit_entries WHERE event = 'chat.asked'")}
+    asked = "SELECT request_id FROM audit_entries WHERE event = 'chat.asked'"
+    kept = {row[0] for row in databases.query(fresh.database, asked)}
     assert seen <= kept
 
 

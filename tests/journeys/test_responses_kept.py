@@ -4,11 +4,9 @@ import asyncio
 import os
 import random
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.conversations import Conversation, ConversationItem
 from openai.types.responses import Response, ResponseItem
 from pydantic import TypeAdapter
+from tests import databases
 from tests.journeys.responses import events_of, types
 from tests.service import MODEL, Service
 
@@ -411,11 +410,11 @@ def test_kills_lose_no_response_that_was_told_and_keep_none_without_its_record(f
         fresh.stop(signal.SIGKILL)
         for each in asking:
             each.join()
-    with closing(sqlite3.connect(fresh.data_dir / "intramural.db")) as connection:
-        kept = {name for (name,) in connection.execute("SELECT id FROM responses")}
-        answered = "SELECT request_id FROM audit_entries WHERE event = 'chat.answered'"
-        recorded = {"resp_" + name.partition("_")[2] for (name,) in connection.execute(answered)}
-        with_items = {name for (name,) in connection.execute("SELECT DISTINCT response_id FROM response_items")}
+    kept = {name for (name,) in databases.query(fresh.database, "SELECT id FROM responses")}
+    answered = "SELECT request_id FROM audit_entries WHERE event = 'chat.answered'"
+    recorded = {"resp_" + name.partition("_")[2] for (name,) in databases.query(fresh.database, answered)}
+    holding = "SELECT DISTINCT response_id FROM response_items"
+    with_items = {name for (name,) in databases.query(fresh.database, holding)}
     assert told <= kept
     assert kept == recorded == with_items
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import databases
 
 from intramural.core.clock import SystemClock
 from intramural.core.errors import Conflicting
@@ -18,7 +19,7 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await Database.open(tmp_path / "intramural.db")
+    opened = await databases.opened(tmp_path / "intramural.db")
     yield opened
     await opened.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert
+from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog
@@ -98,7 +99,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         clock = SettableClock()
-        db = await Database.open(tmp_path / "test.db")
+        db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
         async with db.writing() as connection:
             values = {"role": "member", "password_hash": "", "created_ms": 0}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import databases
 
 from intramural.audit import AuditLog, Event
 from intramural.core.clock import SystemClock
@@ -15,7 +16,6 @@ from intramural.http.ollama import describe as ollama
 from intramural.http.openai import models as openai
 from intramural.library import elsewhere
 from intramural.services.engines import changes, record_engines
-from intramural.storage import Database
 
 A, B = {"kind": "vllm"}, {"kind": "sglang"}
 TEXT = '[lab]\nkind = "vllm"\naddress = "http://127.0.0.1:9"\ncontext_tokens = 512\nmodels = {m = "theirs"}\n'
@@ -41,7 +41,7 @@ def test_what_became_of_engines(before: Any, now: Any, found: Any) -> None:
 
 
 async def test_each_change_is_written_down_once_and_without_the_key(tmp_path: Path) -> None:
-    db = await Database.open(tmp_path / "db")
+    db = await databases.opened(tmp_path / "db")
     audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), SystemClock())
     seen: list[tuple[int, str]] = []
     for text in (TEXT, TEXT, TEXT + 'api_key_env = "KEY"\n', "", ""):

@@ -121,7 +121,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         settings = OidcProvider(
             "school", "Springfield Schools", idp.issuer, idp.client_id, idp.client_secret, "anyone", ca_file=trusted
         )
-        people = PeopleDesk(gate, access.people, audit, nothing)
+        people = PeopleDesk(gate, access.people, access.groups, access.roles, audit, nothing)
         house = House(make(settings), people, access, audit, idp, settings, clock, make)
         await people.create(SYSTEM, "root", "a sentence nobody guesses", "administrator")
         yield house

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from sqlalchemy import insert
+from tests import databases
 from tests.fakes import pictures
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource
@@ -69,7 +70,7 @@ class Desk:
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        db = await Database.open(tmp_path / "test.db")
+        db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
         async with db.writing() as connection:
             values = {"role": "member", "password_hash": "", "created_ms": 0}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import databases
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.pki import Pair, key_pair
 from tests.fakes.source import LyingSource
@@ -33,7 +34,6 @@ from intramural.services.gate import Gate
 from intramural.services.locks import Locks, Synced
 from intramural.services.models import Models
 from intramural.services.provenance import Provenance
-from intramural.storage import Database
 
 BODY, OTHER = tiny_model(seed=1), tiny_model(seed=2)
 ADMIN = Actor("person", "person_ada", "ada", "administrator", frozenset(SCOPES), "session_1")
@@ -55,7 +55,7 @@ class Desk:
 
     async def open(self, stack: AsyncExitStack) -> "Desk":
         clock = SystemClock()
-        db = await Database.open(self.root / "test.db")
+        db = await databases.opened(self.root / "test.db")
         stack.push_async_callback(db.close)
         self.audit = await AuditLog.open(db, self.root / "secrets", AuditConfig(), clock)
         stack.push_async_callback(self.audit.close)

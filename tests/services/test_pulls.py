@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests import databases
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource, flipped
 from tests.library.shop import Shop
@@ -20,7 +21,6 @@ from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missi
 from intramural.library import Source
 from intramural.services.gate import Gate
 from intramural.services.pulls import Pulls, rate_of
-from intramural.storage import Database
 
 BODY = tiny_model(extra_bytes=4096)
 MEMBER = Actor("person", "person_mia", "mia", "member", frozenset(SCOPES), "session_1")
@@ -52,7 +52,7 @@ async def opened(root: Path, sources: dict[str, LyingSource]) -> AsyncIterator[D
 
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        db = await Database.open(root / "test.db")
+        db = await databases.opened(root / "test.db")
         stack.push_async_callback(db.close)
         audit = await AuditLog.open(db, root / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)

@@ -47,6 +47,10 @@ def turns(tickets: Sequence[Waiting], ledger: Ledger | None = None, now_s: float
     return " ".join(each.ticket for each in ordered(ledger or Ledger(), tickets, now_s, 30.0))
 
 
+def grouped(group: str, person: str, *, weight: float = 1.0, key: str = "key") -> Owner:
+    return Owner((group, person, key), (weight, 1.0))
+
+
 ANN, BEN, EVE = owner("ann"), owner("ben"), owner("eve")
 SECOND_KEY = owner("ann", "second key")
 
@@ -60,6 +64,9 @@ SECOND_KEY = owner("ann", "second key")
         ((ANN, SECOND_KEY, SECOND_KEY, BEN), "0 3 1 2"),  # a second key is no second person
         ((ANN, ANN, SECOND_KEY), "0 2 1"),  # but among a person's keys it is the same again
         ((owner("ann", weight=2), owner("ann", weight=2), owner("ann", weight=2), BEN, BEN), "0 3 1 2 4"),
+        # of two groups each has the next turn, and within a group its people
+        ((grouped("g", "a"), grouped("g", "b"), grouped("g", "b"), grouped("h", "c")), "0 3 1 2"),
+        ((grouped("", "a"), grouped("", "a"), grouped("", "a", key="other"), grouped("", "b")), "0 3 2 1"),
         ((owner("ann", work=Work.BATCH), ANN, owner("exam", work=Work.FIRST)), "2 1 0"),
     ],
 )
@@ -210,13 +217,13 @@ class World:
                     continue
                 if event.ticket not in self.begun:
                     first_s = event.now_s - self.since_s[event.ticket]
-                    self.firsts.append((self.owners[event.ticket].path[0], first_s))
+                    self.firsts.append((self.owners[event.ticket].person[-1], first_s))
                 self.begun.add(event.ticket)
             if isinstance(event, Left):
                 if event.ticket not in self.begun_s:
                     continue  # it was stopped before
                 who, begun_s = self.owners[event.ticket], self.begun_s.pop(event.ticket)
-                self.served[who.path[0]] += event.now_s - begun_s  # type: ignore[assignment]  # seconds, not times
+                self.served[who.person[-1]] += event.now_s - begun_s  # type: ignore[assignment]  # seconds, not times
                 if event.ticket in self.again:
                     pause_s = self.again[event.ticket]
                     # Never twice the same length: else all slots come free in the same instant, as they never do.
@@ -268,6 +275,22 @@ def test_who_asks_little_has_their_first_token_soon(heavy_cost: float, pause_s: 
     assert statistics.quantiles(firsts, n=20)[-1] <= 2 * world.read_s
     if not pause_s:
         assert jain([world.served[person] for person in ("heavy", *light)]) >= 0.95
+
+
+@pytest.mark.parametrize(("weight", "read_s"), [(1.0, 0.0), (3.0, 0.0), (1.0, 0.3)])
+def test_groups_share_and_within_them_their_people(weight: float, read_s: float) -> None:
+    """A ward of two beside a class of twelve, everybody with two streams: what counts are the groups' weights."""
+    world = World(replace(RULES, ageing_s=1e9), read_s=read_s)
+    ward, pupils = ["w1", "w2"], [f"p{n}" for n in range(12)]
+    for group, people in (("ward", ward), ("class", pupils)):
+        for person in people:
+            for _ in range(4):
+                world.asks(1.0, grouped(group, person, weight=weight if group == "ward" else 1.0), 10.0, 0.0)
+    world.run(3000)
+    shares = [sum(world.served[person] for person in people) for people in (ward, pupils)]
+    assert abs(shares[0] / sum(shares) - weight / (weight + 1)) < 0.05
+    assert jain([world.served[person] for person in ward]) >= 0.95
+    assert jain([world.served[person] for person in pupils]) >= 0.95
 
 
 @settings(max_examples=8, deadline=None)

@@ -152,18 +152,20 @@ def actor(name: str, **more: Any) -> Actor:
 @pytest.mark.parametrize(
     ("asking", "expected"),
     [
-        (actor("ann"), Owner(("id of ann", "key"), (4.0,))),
-        (actor("cid"), Owner(("id of cid", "key"), (1.0,))),
-        (actor("eve"), Owner(("id of eve", "key"), (1.0,), Work.FIRST)),
-        (actor("eve", work=Work.BATCH), Owner(("id of eve", "key"), (1.0,), Work.BATCH)),
+        (actor("ann"), Owner(("", "id of ann", "key"), (1.0, 4.0))),
+        (actor("cid"), Owner(("", "id of cid", "key"), (1.0, 1.0))),
+        (actor("eve"), Owner(("", "id of eve", "key"), (1.0, 1.0), Work.FIRST)),
+        (actor("eve", work=Work.BATCH), Owner(("", "id of eve", "key"), (1.0, 1.0), Work.BATCH)),
+        (actor("ann", groups=("ward", "house")), Owner(("ward", "id of ann", "key"), (3.0, 4.0))),
+        (actor("cid", groups=("house", "ward")), Owner(("house", "id of cid", "key"), (1.0, 1.0))),
         (
             actor("ann", work=Work.BATCH, repeatable=True),
-            Owner(("id of ann", "key"), (4.0,), Work.BATCH, repeatable=True),
+            Owner(("", "id of ann", "key"), (1.0, 4.0), Work.BATCH, repeatable=True),
         ),
     ],
 )
 def test_whose_turn_it_is(asking: Actor, expected: Owner) -> None:
-    turns = Turns(ServingConfig(weights="ann=4, ben=0.5", first="eve, mia"))
+    turns = Turns(ServingConfig(weights="ann=4, ben=0.5, ward=3", first="eve, mia"))
     assert turns.of(asking) == replace(expected, tenant=asking.person_id)
 
 

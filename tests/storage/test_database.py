@@ -17,11 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, func, insert, inspect, select
+from sqlalchemy import create_engine, func, insert, inspect, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 import intramural.storage
-from intramural.storage import BlockingConnection, Database, insert_rows, reading_file, scalar
+from intramural.storage import BlockingConnection, Database, insert_rows, read_apart, reading_file, scalar
 from intramural.storage.database import head_revision, migrate
 from intramural.storage.schema import chats, metadata, model_settings, people
 
@@ -42,22 +42,22 @@ def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
     migrate(tmp_path / "migrated.db")
     with _connected(tmp_path / "made.db") as connection:
         metadata.create_all(connection)
-        made = _structure(connection)
+        made = structure(connection)
     with _connected(tmp_path / "migrated.db") as connection:
-        opts = {"compare_type": True, "compare_server_default": True, "include_name": _is_a_plain_table}
+        opts = {"compare_type": True, "compare_server_default": True, "include_name": is_a_plain_table}
         context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
-        migrated = _structure(connection)
+        migrated = structure(connection)
     assert migrated.pop("alembic_version")
     assert migrated == made
 
 
-def _is_a_plain_table(name: str | None, kind: str, _parents: object) -> bool:
-    """Alembic knows no full-text indexes; `_structure` compares them, with the tables they consist of."""
+def is_a_plain_table(name: str | None, kind: str, _parents: object) -> bool:
+    """Alembic knows no full-text indexes; `structure` compares them, with the tables they consist of."""
     return kind != "table" or not str(name).startswith("file_texts")
 
 
-def _structure(connection: BlockingConnection) -> dict[str, list[str]]:
+def structure(connection: BlockingConnection) -> dict[str, list[str]]:
     """Table → its columns, keys and indexes; sorted, for a column that came later lies last in the file."""
     found = inspect(connection)
     return {
@@ -240,11 +240,11 @@ async def test_writers_are_served_one_at_a_time(db: Database) -> None:
         async with db.writing() as connection:
             found = (await connection.exec_driver_sql("SELECT n FROM counter")).scalar_one()
             await asyncio.sleep(0)
-            await connection.exec_driver_sql("UPDATE counter SET n = ?", (found + 1,))
+            await connection.execute(text("UPDATE counter SET n = :n"), {"n": found + 1})
 
     def at_once(connection: BlockingConnection) -> None:
         found = connection.exec_driver_sql("SELECT n FROM counter").scalar_one()
-        connection.exec_driver_sql("UPDATE counter SET n = ?", (found + 1,))
+        connection.execute(text("UPDATE counter SET n = :n"), {"n": found + 1})
 
     await asyncio.gather(*[slowly() for _ in range(20)], *[db.write(at_once) for _ in range(20)])
     async with db.reading() as connection:
@@ -287,15 +287,21 @@ async def test_an_error_undoes_all_of_write(db: Database) -> None:
     assert await _names(db) == []
 
 
-async def test_reading_a_file_beside_the_service_and_never_writing(db: Database) -> None:
+async def test_reading_beside_the_service_and_never_writing(db: Database) -> None:
     async with db.writing() as connection:
         await connection.execute(insert(model_settings), _row("a"))
-    with reading_file(db.file) as blocking:
-        assert blocking.execute(select(model_settings.c.name)).scalars().all() == ["a"]
-        with pytest.raises(OperationalError, match="readonly"):
+
+    def look(blocking: BlockingConnection) -> list[str]:
+        names = blocking.execute(select(model_settings.c.name)).scalars().all()
+        with pytest.raises(OperationalError, match=r"read-?only"):
             blocking.execute(insert(model_settings), _row("b"))
+        return list(names)
+
+    assert await asyncio.to_thread(read_apart, db.address, look) == ["a"]
+    assert await _names(db) == ["a"]
 
 
+@pytest.mark.sqlite(reason="copies the file")
 async def test_reading_a_copy_in_a_folder_that_cannot_be_written(db: Database, tmp_path: Path) -> None:
     async with db.writing() as connection:
         await connection.execute(insert(model_settings), _row("a"))

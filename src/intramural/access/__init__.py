@@ -10,38 +10,57 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `policy`, `passwords`, `throttle`, `secret`, `people`, `keys`, `sessions`, `setup`, `identify`,
-`seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+Read in this order: `rules`, `policy`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`, `workspaces`,
+`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
-from intramural.access.policy import Action, Decision, decide, permissions
+from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
+from intramural.access.roles import CustomRole, Roles
+from intramural.access.rules import Rule
+from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
+from intramural.access.workspaces import Charter, Workspace, Workspaces
 
 __all__ = [
+    "ANYTHING",
+    "KEEP",
     "Access",
     "Action",
+    "Charter",
+    "CustomRole",
     "Decision",
+    "Group",
+    "Groups",
     "HashedPassword",
     "Identify",
     "Identities",
     "Identity",
+    "Keep",
     "Key",
     "Keys",
+    "Member",
     "People",
     "Person",
     "Proven",
+    "Roles",
+    "Rule",
     "Seal",
     "Session",
     "Sessions",
     "Setup",
+    "Thing",
+    "Workspace",
+    "Workspaces",
     "decide",
     "permissions",
+    "read_rules",
 ]

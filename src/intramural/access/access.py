@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from intramural.access.factors import Factors, Rules
+from intramural.access.groups import Groups
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities
 from intramural.access.keys import Keys
@@ -15,11 +16,13 @@ from intramural.access.oidc import Flow
 from intramural.access.passkeys import Passkeys
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import People
+from intramural.access.roles import Roles
 from intramural.access.seal import Seal
 from intramural.access.secret import Pepper
 from intramural.access.sessions import Sessions
 from intramural.access.setup import Setup
 from intramural.access.throttle import Throttle
+from intramural.access.workspaces import Workspaces
 from intramural.core.clock import Clock
 from intramural.core.config import AccessConfig
 from intramural.storage import Database
@@ -40,10 +43,13 @@ class Access:
         self._passwords = Passwords(config.hash_concurrency, cost=cost)
         throttle = Throttle(config.login_attempts, config.login_window_s)
         self.people = People(db, clock, self._passwords, throttle)
+        self.groups = Groups(db, clock)
         self.keys = Keys(db, clock, pepper, self._lately)
         self.sessions = Sessions(db, clock, config, pepper, self._lately)
         self.setup = Setup(db, clock, pepper, self.people)
-        self.identify = Identify(db, clock, config, pepper, self._lately)
+        self.roles = Roles(db, clock)
+        self.workspaces = Workspaces(db, clock)
+        self.identify = Identify(db, clock, config, pepper, self._lately, self.workspaces)
         self.seal = Seal(pepper, clock)
         self.identities = Identities(db, clock, pepper)
         self.oidc = Flow(self.seal, clock)

@@ -14,7 +14,6 @@ from intramural.access.people import Proven
 from intramural.access.seal import Seal
 from intramural.access.secret import Pepper
 from intramural.access.throttle import SlidingWindow
-from intramural.core.actor import Role
 from intramural.core.clock import Clock
 from intramural.core.config import AccessConfig
 from intramural.core.errors import Conflicting, Misasked, Missing, Throttled, Unauthenticated
@@ -63,7 +62,7 @@ class Rules:
         return cls(config.second_factor_for, config.passkey_for)  # type: ignore[arg-type]  # just checked
 
 
-def due(role: Role, held: Held, proven: Proven, rules: Rules) -> Awaits | None:
+def due(role: str, held: Held, proven: Proven, rules: Rules) -> Awaits | None:
     """What is still asked of somebody who has shown `proven`. Pure.
 
     Whoever has a factor is asked for it, also where no rule does. Codes, also those on paper, never stand for a passkey
@@ -81,7 +80,7 @@ def due(role: Role, held: Held, proven: Proven, rules: Rules) -> Awaits | None:
     return "enrol" if not proven.strong and applies(rules.second_factor_for, role) else None
 
 
-def applies(whom: Whom, role: Role) -> bool:
+def applies(whom: Whom, role: str) -> bool:
     """Whether a rule is about somebody of this role."""
     return whom == "everyone" or (whom == "administrators" and role == "administrator")
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 from sqlalchemy import Row, func, insert, select, update
 
 from intramural.access.lately import Lately, later_ms
-from intramural.access.policy import ROLE_SCOPES
+from intramural.access.policy import ROLE_SCOPES, scopes_of
+from intramural.access.roles import grants
 from intramural.access.secret import Pepper, key_hint, new_key
-from intramural.core.actor import SCOPES, Role, Scope
+from intramural.core.actor import ROLES, SCOPES, Scope
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing
 from intramural.core.ids import new_id
@@ -26,7 +27,9 @@ MAX_KEYS = 500
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. `hint` is how it begins; `models` None means any; times in milliseconds."""
+    """A key without its secret. `hint` is how it begins; `models` None means any; times in milliseconds. With a
+    `workspace_id` whatever is asked with it is asked in that workspace.
+    """
 
     id: str
     person_id: str
@@ -39,6 +42,7 @@ class Key:
     expires_ms: int | None
     revoked_ms: int | None
     last_used_ms: int | None
+    workspace_id: str | None = None
 
 
 class Keys:
@@ -58,13 +62,14 @@ class Keys:
         scopes: Collection[str],
         models: Collection[str] | None = None,
         expires_ms: int | None = None,
+        workspace_id: str | None = None,
     ) -> tuple[Key, str]:
         """Make a key; the text returned beside it is the only copy of its secret there will ever be.
 
         Raises Misasked (`bad_key_name`, `bad_scopes`, `bad_models`, `bad_expiry`), Missing(`person_not_found`),
         Conflicting(`too_many_keys`).
         """
-        username, role = await self._holder(connection, person_id)
+        username, role, allowed = await self._holder(connection, person_id)
         now_ms = int(self._clock.now_s() * 1000)
         if expires_ms is not None and expires_ms <= now_ms:
             raise Misasked("bad_expiry", "The key would end before it begins.", "Choose a later time.", param="expires")
@@ -75,12 +80,13 @@ class Keys:
             username=username,
             name=_check_name(name),
             hint=key_hint(secret),
-            scopes=_check_scopes(scopes, role),
+            scopes=_check_scopes(scopes, role, allowed),
             models=_check_models(models),
             created_ms=now_ms,
             expires_ms=expires_ms,
             revoked_ms=None,
             last_used_ms=None,
+            workspace_id=workspace_id,
         )
         await connection.execute(insert(t.keys).values(_stored(key, self._pepper.digest(PURPOSE, secret))))
         return key, secret
@@ -114,7 +120,8 @@ class Keys:
             raise Missing("key_not_found", "There is no such key.", "List the keys to see which are there.")
         return self._from(row)
 
-    async def _holder(self, connection: Connection, person_id: str) -> tuple[str, Role]:
+    async def _holder(self, connection: Connection, person_id: str) -> tuple[str, str, frozenset[Scope]]:
+        """Name, role, and the scopes that the role gives."""
         found = await connection.execute(select(t.people.c.username, t.people.c.role).where(t.people.c.id == person_id))
         row = found.one_or_none()
         if row is None:
@@ -124,7 +131,7 @@ class Keys:
             raise Conflicting(
                 "too_many_keys", f"{row.username} has {MAX_KEYS} keys.", "Revoke those that are not used."
             )
-        return row.username, cast(Role, row.role)
+        return row.username, row.role, await role_scopes(connection, row.role)
 
     def _from(self, row: Row[Any]) -> Key:
         return Key(
@@ -139,7 +146,14 @@ class Keys:
             expires_ms=row.expires_ms,
             revoked_ms=row.revoked_ms,
             last_used_ms=later_ms(row.last_used_ms, self._lately.keys.get(row.id)),
+            workspace_id=row.workspace_id,
         )
+
+
+async def role_scopes(connection: Connection, role: str) -> frozenset[Scope]:
+    """The scopes that a role gives. Raises Missing(`role_not_found`)."""
+    known = next((each for each in ROLES if each == role), None)
+    return ROLE_SCOPES[known] if known is not None else scopes_of(await grants(connection, role))
 
 
 def scopes_from(stored: str) -> frozenset[Scope]:
@@ -163,6 +177,7 @@ def _stored(key: Key, digest: bytes) -> dict[str, Any]:
         "models": None if key.models is None else json.dumps(sorted(key.models)),
         "created_ms": key.created_ms,
         "expires_ms": key.expires_ms,
+        "workspace_id": key.workspace_id,
     }
 
 
@@ -176,18 +191,18 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _check_scopes(scopes: Collection[str], role: Role) -> frozenset[Scope]:
+def _check_scopes(scopes: Collection[str], role: str, allowed: frozenset[Scope]) -> frozenset[Scope]:
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         message = f"There is no scope {unknown[0]!r}." if unknown else "A key needs at least one scope."
         raise Misasked("bad_scopes", message, f"Scopes: {', '.join(SCOPES)}.", param="scopes")
     wanted = frozenset(cast(Scope, scope) for scope in scopes)
-    beyond = sorted(wanted - ROLE_SCOPES[role])
+    beyond = sorted(wanted - allowed)
     if beyond:
         raise Misasked(
             "bad_scopes",
             f"A {role}'s key cannot have the scope {beyond[0]!r}.",
-            f"It can have: {', '.join(sorted(ROLE_SCOPES[role]))}.",
+            f"It can have: {', '.join(sorted(allowed))}.",
             param="scopes",
         )
     return wanted

@@ -6,7 +6,7 @@ A crash loses the notes of a few seconds: a key's "last used" is a little early,
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, func, update
+from sqlalchemy import bindparam, case, func, update
 
 from intramural.storage import Database
 from intramural.storage import schema as t
@@ -28,7 +28,8 @@ class Lately:
         async with self._db.writing() as connection:
             for table, column, noted in ((t.keys, "last_used_ms", keys), (t.sessions, "last_seen_ms", sessions)):
                 if noted:
-                    later = func.max(func.coalesce(table.c[column], 0), bindparam("noted_ms"))
+                    noted_ms = bindparam("noted_ms", type_=table.c[column].type)
+                    later = case((func.coalesce(table.c[column], 0) > noted_ms, table.c[column]), else_=noted_ms)
                     statement = update(table).where(table.c.id == bindparam("noted_id")).values({column: later})
                     await connection.execute(statement, _rows(noted))
         _settle(self.keys, keys)

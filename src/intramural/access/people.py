@@ -2,15 +2,18 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from intramural.access.groups import GROUPS_OF, groups_from
 from intramural.access.passwords import HashedPassword, Passwords
+from intramural.access.policy import Thing
+from intramural.access.roles import grants
 from intramural.access.throttle import Attempt, Throttle
-from intramural.core.actor import ROLES, Role
+from intramural.core.actor import ROLES
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing, Unauthenticated
 from intramural.core.ids import new_id
@@ -21,18 +24,30 @@ from intramural.storage import schema as t
 NO_PASSWORD = HashedPassword("!")
 #: Letters and digits of any script, then also `.`, `_`, `-`, `+` and `@` (so that an address may be a name).
 _USERNAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
-_COLUMNS = (t.people.c.id, t.people.c.username, t.people.c.role, t.people.c.created_ms, t.people.c.disabled_ms)
+_COLUMNS = (
+    t.people.c.id,
+    t.people.c.username,
+    t.people.c.role,
+    t.people.c.created_ms,
+    t.people.c.disabled_ms,
+    t.people.c.kind,
+)
+#: Kept in the place of a hash where there is no password: nothing hashes to it.
+Kind = Literal["person", "service"]
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a name and a role. `disabled_ms` is when they were shut out, None while they may come in."""
+    """Somebody with a name and a role. `disabled_ms` is when they were shut out, None while they may come in. `kind`:
+    a service account has no password and no session; programs use its keys.
+    """
 
     id: str
     username: str
-    role: Role
+    role: str
     created_ms: int
     disabled_ms: int | None
+    kind: Kind = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +84,23 @@ class People:
         """
         return await self._passwords.hash(password, username)
 
-    async def create(self, connection: Connection, username: str, password: HashedPassword, role: Role) -> Person:
-        """Add a person. The first one must be an administrator; any set-up link ends with it.
+    async def create(self, connection: Connection, username: str, password: HashedPassword | None, role: str) -> Person:
+        """Add a person, or without `password` a service account. The first one must be an administrator; any set-up
+        link ends with it.
 
         Raises Misasked(`bad_username`, `bad_role`), Conflicting(`username_taken`, `first_person_must_administer`).
         """
         username = check_username(username)
-        _check_role(role)
+        kind: Kind = "service" if password is None else "person"
+        await _check_role(connection, role, kind)
         first = await connection.scalar(select(func.count()).select_from(t.people)) == 0
         if first and role != "administrator":
             raise Conflicting(
                 "first_person_must_administer", "The first person must be an administrator.", "Make one first."
             )
-        person = Person(new_id("person", self._clock), username, role, int(self._clock.now_s() * 1000), None)
-        values = {"username_folded": fold(username), "password_hash": password.text}
+        person = Person(new_id("person", self._clock), username, role, int(self._clock.now_s() * 1000), None, kind)
+        hashed = (password or NO_PASSWORD).text
+        values = {"username_folded": fold(username), "password_hash": hashed}
         try:
             await connection.execute(insert(t.people).values(**_stored(person), **values))
         except IntegrityError:
@@ -122,7 +140,7 @@ class People:
         return (await self._credentials(username))[1] is not None
 
     async def change(
-        self, connection: Connection, person_id: str, *, role: Role | None = None, disabled: bool | None = None
+        self, connection: Connection, person_id: str, *, role: str | None = None, disabled: bool | None = None
     ) -> Person:
         """Give another role, shut out or let in again. Shutting out ends every session; keys stop, and work again when
         the person is let in. Raises Missing(`person_not_found`), Misasked, Conflicting(`last_administrator`).
@@ -130,21 +148,26 @@ class People:
         before = await self._stored_person(connection, person_id)
         now_ms = int(self._clock.now_s() * 1000)
         disabled_ms = before.disabled_ms if disabled is None else (before.disabled_ms or now_ms) if disabled else None
-        role = before.role if role is None else _check_role(role)
+        if role is not None:
+            await _check_role(connection, role, before.kind)
+        role = role or before.role
         if disabled_ms is not None or role != "administrator":
             await self._keep_one_administrator(connection, before)
         where = t.people.c.id == person_id
         await connection.execute(update(t.people).where(where).values(role=role, disabled_ms=disabled_ms))
         if disabled_ms is not None:
             await connection.execute(delete(t.sessions).where(t.sessions.c.person_id == person_id))
-        return Person(before.id, before.username, role, before.created_ms, disabled_ms)
+        return replace(before, role=role, disabled_ms=disabled_ms)
 
     async def set_password(self, connection: Connection, person_id: str, password: HashedPassword) -> Proven:
         """Replace the password and end every session; the caller opens a new one for whom it has before it. Keys stay.
 
-        Raises Missing(`person_not_found`).
+        Raises Missing(`person_not_found`), Conflicting(`service_has_no_password`).
         """
         person = await self._stored_person(connection, person_id)
+        if person.kind == "service":
+            message = f"{person.username} is a service account, which has keys and no password."
+            raise Conflicting("service_has_no_password", message, "Make a key for it.")
         where = t.people.c.id == person_id
         await connection.execute(update(t.people).where(where).values(password_hash=password.text))
         await connection.execute(delete(t.sessions).where(t.sessions.c.person_id == person_id))
@@ -172,6 +195,18 @@ class People:
         """The person with this identifier. Raises Missing(`person_not_found`)."""
         async with self._db.reading() as connection:
             return await self._stored_person(connection, person_id)
+
+    async def thing(self, person_id: str) -> Thing:
+        """What the policy knows of a person: as the owner of what is theirs, and as whom somebody acts upon.
+
+        Raises Missing(`person_not_found`).
+        """
+        async with self._db.reading() as connection:
+            person = await self._stored_person(connection, person_id)
+            lineages = await connection.scalar(select(GROUPS_OF).where(t.people.c.id == person_id))
+            granted = await grants(connection, person.role)
+        groups, _ = groups_from(lineages)
+        return Thing(person_id, frozenset(groups), person.kind == "service", grants=granted)
 
     async def named(self, username: str) -> Person:
         """The person with this name, in whatever case. Raises Missing(`person_not_found`)."""
@@ -254,10 +289,17 @@ def fold(username: str) -> str:
     return unicodedata.normalize("NFKC", normal.casefold())
 
 
-def _check_role(role: str) -> Role:
-    if role not in ROLES:
-        raise Misasked("bad_role", f"There is no role {role!r}.", f"Roles: {', '.join(ROLES)}.", param="role")
-    return role
+async def _check_role(connection: Connection, role: str, kind: Kind) -> None:
+    """Raises Misasked(`bad_role`)."""
+    try:
+        await grants(connection, role)
+    except Missing as error:
+        raise Misasked("bad_role", error.message, error.hint, param="role") from None
+    for_services = role not in ROLES or role == "service"
+    if (kind == "service" and not for_services) or (kind == "person" and role == "service"):
+        message = f"The role {role!r} is not for a {'service account' if kind == 'service' else kind}."
+        hint = "A service account has the role `service`, or one that was made here; a person has any other."
+        raise Misasked("bad_role", message, hint, param="role")
 
 
 def _stored(person: Person) -> dict[str, str | int | None]:
@@ -267,4 +309,4 @@ def _stored(person: Person) -> dict[str, str | int | None]:
 def _person(row: Row[*tuple[Any, ...]] | None) -> Person:
     if row is None:
         raise Missing("person_not_found", "There is no such person.", "List the people to see who is there.")
-    return Person(row.id, row.username, cast(Role, row.role), row.created_ms, row.disabled_ms)
+    return Person(row.id, row.username, row.role, row.created_ms, row.disabled_ms, cast(Kind, row.kind))

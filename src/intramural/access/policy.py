@@ -1,16 +1,20 @@
 """May they? One table, one pure function; services ask it once for every act.
 
-A row says which roles may do an action to what is their own, which may do it to what is somebody else's or everybody's,
-and which of a key's scopes cover it. Where a thing belongs to nobody in particular (models, people, the log) both role
-columns are equal. A session carries every scope of its person's role; a key carries only its own, and what its person's
-role no longer allows its key may not do either.
+A row says which roles may do an action to what is their own, to what is of somebody in a group that they manage, and to
+what is somebody else's or everybody's; and which of a key's scopes cover it. Where a thing belongs to nobody in
+particular (models, the log) all role columns are equal. A session carries every scope of its person's role; a key
+carries only its own, and what its person's role no longer allows its key may not do either. An institution's own roles
+have permissions in the place of columns (`permissions`), and never more than an administrator has.
+
+Then come the workspace in which it is asked, and the institution's own rules (`rules`), which can only refuse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from intramural.core.actor import SCOPES, Actor, Role, Scope
+from intramural.access.rules import Rule, first_match
+from intramural.core.actor import ROLES, SCOPES, Actor, Place, Role, Scope
 from intramural.core.errors import Refused
 
 
@@ -28,6 +32,14 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    GROUPS_READ = "groups.read"
+    GROUPS_CHANGE = "groups.change"
+    ROLES_READ = "roles.read"
+    ROLES_CHANGE = "roles.change"
+    WORKSPACES_READ = "workspaces.read"
+    WORKSPACES_CHANGE = "workspaces.change"
+    WORKSPACE_ENTER = "workspace.enter"
+    POLICY_EXPLAIN = "policy.explain"
     MODELS_READ = "models.read"
     MODEL_USE = "model.use"
     MODELS_LOAD = "models.load"
@@ -65,8 +77,12 @@ class Action(StrEnum):
     CONVERSATIONS_DELETE = "conversations.delete"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    REVIEWS_SIGN = "reviews.sign"
+    DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
+    QUOTAS_READ = "quotas.read"
+    QUOTAS_CHANGE = "quotas.change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +100,49 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """What is known of what an action is about; all of it may be unknown, which is everybody's or nobody's thing.
+
+    `owner_id`: whose it is (None: everybody's); `groups`: that the owner is in; `service`: the owner is a service
+    account. `model`: the name of the model it is about. `place`: the workspace it is, or is in; `member`: whether who
+    asks is one of its members. `grants`: what the person it is about may do, or would be given with a role.
+    """
+
+    owner_id: str | None = None
+    groups: frozenset[str] = frozenset()
+    service: bool = False
+    model: str | None = None
+    place: Place | None = None
+    member: bool = False
+    grants: frozenset[str] = frozenset()
+
+
+ANYTHING = Thing()
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     own: frozenset[Role]
+    managed: frozenset[Role]
     others: frozenset[Role]
     scopes: frozenset[Scope]
+    services: frozenset[Role]
 
 
 NOBODY: frozenset[Role] = frozenset()
 ADMIN: frozenset[Role] = frozenset({"administrator"})
 OVERSEERS: frozenset[Role] = frozenset({"administrator", "auditor"})
-EVERYONE: frozenset[Role] = frozenset({"administrator", "auditor", "member"})
+LEADS: frozenset[Role] = frozenset({"administrator", "auditor", "manager"})
+PEOPLE: frozenset[Role] = frozenset({"administrator", "auditor", "manager", "member"})
+EVERYONE: frozenset[Role] = frozenset(ROLES)
 
 #: Scopes a role can give: what its session carries, and what a key made by such a person may ask for.
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     "administrator": frozenset(SCOPES),
     "auditor": frozenset(SCOPES),
+    "manager": frozenset({"inference", "chats", "admin"}),
     "member": frozenset({"inference", "chats"}),
+    "service": frozenset({"inference"}),
 }
 
 #: No scope covers it: only somebody signed in. A stolen key must not be able to make itself a successor.
@@ -111,27 +154,43 @@ _ADMIN_API: frozenset[Scope] = frozenset({"admin"})
 _METRICS: frozenset[Scope] = frozenset({"metrics"})
 
 
-def _owned(own: frozenset[Role], others: frozenset[Role], scopes: frozenset[Scope]) -> _Row:
-    return _Row(own, others, scopes)
+def _owned(
+    own: frozenset[Role],
+    others: frozenset[Role],
+    scopes: frozenset[Scope],
+    *,
+    managed: frozenset[Role] = NOBODY,
+    services: frozenset[Role] = NOBODY,
+) -> _Row:
+    return _Row(own, managed | others, others, scopes, services)
 
 
 def _shared(roles: frozenset[Role], scopes: frozenset[Scope]) -> _Row:
-    return _Row(roles, roles, scopes)
+    return _Row(roles, roles, roles, scopes, NOBODY)
 
 
 _TABLE: Mapping[Action, _Row] = {
     #                            own       others'    a key needs one of
     Action.ME_READ: _shared(EVERYONE, _ANY),
-    Action.ME_CHANGE_PASSWORD: _owned(EVERYONE, NOBODY, SESSION_ONLY),
-    Action.ME_READ_SESSIONS: _owned(EVERYONE, NOBODY, SESSION_ONLY),
-    Action.ME_CLOSE_SESSION: _owned(EVERYONE, NOBODY, SESSION_ONLY),
+    Action.ME_CHANGE_PASSWORD: _owned(PEOPLE, NOBODY, SESSION_ONLY),
+    Action.ME_READ_SESSIONS: _owned(PEOPLE, NOBODY, SESSION_ONLY),
+    Action.ME_CLOSE_SESSION: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.KEYS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
-    Action.KEYS_CREATE: _owned(EVERYONE, NOBODY, SESSION_ONLY),  # a key for somebody else would be their mask
+    # a key for somebody else would be their mask; a service account has nobody who could make it one
+    Action.KEYS_CREATE: _owned(PEOPLE, NOBODY, SESSION_ONLY, services=ADMIN),
     Action.KEYS_REVOKE: _owned(EVERYONE, ADMIN, _ADMIN_API),
-    Action.PEOPLE_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.PEOPLE_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.GROUPS_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
+    Action.GROUPS_CHANGE: _shared(ADMIN, _ADMIN_API),
+    Action.ROLES_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.ROLES_CHANGE: _shared(ADMIN, _ADMIN_API),
+    Action.WORKSPACES_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _CHATS | _ADMIN_API),  # own: one is a member
+    Action.WORKSPACES_CHANGE: _shared(ADMIN, _ADMIN_API),
+    Action.WORKSPACE_ENTER: _shared(EVERYONE, _ANY),  # and being a member of it
+    Action.POLICY_EXPLAIN: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     Action.MODELS_READ: _shared(EVERYONE, _INFERENCE | _CHATS | _ADMIN_API),
     Action.MODEL_USE: _shared(EVERYONE, _INFERENCE),
     Action.MODELS_LOAD: _shared(ADMIN, _ADMIN_API),
@@ -144,11 +203,11 @@ _TABLE: Mapping[Action, _Row] = {
     Action.BILL_READ: _shared(OVERSEERS, _ADMIN_API),  # it tells which versions of which packages run here
     Action.MODELS_RELEASE: _shared(ADMIN, _ADMIN_API),
     Action.MACHINE_READ: _shared(EVERYONE, _ADMIN_API),
-    Action.CHATS_READ: _owned(EVERYONE, NOBODY, _CHATS),
-    Action.CHATS_CREATE: _owned(EVERYONE, NOBODY, _CHATS),
-    Action.CHATS_CHANGE: _owned(EVERYONE, NOBODY, _CHATS),
-    Action.CHATS_CONTINUE: _owned(EVERYONE, NOBODY, _CHATS),  # and MODEL_USE for the answer
-    Action.CHATS_DELETE: _owned(EVERYONE, NOBODY, _CHATS),
+    Action.CHATS_READ: _owned(PEOPLE, NOBODY, _CHATS),
+    Action.CHATS_CREATE: _owned(PEOPLE, NOBODY, _CHATS),
+    Action.CHATS_CHANGE: _owned(PEOPLE, NOBODY, _CHATS),
+    Action.CHATS_CONTINUE: _owned(PEOPLE, NOBODY, _CHATS),  # and MODEL_USE for the answer
+    Action.CHATS_DELETE: _owned(PEOPLE, NOBODY, _CHATS),
     Action.STREAMS_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.STREAMS_CANCEL: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.FILES_READ: _owned(EVERYONE, NOBODY, _INFERENCE),
@@ -170,40 +229,106 @@ _TABLE: Mapping[Action, _Row] = {
     Action.CONVERSATIONS_DELETE: _owned(EVERYONE, NOBODY, _INFERENCE),
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
-    Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
+    Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
+    Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
+    Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
+    Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
 }
 
-#: Actions whose target is a model's name, which a key's list of models may rule out.
+#: Actions about a model by name, which a key's list of models or a workspace's may rule out.
 _NAMES_A_MODEL = frozenset({Action.MODEL_USE, Action.MODELS_READ})
+#: What would put something of a workspace where no workspace is written beside it.
+_KEEPS_ELSEWHERE = frozenset(
+    {
+        Action.FILES_CREATE,
+        Action.BATCHES_CREATE,
+        Action.RESPONSES_KEEP,
+        Action.CONVERSATIONS_CREATE,
+        Action.CONVERSATIONS_CHANGE,
+    }
+)
+#: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
+_ABOUT_A_PERSON = frozenset({Action.PEOPLE_CREATE, Action.PEOPLE_CHANGE, Action.PEOPLE_REMOVE})
+#: What no role of an institution's own can have: who makes roles could give themselves any.
+UNGRANTABLE = frozenset({Action.ROLES_CHANGE})
 
 
-def decide(actor: Actor, action: Action, *, target: str | None = None, owner_id: str | None = None) -> Decision:
-    """May `actor` do `action`? `target` is a model's name where the action is about one; `owner_id` is whose thing it
-    is, None meaning everybody's (all keys, everyone's usage). Total and pure: the first rule that refuses is named.
+def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequence[Rule] = ()) -> Decision:
+    """May `actor` do `action` to `thing`? Total and pure: the first that refuses is named. `rules` are held against
+    it when everything else says yes.
     """
     if actor.kind == "system":
         return Decision(True, "system")
     row = _TABLE[action]
     return (
         _scope_refuses(actor, action, row)
-        or _role_refuses(actor, action, row, mine=owner_id == actor.person_id)
-        or _model_refuses(actor, action, target)
-        or Decision(True, "role")
+        or _role_refuses(actor, action, row, thing)
+        or _rank_refuses(actor, action, thing)
+        or _model_refuses(actor, action, thing)
+        or _place_refuses(actor, action, thing)
+        or _rules_refuse(actor, action, thing, rules)
+        or Decision(True, _why(actor, action, row, thing))
     )
 
 
 def permissions(actor: Actor) -> list[str]:
     """What a page may offer `actor`: `keys.read` where they may with their own things (or the thing is nobody's),
-    besides `keys.read.all` where they may with other people's too.
+    besides `keys.read.managed` where they may with those of people in groups they manage, and `keys.read.all` where
+    they may with everybody's.
     """
+    mine, managed = Thing(actor.person_id), Thing(groups=frozenset(actor.manages))
     found: list[str] = []
     for action, row in _TABLE.items():
-        if decide(actor, action, owner_id=actor.person_id).allowed:
+        if _plain(actor, action, row, mine):
             found.append(action.value)
-        if row.own != row.others and decide(actor, action).allowed:
+        if row.managed not in (row.own, row.others) and actor.manages and _plain(actor, action, row, managed):
+            found.append(f"{action}.managed")
+        if row.own != row.others and _plain(actor, action, row, ANYTHING):
             found.append(f"{action}.all")
     return found
+
+
+def grantable() -> frozenset[str]:
+    """Every permission that a role of an institution's own may have: what an administrator may, but make roles."""
+    found: set[str] = set()
+    for action, row in _TABLE.items():
+        if action in UNGRANTABLE:
+            continue
+        if "administrator" in row.own:
+            found.add(action.value)
+        if row.managed not in (row.own, row.others):
+            found.add(f"{action}.managed")
+        if row.own != row.others and "administrator" in row.others:
+            found.add(f"{action}.all")
+    return frozenset(found)
+
+
+def role_permissions(role: Role) -> frozenset[str]:
+    """What one of `ROLES` may do, in the words that an institution's own role is made of."""
+    found: set[str] = set()
+    for action, row in _TABLE.items():
+        if role in row.own:
+            found.add(action.value)
+        if role in row.managed and row.managed not in (row.own, row.others):
+            found.add(f"{action}.managed")
+        if role in row.others and row.own != row.others:
+            found.add(f"{action}.all")
+    return frozenset(found)
+
+
+def scopes_of(granted: frozenset[str]) -> frozenset[Scope]:
+    """The scopes that an institution's own role gives: those that cover something of what it may do."""
+    actions = {Action(each.removesuffix(".all").removesuffix(".managed")) for each in granted}
+    return frozenset(scope for action in actions for scope in _TABLE[action].scopes)
+
+
+_GRANTS: Mapping[str, frozenset[str]] = {role: role_permissions(role) for role in ROLES}
+
+
+def _plain(actor: Actor, action: Action, row: _Row, thing: Thing) -> bool:
+    return _scope_refuses(actor, action, row) is None and _role_refuses(actor, action, row, thing) is None
 
 
 def _scope_refuses(actor: Actor, action: Action, row: _Row) -> Decision | None:
@@ -223,34 +348,151 @@ def _scope_refuses(actor: Actor, action: Action, row: _Row) -> Decision | None:
     )
 
 
-def _role_refuses(actor: Actor, action: Action, row: _Row, *, mine: bool) -> Decision | None:
-    if actor.role in (row.own if mine else row.others):
+def _role_refuses(actor: Actor, action: Action, row: _Row, thing: Thing) -> Decision | None:
+    if _may(actor, action, row, thing):
         return None
-    if actor.role in row.own:
+    if _may(actor, action, row, Thing(actor.person_id)):
         return Decision(
             False,
             "not_yours",
             f"As {_a(actor.role)} you may do {action} only to what is your own.",
             "Ask its owner." if not row.others else f"Ask {_who(row.others)}.",
         )
+    if actor.permissions is None and actor.role in row.managed:
+        return Decision(
+            False,
+            "not_in_your_groups",
+            f"As {_a(actor.role)} you may do {action} for people of groups that you manage.",
+            f"Ask {_who(ADMIN)} to make you manager of the group.",
+        )
     return Decision(
-        False, "role_missing", f"{action} is for {_who(row.others)}; you are {_a(actor.role)}.", f"Ask {_who(ADMIN)}."
+        False,
+        "role_missing",
+        f"{action} is for {_who(row.managed | row.others or row.own)}; you are {_a(actor.role)}.",
+        f"Ask {_who(ADMIN)}.",
     )
 
 
-def _model_refuses(actor: Actor, action: Action, target: str | None) -> Decision | None:
-    if actor.models is None or target is None or action not in _NAMES_A_MODEL or target in actor.models:
+def _why(actor: Actor, action: Action, row: _Row, thing: Thing) -> str:
+    """What allowed it: being a manager where it is for the people of one's groups only."""
+    beyond = Thing(groups=thing.groups)
+    only_managed = thing.owner_id != actor.person_id and not _may(actor, action, row, ANYTHING)
+    return "manages" if only_managed and thing.groups and _may(actor, action, row, beyond) else "role"
+
+
+def _may(actor: Actor, action: Action, row: _Row, thing: Thing) -> bool:
+    """Whether the actor's role covers it: a column of the table, or permissions of the same meaning."""
+    if thing.owner_id == actor.person_id and _holds(actor, row.own, action.value):
+        return True
+    managed = bool(thing.groups) and not thing.groups.isdisjoint(actor.manages)
+    if managed and _holds(actor, row.managed, f"{action}.managed"):
+        return True
+    if thing.service and _holds(actor, row.services, f"{action}.all"):
+        return True
+    return _holds(actor, row.others, action.value if row.own == row.others else f"{action}.all")
+
+
+def _holds(actor: Actor, roles: frozenset[Role], permission: str) -> bool:
+    if actor.permissions is None:
+        return actor.role in roles
+    return permission in actor.permissions and not roles.isdisjoint(LEADS)
+
+
+def _rank_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
+    if action not in _ABOUT_A_PERSON or actor.role == "administrator":
+        return None
+    beyond = thing.grants - (actor.permissions or _GRANTS.get(actor.role, frozenset()))
+    if not beyond:
         return None
     return Decision(
         False,
-        "model_not_allowed",
-        f"This key may not use the model {target!r}.",
-        f"It may use: {', '.join(sorted(actor.models)) or 'none'}.",
+        "beyond_you",
+        f"With {action} you would act on somebody who may do {min(beyond)}, which you may not.",
+        f"Ask {_who(ADMIN)}.",
     )
 
 
-def _a(role: Role) -> str:
-    return "a member" if role == "member" else f"an {role}"
+def _model_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
+    if thing.model is None or action not in _NAMES_A_MODEL:
+        return None
+    if actor.models is not None and thing.model not in actor.models:
+        return Decision(
+            False,
+            "model_not_allowed",
+            f"This key may not use the model {thing.model!r}.",
+            f"It may use: {', '.join(sorted(actor.models)) or 'none'}.",
+        )
+    place = actor.place
+    if place is not None and place.models is not None and thing.model not in place.models:
+        return Decision(
+            False,
+            "model_not_in_workspace",
+            f"The model {thing.model!r} may not be used in the workspace {place.name!r}.",
+            f"There it may be: {', '.join(sorted(place.models)) or 'none'}.",
+        )
+    return None
+
+
+def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
+    place = actor.place
+    if action is Action.WORKSPACE_ENTER and thing.place is not None and actor.workspace not in (None, thing.place.id):
+        name = place.name if place else actor.workspace
+        message = f"This key is for the workspace {name!r} alone."
+        return Decision(False, "other_workspace", message, "Use another key, or leave the workspace out.")
+    if action is Action.WORKSPACE_ENTER and not thing.member:
+        return Decision(
+            False,
+            "not_in_workspace",
+            "You are not a member of this workspace.",
+            f"Ask {_who(ADMIN)} to make you, or a group of yours, a member of it.",
+        )
+    if action is not Action.WORKSPACE_ENTER and thing.place is not None and thing.place.id != actor.workspace:
+        return Decision(
+            False, "other_workspace", f"This is of another workspace, {thing.place.name!r}.", "Ask in that workspace."
+        )
+    if actor.workspace is None:
+        return None
+    if place is None:
+        return Decision(False, "workspace_unknown", "Nothing is known of this workspace.", "Name it by its identifier.")
+    if action is Action.MODEL_USE and place.purposes and actor.purpose not in place.purposes:
+        said = f"not {actor.purpose!r}" if actor.purpose else "and none was named"
+        return Decision(
+            False,
+            "purpose_required",
+            f"In the workspace {place.name!r} models are asked for a purpose of its list, {said}.",
+            f"Send X-Intramural-Purpose: {' or '.join(place.purposes)}.",
+        )
+    if action in _KEEPS_ELSEWHERE:
+        return Decision(
+            False,
+            "not_kept_in_workspace",
+            f"{action} would keep something of the workspace {place.name!r} outside it.",
+            "Ask without keeping it (`store: false`), or outside the workspace.",
+        )
+    return None
+
+
+def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Rule]) -> Decision | None:
+    if not rules:
+        return None
+    place = actor.place or thing.place
+    facts: Mapping[str, tuple[str, ...]] = {
+        "action": (action.value,),
+        "role": (actor.role,),
+        "kind": (actor.kind,),
+        "person": (actor.username,),
+        "group": actor.groups,
+        "model": (thing.model or "",),
+        "label": (place.label if place else "",),
+        "workspace": (place.name if place else "",),
+        "purpose": (actor.purpose,),
+    }
+    rule = first_match(rules, facts)
+    return None if rule is None else Decision(False, f"rule_{rule.name}", rule.reason, rule.hint)
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role[:1] in "aeiou" else f"a {role}"
 
 
 def _who(roles: frozenset[Role]) -> str:

@@ -7,18 +7,21 @@ or cut off.
 Never: changes or removes an entry; holds the text of prompts and answers (unless settings ask for it) or people's
 names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
 
-Read in this order: `events`, `record`, `merkle`, `checkpoint`, `evidence`, `keys`, `verify`, `log`.
+Read in this order: `events`, `record`, `merkle`, `checkpoint`, `evidence`, `keys`, `verify`, `log`, `exports`, `peek`.
 """
 
 from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
+from intramural.audit.exports import FORMS, Form, action_of, fhir, ocsf
 from intramural.audit.keys import public_key
-from intramural.audit.log import AuditLog, Beside, Entry, RecordInTransaction
+from intramural.audit.log import AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
+from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
 from intramural.audit.verify import Finding, Verdict, verify_database
 
 __all__ = [
+    "FORMS",
     "AuditLog",
     "Beside",
     "Checkpoint",
@@ -27,6 +30,8 @@ __all__ = [
     "Evidence",
     "Fact",
     "Finding",
+    "Form",
+    "Found",
     "Outcome",
     "Proven",
     "RecordInTransaction",
@@ -34,10 +39,15 @@ __all__ = [
     "StoredRecord",
     "Verdict",
     "VerifierKey",
+    "Wanted",
+    "action_of",
     "canonical",
     "checked",
     "commitment",
+    "fhir",
+    "first_and_newest",
     "hashes",
+    "ocsf",
     "public_key",
     "verify_database",
     "wrong",

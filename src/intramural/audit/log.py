@@ -1,14 +1,14 @@
 """Writing the log: concurrent events share one transaction and one signed checkpoint (group commit)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Insert, delete, func, insert, select
+from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from intramural.audit import keys
@@ -31,6 +31,7 @@ from intramural.audit.record import (
     Record,
     StoredRecord,
     Texts,
+    canonical,
     clean,
     facts_json,
     parse,
@@ -54,6 +55,10 @@ CHECKPOINT_SPACING = 256
 #: Commits between two prunings: each costs a range scan.
 PRUNE_EVERY = 256
 LIMIT_MOST = 1_000
+#: Entries read at once on a walk: about 5 ms of the loop's time.
+_WALK_PART = 500
+#: Entries looked at in one search.
+SEARCHED_MOST = 50_000
 
 _INSERT_ENTRY = insert(audit_entries)
 _INSERT_CHECKPOINT = insert(audit_checkpoints)
@@ -78,9 +83,10 @@ class RecordInTransaction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A row that is to be committed together with an event. Rows with the same statement are inserted in one go."""
+    """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
+    order in which statements first come: rows of one statement must not depend on how often another ran."""
 
-    statement: Insert
+    statement: Insert | Update | Delete
     values: Mapping[str, Any]
 
 
@@ -102,6 +108,64 @@ class Entry:
     facts: Mapping[str, Any]
     texts: Mapping[str, Any]
     skew_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are looked for. What has a column is looked for there; the rest in what is read."""
+
+    before: int | None = None
+    event: str | None = None
+    actor_id: str | None = None
+    request_id: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    target: str | None = None
+    outcome: str | None = None
+    text: str | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """An event that ends in `.` or `*` stands for all that begin so."""
+        table = audit_entries.c
+        found: list[ColumnElement[bool]] = []
+        if self.before is not None:
+            found.append(table.position < self.before)
+        if self.event is not None:
+            start = self.event.rstrip("*")
+            is_start = self.event.endswith(("*", "."))
+            found.append(table.event.startswith(start, autoescape=True) if is_start else table.event == start)
+        if self.from_ms is not None:
+            found.append(table.time_ms >= self.from_ms)
+        if self.to_ms is not None:
+            found.append(table.time_ms < self.to_ms)
+        for column, value in ((table.actor_id, self.actor_id), (table.request_id, self.request_id)):
+            if value is not None:
+                found.append(column == value)
+        return found
+
+    @property
+    def is_read_for(self) -> bool:
+        """Whether there is something that no column tells."""
+        return any(each is not None for each in (self.target, self.outcome, self.text))
+
+    def has(self, entry: Entry) -> bool:
+        """What the columns do not tell: target (or its beginning), outcome, and text anywhere in facts or target."""
+        if self.target is not None and not entry.target.startswith(self.target):
+            return False
+        if self.outcome is not None and entry.outcome != self.outcome:
+            return False
+        if self.text is None:
+            return True
+        looked_in = f"{entry.event} {entry.target} {entry.username or ''} {canonical(entry.facts)}"
+        return self.text.casefold() in looked_in.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Entries, newest first; `older`: the position below which to look for more (None: there are no more)."""
+
+    entries: list[Entry]
+    older: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,25 +305,54 @@ class AuditLog:
         self, before: int | None = None, limit: int = 100, event: str | None = None, actor_id: str | None = None
     ) -> list[Entry]:
         """Up to `limit` (at most 1,000) entries, newest first, with positions below `before`."""
+        return (await self.search(Wanted(before, event, actor_id), limit)).entries
+
+    async def search(self, wanted: Wanted, limit: int) -> Found:
+        """Up to `limit` (at most 1,000) wanted entries, newest first.
+
+        What no column tells is looked for in `SEARCHED_MOST` entries, and then `older` says where to go on.
+        """
+        limit = max(0, min(limit, LIMIT_MOST))
+        found: list[Entry] = []
+        looked_at, older = 0, wanted.before
+        newest = audit_entries.c.position.desc()
+        while len(found) < limit and looked_at < SEARCHED_MOST:
+            size = _WALK_PART if wanted.is_read_for else limit - len(found)
+            entries, older = await self._part(replace(wanted, before=older), (), newest, size)
+            found += entries
+            looked_at += size
+            if older is None:
+                break
+        if len(found) > limit:
+            found, older = found[:limit], found[limit - 1].position
+        return Found(found, older)
+
+    async def walk(self, wanted: Wanted) -> AsyncGenerator[Entry, None]:
+        """Every entry that is `wanted`, the oldest first, read in parts that keep nobody waiting."""
+        at: int | None = -1
+        while at is not None:
+            beyond = audit_entries.c.position > at
+            rows, at = await self._part(wanted, [beyond], audit_entries.c.position.asc(), _WALK_PART)
+            for entry in rows:
+                yield entry
+
+    async def _part(
+        self, wanted: Wanted, beyond: Sequence[ColumnElement[bool]], order: ColumnElement[Any], size: int
+    ) -> tuple[list[Entry], int | None]:
+        """Those of the next `size` entries that are wanted, and the position of the last (None: there are no more)."""
         table = audit_entries.c
-        wanted: list[ColumnElement[bool]] = []
-        if before is not None:
-            wanted.append(table.position < before)
-        if event is not None:
-            wanted.append(table.event == event)
-        if actor_id is not None:
-            wanted.append(table.actor_id == actor_id)
         joined = audit_entries.outerjoin(people, people.c.id == table.actor_id)
-        query = select(table.record, people.c.username).select_from(joined).where(*wanted)
-        query = query.order_by(table.position.desc()).limit(max(0, min(limit, LIMIT_MOST)))
+        query = select(table.position, table.record, people.c.username).select_from(joined)
         async with self._db.reading() as connection:
+            query = query.where(*wanted.clauses(), *beyond).order_by(order).limit(size)
             rows = (await connection.execute(query)).all()
-        return [_entry(record, username) for record, username in rows]
+        entries = [_entry(data, username) for _, data, username in rows]
+        return [each for each in entries if wanted.has(each)], rows[-1].position if len(rows) == size else None
 
     async def verify(self, held: Sequence[str] = ()) -> Verdict:
         """Walk the whole log, also against the newest checkpoint that this process signed, and `held` ones."""
         own = [self._tip.note] if self._tip.tree.size else []
-        return await asyncio.to_thread(verify_database, self._db.file, str(self.verifier), [*own, *held])
+        return await asyncio.to_thread(verify_database, self._db.address, str(self.verifier), [*own, *held])
 
     async def prove_inclusion(self, position: int, size: int) -> list[bytes]:
         """The Merkle proof (hashes) that entry `position` is in the log of `size` entries. Reads all leaf hashes."""
@@ -387,7 +480,7 @@ class AuditLog:
         insert_rows(connection, _INSERT_ENTRY, rows)
         checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
         insert_rows(connection, _INSERT_CHECKPOINT, [checkpoint])
-        together: dict[int, tuple[Insert, list[Mapping[str, Any]]]] = {}
+        together: dict[int, tuple[Insert | Update | Delete, list[Mapping[str, Any]]]] = {}
         for row in beside:
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
         for statement, values in together.values():

@@ -21,7 +21,7 @@ from intramural.audit.checkpoint import Checkpoint, VerifierKey
 from intramural.audit.merkle import EMPTY_ROOT, Frontier, Range
 from intramural.audit.record import FORM, outline
 from intramural.core.errors import Misasked, Untrusted
-from intramural.storage import BlockingConnection, reading_file
+from intramural.storage import BlockingConnection, read_apart
 from intramural.storage.schema import audit_checkpoints
 
 _ROWS_AT_ONCE = 2_000
@@ -87,19 +87,20 @@ class Stop:
     frontier: bytes | None
 
 
-def verify_database(file: Path, public_key: str, held: Sequence[str] = ()) -> Verdict:
-    """Walk the log in `file` (blocking). `public_key`: the C2SP form; `held`: notes somebody kept elsewhere.
+def verify_database(address: Path | str, public_key: str, held: Sequence[str] = ()) -> Verdict:
+    """Walk the log in a database (blocking): SQLite's file, or a text `postgresql://…`.
+
+    `public_key`: the C2SP form; `held`: notes somebody kept elsewhere.
 
     Raises Misasked(`bad_audit_key`|`held_checkpoint_invalid`|`audit_file_missing`).
     """
     verifier = VerifierKey.parse(public_key)
     kept = [_held(verifier, note) for note in held]
-    if not file.is_file():
-        raise Misasked("audit_file_missing", f"There is no file {file}.", "Name the service's intramural.db.")
+    if isinstance(address, Path) and not address.is_file():
+        raise Misasked("audit_file_missing", f"There is no file {address}.", "Name the service's intramural.db.")
     walk = Walk(verifier, kept)
     try:
-        with reading_file(file) as connection:
-            return walk.run(_entries(connection), _checkpoints(connection))
+        return read_apart(address, lambda connection: walk.run(_entries(connection), _checkpoints(connection)))
     except DatabaseError as error:
         where = walk.size
         reason = f"The database could be read for {where} entries, then no further: {error.orig}."

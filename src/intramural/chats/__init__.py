@@ -8,7 +8,7 @@ wrote.
 Read in this order: `text`, `chats`, `responses`, `transcripts`.
 """
 
-from intramural.chats.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn
+from intramural.chats.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn, not_found
 from intramural.chats.responses import Item, KeptResponse, KeptResponses
 from intramural.chats.transcripts import Transcript, Transcripts
 
@@ -24,4 +24,5 @@ __all__ = [
     "Transcript",
     "Transcripts",
     "Turn",
+    "not_found",
 ]

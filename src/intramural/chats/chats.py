@@ -1,11 +1,11 @@
 """Conversations and their turns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
-from sqlalchemy import Row, delete, func, insert, null, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, null, select, update
 from sqlalchemy import exists as sql_exists
 
 from intramural.chats.text import auto_title, snippet
@@ -24,16 +24,23 @@ MAX_QUERY_CHARS = 200
 MAX_CONTENT_CHARS = 2_000_000
 MAX_LIST = 200
 
+_WORKSPACE = select(t.chats.c.workspace_id).where(
+    t.chats.c.id == bindparam("id"), t.chats.c.person_id == bindparam("person_id")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One conversation. `title` is empty until the first turn, unless one was given. Times in milliseconds."""
+    """One conversation. `title` is empty until the first turn, unless one was given. Times in milliseconds.
+    `workspace_id`: of the workspace it is in, if it is in one.
+    """
 
     id: str
     title: str
     model: str
     created_ms: int
     updated_ms: int
+    workspace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +88,24 @@ class Chats:
         self._clock = clock
 
     async def create(
-        self, person_id: str, model: str, title: str = "", *, connection: Connection | None = None
+        self,
+        person_id: str,
+        model: str,
+        title: str = "",
+        *,
+        workspace_id: str | None = None,
+        connection: Connection | None = None,
     ) -> Chat:
-        """Begin a chat. Raises Misasked(`bad_title`, `bad_model`)."""
+        """Begin a chat; in a workspace it stays in. Raises Misasked(`bad_title`, `bad_model`)."""
         title, model = _check_title(title), _check_model(model)
         async with self._within(connection) as inside:
             now_ms = await self._next_ms(inside, person_id)
-            chat = Chat(new_id("chat", self._clock), title, model, now_ms, now_ms)
+            chat = Chat(new_id("chat", self._clock), title, model, now_ms, now_ms, workspace_id)
             await inside.execute(
                 insert(t.chats).values(
                     id=chat.id,
                     person_id=person_id,
+                    workspace_id=workspace_id,
                     title=title,
                     title_folded=title.casefold(),
                     model=model,
@@ -102,9 +116,16 @@ class Chats:
         return chat
 
     async def list(
-        self, person_id: str, query: str = "", *, limit: int = 50, before_ms: int | None = None
+        self,
+        person_id: str,
+        query: str = "",
+        *,
+        limit: int = 50,
+        before_ms: int | None = None,
+        workspaces: Collection[str | None] = (None,),
     ) -> list[FoundChat]:
-        """This person's chats, the latest used first; with `query` those whose title or messages hold it, in any case.
+        """This person's chats in these workspaces (None: in none), the latest used first; with `query` those whose
+        title or messages hold it, in any case.
 
         The next page is the one before the last one's `updated_ms`, which no two chats of a person share. At most
         `limit` (1 to 200) are given. Raises Misasked(`bad_query`, `bad_limit`).
@@ -117,6 +138,8 @@ class Chats:
         if not 1 <= limit <= MAX_LIST:
             raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
         wanted = select(t.chats, _first_hit(query)).where(t.chats.c.person_id == person_id)
+        named = t.chats.c.workspace_id.in_([each for each in workspaces if each is not None])
+        wanted = wanted.where(named | t.chats.c.workspace_id.is_(None) if None in workspaces else named)
         if query:
             wanted = wanted.where(t.chats.c.title_folded.contains(query.casefold(), autoescape=True) | _some_hit(query))
         if before_ms is not None:
@@ -130,6 +153,14 @@ class Chats:
         async with self._db.reading() as connection:
             chat = await self._own(connection, person_id, chat_id)
             return chat, await self._messages(connection, chat_id)
+
+    async def workspace_of(self, person_id: str, chat_id: str) -> str | None:
+        """The workspace that a chat is in, read on the spot. Raises Missing(`chat_not_found`)."""
+        row = await self._db.look_up(_WORKSPACE, chat_id, person_id) if _is_text(chat_id) else None
+        if row is None:
+            raise not_found()
+        workspace_id: str | None = row.workspace_id
+        return workspace_id
 
     async def change(
         self,
@@ -147,7 +178,7 @@ class Chats:
             model = chat.model if model is None else _check_model(model)
             values = {"title": title, "title_folded": title.casefold(), "model": model}
             await inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(**values))
-        return Chat(chat.id, title, model, chat.created_ms, chat.updated_ms)
+        return replace(chat, title=title, model=model)
 
     async def delete(self, person_id: str, chat_id: str, *, connection: Connection | None = None) -> None:
         """Delete a chat with every message. Raises Missing(`chat_not_found`)."""
@@ -270,14 +301,14 @@ class Chats:
         await self._place(inside, chat.id, answer)
         values = {"title": title, "title_folded": title.casefold(), "model": model, "updated_ms": now_ms}
         await inside.execute(update(t.chats).where(t.chats.c.id == chat.id).values(**values))
-        return Turn(Chat(chat.id, title, model, chat.created_ms, now_ms), asked.id, answer.id, history)
+        return Turn(replace(chat, title=title, model=model, updated_ms=now_ms), asked.id, answer.id, history)
 
     async def _own(self, connection: Connection, person_id: str, chat_id: str) -> Chat:
         """The only way from an identifier to a chat: whose it is is part of the question."""
         where = (t.chats.c.id == chat_id) & (t.chats.c.person_id == person_id)
         row = (await connection.execute(select(t.chats).where(where))).one_or_none() if _is_text(chat_id) else None
         if row is None:
-            raise Missing("chat_not_found", "There is no such chat.", "It may have been deleted.")
+            raise not_found()
         return _chat(row)
 
     async def _messages(self, connection: Connection, chat_id: str) -> tuple[StoredMessage, ...]:
@@ -332,7 +363,12 @@ def _holds(query: str) -> Any:
 
 
 def _chat(row: Row[Any]) -> Chat:
-    return Chat(row.id, row.title, row.model, row.created_ms, row.updated_ms)
+    return Chat(row.id, row.title, row.model, row.created_ms, row.updated_ms, row.workspace_id)
+
+
+def not_found() -> Missing:
+    """The error for a chat that is not there, or not the caller's."""
+    return Missing("chat_not_found", "There is no such chat.", "It may have been deleted.")
 
 
 def _message(row: Row[Any]) -> StoredMessage:

@@ -102,7 +102,7 @@ class KeptResponses:
         """
         chain = self._chain(person_id, response_id)
         async with self._db.reading() as connection:
-            ends = select(func.count(), func.sum(chain.c.previous_id.is_(None)))
+            ends = select(func.count(), func.count().filter(chain.c.previous_id.is_(None))).select_from(chain)
             length, complete = (await connection.execute(ends)).one()
             if not length or not complete:
                 raise _missing()

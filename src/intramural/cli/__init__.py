@@ -6,12 +6,24 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `clients`, `connect`, `fit`, `inspect`,
-`provenance`, `pull`, `serve`, `top`.
+`organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
 
-from intramural.cli import catalogue, commands, connect, fit, inspect, provenance, pull, top
+from intramural.cli import (
+    catalogue,
+    commands,
+    connect,
+    fit,
+    inspect,
+    organisation,
+    provenance,
+    pull,
+    quota,
+    report,
+    top,
+)
 from intramural.cli.render import Out
 from intramural.cli.root import cli
 from intramural.core.errors import IntramuralError
@@ -29,6 +41,6 @@ def main() -> None:
 
 
 #: Importing them is what adds their commands.
-COMMANDS = (catalogue, commands, connect, fit, inspect, provenance, pull, top)
+COMMANDS = (catalogue, commands, connect, fit, inspect, organisation, provenance, pull, quota, report, top)
 
 __all__ = ["COMMANDS", "main"]

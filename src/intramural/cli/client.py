@@ -39,6 +39,9 @@ class Client:
     async def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._whole("PATCH", path, json=body)
 
+    async def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._whole("PUT", path, json=body)
+
     async def delete(self, path: str) -> None:
         await self._whole("DELETE", path)
 

@@ -11,6 +11,7 @@ import uvloop
 from cyclopts import Parameter
 
 from intramural import __version__
+from intramural.cli.organisation import found_person
 from intramural.cli.render import Out, size
 from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user
 from intramural.core.config import Config
@@ -192,7 +193,6 @@ async def _answer(client: "Client", out: Out, model: str, messages: list[dict[st
 
 # people and keys ------------------------------------------------------------------------------------------------------
 
-Role = Literal["administrator", "auditor", "member"]
 ScopeName = Literal["inference", "chats", "admin", "metrics"]
 
 
@@ -201,15 +201,20 @@ def add_user(
     name: str,
     *,
     admin: Annotated[bool, Parameter(negative="")] = False,
-    role: Role = "member",
+    role: str = "member",
+    service: Annotated[bool, Parameter(negative="")] = False,
     password_stdin: Annotated[bool, Parameter(negative="")] = False,
     common: Common = DEFAULT,
 ) -> None:
-    """Add a person. The password is asked for, or read from standard input with --password-stdin."""
-    password = _password(stdin=password_stdin)
+    """Add a person. The password is asked for, or read from standard input with --password-stdin.
+
+    With --service it is a service account, which has keys and no password.
+    """
+    password = None if service else _password(stdin=password_stdin)
+    given = "service" if service and role == "member" else "administrator" if admin else role
 
     async def act(client: "Client") -> None:
-        body = {"username": name, "password": password, "role": "administrator" if admin else role}
+        body = {"username": name, "password": password, "role": given}
         common.out.record(await client.post(f"{PAGE}/people", body), main="id")
 
     common.ask(act)
@@ -237,7 +242,7 @@ def set_password(
 
 
 @user.command(name="role")
-def set_role(name: str, role: Role, *, common: Common = DEFAULT) -> None:
+def set_role(name: str, role: str, *, common: Common = DEFAULT) -> None:
     """Change a person's role."""
     _change_user(name, {"role": role}, common)
 
@@ -259,7 +264,7 @@ def invite(name: str, *, common: Common = DEFAULT) -> None:
     """Make the secret of a link by which a person signs in at a provider for the first time."""
 
     async def act(client: "Client") -> None:
-        person = await _person(client, name)
+        person = await found_person(client, name)
         common.out.record(await client.post(f"{PAGE}/people/{person['id']}/invitation", {}), main="token")
 
     common.ask(act)
@@ -270,7 +275,7 @@ def reset_factors(name: str, *, common: Common = DEFAULT) -> None:
     """Take away all second factors of a person who has lost them; their sessions end, their password stays."""
 
     async def act(client: "Client") -> None:
-        person = await _person(client, name)
+        person = await found_person(client, name)
         await client.delete(f"{PAGE}/people/{person['id']}/factors")
         common.out.record({"reset": name}, main="reset")
 
@@ -282,7 +287,7 @@ def remove_user(name: str, *, common: Common = DEFAULT) -> None:
     """Remove a person with their keys, sessions and chats."""
 
     async def act(client: "Client") -> None:
-        person = await _person(client, name)
+        person = await found_person(client, name)
         await client.delete(f"{PAGE}/people/{person['id']}")
         common.out.record({"removed": name}, main="removed")
 
@@ -291,18 +296,10 @@ def remove_user(name: str, *, common: Common = DEFAULT) -> None:
 
 def _change_user(name: str, change: dict[str, Any], common: Common) -> None:
     async def act(client: "Client") -> None:
-        person = await _person(client, name)
+        person = await found_person(client, name)
         common.out.record(await client.patch(f"{PAGE}/people/{person['id']}", change), main="id")
 
     common.ask(act)
-
-
-async def _person(client: "Client", name: str) -> dict[str, Any]:
-    people: list[dict[str, Any]] = (await client.get(f"{PAGE}/people"))["people"]
-    found = next((p for p in people if p["username"].casefold() == name.casefold()), None)
-    if found is None:
-        raise Missing("person_not_found", f"There is nobody named {name!r}.", "See `intramural user ls`.")
-    return found
 
 
 def _password(*, stdin: bool) -> str:
@@ -324,18 +321,20 @@ def add_key(
     scope: list[ScopeName] | None = None,
     model: list[str] | None = None,
     days: int | None = None,
+    workspace: str | None = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Make a key for USER's programs. The secret is printed once."""
+    """Make a key for USER's programs. The secret is printed once. With WORKSPACE all is asked there."""
 
     async def act(client: "Client") -> None:
-        person = await _person(client, user)
+        person = await found_person(client, user)
         body = {
             "name": name,
             "person_id": person["id"],
             "scopes": scope or ["inference"],
             "models": model,
             "expires_in_days": days,
+            "workspace": workspace,
         }
         made = await client.post(f"{PAGE}/keys", body)
         common.out.record({"secret": made["secret"], **made["key"]}, main="secret")
@@ -412,14 +411,14 @@ def checkpoint(*, common: Common = DEFAULT) -> None:
 
 @audit.command(name="verify")
 def verify_log(*, held: Path | None = None, public_key: str | None = None, common: Common = DEFAULT) -> None:
-    """Walk the log file itself and name the first wrong entry. HELD is a file with a checkpoint kept elsewhere.
+    """Walk the log in the database itself and name the first wrong entry.
 
-    Needs no service. Exit status 1 if anything is wrong.
+    HELD is a file with a checkpoint kept elsewhere. Needs no service. Exit status 1 if anything is wrong.
     """
     from intramural.audit import verify_database
 
     verdict = verify_database(
-        common.config.data_dir / "intramural.db",
+        common.config.database,
         public_key or _public_key(common.config),
         [] if held is None else [held.read_text("utf-8")],
     )

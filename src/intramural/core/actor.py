@@ -1,18 +1,35 @@
 """Who is asking. An `Actor` is made only by `access` (from a key or a session) or by the system for its own acts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from intramural.core.work import Work
 
 ActorKind = Literal["person", "key", "system"]
-Role = Literal["administrator", "auditor", "member"]
+#: The roles there always are. An institution may have more of its own, each with a name and permissions.
+Role = Literal["administrator", "auditor", "manager", "member", "service"]
 
-ROLES: tuple[Role, ...] = ("administrator", "auditor", "member")
+ROLES: tuple[Role, ...] = ("administrator", "auditor", "manager", "member", "service")
 
 #: What a key may be used for. A session carries every scope its role allows.
 Scope = Literal["inference", "chats", "admin", "metrics"]
 SCOPES: tuple[Scope, ...] = ("inference", "chats", "admin", "metrics")
+
+
+#: What kind of data a workspace is for: health information of patients is `phi`, records of pupils `education`.
+Label = Literal["public", "internal", "confidential", "phi", "education"]
+LABELS: tuple[Label, ...] = ("public", "internal", "confidential", "phi", "education")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A workspace as far as rules know it. `models` None: any. `purposes` empty: none has to be named."""
+
+    id: str
+    name: str
+    label: Label
+    models: frozenset[str] | None = None
+    purposes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +39,31 @@ class Actor:
     `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the
     session's identifier, so that every audit event can say which one was used. `work`: whether somebody waits for what
     is asked; `repeatable`: nobody sees any of it before its end. Neither is in a decision about rights.
+    `role`: one of `ROLES`, or one of the institution's own, which then has `permissions`.
+    `groups`: the identifiers of all groups the person is in: those they were put into, then those around these;
+    `manages`: of those they manage, which they do with all groups below. `workspace`: of the one this is asked in;
+    `place` is what rules know of it, and `purpose` what it is asked for there. Only `inside` sets these, together.
     """
 
     kind: ActorKind
     person_id: str
     username: str
-    role: Role
+    role: str
     scopes: frozenset[Scope]
     credential_id: str
     models: frozenset[str] | None = None
     work: Work = Work.INTERACTIVE
     repeatable: bool = False
+    groups: tuple[str, ...] = ()
+    manages: tuple[str, ...] = ()
+    workspace: str | None = None
+    place: Place | None = None
+    purpose: str = ""
+    permissions: frozenset[str] | None = None
+
+    def inside(self, place: Place, purpose: str) -> "Actor":
+        """The same, asking in a workspace. Whether they may is for the caller to have found out."""
+        return replace(self, workspace=place.id, place=place, purpose=purpose)
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

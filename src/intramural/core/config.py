@@ -57,7 +57,9 @@ class ServingConfig:
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
-        "", "Shares of the machine other than 1, by user name: `ann=4, ben=0.5`. They count only while others wait."
+        "",
+        "Shares of the machine other than 1, by user name or by a group's identifier: `ann=4, group_01k…=2`. They "
+        "count only while others wait: among groups, then among the people of one.",
     )
     first: str = setting(
         "", "User names whose requests go before everybody else's (an exam, a ward), separated by commas."
@@ -127,6 +129,15 @@ class AuditConfig:
     record_prompts: bool = setting(
         False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
     )
+    review_every_days: int = setting(
+        0,
+        "An activity review must be signed this often, or the machine's state and `intramural doctor` say that one is "
+        "missed. 0: nobody needs to.",
+        within=(0, 3_650),
+    )
+    working_hours: str = setting(
+        "07:00-19:00", "Activity outside them, in `quotas.time_zone`, is listed in an activity review. Empty: none is."
+    )
     origin: str = setting(
         "intramural.local/audit", "Name of this log in its signed checkpoints (C2SP tlog-checkpoint)."
     )
@@ -152,6 +163,11 @@ class AccessConfig:
     )
     hash_concurrency: int = setting(
         1, "Passwords hashed at the same time. One hash costs 50-120 ms of a core: more would freeze a small machine."
+    )
+    policy: str = setting(
+        "",
+        "Path of a file with rules of the institution's own (docs/policy.md). Empty: `policy.toml` in the data "
+        "directory, if there is one.",
     )
 
 
@@ -272,6 +288,43 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotasConfig:
+    """What quotas count by. The limits themselves are set with `intramural quota set`."""
+
+    time_zone: str = setting(
+        "UTC", "Time zone by whose calendar hours, days and months begin and quotas renew: an IANA name."
+    )
+    prices: str = setting(
+        "",
+        "What 1,000 tokens cost, by model: `llama=0.5, qwen=0.2/0.8` (the second: reading/writing); `*` is any other "
+        "model. For quotas of money.",
+    )
+    currency: str = setting("EUR", "What prices are in; only a word.")
+    answer_tokens: int = setting(
+        512,
+        "Tokens held for an answer whose request sets no length, before this model's mean is known.",
+        within=(1, 1_000_000),
+    )
+    address_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute from one address, whoever sends them; then a 429. 0: any number, because behind a "
+        "proxy everybody has its address.",
+        within=(0, 1_000_000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where the database is."""
+
+    url: str = setting(
+        "",
+        "A PostgreSQL database, `postgresql://user@host/name` (docs/databases.md), this installation's alone. "
+        "The password is better kept in `~/.pgpass`. Empty: SQLite, the file `intramural.db` in the data directory.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracesConfig:
     """Traces of requests for an OpenTelemetry collector: when, how long, which model; never who or what was said."""
 
@@ -298,9 +351,21 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    quotas: QuotasConfig = QuotasConfig()
+    storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the institution's own rules are."""
+        return Path(self.access.policy) if self.access.policy else self.data_dir / "policy.toml"
+
+    @property
+    def database(self) -> Path | str:
+        """Where the database is: SQLite's file, or `postgresql://…`."""
+        return self.storage.url or self.data_dir / "intramural.db"
 
     @property
     def trust_dir(self) -> Path:
@@ -319,6 +384,8 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "quotas": QuotasConfig,
+    "storage": StorageConfig,
     "traces": TracesConfig,
 }
 

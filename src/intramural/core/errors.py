@@ -8,6 +8,7 @@
     │   └── TooLarge            it is over a stated limit
     ├── Refused             policy: you may not
     │   └── Throttled           not so fast (`retry_after_s`)
+    │       └── QuotaSpent          a quota has no room for it (`quota`: how it stands)
     ├── NotOffered          this service does not do that
     ├── Unavailable         later (`retry_after_s`)
     ├── Untrusted           they: bytes or a worker failed a check
@@ -15,6 +16,9 @@
 
 Three places catch them: the HTTP doors, the pull runner and the worker supervisor. HTTP numbers exist only in `http/`.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class IntramuralError(Exception):
@@ -65,6 +69,16 @@ class Throttled(Refused):
     def __init__(self, code: str, message: str, hint: str = "", *, retry_after_s: float) -> None:
         super().__init__(code, message, hint)
         self.retry_after_s = retry_after_s
+
+
+class QuotaSpent(Throttled):
+    """A quota has no room for it. `quota`: how it stands, as JSON values (`limit`, `remaining`, `renews_ms`, …)."""
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", *, retry_after_s: float, quota: Mapping[str, Any]
+    ) -> None:
+        super().__init__(code, message, hint, retry_after_s=retry_after_s)
+        self.quota = quota
 
 
 class NotOffered(IntramuralError):

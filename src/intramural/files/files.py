@@ -19,7 +19,7 @@ from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge
 from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
-from intramural.files.search import Passage
+from intramural.files.index import Passage
 from intramural.storage import Connection, Database
 from intramural.storage.schema import files as table
 
@@ -63,18 +63,26 @@ class Files:
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def arriving(self, person_id: str, announced_bytes: int = 0, *, counted: bool = True) -> Arriving:
+    async def used_bytes(self, person_id: str) -> int:
+        """How many bytes this person's files have together."""
+        async with self._db.reading() as connection:
+            return (await self._used(connection, person_id))[0]
+
+    async def arriving(
+        self, person_id: str, announced_bytes: int = 0, *, counted: bool = True, most_bytes: int | None = None
+    ) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
-        the limit of a file may refuse it; what the service itself makes is kept in any case.
+        the limit of a file may refuse it; what the service itself makes is kept in any case. `most_bytes`: what their
+        files may have together, where that is less than the settings allow.
         """
         if not counted:
             return self._begun(lambda more_bytes: None)
         async with self._db.reading() as connection:
             used_bytes, count = await self._used(connection, person_id)
-        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count)
+        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count, most_bytes)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
         size_bytes = 0
@@ -82,7 +90,7 @@ class Files:
         def admit(more_bytes: int) -> None:
             nonlocal size_bytes
             self._check_size(size_bytes + more_bytes)
-            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count)
+            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count, most_bytes)
             size_bytes += more_bytes
             self._arriving_bytes[person_id] += more_bytes
 
@@ -103,14 +111,15 @@ class Files:
         purpose: str,
         expires_ms: int | None,
         counted: bool = True,
+        most_bytes: int | None = None,
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted` as for `arriving`.
+        `counted` and `most_bytes` as for `arriving`.
         """
         used_bytes, count = await self._used(connection, person_id)
         if counted:
-            self._check_room(used_bytes + arriving.size_bytes, count)
+            self._check_room(used_bytes + arriving.size_bytes, count, most_bytes)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
@@ -246,7 +255,7 @@ class Files:
 
     async def searched(self, person_id: str) -> tuple[int, int]:
         """How many of this person's files are searched, and how many are not (yet)."""
-        wanted = select(func.count(), func.coalesce(func.sum(table.c.search == "ready"), 0))
+        wanted = select(func.count(), func.count().filter(table.c.search == "ready"))
         async with self._db.reading() as connection:
             row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
         return int(row[1]), int(row[0]) - int(row[1])
@@ -294,11 +303,13 @@ class Files:
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
 
-    def _check_room(self, used_bytes: int, count: int) -> None:
-        if used_bytes > self._config.max_person_bytes or count >= self._config.max_person_files:
+    def _check_room(self, used_bytes: int, count: int, most_bytes: int | None) -> None:
+        share_bytes = self._config.max_person_bytes
+        if most_bytes is not None:
+            share_bytes = min(share_bytes, most_bytes)
+        if used_bytes > share_bytes or count >= self._config.max_person_files:
             message = (
-                f"Your files would be over your share: {self._config.max_person_bytes} bytes in "
-                f"{self._config.max_person_files} files."
+                f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
             )
             raise Refused("files_quota", message, "Delete files that you no longer need.")
 

@@ -1,4 +1,4 @@
-"""Full-text search in one person's text files, with SQLite's own index (FTS5).
+"""Full-text search in one person's text files, with the database's own index (`fts5`, `tsvector`).
 
 A file is cut into passages, and a passage is a row of the index. Ranking is BM25's weight of a word in a passage times
 how rare the word is **in this person's files alone**: counted over everybody's, as the index itself would, the order of
@@ -8,13 +8,13 @@ one's own results would tell which words stand in other people's files.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sqlalchemy import text
-
 from intramural.core.errors import Misasked
+from intramural.files import fts5, tsvector
+from intramural.files.index import Index, Passage
 from intramural.storage import Connection
 
 #: What files are searched for: those that their owner stored as documents.
@@ -29,27 +29,7 @@ MAX_LIMIT = 50
 #: Passages of one person that are ranked for one word.
 _RANKED = 2_000
 _WORD = re.compile(r"\w+")
-
-_ADD = text(
-    "INSERT INTO file_texts (text, owner, file_id, position, line) VALUES (:text, :owner, :file_id, :position, :line)"
-)
-_REMOVE = text("DELETE FROM file_texts WHERE file_texts MATCH :match")
-# the owner's column weighs nothing; a smaller value is a better match
-_MATCHES = text(
-    "SELECT rowid, bm25(file_texts, 1.0, 0.0) AS score FROM file_texts WHERE file_texts MATCH :match "
-    "ORDER BY score LIMIT :limit"
-)
-_COUNT = text("SELECT count(*) FROM file_texts WHERE file_texts MATCH :match")
-_ROW = text("SELECT file_id, text, position, line FROM file_texts WHERE rowid = :row")
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A piece of a file: `position` is its first character's (from 0), `line` that character's line (from 1)."""
-
-    text: str
-    position: int
-    line: int
+_INDEXES: Mapping[str, Index] = {"sqlite": fts5.INDEX, "postgresql": tsvector.INDEX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,48 +79,30 @@ def terms(query: str) -> list[str]:
 
 async def add(connection: Connection, person_id: str, file_id: str, found: Sequence[Passage]) -> None:
     """Passages of a file into the index."""
-    owner = f"{_token(person_id)} {_token(file_id)}"
-    values = {"owner": owner, "file_id": file_id}
-    rows = [{**values, "text": each.text, "position": each.position, "line": each.line} for each in found]
-    if rows:
-        await connection.execute(_ADD, rows)
+    if found:
+        await _INDEXES[connection.dialect.name].add(connection, person_id, file_id, found)
 
 
 async def remove(connection: Connection, owner_id: str) -> None:
     """Everything of a file, or of a person, out of the index."""
-    await connection.execute(_REMOVE, {"match": _whose(owner_id)})
+    await _INDEXES[connection.dialect.name].remove(connection, owner_id)
 
 
 async def search(connection: Connection, person_id: str, query: str, limit: int) -> list[Found]:
     """The best passages of this person's files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
     if not 1 <= limit <= MAX_LIMIT:
         raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIMIT}.", "Ask for fewer.", param="limit")
-    whose = _whose(person_id)
-    total = int(await connection.scalar(_COUNT, {"match": whose}) or 0)
+    index = _INDEXES[connection.dialect.name]
+    total = await index.count(connection, person_id)
     scores: dict[int, float] = defaultdict(float)
     for term in terms(query):
-        match = f'{whose} AND text : "{term}"'
-        rows = (await connection.execute(_MATCHES, {"match": match, "limit": _RANKED})).all()
+        rows = await index.matches(connection, person_id, term, _RANKED)
         if not rows:
             continue
-        count = int(await connection.scalar(_COUNT, {"match": match}) or 0)
+        count = await index.count(connection, person_id, term)
         rarity = math.log(1 + (total - count + 0.5) / (count + 0.5))
-        best = rows[0].score or -1.0  # relative to the best, the index's own idea of the word's rarity is gone
-        for row in rows:
-            scores[row.rowid] += rarity * (row.score / best)
+        best = rows[0][1] or 1.0  # relative to the best, the index's own idea of the word's rarity is gone
+        for row, weight in rows:
+            scores[row] += rarity * (weight / best)
     ranked = sorted(scores, key=lambda row: (-round(scores[row], 6), row))[:limit]
-    return [await _found(connection, row) for row in ranked]
-
-
-async def _found(connection: Connection, row_id: int) -> Found:
-    row = (await connection.execute(_ROW, {"row": row_id})).one()
-    return Found(row.file_id, Passage(row.text, row.position, row.line))
-
-
-def _whose(owner_id: str) -> str:
-    return f'owner : "{_token(owner_id)}"'
-
-
-def _token(an_id: str) -> str:
-    """An identifier as one word of the index."""
-    return re.sub(r"[^a-z0-9]", "", an_id.lower())
+    return [Found(*await index.passage(connection, row)) for row in ranked]

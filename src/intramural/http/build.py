@@ -17,7 +17,20 @@ from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.http import files, health, models, ollama, operations, receipts, replay, rerank, sse, streams, tokens
+from intramural.http import (
+    balances,
+    files,
+    health,
+    models,
+    ollama,
+    operations,
+    receipts,
+    replay,
+    rerank,
+    sse,
+    streams,
+    tokens,
+)
 from intramural.http.anthropic import batches as message_batches
 from intramural.http.anthropic import door, messages
 from intramural.http.doors import Doors
@@ -33,11 +46,14 @@ from intramural.http.page import (
     factors,
     federation,
     fit,
+    organisation,
     passkeys,
     people,
     provenance,
     pulls,
+    quotas,
     records,
+    reports,
     shapes,
 )
 from intramural.http.page import models as page_models
@@ -109,19 +125,9 @@ class _Nowhere:
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
-        account,
-        factors,
-        passkeys,
-        federation,
-        people,
-        page_models,
-        pulls,
-        provenance,
-        catalogue,
-        fit,
-        chats,
-        records,
-    ):
+        account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
+        chats, quotas, reports, records,
+    ):  # fmt: skip
         api.include_router(each.router(doors))
 
     @api.get("/openapi.json", include_in_schema=False)
@@ -158,11 +164,27 @@ def _handler(doors: Doors, worded: Worded) -> Callable[[Request, Exception], Awa
 def _named(doors: Doors, request: Request, response: Response) -> Response:
     """`response` with what names its request: every answer of an API has that. Streams bring it with them."""
     wire = wire_of_scope(request.scope)
+    _with_balances(doors, request, response)
     if wire is not PAGE and not isinstance(response, sse.EventStream):
         response.headers.setdefault(sse.REQUEST_ID, doors.request_id(request))
         if wire is ANTHROPIC:
             response.headers.setdefault(door.REQUEST_ID, response.headers[sse.REQUEST_ID])
     return response
+
+
+def _with_balances(doors: Doors, request: Request, response: Response) -> None:
+    """Say how the quotas of `request` stand: a stream when it begins, everything else now."""
+    if not doors.has_request_id(request):
+        return
+
+    def standings() -> dict[str, str]:
+        return balances.headers(doors.services.quotas.told(doors.request_id(request)), doors.clock.now_s())
+
+    if isinstance(response, sse.EventStream):
+        response.late_headers = standings
+    else:
+        for name, value in standings().items():
+            response.headers.setdefault(name, value)
 
 
 def _wire(doors: Doors, request: Request) -> Wire:

@@ -7,9 +7,15 @@ from starlette.requests import Request
 
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
+from intramural.core.errors import Misasked
 from intramural.core.ids import new_id
 from intramural.http import bodies, identity, replay
 from intramural.services import Services
+
+#: In which workspace a request is asked (its identifier or name), and what for.
+WORKSPACE_HEADER = "x-intramural-workspace"
+PURPOSE_HEADER = "x-intramural-purpose"
+MAX_HEADER_CHARS = 256
 
 #: Set in a request's ASGI scope as soon as somebody asks what the request is called.
 _REQUEST_ID = "intramural.request_id"
@@ -25,9 +31,24 @@ class Doors:
     streams: replay.Streams
 
     async def identify(self, request: Request, *, awaiting: bool = False) -> identity.Caller:
-        """The caller, or Unauthenticated / Refused(`csrf`). With `awaiting` also who is not wholly signed in yet: only
-        for what they need to become so."""
+        """The caller, in the workspace that the request names. With `awaiting` also who is not wholly signed in yet:
+        only for what they need to become so.
+
+        Raises Unauthenticated, Refused(`csrf`), Missing, Throttled(`too_many_requests`).
+        """
+        if request.client is not None:  # not through the private socket, and not of ourselves
+            self.services.quotas.knock(request.client.host)
         caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
+        called = request.headers.get(WORKSPACE_HEADER, "")
+        purpose = request.headers.get(PURPOSE_HEADER, "")
+        if called or purpose:
+            if len(called) > MAX_HEADER_CHARS or len(purpose) > MAX_HEADER_CHARS:
+                message = f"A workspace's name and a purpose have at most {MAX_HEADER_CHARS} characters."
+                raise Misasked("bad_workspace_header", message, "List the workspaces to see their names.")
+            # clients send other letters than ASCII as UTF-8, which a header is not read as
+            called = called.encode("latin-1").decode("utf-8", errors="replace")
+            actor = await self.services.workspaces.enter(caller.actor, called, purpose)
+            caller = identity.Caller(actor, caller.session)
         replay.offer(request.scope, self.streams, caller.actor)
         return caller
 
@@ -44,6 +65,10 @@ class Doors:
         if _REQUEST_ID not in request.scope:
             request.scope[_REQUEST_ID] = self.new_id()
         return str(request.scope[_REQUEST_ID])
+
+    def has_request_id(self, request: Request) -> bool:
+        """Whether somebody has asked what `request` is called."""
+        return _REQUEST_ID in request.scope
 
     def request_ids(self, request: Request) -> Iterator[str]:
         """As many as are needed for a request that is several; the first is its own."""

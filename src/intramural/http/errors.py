@@ -1,5 +1,6 @@
 """Errors as HTTP: the only place that knows status numbers, and every dialect's words for them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from intramural.core.errors import (
     Misasked,
     Missing,
     NotOffered,
+    QuotaSpent,
     Refused,
     Throttled,
     TooLarge,
@@ -17,6 +19,7 @@ from intramural.core.errors import (
     Unavailable,
     Untrusted,
 )
+from intramural.http import balances
 
 #: Anthropic's words for a status; what is in neither table is an `api_error`.
 _ANTHROPIC: Mapping[int, str] = {
@@ -63,6 +66,11 @@ def status_of(error: IntramuralError) -> int:
     return next((status for kind, status, _ in _STATUS if isinstance(error, kind)), 500)
 
 
+def _quota(error: IntramuralError) -> dict[str, Any]:
+    """How the quota stands that refused, as an extra field."""
+    return {"quota": dict(error.quota)} if isinstance(error, QuotaSpent) else {}
+
+
 def _named(error: IntramuralError, names: Mapping[str, str]) -> str | None:
     return names.get(error.param, error.param) if error.param else None
 
@@ -78,6 +86,7 @@ def openai_body(error: IntramuralError, names: Mapping[str, str] = CHAT_NAMES) -
             "param": _named(error, names),
             "code": error.code,
             "hint": error.hint,
+            **_quota(error),
         }
     }
 
@@ -98,6 +107,7 @@ def anthropic_body(error: IntramuralError, request_id: str | None = None) -> dic
         "code": error.code,
         "param": _named(error, _ANTHROPIC_NAMES),
         "hint": error.hint,
+        **_quota(error),
     }
     return {"type": "error", "error": detail, "request_id": request_id}
 
@@ -105,18 +115,21 @@ def anthropic_body(error: IntramuralError, request_id: str | None = None) -> dic
 def ollama_body(error: IntramuralError) -> dict[str, Any]:
     """Ollama's error shape: one text; `code`, `param` and `hint` are extra fields."""
     text = f"{error.message} {error.hint}".strip()
-    return {"error": text, "code": error.code, "param": _named(error, _OLLAMA_NAMES), "hint": error.hint}
+    names = _OLLAMA_NAMES
+    return {"error": text, "code": error.code, "param": _named(error, names), "hint": error.hint, **_quota(error)}
 
 
 def page_body(error: IntramuralError) -> dict[str, Any]:
     """The page's error shape."""
-    return {"error": {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}}
+    said = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
+    return {"error": {**said, **_quota(error)}}
 
 
 def headers_of(error: IntramuralError) -> Mapping[str, str]:
     """`Retry-After` where waiting helps, `WWW-Authenticate` where a credential does."""
     if isinstance(error, Throttled | Unavailable):
-        return {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        told = balances.of_error(error) if isinstance(error, QuotaSpent) else {}
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s))), **told}
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
     return {}

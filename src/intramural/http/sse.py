@@ -9,7 +9,7 @@ write buffer (64 KiB) and in the engine's connection (`serving.exchange`), and n
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -75,6 +75,8 @@ class EventStream(Response):
             self._own[RECEIPT] = receipt_path(request_id)
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
+        #: Headers that are known only when the response begins.
+        self.late_headers: Callable[[], Mapping[str, str]] = dict
         self.background = None
         self.status_code = 200
 
@@ -82,11 +84,14 @@ class EventStream(Response):
         self._hold(scope)
         own = [(name.lower().encode(), value.encode("latin-1")) for name, value in self._own.items()]
         head = [(b"content-type", self._wire.media_type), *_HEADERS, *own]
-        outlet = _Outlet(send, head, self._wire.heartbeat, self._heartbeat_s, self._stalled_s)
+        outlet = _Outlet(send, head, self._late, self._wire.heartbeat, self._heartbeat_s, self._stalled_s)
         try:
             await until_client_leaves(receive, self._send_all(outlet, scope, receive, send), outlet.stalled)
         finally:
             await outlet.close()
+
+    def _late(self) -> list[tuple[bytes, bytes]]:
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in self.late_headers().items()]
 
     def _hold(self, scope: Scope) -> None:
         """Read the frames through a ring that outlives this connection, where the client wished for it."""
@@ -109,6 +114,7 @@ class EventStream(Response):
             if not outlet.started:
                 await outlet.close()  # it must not begin a response beside this one
                 response = self._wire.response(error)
+                response.headers.update(self.late_headers())
                 response.headers.update({k: v for k, v in self._own.items() if k not in (RECEIPT, STREAM)})
                 await response(scope, receive, send)
                 return
@@ -147,10 +153,17 @@ class _Outlet:
     """
 
     def __init__(
-        self, send: Send, head: list[tuple[bytes, bytes]], heartbeat: bytes, heartbeat_s: float, stalled_s: float
+        self,
+        send: Send,
+        head: list[tuple[bytes, bytes]],
+        late: Callable[[], list[tuple[bytes, bytes]]],
+        heartbeat: bytes,
+        heartbeat_s: float,
+        stalled_s: float,
     ) -> None:
         self._send = send
         self._head = head
+        self._late = late
         self._heartbeat = heartbeat
         self._heartbeat_s = heartbeat_s
         self._stalled_s = stalled_s
@@ -175,7 +188,8 @@ class _Outlet:
         self._sending, self._since_s = True, self._loop.time()
         if not self.started:
             self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
+            headers = [*self._head, *self._late()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self._sending, self._since_s = False, self._loop.time()
 

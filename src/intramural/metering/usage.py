@@ -1,6 +1,6 @@
 """Who used how much: one row per request, from the engine's own counts, and sums over them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any, Literal
@@ -95,8 +95,8 @@ class Meter:
             message, hint = "The usage cannot be written.", "Look at the disk of the data directory."
             raise Unavailable("usage_unavailable", message, hint) from error
 
-    async def summary(self, from_ms: int, to_ms: int, by: By, person_id: str | None = None) -> list[Sum]:
-        """Sums over requests with `from_ms` <= time < `to_ms`, ordered by key; `person_id`: only that person's.
+    async def summary(self, from_ms: int, to_ms: int, by: By, people: Sequence[str] | None = None) -> list[Sum]:
+        """Sums over requests with `from_ms` <= time < `to_ms`, ordered by key; `people`: only theirs.
 
         Days are UTC days; one that is cut by the bounds counts only what lies inside.
         """
@@ -110,8 +110,8 @@ class Meter:
         sums = [func.sum(column) for column in (table.prompt_tokens, table.completion_tokens, table.cached_tokens)]
         failed = func.sum(case((table.outcome == "failed", 1), else_=0))
         query = select(key, func.count(), *sums, failed).where(table.time_ms >= from_ms, table.time_ms < to_ms)
-        if person_id is not None:
-            query = query.where(table.person_id == person_id)
+        if people is not None:
+            query = query.where(table.person_id.in_(people))
         async with self._db.reading() as connection:
             rows = (await connection.execute(query.group_by(key).order_by(key))).all()
         return [Sum(_day(first) if by == "day" else first, *others) for first, *others in rows]

@@ -4,10 +4,11 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `inference`, `evictions`, `media`, `receipts`, `models`, `pulls`, `pushes`,
-`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
-`keys`, `records`; `arrival`, `batch_work`, `truncation`, `watched` and `work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `media`, `receipts`, `models`, `pulls`,
+`pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`,
+`transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`,
+`people`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
 from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
+from intramural.services.explain import PolicyDesk
 from intramural.services.factors import FactorDesk
 from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
@@ -28,6 +30,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
 from intramural.services.plans import Ordinary, Planner
@@ -35,12 +38,15 @@ from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
+from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
 from intramural.services.records import Records
+from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.workspaces import WorkspaceDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,10 @@ class Services:
     passkeys: PasskeyDesk
     people: PeopleDesk
     keys: KeyDesk
+    groups: GroupDesk
+    roles: RoleDesk
+    workspaces: WorkspaceDesk
+    policy: PolicyDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -65,6 +75,7 @@ class Services:
     locks: Locks
     bundles: Bundles
     inference: Inference
+    quotas: Quotas
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
@@ -74,6 +85,7 @@ class Services:
     evictions: Evictions
     records: Records
     receipts: Receipts
+    reports: Reports
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
@@ -89,6 +101,7 @@ __all__ = [
     "Federation",
     "FileDesk",
     "FitDesk",
+    "GroupDesk",
     "Inference",
     "KeyDesk",
     "Locks",
@@ -97,15 +110,20 @@ __all__ = [
     "PasskeyDesk",
     "PeopleDesk",
     "Planner",
+    "PolicyDesk",
     "Preloads",
     "Provenance",
     "Pulls",
     "PushDesk",
+    "Quotas",
     "Receipts",
     "Records",
+    "Reports",
     "Responses",
+    "RoleDesk",
     "Services",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "WorkspaceDesk",
 ]

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from intramural.access import Action, decide
+from intramural.access import Action, Thing
 from intramural.core.actor import Actor
 from intramural.core.errors import IntramuralError
 from intramural.library import (
@@ -104,7 +104,9 @@ class CatalogueDesk:
     def _view(self, actor: Actor) -> CatalogueView:
         loaded, machine = self.loaded(), self.machine()
         manifests = self._library.list()
-        mine = [each for each in manifests if decide(actor, Action.MODELS_READ, target=each.name).allowed]
+        mine = [
+            each for each in manifests if self._gate.decide(actor, Action.MODELS_READ, Thing(model=each.name)).allowed
+        ]
         entries = tuple(
             EntryView(
                 entry,

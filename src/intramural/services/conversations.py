@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from intramural.access import Action
+from intramural.access import Action, Thing
 from intramural.audit import AuditLog, Event
-from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn
+from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn, not_found
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, Sampling
 from intramural.core.clock import Clock
@@ -14,6 +14,7 @@ from intramural.core.errors import IntramuralError
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference
+from intramural.services.workspaces import WorkspaceDesk
 from intramural.serving import WaitNote
 
 
@@ -37,9 +38,18 @@ class Answering:
 class Conversations:
     """Chats of an actor's person."""
 
-    def __init__(self, gate: Gate, chats: Chats, inference: Inference, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        chats: Chats,
+        inference: Inference,
+        audit: AuditLog,
+        clock: Clock,
+        workspaces: WorkspaceDesk,
+    ) -> None:
         self._gate = gate
         self._chats = chats
+        self._workspaces = workspaces
         self._inference = inference
         self._audit = audit
         self._clock = clock
@@ -49,29 +59,51 @@ class Conversations:
         await self._chats.mend()
 
     async def list(self, actor: Actor, *, query: str, limit: int, before_ms: int | None) -> list[FoundChat]:
-        """Newest first; with `query`, those whose title or messages hold it (case does not matter)."""
+        """Newest first; with `query`, those whose title or messages hold it (case does not matter). In a workspace
+        only those of it; else also those of every workspace they are a member of.
+        """
         await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
-        return await self._chats.list(actor.person_id, query, limit=limit, before_ms=before_ms)
+        here: list[str | None] = [actor.workspace]
+        if actor.workspace is None:
+            here += [place.id for place in await self._workspaces.of(actor)]
+        return await self._chats.list(actor.person_id, query, limit=limit, before_ms=before_ms, workspaces=here)
 
     async def create(self, actor: Actor, *, model: str, title: str | None) -> Chat:
+        """A new chat, in the workspace in which it is asked for."""
         await self._gate.require(actor, Action.CHATS_CREATE, owner_id=actor.person_id)
-        return await self._chats.create(actor.person_id, model, title or "")
+        return await self._chats.create(actor.person_id, model, title or "", workspace_id=actor.workspace)
 
     async def get(self, actor: Actor, chat_id: str) -> WholeChat:
         """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
-        await self._gate.require(actor, Action.CHATS_READ, owner_id=actor.person_id)
+        actor = await self._within(actor, Action.CHATS_READ, chat_id)
         return WholeChat(*await self._chats.get(actor.person_id, chat_id))
 
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
-        await self._gate.require(actor, Action.CHATS_CHANGE, owner_id=actor.person_id)
+        actor = await self._within(actor, Action.CHATS_CHANGE, chat_id)
         return await self._chats.change(actor.person_id, chat_id, title=title, model=model)
 
     async def delete(self, actor: Actor, chat_id: str) -> None:
-        await self._gate.require(actor, Action.CHATS_DELETE, owner_id=actor.person_id)
+        actor = await self._within(actor, Action.CHATS_DELETE, chat_id)
         async with self._audit.transaction() as (connection, record):
             await self._chats.delete(actor.person_id, chat_id, connection=connection)
             record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
         await self._inference.forget(actor.person_id)
+
+    async def _within(self, actor: Actor, action: Action, chat_id: str) -> Actor:
+        """`actor`, in the workspace that their chat is in, if they may do this to it there.
+
+        Raises Missing(`chat_not_found`), Missing(`workspace_not_found`) where they are no member any more, Refused.
+        """
+        await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
+        workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
+        if actor.workspace is not None and workspace_id != actor.workspace:
+            raise not_found()  # not to be had from there
+        if workspace_id is None:
+            return actor
+        inside = actor if actor.workspace else await self._workspaces.enter(actor, workspace_id)
+        thing = Thing(inside.person_id, place=inside.place, member=True)
+        await self._gate.require(inside, action, target=f"chat:{chat_id}", thing=thing)
+        return inside
 
     async def ask(
         self,
@@ -88,7 +120,7 @@ class Conversations:
 
         `content` None regenerates the answer `replace_from`. The answer is kept as far as it came, on every ending.
         """
-        await self._gate.require(actor, Action.CHATS_CONTINUE, owner_id=actor.person_id)
+        actor = await self._within(actor, Action.CHATS_CONTINUE, chat_id)
         request_id = new_id("req", self._clock)
         if replace_from is not None:
             turn = await self._chats.replace_from(

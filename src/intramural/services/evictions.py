@@ -8,6 +8,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from sqlalchemy.exc import DBAPIError
+
 from intramural.core.actor import Actor
 from intramural.services.inference import Inference
 
@@ -37,6 +39,10 @@ class Evictions:
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
-            count = await self._inference.shut_out(self._again)
+            try:
+                count = await self._inference.shut_out(self._again)
+            except DBAPIError as error:  # a database that is away comes back; whoever looks must still be there then
+                _log.warning("could not look whether whoever has something running is still let in: %s", error)
+                continue
             if count:
                 _log.info("ended what ran for %d who are not let in any more", count)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -37,7 +37,16 @@ class Search:
 class FileDesk:
     """Files of an actor's person. `recall` when the house is opened, `close` before it is left."""
 
-    def __init__(self, gate: Gate, files: Files, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        files: Files,
+        audit: AuditLog,
+        clock: Clock,
+        most_bytes: Callable[[Actor], int | None] = lambda _: None,
+    ) -> None:
+        """`most_bytes`: what quotas let somebody's files have together (None: they say nothing)."""
+        self._most_bytes = most_bytes
         self._gate = gate
         self._files = files
         self._audit = audit
@@ -73,7 +82,8 @@ class FileDesk:
         """
         await self._gate.require(actor, Action.FILES_CREATE, owner_id=actor.person_id)
         require_person(actor)
-        arriving = await self._files.arriving(actor.person_id, announced_bytes)
+        most_bytes = self._most_bytes(actor)
+        arriving = await self._files.arriving(actor.person_id, announced_bytes, most_bytes=most_bytes)
         try:
             yield arriving
         finally:
@@ -156,7 +166,13 @@ class FileDesk:
             expires_ms = None if expires_s is None else int(self._clock.now_s() * 1000) + expires_s * 1000
             async with self._audit.transaction() as (connection, record):
                 file = await self._files.keep(
-                    connection, actor.person_id, arriving, name=name, purpose=purpose, expires_ms=expires_ms
+                    connection,
+                    actor.person_id,
+                    arriving,
+                    name=name,
+                    purpose=purpose,
+                    expires_ms=expires_ms,
+                    most_bytes=self._most_bytes(actor),
                 )
                 record(
                     Event.FILE_STORED,

@@ -1,6 +1,9 @@
 """May they? One call, used by every service; a refusal is written down."""
 
-from intramural.access import Action, Decision, decide
+from collections.abc import Sequence
+from dataclasses import replace
+
+from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
@@ -9,8 +12,13 @@ from intramural.core.errors import Refused
 class Gate:
     """Asks the policy and records refusals."""
 
-    def __init__(self, audit: AuditLog) -> None:
+    def __init__(self, audit: AuditLog, rules: Sequence[Rule] = ()) -> None:
         self._audit = audit
+        self._rules = tuple(rules)
+
+    def decide(self, actor: Actor, action: Action, thing: Thing = ANYTHING) -> Decision:
+        """The decision, with the institution's own rules; nothing is written down."""
+        return decide(actor, action, thing, self._rules)
 
     async def require(
         self,
@@ -20,13 +28,16 @@ class Gate:
         target: str = "",
         model: str | None = None,
         owner_id: str | None = None,
+        thing: Thing = ANYTHING,
         request_id: str | None = None,
     ) -> Decision:
         """The decision if `actor` may; else record it and raise Refused with the rule, the reason and what to do.
 
-        `target` is what the record names; `model` the model's name where a key's list of models matters.
+        `target` is what the record names. What is known of it is `thing`, or only its `owner_id` or the `model`'s name.
         """
-        decision = decide(actor, action, target=model, owner_id=owner_id)
+        if owner_id is not None or model is not None:
+            thing = replace(thing, owner_id=owner_id or thing.owner_id, model=model or thing.model)
+        decision = self.decide(actor, action, thing)
         if decision.allowed:
             return decision
         await self._audit.record(

@@ -1,9 +1,9 @@
 """Asking a model: policy, the queue, the answer, the meter and the log, the same for every dialect.
 
-The order is the promise. The question is recorded while the model already reads the prompt, and nothing of the answer
-leaves before that record is on the disk. The meter's row and the answer's record are one transaction, with what else is
-to be kept of the answer, and the last event leaves after it. Whoever ends it (the model, the client, a dying worker),
-both are written.
+The order is the promise. What quotas allow is held before the model is asked. The question is recorded while the model
+already reads the prompt, and nothing of the answer leaves before that record is on the disk. The meter's row, the
+charge to quotas and the answer's record are one transaction, with what else is to be kept of the answer, and the last
+event leaves after it. Whoever ends it (the model, the client, a dying worker), all are written.
 """
 
 import asyncio
@@ -23,12 +23,13 @@ from intramural.core.work import Work
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
-from intramural.services import particulars, vectors
+from intramural.services import estimates, particulars, vectors
 from intramural.services.gate import Gate
 from intramural.services.media import Media
 from intramural.services.models import Models
+from intramural.services.quotas import Hold, Quotas
 from intramural.services.turns import Turns
-from intramural.serving import Pool, Repeated, Stream, Token, WaitNote
+from intramural.serving import ModelToServe, Pool, Repeated, Stream, Token, WaitNote
 
 ReadNote = Callable[[Usage], None]
 _Counted = TypeVar("_Counted", Embeddings, Ranking)
@@ -74,6 +75,7 @@ class _Run:
     keeping: Keeping | None = None
     outcome: Ending = "failed"
     error: IntramuralError | None = None
+    hold: Hold | None = None
     first_s: float | None = None
     seed_given: bool = False
     #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
@@ -97,8 +99,10 @@ class Inference:
         traces: Traces,
         clock: Clock,
         turns: Turns,
+        quotas: Quotas,
     ) -> None:
         self._turns = turns
+        self._quotas = quotas
         self._gate = gate
         self._models = models
         self._media = media
@@ -145,7 +149,9 @@ class Inference:
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
-            stream = self._pool.chat(served, request, on_wait, owner)
+            run.hold = await self._held(actor, served, request)
+            with self._let_go(run):
+                stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
@@ -157,6 +163,8 @@ class Inference:
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
+                    if run.hold is not None:
+                        self._quotas.prompt_read(run.hold, stream.usage.prompt_tokens)
                     if on_read is not None:
                         on_read(stream.usage)
                 if isinstance(event, Usage):
@@ -164,6 +172,8 @@ class Inference:
                     continue
                 run.said.note(event)
                 yield event
+                if run.hold is not None and run.hold.note():
+                    self._quotas.grow(run.hold, stream.usage)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -207,6 +217,7 @@ class Inference:
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
+        await self._hold_texts(run, served, inputs)
         result = await self._whole(
             run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
         )
@@ -231,6 +242,7 @@ class Inference:
         run = await self._begun(actor, "rerank", model, dialect, request_id)
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
+        await self._hold_texts(run, served, [text for each in documents for text in (query, each)])
         result = await self._whole(
             run,
             facts,
@@ -326,6 +338,46 @@ class Inference:
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
         return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
 
+    async def _held(self, actor: Actor, served: ModelToServe, request: ChatRequest) -> Hold | None:
+        """What quotas hold for `request`. Raises as `Quotas.reserve`."""
+        if not self._quotas.limits(actor):
+            return None
+        context = served.plan.context_tokens
+        most = request.sampling.max_tokens
+        return await self._quotas.reserve(
+            actor,
+            request.model,
+            request.id,
+            estimates.of_chat(request, context),
+            None if most is None else min(most, context) * request.choices,
+            partial(self._pool.count_tokens, served, request),
+        )
+
+    async def _hold_texts(self, run: _Run, served: ModelToServe, texts: Sequence[str | tuple[int, ...]]) -> None:
+        """As `_held`, for texts that are read and not answered."""
+        if not self._quotas.limits(run.actor):
+            return
+
+        async def count() -> int:
+            tokenized = [
+                await self._pool.tokenize(served, text, special=True, marks=True) for text in texts if type(text) is str
+            ]
+            return sum(map(len, tokenized)) + sum(len(text) for text in texts if type(text) is not str)
+
+        most = estimates.of_texts(texts)
+        name = run.manifest.name
+        with self._counting_refusals(run.dialect, run.operation, run.work):
+            run.hold = await self._quotas.reserve(run.actor, name, run.request_id, most, 0, count)
+
+    @contextmanager
+    def _let_go(self, run: _Run) -> Iterator[None]:
+        """What `run` holds is let go of where the block raises."""
+        try:
+            yield
+        except BaseException:
+            self._quotas.let_go(run.hold)
+            raise
+
     @contextmanager
     def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> Iterator[None]:
         try:
@@ -371,12 +423,14 @@ class Inference:
             facts={
                 "dialect": run.dialect,
                 "operation": run.operation,
+                **_where(run.actor),
                 **facts,
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
                 "rule": run.rule,
             },
             texts=particulars.labelled(labels),
+            beside=self._quotas.asked_rows(run.hold),
         )
 
     def _with_seed(self, request: ChatRequest) -> ChatRequest:
@@ -390,6 +444,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
+            **_where(run.actor),
             **particulars.asked(
                 request,
                 run.manifest,
@@ -405,6 +460,7 @@ class Inference:
             request_id=run.request_id,
             facts=facts,
             texts=particulars.asked_texts(request),
+            beside=self._quotas.asked_rows(run.hold),
         )
 
     async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
@@ -419,7 +475,8 @@ class Inference:
         await asyncio.shield(task)
 
     async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
-        await asked
+        with self._let_go(run):
+            await asked
         row = UsageRow(
             request_id=run.request_id,
             time_ms=int(self._clock.now_s() * 1000),
@@ -446,12 +503,13 @@ class Inference:
             "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
+        charged = self._quotas.settle(run.hold, usage)
         rows: Sequence[Beside] = ()
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
         finally:  # whatever is wrong with those
             try:
-                await self._record_ending(run, row, facts, rows)
+                await self._record_ending(run, row, facts, rows, charged)
             finally:  # and whether or not it is on the disk
                 written_s = self._clock.monotonic_s() - ended_s
                 timing = Timing(None if first_ms is None else first_ms / 1000, took_ms / 1000, written_s)
@@ -459,8 +517,11 @@ class Inference:
                 self._metrics.request_ended(row, timing, run.work, code)
                 self._traces.ended(row, timing, run.work, code)
 
-    async def _record_ending(self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside]) -> None:
-        """The record, the meter's row and `rows` together; should those not go in, the first two without them."""
+    async def _record_ending(
+        self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside], charged: Sequence[Beside]
+    ) -> None:
+        """The record, the meter's row, what is `charged` and `rows` together; should those not go in, all without
+        `rows`."""
         record = partial(
             self._audit.record,
             _EVENTS[run.operation][1],
@@ -471,13 +532,22 @@ class Inference:
             facts=facts,
             texts=run.said.texts() if run.operation in ("chat", "completion") else {},
         )
-        metered = Beside(*self._meter.insertion(row))
+        metered = (Beside(*self._meter.insertion(row)), *charged)
         try:
-            await record(beside=(metered, *rows))
+            await record(beside=(*metered, *rows))
         except Unavailable:
             if rows:
-                await record(beside=(metered,))
+                await record(beside=metered)
+                self._quotas.written(run.hold)
             raise
+        self._quotas.written(run.hold)
+
+
+def _where(actor: Actor) -> Mapping[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def _raise_shut(run: _Run) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sqlalchemy import delete, insert, select
 
-from intramural.access import Action, decide
+from intramural.access import Action, Thing, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Refused, Unavailable, Untrusted
@@ -204,7 +204,7 @@ class Models:
         return ModelView(manifest, manifest.name == STARTER.name, served in status.pinned, _worker(status, served))
 
     def _may_use(self, actor: Actor, name: str) -> bool:
-        return decide(actor, Action.MODELS_READ, target=name).allowed
+        return self._gate.decide(actor, Action.MODELS_READ, Thing(model=name)).allowed
 
     # what administrators do -----------------------------------------------------------------------------------
 

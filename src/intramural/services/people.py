@@ -1,44 +1,65 @@
 """Administering people."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from intramural.access import Action, People, Person
+from intramural.access import Action, Groups, People, Person, Roles, Thing
 from intramural.access.people import NO_PASSWORD
 from intramural.audit import AuditLog, Event
-from intramural.core.actor import Actor, Role
-from intramural.core.errors import Misasked
+from intramural.core.actor import ROLES, Actor
+from intramural.core.errors import Misasked, Missing
 from intramural.services.gate import Gate
 
 
 class PeopleDesk:
-    """What an administrator does with people. Disabling ends sessions and keys at once."""
+    """What an administrator does with people, and what a manager sees. Disabling ends sessions and keys at once."""
 
     def __init__(
-        self, gate: Gate, people: People, audit: AuditLog, after_removal: Callable[[str], Awaitable[None]]
+        self,
+        gate: Gate,
+        people: People,
+        groups: Groups,
+        roles: Roles,
+        audit: AuditLog,
+        after_removal: Callable[[str], Awaitable[None]],
     ) -> None:
         self._gate = gate
         self._people = people
+        self._groups = groups
+        self._roles = roles
         self._audit = audit
         self._after_removal = after_removal
 
     async def list(self, actor: Actor) -> list[Person]:
-        await self._gate.require(actor, Action.PEOPLE_READ)
-        return await self._people.list()
+        """Everybody; for a manager, whoever is in a group of theirs or within."""
+        decision = await self._gate.require(actor, Action.PEOPLE_READ, thing=Thing(groups=frozenset(actor.manages)))
+        people = await self._people.list()
+        if decision.rule != "manages":
+            return people
+        theirs = await self._groups.within(actor.manages)
+        return [person for person in people if person.id in theirs]
 
-    async def create(self, actor: Actor, username: str, password: str | None, role: Role) -> Person:
-        """A new person; without a password, one who comes in by an invitation to sign in elsewhere."""
-        await self._gate.require(actor, Action.PEOPLE_CREATE)
-        hashed = NO_PASSWORD if password is None else await self._people.hash_new(username, password)
+    async def create(self, actor: Actor, username: str, password: str | None, role: str) -> Person:
+        """Add a person; without a password a service account, or with a role that is a person's, one who comes in by
+        an invitation to sign in elsewhere.
+        """
+        await self._gate.require(actor, Action.PEOPLE_CREATE, thing=Thing(grants=await self._granted(role)))
+        hashed = NO_PASSWORD if role in ROLES and role != "service" else None
+        hashed = hashed if password is None else await self._people.hash_new(username, password)
         async with self._audit.transaction() as (connection, record):
             person = await self._people.create(connection, username, hashed, role)
-            record(Event.PERSON_CREATED, actor, target=f"person:{person.id}", facts={"role": role})
+            facts = {"role": role, "kind": person.kind}
+            record(Event.PERSON_CREATED, actor, target=f"person:{person.id}", facts=facts)
         return person
 
     async def change(
-        self, actor: Actor, person_id: str, *, role: Role | None, disabled: bool | None, password: str | None
+        self, actor: Actor, person_id: str, *, role: str | None, disabled: bool | None, password: str | None
     ) -> Person:
         """Change role, enabled state or password (whichever is given), all or nothing."""
-        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}")
+        thing = await self._acted_upon(person_id)
+        if role is not None:
+            thing = replace(thing, grants=thing.grants | await self._granted(role))
+        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}", thing=thing)
         if role is None and disabled is None and password is None:
             raise Misasked("nothing_to_change", "The request changes nothing.", "Send a role, disabled or a password.")
         person = await self._people.get(person_id)
@@ -56,8 +77,23 @@ class PeopleDesk:
 
     async def remove(self, actor: Actor, person_id: str) -> None:
         """Remove the person with their keys, sessions, chats, files, and what models have computed for them."""
-        await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}")
+        thing = await self._acted_upon(person_id)
+        await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}", thing=thing)
         async with self._audit.transaction() as (connection, record):
             await self._people.remove(connection, person_id)
             record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
         await self._after_removal(person_id)
+
+    async def _acted_upon(self, person_id: str) -> Thing:
+        """What is known of them; nothing of whom there is not, so that who may not ask does not learn of it."""
+        try:
+            return await self._people.thing(person_id)
+        except Missing:
+            return Thing()
+
+    async def _granted(self, role: str) -> frozenset[str]:
+        """What a role gives; nothing where there is no such role, which the room itself refuses."""
+        try:
+            return await self._roles.grants(role)
+        except Missing:
+            return frozenset()

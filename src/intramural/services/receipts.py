@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from intramural.access import Action, decide
+from intramural.access import Action
 from intramural.audit import (
     AuditLog,
     Event,
@@ -74,7 +74,7 @@ class Receipts:
         if owner_id == actor.person_id:
             await self._gate.require(actor, Action.RECEIPTS_READ, target=target, owner_id=owner_id)
             return True
-        if not decide(actor, Action.AUDIT_READ).allowed:
+        if not self._gate.decide(actor, Action.AUDIT_READ).allowed:
             return False  # as if it were not there
         await self._audit.record(Event.RECEIPT_READ, actor, target=target, facts={"of": owner_id})
         return True

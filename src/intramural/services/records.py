@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from intramural.access import Action, People
-from intramural.audit import AuditLog, Entry, Event, Verdict
+from intramural.access import Action, Groups, People, Thing
+from intramural.audit import AuditLog, Event, Found, Verdict, Wanted
 from intramural.core.actor import Actor
 from intramural.library import Suggestion
 from intramural.metering import By, Meter, Metrics, Sum
@@ -33,6 +33,7 @@ class Records:
         meter: Meter,
         metrics: Metrics,
         people: People,
+        groups: Groups,
         *,
         cores: int,
         memory_bytes: int,
@@ -44,17 +45,19 @@ class Records:
         self._meter = meter
         self._metrics = metrics
         self._people = people
+        self._groups = groups
         self._machine = MachineView(cores, memory_bytes, posture, None)
         self._suggestion = suggestion
 
-    async def entries(
-        self, actor: Actor, *, before: int | None, limit: int, event: str | None, actor_id: str | None
-    ) -> list[Entry]:
-        """Newest first, below position `before`."""
+    async def search(self, actor: Actor, wanted: Wanted, limit: int) -> Found:
+        """What is wanted of the log, newest first. Of the text that was looked for the size is recorded."""
         await self._gate.require(actor, Action.AUDIT_READ)
-        facts = {"before": before, "limit": limit, "event": event, "actor": actor_id}
-        await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts)
-        return await self._audit.entries(before=before, limit=limit, event=event, actor_id=actor_id)
+        named = {name: getattr(wanted, name) for name in ("before", "event", "request_id", "target", "outcome")}
+        given = {name: value for name, value in named.items() if value is not None}
+        facts = {**given, "limit": limit, "actor": wanted.actor_id, "from_ms": wanted.from_ms, "to_ms": wanted.to_ms}
+        texts = {} if wanted.text is None else {"text": wanted.text}
+        await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts, texts=texts)
+        return await self._audit.search(wanted, limit)
 
     def checkpoint(self) -> tuple[int, str]:
         """The log's size and the newest signed checkpoint (no secret: it says nothing but a size and a hash)."""
@@ -69,10 +72,13 @@ class Records:
         return verdict
 
     async def usage(self, actor: Actor, *, by: By, from_ms: int, to_ms: int, everyone: bool) -> list[Sum]:
-        """Sums of usage; one's own, or everyone's for those who may."""
-        await self._gate.require(actor, Action.USAGE_READ, owner_id=None if everyone else actor.person_id)
-        person_id = None if everyone else actor.person_id
-        sums = await self._meter.summary(from_ms, to_ms, by, person_id)
+        """Sums of usage; one's own, or everyone's for those who may: for a manager, of the people of their groups."""
+        thing = Thing(groups=frozenset(actor.manages)) if everyone else Thing(actor.person_id)
+        decision = await self._gate.require(actor, Action.USAGE_READ, thing=thing)
+        people = None if everyone else [actor.person_id]
+        if everyone and decision.rule == "manages":
+            people = [*await self._groups.within(actor.manages)]
+        sums = await self._meter.summary(from_ms, to_ms, by, people)
         if by != "person":
             return sums
         names = {person.id: person.username for person in await self._people.list()}

@@ -1,4 +1,4 @@
-"""In whose turn a request is answered: a person's, and below them their keys'."""
+"""In whose turn a request is answered: a group's, below it a person's, and below them their keys'."""
 
 from collections.abc import Mapping
 
@@ -18,19 +18,21 @@ class Turns:
         self._first = frozenset(name.strip() for name in config.first.split(",") if name.strip())
 
     def of(self, actor: Actor, *, passing: bool = False) -> Owner:
-        """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets.
+        """Whom what `actor` asks belongs to. A person's keys and sessions share what the person gets; the people of a
+        group share what it gets (the first they were put into); and those without any share as if they were one.
 
         `passing`: they were promised that nothing of it is stored.
         """
         first = actor.work is Work.INTERACTIVE and actor.username in self._first
-        path = (actor.person_id, actor.credential_id)
-        weights = (self._weights.get(actor.username, 1.0),)
+        group = actor.groups[0] if actor.groups else ""
+        path = (group, actor.person_id, actor.credential_id)
+        weights = (self._weights.get(group, 1.0), self._weights.get(actor.username, 1.0))
         work = Work.FIRST if first else actor.work
         return Owner(path, weights, work, repeatable=actor.repeatable, tenant=actor.person_id, passing=passing)
 
 
 def weights(text: str) -> Mapping[str, float]:
-    """`ann=4, ben=0.5`, read."""
+    """`ann=4, ben=0.5`, read; a group's identifier may stand in the place of a name."""
     found: dict[str, float] = {}
     for part in text.split(","):
         if not part.strip():

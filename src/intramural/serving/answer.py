@@ -86,10 +86,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._first_ask = build(self._request, 0, adapter_fields(self._model.scales))
         if model.remote is not None:
             translated(model.remote, *self._first_ask)
-        self._readers = [
-            AnswerReader(index, request.sampling.top_logprobs, thoughts=request.prompt is None)
-            for index in range(request.choices)
-        ]
+        self._readers = [self._reader(index, thoughts=request.prompt is None) for index in range(request.choices)]
         self._again: list[AnswerReader] = []  # of answers that had to be put right
         self._written = Written(self._request, self._drive, at_hand=model.remote is None)
         self._paused_stages: list[_Stage] = []  # of an answer that goes on: what they hold back is still held back
@@ -165,7 +162,7 @@ class Stream(AsyncIterator[ChatEvent]):
     def _goes_on(self) -> bool:
         """Make the rest of a paused answer what is asked. False: there is nothing left to ask for."""
         self._written.stopped(self._readers[0].usage)
-        self._readers[0] = AnswerReader(0, self._request.sampling.top_logprobs)
+        self._readers[0] = self._reader(0)
         rest = self._written.rest()
         if rest is not None:
             self._request, self._first_ask = rest, build(rest, 0, adapter_fields(self._model.scales))
@@ -217,6 +214,12 @@ class Stream(AsyncIterator[ChatEvent]):
             async with aclosing(self._choice(lease, self._left.pop())) as events:
                 async for event in events:
                     await merged.put(event)
+
+    def _reader(self, index: int, *, thoughts: bool = False) -> AnswerReader:
+        # Elsewhere, how tokens are counted is not ours to know.
+        limit_tokens = 0 if self._model.remote is not None else self._model.plan.context_tokens
+        top = self._request.sampling.top_logprobs
+        return AnswerReader(index, top, thoughts=thoughts, limit_tokens=limit_tokens)
 
     def _new_call(self) -> str:
         return new_id("call", self._clock)
@@ -313,7 +316,7 @@ class Stream(AsyncIterator[ChatEvent]):
         left = way.request.sampling.max_tokens
         left = left if left is None else max(1, left - self._readers[index].usage.completion_tokens)
         again = way.drive.again(free.made, left)
-        calls, reader = again.reader(index, self._new_call), AnswerReader(index, thoughts=True)
+        calls, reader = again.reader(index, self._new_call), self._reader(index, thoughts=True)
         self._again.append(reader)
 
         async def ask(way: Way) -> Exchange:

@@ -43,6 +43,7 @@ Path = tuple[str, ...]
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Whom a ticket belongs to. `path` from the root (group, person, key: as many as there are), `weights` beside it.
+    The last but one is a person, all of whose keys are one: who has a slot and who has none is asked of them.
 
     `tenant` shares what a worker has computed with nobody else (a person; "": nobody, not even with the next one).
     `passing`: nothing of it may be stored.
@@ -55,6 +56,11 @@ class Owner:
     repeatable: bool = False
     tenant: str = ""
     passing: bool = False
+
+    @property
+    def person(self) -> Path:
+        """The node of the person, whatever key they ask with."""
+        return self.path[:-1] or self.path
 
     def levels(self) -> "tuple[tuple[Path, float], ...]":
         """Every node on the way down, with its weight."""
@@ -231,17 +237,24 @@ def ordered(
 
 def _empty_handed_first(ledger: Ledger, turns: list[_Ticket]) -> list[_Ticket]:
     """One ticket of everybody who has no answer in the making goes before the others, new questions first: they are
-    gone on with later, when their tags say so. Who is too far ahead of the others waits for their turn."""
-    running = {each.owner.path[:1] for each in ledger.open.values()}
+    gone on with later, when their tags say so. Who is too far ahead of the others waits for their turn, and so does
+    whoever's group is too far ahead of the other groups."""
+    running = {each.owner.person for each in ledger.open.values()}
     heads: dict[Path, _Ticket] = {}
     for ticket in turns:
-        heads.setdefault(ticket.owner.path[:1], ticket)
-    least = min((ledger.tags.get(person, 0.0) for person in heads), default=0.0)
+        heads.setdefault(ticket.owner.person, ticket)
+    least: dict[Path, float] = {}
+    for person in heads:
+        for depth in range(len(person)):
+            tag = ledger.tags.get(person[: depth + 1], 0.0)
+            least[person[:depth]] = min(least.get(person[:depth], inf), tag)
     fronts = []
     for person, ticket in heads.items():
-        _, weight = ticket.owner.levels()[0]
-        lead = ledger.tags.get(person, 0.0) - least
-        if person not in running and lead <= _LEAD * ledger.typical / weight:
+        far_ahead = any(
+            ledger.tags.get(node, 0.0) - least[node[:-1]] > _LEAD * ledger.typical / weight
+            for node, weight in ticket.owner.levels()[: len(person)]
+        )
+        if person not in running and not far_ahead:
             fronts.append(ticket)
     first = {ticket.number for ticket in fronts}
     others = [ticket for ticket in turns if ticket.number not in first]

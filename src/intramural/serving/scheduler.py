@@ -511,8 +511,8 @@ class _Turn:
         )
         places: dict[tuple[Work, Path], list[Waiting]] = {}
         for waiting in self._queue:
-            places.setdefault((waiting.owner.work, waiting.owner.path[:1]), []).append(waiting)
-        own = len(places.get((owner.work, owner.path[:1]), ()))
+            places.setdefault((waiting.owner.work, waiting.owner.person), []).append(waiting)
+        own = len(places.get((owner.work, owner.person), ()))
         work, _ = longest = max(places, key=lambda each: (each[0], len(places[each])))
         if work < owner.work or (work == owner.work and len(places[longest]) <= own + 1):
             return full
@@ -700,7 +700,7 @@ class _Turn:
             wanted = (w for w in self._queue if w.needs_slot and w.demand.key == worker.demand.key)
             wanting = list(islice(wanted, worker.demand.slots))
             held = self._held()
-            held.update(waiting.owner.path[:1] for waiting in wanting[: len(worker.leaving)])
+            held.update(waiting.owner.person for waiting in wanting[: len(worker.leaving)])
             chosen: list[str] = []
             for waiting in wanting[len(worker.leaving) :]:
                 staying = [t for t in worker.granted if t not in worker.leaving and t not in chosen]
@@ -708,8 +708,8 @@ class _Turn:
                 if ticket is None:
                     break
                 chosen.append(ticket)
-                held[self._ledger.open[ticket].owner.path[:1]] -= 1
-                held[waiting.owner.path[:1]] += 1
+                held[self._ledger.open[ticket].owner.person] -= 1
+                held[waiting.owner.person] += 1
             if chosen:
                 self._put(replace(worker, leaving=worker.leaving | set(chosen)))
                 self.effects.extend(Preempt(ticket) for ticket in chosen)
@@ -717,7 +717,7 @@ class _Turn:
     def _held(self) -> Counter[Path]:
         """How many slots every person has, without those that are given back."""
         leaving = {ticket for worker in self._workers.values() for ticket in worker.leaving}
-        return Counter(each.owner.path[:1] for ticket, each in self._ledger.open.items() if ticket not in leaving)
+        return Counter(each.owner.person for ticket, each in self._ledger.open.items() if ticket not in leaving)
 
     def _who_gives_way(
         self, worker: Worker, staying: Sequence[str], waiting: Waiting, held: Mapping[Path, int]
@@ -731,10 +731,10 @@ class _Turn:
             able = able or [t for t, each in batch.items() if each.owner.repeatable]
             if able:
                 return max(able, key=lambda t: worker.granted[t])
-        if held[waiting.owner.path[:1]]:
+        if held[waiting.owner.person]:
             return None
         slice_s = self._rules.slice_s if waiting.begun else 0.0
-        having = {ticket: held[each.owner.path[:1]] for ticket, each in opened.items()}
+        having = {ticket: held[each.owner.person] for ticket, each in opened.items()}
         able = [
             ticket
             for ticket, each in opened.items()

@@ -118,8 +118,10 @@ class Slots:
     def _take(self, seat: "Seat", marks: Marks, now_s: float, elsewhere: int) -> int:
         free = [slot for slot in range(len(self._held)) if slot not in self._seats]
         assert free, "a worker is granted no more requests than it has slots"
+        # Those that hold nothing cost the same, and the first would be taken: an engine may have a thousand of them.
+        nothing = next((slot for slot in free if self._held[slot] is _NOTHING), None)
         taken = min(
-            free,
+            [slot for slot in free if slot == nothing or self._held[slot] is not _NOTHING],
             key=lambda slot: (self._cost(slot, seat.tenant, marks, now_s, elsewhere), self._held[slot].since_s, slot),
         )
         self._seats[taken] = seat

@@ -20,6 +20,8 @@ from intramural.serving.thoughts import Thoughts
 _FRAME_LIMIT_BYTES = 1 << 20
 #: How it words that an input which it needs whole does not fit into one batch (which is as long as the context then).
 _TOO_LONG = re.compile(r"input \((\d{1,9}) tokens\) is too large to process.*batch size: (\d{1,9})", re.DOTALL)
+#: A count may be this much beyond the context: the last token is never read again, and guessed ones are counted early.
+_SLACK_TOKENS = 64
 #: What the engine's `null` (minus infinity) becomes, as OpenAI documents it.
 _IMPOSSIBLE = -9999.0
 
@@ -116,11 +118,14 @@ class AnswerReader:
     """Reads one choice's stream. `usage` always holds the engine's newest counts, however the stream ends.
 
     `top`: how many alternatives of each token the client asked to see. `thoughts`: an answer that begins with thinking
-    as text is split (a raw prompt's continuation is not: it may be anything).
+    as text is split (a raw prompt's continuation is not: it may be anything). `limit_tokens`: of the context, which
+    prompt and answer together cannot exceed (0: not known). What people pay by is not taken on trust.
     """
 
-    def __init__(self, index: int, top: int = 0, *, thoughts: bool = False) -> None:
+    def __init__(self, index: int, top: int = 0, *, thoughts: bool = False, limit_tokens: int = 0) -> None:
         self._top = top
+        self._limit_tokens = limit_tokens
+        self._pieces = 0
         self._thoughts = Thoughts() if thoughts else None
         self._thinking = False
         self._reasoning_tokens = 0
@@ -149,6 +154,9 @@ class AnswerReader:
         """The connection ended. Raises Broken(`worker_died`) if the answer had not."""
         if not self._done or self.finished is None:
             raise worker_died()
+        # Every token is sent by itself or with its neighbours; only what is held back at the end comes without one.
+        if self._limit_tokens and self._pieces > 2 * self.usage.completion_tokens + 2:
+            raise worker_garbage("fewer tokens counted than sent")
 
     def _line(self, line: bytes, events: list[ChatEvent]) -> None:
         if not line or line.startswith(b":"):
@@ -179,6 +187,7 @@ class AnswerReader:
         begin = len(events)
         for choice in frame.choices:
             self._choice(choice, events)
+        self._pieces += len(events) > begin
         if len(events) > begin and frame.usage is None and frame.timings is None and self.finished is None:
             # An engine elsewhere that counts at the end only: a piece is a token until it has counted.
             self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + 1)
@@ -195,6 +204,9 @@ class AnswerReader:
             u, past = frame.usage, self.usage
             cached = (u.prompt_tokens_details.cached_tokens if u.prompt_tokens_details else None) or 0
             self.usage = Usage(u.prompt_tokens, u.completion_tokens or 0, cached, past.prompt_ms, past.completion_ms)
+        total = self.usage.prompt_tokens + self.usage.completion_tokens
+        if self._limit_tokens and total > self._limit_tokens + _SLACK_TOKENS:
+            raise worker_garbage("more tokens than it has room for")
 
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""

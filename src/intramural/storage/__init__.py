@@ -1,14 +1,17 @@
-"""The only room that opens the database.
+"""The only room that opens the database: a file (SQLite), or a server's (PostgreSQL).
 
-Promises: one `Database` with `reading()` and `writing()`; a `writing()` block that ends without an error is on the disk
-(SQLite WAL, `synchronous=FULL`) before it returns; writers are served one at a time, readers never wait for them; the
-schema is brought up to date by Alembic migrations when the database is opened.
+Promises: one `Database` with `reading()` and `writing()`, the same on both; a `writing()` block that ends without an
+error is on the disk before it returns (SQLite WAL, `synchronous=FULL`; PostgreSQL with `fsync` and
+`synchronous_commit`); writers are served one at a time, readers never wait for them; the schema is brought up to date
+by Alembic migrations, the same ones, when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `plain`, `migrate`, `migrations/`.
+Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `revision`, `migrate`,
+`migrations/`.
 """
 
-from intramural.storage.database import BlockingConnection, Connection, Database, reading_file
+from intramural.storage.database import BlockingConnection, Connection, Database, read_apart
 from intramural.storage.plain import insert_rows, scalar
+from intramural.storage.sqlite import reading_file
 
-__all__ = ["BlockingConnection", "Connection", "Database", "insert_rows", "reading_file", "scalar"]
+__all__ = ["BlockingConnection", "Connection", "Database", "insert_rows", "read_apart", "reading_file", "scalar"]

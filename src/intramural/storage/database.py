@@ -1,186 +1,96 @@
-"""Opening the database, one writer at a time."""
+"""Opening the database, wherever it is."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
-import sqlalchemy
-from sqlalchemy import URL, Engine, Select, create_engine, event, inspect
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Select
 
-#: What `reading()` and `writing()` give: SQLAlchemy's connection, on which rooms run their own Core queries.
-Connection = AsyncConnection
-#: What `write()` and `reading_file()` give: the same, for code that runs on a thread of its own.
-BlockingConnection = sqlalchemy.Connection
+from intramural.storage import postgres, sqlite
+from intramural.storage.backend import Backend, BlockingConnection, Connection, Result
+from intramural.storage.revision import MIGRATIONS, head_revision
 
-_Result = TypeVar("_Result")
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-#: A writer that cannot get the lock for this long gives up: another process holds the database.
-_CONNECT_ARGS = {"timeout": 10.0}
+__all__ = ["BlockingConnection", "Connection", "Database", "head_revision", "migrate", "read_apart"]
 
 
 class Database:
-    """An open database. Make one with `Database.open(path)`; close it with `close()`."""
+    """An open database. Make one with `Database.open(address)`; close it with `close()`.
 
-    def __init__(self, file: Path, engine: AsyncEngine, hot: Engine) -> None:
-        self.file = file
-        self._engine = engine
-        self._hot = hot
-        self._hot_thread = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
-        # No transaction of its own: each look-up sees what is committed when it is made.
-        self._looking = hot.raw_connection()
-        self._texts: dict[Select[Any], str] = {}
-        # SQLite has one writer; asking for the lock here keeps the wait fair and out of the driver's busy loop.
-        self._writer = asyncio.Lock()
+    `address` is SQLite's file, or a text `postgresql://…`.
+    """
+
+    def __init__(self, address: Path | str, backend: Backend) -> None:
+        self.address = address
+        self._backend = backend
 
     @classmethod
-    async def open(cls, file: Path) -> "Database":
-        """Open `file`, making it and its tables where they are missing."""
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await asyncio.to_thread(migrate, file)
-        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS)
-        _configure(engine.sync_engine)
-        return cls(file, engine, _blocking_engine(file))
+    async def open(cls, address: Path | str) -> "Database":
+        """Open it, making the file (not a PostgreSQL database) and the tables where they are missing.
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
+        Raises Misasked(`bad_database`), Unavailable(`database_unreachable`), Refused(`database_unfit`).
+        """
+        if isinstance(address, Path):
+            return cls(address, await sqlite.Sqlite.open(address))
+        return cls(address, await postgres.Postgres.open(address))
+
+    @property
+    def file(self) -> Path:
+        """SQLite's file. A mistake (TypeError) to ask for on PostgreSQL."""
+        if not isinstance(self.address, Path):
+            raise TypeError("this database is not a file")
+        return self.address
+
+    def reading(self) -> AbstractAsyncContextManager[Connection]:
         """A connection that sees one consistent state and writes nothing."""
-        async with self._engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN")
-            yield connection
+        return self._backend.reading()
 
-    def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
-        """One row by its key, read here and now on the loop's thread: 0.05 ms, where the driver's thread takes 2.
+    async def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
+        """One row by its key, in about 0.1 ms.
 
         For the path of every request, and for queries that an index answers. `query` is made once; `values` are those
         of its bindparams, in order. The result has an attribute for each column.
         """
-        text = self._texts.get(query)
-        if text is None:
-            text = self._texts[query] = str(query.compile(self._hot))
-        cursor = self._looking.cursor()
-        cursor.execute(text, values)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        return SimpleNamespace(**{column[0]: value for column, value in zip(cursor.description, row, strict=True)})
+        return await self._backend.look_up(query, *values)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Connection]:
-        """A transaction. Leaving the block commits it, durably; an error in the block undoes all of it."""
-        async with self._writer, self._engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-            await connection.commit()
-
-    async def write(self, work: Callable[[BlockingConnection], _Result]) -> _Result:
-        """`writing()` for short hot work: `work` runs as one transaction on the writer's own thread.
-
-        Every statement in `writing()` costs several hops between threads (0.1 ms each); here the whole transaction
-        costs one. `work` must wait for nothing but the database. Returns what `work` returns, once it is durable.
+    def writing(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction, the only one that writes. Leaving the block commits it, durably; an error in the block undoes
+        all of it.
         """
-        async with self._writer:
-            return await asyncio.get_running_loop().run_in_executor(self._hot_thread, _transact, self._hot, work)
+        return self._backend.writing()
+
+    async def write(self, work: Callable[[BlockingConnection], Result]) -> Result:
+        """`writing()` for short hot work: `work` runs as one transaction, in one go.
+
+        `work` must wait for nothing but the database. Returns what `work` returns, once it is durable.
+        """
+        return await self._backend.write(work)
+
+    async def claim(self) -> None:
+        """Keep other services off this database until it is closed. Raises Conflicting(`database_in_use`)."""
+        await self._backend.claim()
 
     async def close(self) -> None:
         """Wait for the writer, then close every connection."""
-        async with self._writer:
-            self._hot_thread.shutdown()
-            self._looking.close()
-            self._hot.dispose()
-            await self._engine.dispose()
+        await self._backend.close()
 
 
-@contextmanager
-def reading_file(file: Path) -> Iterator[BlockingConnection]:
-    """A database file, opened by somebody who must not change it (blocking): one consistent state of it.
+def read_apart(address: Path | str, work: Callable[[BlockingConnection], Result]) -> Result:
+    """`work` on a database that somebody else may have open, and that it must not change: one consistent state of it.
 
-    Works beside a running service. A file without a write-ahead log in a folder that cannot be written (a copy on
-    read-only media) is read as it lies. Raises sqlalchemy.exc.DatabaseError where `file` is no database.
+    Blocking, on a thread that runs no event loop. Raises sqlalchemy.exc.DatabaseError where there is no database.
     """
-    lying = not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists()
-    options = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if lying else {})
-    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS)
-    event.listen(engine, "connect", _without_driver_transactions)
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
-            yield connection
-    finally:
-        engine.dispose()
+    if isinstance(address, Path):
+        with sqlite.reading_file(address) as connection:
+            return work(connection)
+    return asyncio.run(postgres.read_apart(address, work))
 
 
-def migrate(file: Path, migrations: Path = _MIGRATIONS) -> None:
-    """Bring the tables of `file` up to date (blocking)."""
-    engine = _blocking_engine(file)
-    try:
-        with engine.connect() as connection:
-            if _stored_revision(connection) == head_revision(migrations):
-                return
-            # Alembic takes longer to import than the database to open: only who needs it waits for it.
-            from intramural.storage.migrate import upgrade
-
-            # A table made anew is dropped on the way: with its keys on, all rows that refer to it would go as well.
-            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-            # All or nothing: a file is never between two revisions, whenever this process ends.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            upgrade(connection, migrations)
-            connection.commit()
-    finally:
-        engine.dispose()
-
-
-def head_revision(migrations: Path = _MIGRATIONS) -> str:
-    """The newest migration: their files are named `<revision>_<words>.py` and the revisions sort."""
-    return max(file.name.partition("_")[0] for file in (migrations / "versions").glob("[0-9]*.py"))
-
-
-def _stored_revision(connection: BlockingConnection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return None if revision is None else str(revision)
-
-
-def _transact(engine: Engine, work: Callable[[BlockingConnection], _Result]) -> _Result:
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        result = work(connection)
-        connection.commit()
-        return result
-
-
-def _blocking_engine(file: Path) -> Engine:
-    engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS)
-    _configure(engine)
-    return engine
-
-
-def _url(driver: str, name: str, options: Mapping[str, str] | None = None) -> URL:
-    """Made of parts, not of text: folders may be called anything."""
-    return URL.create(driver, database=name, query=options or {})
-
-
-def _without_driver_transactions(connection: Any, _record: Any) -> None:
-    # The driver's own implicit BEGIN would start a deferred transaction; `writing()` begins an immediate one.
-    connection.isolation_level = None
-
-
-def _configure(engine: Engine) -> None:
-    event.listen(engine, "connect", _without_driver_transactions)
-
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA trusted_schema=OFF")
-        cursor.close()
+def migrate(address: Path | str, migrations: Path = MIGRATIONS) -> None:
+    """Bring the tables up to date (blocking, on a thread that runs no event loop)."""
+    if isinstance(address, Path):
+        sqlite.migrate(address, migrations)
+    else:
+        asyncio.run(postgres.migrate(address, migrations))

@@ -39,6 +39,7 @@ people = Table(
     Column("username", String, nullable=False),
     Column("username_folded", String, nullable=False, unique=True),  # casefold(): one name, one person
     Column("role", String, nullable=False),
+    Column("kind", String, nullable=False, server_default="person"),  # person | service: no password, keys only
     Column("password_hash", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("disabled_ms", BigInteger),
@@ -71,6 +72,7 @@ keys = Table(
     Column("key_hash", LargeBinary, nullable=False, unique=True),
     Column("scopes", String, nullable=False),  # space-separated
     Column("models", Text),  # JSON list; NULL: any
+    Column("workspace_id", String, index=True),  # NULL: the key is of none
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
@@ -82,6 +84,62 @@ setup_tokens = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+# organisation ---------------------------------------------------------------------------------------------------------
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("parent_id", String, ForeignKey("groups.id"), index=True),
+    Column("external_id", String, unique=True),  # what the directory it comes from calls it
+    Column("lineage", String, nullable=False),  # its own identifier and those of the groups around it, parted by /
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("manager", Boolean, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("permissions", Text, nullable=False),  # parted by blanks
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("name_folded", String, nullable=False, unique=True),  # casefold(): one name, one workspace
+    Column("label", String, nullable=False),  # see core.actor.LABELS
+    Column("models", Text),  # JSON list; NULL: any
+    Column("purposes", Text, nullable=False),  # JSON list
+    Column("retention_days", Text, nullable=False),  # JSON: class of data -> days
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+workspace_people = Table(
+    "workspace_people",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+workspace_groups = Table(
+    "workspace_groups",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 # sign-in --------------------------------------------------------------------------------------------------------------
@@ -188,6 +246,39 @@ usage = Table(
     Column("waited_ms", Float, nullable=False),
 )
 
+# quotas ---------------------------------------------------------------------------------------------------------------
+
+quota_limits = Table(
+    "quota_limits",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subject", String, nullable=False),  # see metering.quotas.Subject
+    Column("subject_id", String, nullable=False),  # empty: everyone
+    Column("model", String),  # NULL: any
+    Column("measure", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),  # in whole units, see metering.quotas
+    Column("each", Boolean, nullable=False),
+)
+
+quota_balances = Table(
+    "quota_balances",
+    metadata,
+    Column("limit_id", String, primary_key=True),
+    Column("who", String, primary_key=True),  # a person's id; empty: all of the subject together
+    Column("start_ms", BigInteger, primary_key=True),  # of the window
+    Column("used", BigInteger, nullable=False),
+)
+
+#: What answers under way hold. A row that is there at a start is of an answer that a crash cut short.
+quota_holds = Table(
+    "quota_holds",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("charges", Text, nullable=False),  # JSON: [limit, who, start_ms, amount] of each
+)
+
 # chats ----------------------------------------------------------------------------------------------------------------
 
 chats = Table(
@@ -195,6 +286,7 @@ chats = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("workspace_id", String, index=True),  # NULL: it is in none
     Column("title", String, nullable=False),
     Column("title_folded", String, nullable=False),  # casefold(): what search looks in
     Column("model", String, nullable=False),
@@ -305,17 +397,35 @@ files = Table(
     Index("ix_files_person_id_id", "person_id", "id"),
 )
 
-#: The full-text index of people's text files: a row for each passage. `owner` holds person and file as words.
-FILE_TEXTS = (
-    "CREATE VIRTUAL TABLE file_texts USING fts5("
-    "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
-    "tokenize = 'porter unicode61 remove_diacritics 2')"
-)
+#: The full-text index of people's text files: a row for each passage. It is made of the files and can be made again.
+#: In SQLite `owner` holds person and file as words. PostgreSQL's `words` are stems; its own configurations leave out
+#: words that are frequent in English, ours leaves out none.
+FILE_TEXTS: dict[str, tuple[str, ...]] = {
+    "sqlite": (
+        "CREATE VIRTUAL TABLE file_texts USING fts5("
+        "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
+        "tokenize = 'porter unicode61 remove_diacritics 2')",
+    ),
+    "postgresql": (
+        "CREATE TEXT SEARCH DICTIONARY file_stems (TEMPLATE = pg_catalog.snowball, LANGUAGE = porter)",
+        "CREATE TEXT SEARCH CONFIGURATION file_words (PARSER = pg_catalog.default)",
+        "ALTER TEXT SEARCH CONFIGURATION file_words ADD MAPPING FOR "
+        "asciiword, word, numword, int, uint, float, sfloat, version WITH file_stems",
+        "CREATE TABLE file_texts ("
+        "id BIGINT GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_file_texts PRIMARY KEY, "
+        "person_id VARCHAR NOT NULL, file_id VARCHAR NOT NULL, text TEXT NOT NULL, position INTEGER NOT NULL, "
+        "line INTEGER NOT NULL, word_count INTEGER NOT NULL, words TSVECTOR NOT NULL)",
+        "CREATE INDEX ix_file_texts_person_id ON file_texts (person_id)",
+        "CREATE INDEX ix_file_texts_file_id ON file_texts (file_id)",
+        "CREATE INDEX ix_file_texts_words ON file_texts USING gin (words)",
+    ),
+}
 
 
 @event.listens_for(metadata, "after_create")
 def _make_index(_metadata: MetaData, connection: Connection, **_: object) -> None:
-    connection.exec_driver_sql(FILE_TEXTS)
+    for statement in FILE_TEXTS[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
 
 
 # batches --------------------------------------------------------------------------------------------------------------

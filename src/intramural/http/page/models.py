@@ -100,6 +100,7 @@ def router(doors: Doors) -> APIRouter:
             if view.suggestion is None
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
+            missed_review=await doors.services.reports.missed(),
         )
 
     return api

@@ -19,13 +19,13 @@ def router(doors: Doors) -> APIRouter:
 
     @api.get("/people")
     async def list_people(request: Request) -> dict[str, list[shapes.PersonOut]]:
-        """Everybody."""
+        """Everybody; for a manager, the people of their groups."""
         caller = await doors.identify(request)
         return {"people": [_person(each) for each in await people.list(caller.actor)]}
 
     @api.post("/people", status_code=201)
     async def create_person(given: shapes.PersonIn, request: Request) -> shapes.PersonOut:
-        """Add a person."""
+        """Add a person, or without a password a service account."""
         caller = await doors.identify(request)
         return _person(await people.create(caller.actor, given.username, given.password, given.role))
 
@@ -54,7 +54,7 @@ def router(doors: Doors) -> APIRouter:
 
     @api.post("/keys", status_code=201)
     async def create_key(given: shapes.KeyIn, request: Request) -> shapes.NewKey:
-        """A new key (one's own unless the console says whose). `secret` is shown this once."""
+        """A new key: one's own, or a service account's (the console may say anybody's). `secret` is shown this once."""
         caller = await doors.identify(request)
         days = given.expires_in_days
         expires_ms = None if days is None else int(doors.clock.now_s() * 1000) + days * _DAY_MS
@@ -65,6 +65,7 @@ def router(doors: Doors) -> APIRouter:
             scopes=given.scopes,
             models=given.models,
             expires_ms=expires_ms,
+            workspace=given.workspace,
         )
         return shapes.NewKey(key=_key(key), secret=secret)
 
@@ -82,6 +83,7 @@ def _person(person: Person) -> shapes.PersonOut:
         id=person.id,
         username=person.username,
         role=person.role,
+        kind=person.kind,
         created_ms=person.created_ms,
         disabled_ms=person.disabled_ms,
     )
@@ -100,4 +102,5 @@ def _key(key: Key) -> shapes.KeyOut:
         expires_ms=key.expires_ms,
         revoked_ms=key.revoked_ms,
         last_used_ms=key.last_used_ms,
+        workspace_id=key.workspace_id,
     )

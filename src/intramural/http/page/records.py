@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from intramural.audit import Entry
+from intramural.audit import Entry, Wanted
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 
@@ -23,13 +23,26 @@ def router(doors: Doors) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         event: Annotated[str | None, Query(max_length=64)] = None,
         actor: Annotated[str | None, Query(max_length=64)] = None,
+        request_id: Annotated[str | None, Query(max_length=64)] = None,
+        target: Annotated[str | None, Query(max_length=256)] = None,
+        outcome: Annotated[str | None, Query(max_length=16)] = None,
+        text: Annotated[str | None, Query(max_length=256)] = None,
+        from_ms: Annotated[int | None, Query(ge=0, le=_YEAR_9999_MS)] = None,
+        to_ms: Annotated[int | None, Query(ge=0, le=_YEAR_9999_MS)] = None,
     ) -> shapes.AuditPage:
-        """Entries of the audit log, newest first. Reading it is an event too."""
+        """Entries of the audit log, newest first. Reading it is an event too.
+
+        `event` may end in `*`; `target` is its beginning; `text` is looked for in facts, targets and names.
+        """
         caller = await doors.identify(request)
-        found = await records.entries(caller.actor, before=before, limit=limit, event=event, actor_id=actor)
+        wanted = Wanted(before, event, actor, request_id, from_ms, to_ms, target, outcome, text)
+        found = await records.search(caller.actor, wanted, limit)
         size, note = records.checkpoint()
         return shapes.AuditPage(
-            entries=[_entry(each) for each in found], size=size, checkpoint=shapes.CheckpointOut(size=size, note=note)
+            entries=[_entry(each) for each in found.entries],
+            older=found.older,
+            size=size,
+            checkpoint=shapes.CheckpointOut(size=size, note=note),
         )
 
     @api.post("/audit/verify")
@@ -55,7 +68,7 @@ def router(doors: Doors) -> APIRouter:
         to_ms: Annotated[int, Query(ge=0, le=_YEAR_9999_MS)] = _YEAR_9999_MS,
         mine: bool = False,
     ) -> shapes.UsageOut:
-        """Sums of usage; with `mine`, of one's own."""
+        """Sums of usage; with `mine`, of one's own. For a manager, of the people of their groups."""
         caller = await doors.identify(request)
         rows = await records.usage(caller.actor, by=by, from_ms=from_ms, to_ms=to_ms, everyone=not mine)
         return shapes.UsageOut(

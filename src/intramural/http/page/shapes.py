@@ -4,12 +4,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from intramural.metering import Measure, Period, Subject
+
 Name = Field(min_length=1, max_length=200)
 ModelName = Field(min_length=1, max_length=200)
 PathText = Field(min_length=1, max_length=4096)
 Text = Field(max_length=2_000_000)
 Password = Field(max_length=1024)
 Id = Field(min_length=1, max_length=64)
+Role = Field(min_length=1, max_length=40)
 
 
 class In(BaseModel):
@@ -52,19 +55,58 @@ class KeyIn(In):
     scopes: list[Literal["inference", "chats", "admin", "metrics"]] = Field(default=["inference"], min_length=1)
     models: list[str] | None = Field(default=None, max_length=100)
     expires_in_days: int | None = Field(default=None, ge=1, le=3650)
-    person_id: str | None = Field(default=None, max_length=64, description="Whose key; administrators only.")
+    person_id: str | None = Field(
+        default=None, max_length=64, description="Whose key: a service account's, for administrators."
+    )
+    workspace: str | None = Field(default=None, max_length=256, description="All that is asked with it is asked there.")
 
 
 class PersonIn(In):
+    """Without a `password` it is a service account."""
+
     username: str = Name
-    password: str | None = Field(default=None, max_length=1024, description="None: they come by a provider's word.")
-    role: Literal["administrator", "auditor", "member"]
+    password: str | None = Field(
+        default=None, max_length=1024, description="None: they come by a provider's word, or it is a service account."
+    )
+    role: str = Role
 
 
 class PersonChange(In):
-    role: Literal["administrator", "auditor", "member"] | None = None
+    role: str | None = Field(default=None, min_length=1, max_length=40)
     disabled: bool | None = None
     password: str | None = Field(default=None, max_length=1024)
+
+
+class GroupIn(In):
+    name: str = Name
+    parent_id: str | None = Field(default=None, max_length=64)
+    external_id: str | None = Field(default=None, max_length=255)
+
+
+class GroupChange(In):
+    """What is not sent stays; `parent_id: null` takes it out of the group around it."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    parent_id: str | None = Field(default=None, max_length=64)
+    external_id: str | None = Field(default=None, max_length=255)
+
+
+class MemberIn(In):
+    manager: bool = False
+
+
+class RoleIn(In):
+    permissions: list[str] = Field(min_length=1, max_length=200)
+
+
+class WorkspaceIn(In):
+    """`models` null: any. `retention_days`: days by class of data (chat, file, audio, embedding, log)."""
+
+    name: str = Name
+    label: Literal["public", "internal", "confidential", "phi", "education"]
+    models: list[str] | None = Field(default=None, max_length=200)
+    purposes: list[str] = Field(default=[], max_length=20)
+    retention_days: dict[str, int] = Field(default={}, max_length=10)
 
 
 class PullIn(In):
@@ -120,10 +162,63 @@ class IdentityOut(BaseModel):
     last_ms: int
 
 
+class PlaceOut(BaseModel):
+    """A workspace as its members see it."""
+
+    id: str
+    name: str
+    label: str
+    models: list[str] | None
+    purposes: list[str]
+
+
+class WorkspaceOut(PlaceOut):
+    retention_days: dict[str, int]
+    people: list[str]
+    groups: list[str]
+    created_ms: int
+
+
+class GroupOut(BaseModel):
+    id: str
+    name: str
+    parent_id: str | None
+    external_id: str | None
+    created_ms: int
+
+
+class MemberOut(BaseModel):
+    person_id: str
+    username: str
+    manager: bool
+
+
+class RoleOut(BaseModel):
+    name: str
+    permissions: list[str]
+
+
+class ExplainedOut(BaseModel):
+    """`rule` says what decided; `as` whom: their role, groups, and the workspace it would be asked in."""
+
+    allowed: bool
+    rule: str
+    reason: str
+    hint: str
+    action: str
+    person: str
+    role: str
+    groups: list[str]
+    workspace: str | None
+
+
 class Me(BaseModel):
     id: str
     username: str
     role: str
+    groups: list[str]
+    manages: list[str]
+    workspace: str | None
     csrf_token: str | None
     permissions: list[str]
     awaits: Literal["second", "passkey", "enrol", "enrol_passkey"] | None = Field(
@@ -188,6 +283,7 @@ class KeyOut(BaseModel):
     expires_ms: int | None
     revoked_ms: int | None
     last_used_ms: int | None
+    workspace_id: str | None
 
 
 class NewKey(BaseModel):
@@ -199,6 +295,7 @@ class PersonOut(BaseModel):
     id: str
     username: str
     role: str
+    kind: str
     created_ms: int
     disabled_ms: int | None
 
@@ -318,6 +415,7 @@ class Machine(BaseModel):
     posture: PostureOut
     suggestion: SuggestionOut | None
     version: str
+    missed_review: str | None
 
 
 class ChatOut(BaseModel):
@@ -369,7 +467,10 @@ class CheckpointOut(BaseModel):
 
 
 class AuditPage(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
     entries: list[EntryOut]
+    older: int | None
     size: int
     checkpoint: CheckpointOut
 
@@ -405,3 +506,61 @@ class ErrorDetail(BaseModel):
 
 class ErrorOut(BaseModel):
     error: ErrorDetail
+
+
+class QuotaOut(BaseModel):
+    """How a limit stands. Amounts are seconds, whole currency, or plain numbers; `words` says it in a sentence."""
+
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    unit: str
+    period: Period
+    limit: float
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaBalance(BaseModel):
+    """`who`: a person's id; empty: all together."""
+
+    who: str
+    used: float
+    held: float
+    remaining: float
+    renews_ms: int | None
+
+
+class QuotaListed(BaseModel):
+    id: str
+    words: str
+    subject: Subject
+    subject_id: str
+    each: bool
+    model: str | None
+    measure: Measure
+    period: Period
+    limit: float
+    balances: list[QuotaBalance]
+
+
+class QuotaIn(In):
+    subject: Subject
+    subject_id: str = Field(default="", max_length=128)
+    each: bool = False
+    model: str | None = Field(default=None, max_length=256)
+    measure: Measure
+    period: Period
+    limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SignOffIn(In):
+    from_ms: int = Field(ge=0)
+    to_ms: int = Field(ge=0)
+    note: str = Field(default="", max_length=2_000)

@@ -1,0 +1,330 @@
+"""Quotas over a real database and log: together with their events, right after a crash, whole under many at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import func, select
+from tests import databases
+from tests.audit.settable_clock import SettableClock
+
+from intramural.audit import AuditLog, Beside, Event
+from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor
+from intramural.core.chat import Usage
+from intramural.core.config import AuditConfig, QuotasConfig
+from intramural.core.errors import Misasked, Missing, QuotaSpent, Refused, Throttled, Unavailable
+from intramural.metering import Limit, Meter, QuotaRows, Standing, UsageRow
+from intramural.services.gate import Gate
+from intramural.services.quotas import Hold, Quotas
+from intramural.storage.schema import quota_balances, quota_holds
+
+MIA, BOB, EVE = (
+    Actor("person", name, name, "member", frozenset(SCOPES), f"s_{name}") for name in ("mia", "bob", "eve")
+)
+TOKENS = Limit("", "everyone", "", None, "tokens", "day", 1_000, each=True)
+DAY_S = 86_400
+
+
+class Bench:
+    """Quotas over a database that can be left as a crash leaves it."""
+
+    def __init__(self, root: Path, clock: SettableClock, stack: AsyncExitStack) -> None:
+        self.root, self.clock, self.stack = root, clock, stack
+        self.stored = {"mia": 70}
+        self.names = iter(range(10**6))
+        self.counted = 10**9
+
+    async def start(self, **config: object) -> Quotas:
+        """Opened again, knowing nothing but what is in the database."""
+        if not hasattr(self, "db"):
+            self.db = await databases.opened(self.root / "intramural.db")
+            self.stack.push_async_callback(self.db.close)
+            self.audit = await AuditLog.open(self.db, self.root / "secrets", AuditConfig(), self.clock)
+            self.stack.push_async_callback(self.audit.close)
+        self.meter = Meter(self.db, self.clock)
+
+        async def stored(person_id: str) -> int:
+            return self.stored.get(person_id, 0)
+
+        async def known(person_id: str) -> object:
+            if person_id not in ("mia", "bob", "eve"):
+                raise Missing("person_not_found", "No.")
+            return person_id
+
+        settings = QuotasConfig(**{"answer_tokens": 100, **config})  # type: ignore[arg-type]  # a test's own
+        self.quotas = Quotas(Gate(self.audit), QuotaRows(self.db), self.audit, self.clock, settings, stored, known)
+        await self.quotas.open()
+        return self.quotas
+
+    async def ask(self, actor: Actor, prompt: int, answer: int | None, model: str = "m") -> Hold | None:
+        async def count() -> int:
+            return self.counted
+
+        name = f"req_{next(self.names)}"
+        hold = await self.quotas.reserve(actor, model, name, prompt, answer, count)
+        await self.audit.record(Event.CHAT_ASKED, actor, request_id=name, beside=self.quotas.asked_rows(hold))
+        return hold
+
+    async def end(self, hold: Hold | None, actor: Actor, usage: Usage) -> None:
+        charged = self.quotas.settle(hold, usage)
+        row = UsageRow(f"used_{next(self.names)}", actor.person_id, "k", "m", "", "openai", "chat", "finished", 1, 1)
+        metered = Beside(*self.meter.insertion(row))
+        await self.audit.record(Event.CHAT_ANSWERED, actor, beside=(metered, *charged))
+        self.quotas.written(hold)
+
+    async def rows(self) -> tuple[int, int]:
+        """How much was used in all, how many hold something."""
+        async with self.db.reading() as connection:
+            used = await connection.scalar(select(func.sum(quota_balances.c.used)))
+            return used or 0, await connection.scalar(select(func.count()).select_from(quota_holds)) or 0
+
+    async def events(self, event: Event) -> int:
+        return len(await self.audit.entries(event=event, limit=1_000))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        found = Bench(tmp_path, SettableClock(), stack)
+        await found.start()
+        yield found
+
+
+async def test_what_was_used_is_charged_with_the_answer_and_stays(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 100, 200)
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held, standing.remaining) == (0, 300, 700)
+    assert await bench.rows() == (0, 1)
+    await bench.end(hold, MIA, Usage(40, 50))
+    assert await bench.rows() == (90, 0)
+    for quotas in (bench.quotas, await bench.start()):
+        (standing,) = await quotas.own(MIA)
+        assert (standing.used, standing.held) == (90, 0)
+    assert (await bench.quotas.own(BOB))[0].used == 0
+
+
+async def test_a_refusal_names_the_quota_what_is_left_and_when_it_renews(bench: Bench) -> None:
+    limit = await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 100, 850)
+    await bench.end(hold, MIA, Usage(100, 850))
+    with pytest.raises(QuotaSpent, match=f"{limit.id} allows 1,000 tokens a day for each person; 50 remain") as caught:
+        await bench.ask(MIA, 100, 100)
+    renews_ms = caught.value.quota["renews_ms"]
+    assert renews_ms % (DAY_S * 1000) == 0 and "renews at" in caught.value.hint
+    assert 0 < caught.value.retry_after_s <= DAY_S
+    assert caught.value.quota["remaining"] == 50
+    assert await bench.ask(BOB, 100, 100) is not None
+    with pytest.raises(QuotaSpent):
+        await bench.ask(MIA, 100, 100)
+    assert await bench.events(Event.QUOTA_REFUSED) == 1  # once for each person and window
+    bench.clock.offset_s = DAY_S
+    assert await bench.ask(MIA, 100, 100) is not None
+
+
+async def test_near_the_limit_the_prompt_is_counted_and_what_never_fits_is_no_429(bench: Bench) -> None:
+    bench.counted = 10
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 4_000, 900)  # at most 4,000: the model counts 10
+    assert hold is not None and (hold.prompt_tokens, hold.completion_tokens) == (10, 900)
+    bench.quotas.let_go(hold)
+    with pytest.raises(Refused, match="quota_too_small") as caught:
+        await bench.ask(MIA, 10, 5_000)
+    assert not isinstance(caught.value, Throttled)
+
+
+async def test_an_answer_of_no_stated_length_holds_more_as_it_grows_and_is_cut_where_there_is_no_more(
+    bench: Bench,
+) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, amount=300))
+    hold = await bench.ask(MIA, 10, None)
+    assert hold is not None and hold.completion_tokens == 100
+    other = await bench.ask(MIA, 10, 60)
+    written = 0
+    with pytest.raises(QuotaSpent, match="cut"):
+        while True:
+            written += 1
+            if hold.note():
+                bench.quotas.grow(hold, Usage(10, written))
+    assert 100 < written <= 220
+    await bench.end(hold, MIA, Usage(10, written))
+    await bench.end(other, MIA, Usage(10, 60))
+    assert (await bench.quotas.own(MIA))[0].used <= 300
+
+
+async def test_what_a_crash_leaves_open_is_charged_in_full_and_once(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    await bench.end(await bench.ask(MIA, 10, 10), MIA, Usage(10, 5))
+    await bench.ask(MIA, 100, 200)  # and nobody hears of it again
+    for _ in range(2):
+        await bench.start()
+        (standing,) = await bench.quotas.own(MIA)
+        assert (standing.used, standing.held) == (315, 0)
+    assert await bench.rows() == (315, 0)
+    opened = await bench.audit.entries(event=Event.QUOTAS_OPENED)
+    assert [entry.facts["left_open"] for entry in opened] == [0, 1, 0]
+
+
+async def test_what_the_meter_knows_is_not_charged_again_after_a_crash(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 100, 200)
+    assert hold is not None
+    row = UsageRow(hold.reservation.request_id, "mia", "k", "m", "", "openai", "chat", "finished", 1, 1)
+    await bench.meter.record(row)
+    await bench.start()
+    assert await bench.rows() == (0, 0)
+
+
+async def test_a_question_that_could_not_be_recorded_holds_nothing(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 100, 200)
+    bench.quotas.let_go(hold)
+    bench.quotas.let_go(hold)
+    assert bench.quotas.settle(hold, Usage(100, 200)) == ()
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held) == (0, 0)
+
+
+async def test_many_at_once_never_go_over_and_every_token_is_charged_once(bench: Bench) -> None:
+    """200 answers, 16 at a time, over limits of every kind; then memory, rows and what was used agree."""
+    for limit in (
+        replace(TOKENS, amount=2_000),
+        replace(TOKENS, each=False, amount=4_500, period="month"),
+        replace(TOKENS, measure="streams", period="now", amount=3),
+        replace(TOKENS, measure="requests", period="hour", amount=40),
+        replace(TOKENS, measure="money", each=False, amount=8_000_000, model="m"),
+    ):
+        await bench.quotas.set(CONSOLE, limit)
+    chance, gate, spent = Random(7), asyncio.Semaphore(16), {"mia": 0, "bob": 0, "eve": 0}
+    refused = 0
+
+    async def one(actor: Actor) -> None:
+        nonlocal refused
+        prompt, answer = chance.randrange(5, 50), chance.randrange(5, 60)
+        async with gate:
+            try:
+                hold = await bench.ask(actor, prompt, answer)
+            except QuotaSpent:
+                refused += 1
+                return
+            _check(await bench.quotas.own(actor))
+            await asyncio.sleep(0)
+            usage = Usage(prompt, chance.randrange(answer + 1))
+            spent[actor.person_id] += usage.prompt_tokens + usage.completion_tokens
+            await bench.end(hold, actor, usage)
+            _check(await bench.quotas.own(actor))
+
+    await asyncio.gather(*(one(chance.choice([MIA, BOB, EVE])) for _ in range(200)))
+    assert refused and sum(spent.values()) <= 4_500 and max(spent.values()) <= 2_000
+    before = {who.person_id: await bench.quotas.own(who) for who in (MIA, BOB, EVE)}
+    await bench.start()
+    assert {who.person_id: await bench.quotas.own(who) for who in (MIA, BOB, EVE)} == before
+    used = {
+        who: next(s.used for s in found if s.limit.measure == "tokens" and s.limit.each)
+        for who, found in before.items()
+    }
+    assert used == spent
+    assert (await bench.rows())[1] == 0
+
+
+def _check(standings: list[Standing]) -> None:
+    for each in standings:
+        assert each.used + each.held <= each.limit.amount, each
+
+
+async def test_what_failed_before_anything_was_computed_costs_nothing(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="requests", amount=1))
+    await bench.end(await bench.ask(MIA, 5, 5), MIA, Usage(0, 0))
+    await bench.end(await bench.ask(MIA, 5, 5), MIA, Usage(5, 0))
+    with pytest.raises(QuotaSpent):
+        await bench.ask(MIA, 5, 5)
+
+
+async def test_money_follows_the_prices_of_models(bench: Bench) -> None:
+    await bench.start(prices="m=1/2, *=10")
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="money", amount=5_000_000))
+    await bench.end(await bench.ask(MIA, 1_000, 1_000), MIA, Usage(1_000, 1_000))
+    assert (await bench.quotas.own(MIA))[0].used == 3_000_000
+    with pytest.raises(QuotaSpent, match="EUR"):
+        await bench.ask(MIA, 200, 1, model="other")
+    assert await bench.ask(MIA, 1_000, 500) is not None
+
+
+async def test_groups_and_workspaces_come_from_the_actor(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, subject="group", subject_id="g", each=False, amount=100))
+    pupil = replace(MIA, groups=("h", "g"))
+    assert await bench.ask(MIA, 500, 500) is None
+    await bench.end(await bench.ask(pupil, 30, 30), pupil, Usage(30, 30))
+    with pytest.raises(QuotaSpent, match="for the group g"):
+        await bench.ask(replace(BOB, groups=("g",)), 30, 30)
+
+
+async def test_setting_the_same_again_changes_its_amount_and_removing_it_forgets(bench: Bench) -> None:
+    made = await bench.quotas.set(CONSOLE, TOKENS)
+    await bench.end(await bench.ask(MIA, 500, 400), MIA, Usage(500, 400))
+    again = await bench.quotas.set(CONSOLE, replace(TOKENS, amount=2_000))
+    assert again.id == made.id and (await bench.quotas.own(MIA))[0].remaining == 1_100
+    (listed,) = await bench.quotas.all(CONSOLE)
+    assert [(who, each.used) for who, each in listed.standings] == [("mia", 900)]
+    await bench.quotas.remove(CONSOLE, made.id)
+    assert await bench.quotas.own(MIA) == [] and await bench.rows() == (0, 0)
+    with pytest.raises(Missing):
+        await bench.quotas.remove(CONSOLE, made.id)
+    assert await bench.events(Event.QUOTA_SET) == 2 and await bench.events(Event.QUOTA_REMOVED) == 1
+
+
+async def test_only_administrators_set_limits_and_everybody_sees_their_own(bench: Bench) -> None:
+    with pytest.raises(Refused):
+        await bench.quotas.set(MIA, TOKENS)
+    with pytest.raises(Refused):
+        await bench.quotas.remove(MIA, "quota_x")
+    with pytest.raises(Refused):
+        await bench.quotas.all(MIA)
+    assert await bench.quotas.own(MIA) == []
+    with pytest.raises(Missing):
+        await bench.quotas.set(CONSOLE, replace(TOKENS, subject="person", subject_id="nobody", each=False))
+    with pytest.raises(Misasked):
+        await bench.quotas.set(CONSOLE, replace(TOKENS, amount=-1))
+
+
+async def test_stored_bytes_are_limited_by_the_nearest_quota(bench: Bench) -> None:
+    stored = replace(TOKENS, measure="storage_bytes", period="now", amount=100)
+    await bench.quotas.set(CONSOLE, stored)
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.remaining) == (70, 30)
+    await bench.quotas.set(CONSOLE, replace(stored, subject="person", subject_id="mia", each=False, amount=500))
+    assert (bench.quotas.most_stored_bytes(MIA), bench.quotas.most_stored_bytes(BOB)) == (500, 100)
+
+
+async def test_the_service_itself_has_no_limits(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, amount=0))
+    assert not bench.quotas.limits(SYSTEM) and bench.quotas.limits(MIA)
+
+
+async def test_an_address_that_knocks_too_often_waits(bench: Bench) -> None:
+    quotas = await bench.start(address_requests_per_minute=3)
+    for _ in range(3):
+        quotas.knock("10.0.0.1")
+    with pytest.raises(Throttled, match="too_many_requests"):
+        quotas.knock("10.0.0.1")
+    quotas.knock("10.0.0.2")
+
+
+async def test_nothing_is_charged_when_the_log_cannot_be_written(bench: Bench) -> None:
+    """The record, the meter's row and the charge are one: a meter's row that cannot be written takes all along."""
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 10, 10)
+    charged = bench.quotas.settle(hold, Usage(10, 10))
+    row = UsageRow("twice", "mia", "k", "m", "", "openai", "chat", "finished", 1, 1)
+    metered = Beside(*bench.meter.insertion(row))
+    await bench.meter.record(row)
+    size = bench.audit.size
+    with pytest.raises(Unavailable, match="audit_unavailable"):
+        await bench.audit.record(Event.CHAT_ANSWERED, MIA, beside=(metered, *charged))
+    assert bench.audit.size == size and await bench.rows() == (0, 1)
+    await bench.start()  # what is not known to have ended is charged as held
+    assert await bench.rows() == (20, 0)
