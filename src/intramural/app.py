@@ -62,6 +62,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    Evictions,
     Expiry,
     FactorDesk,
     Federation,
@@ -99,6 +100,7 @@ from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
+from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
@@ -187,6 +189,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.files.recall()
         stack.push_async_callback(services.files.close)
         stack.push_async_callback(services.responses.close)
+        services.evictions.open()
+        stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
         await services.batches.recall()
@@ -313,9 +317,30 @@ def _services(
     inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
+    federation = Federation(
+        gate,
+        access.people,
+        access.identities,
+        access.sessions,
+        access.setup,
+        seating,
+        audit,
+        access.oidc,
+        [Provider(each, asking(each), clock) for each in config.providers.oidc],
+        clock,
+    )
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        sign_in=SignIn(
+            gate,
+            access.people,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            federation,
+            [Directory(each) for each in config.providers.ldap],
+        ),
         factors=factors,
         passkeys=PasskeyDesk(
             gate,
@@ -328,18 +353,7 @@ def _services(
             audit,
             clock,
         ),
-        federation=Federation(
-            gate,
-            access.people,
-            access.identities,
-            access.sessions,
-            access.setup,
-            seating,
-            audit,
-            access.oidc,
-            [Provider(each, asking(each), clock) for each in config.providers.oidc],
-            clock,
-        ),
+        federation=federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
         personal=Personal(
             gate,
@@ -396,6 +410,7 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
+        evictions=Evictions(inference, access.identify.again),
         records=Records(
             gate,
             audit,

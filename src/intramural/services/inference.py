@@ -7,7 +7,7 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
@@ -80,6 +80,9 @@ class _Run:
     hold: Hold | None = None
     first_s: float | None = None
     seed_given: bool = False
+    #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
+    shut: IntramuralError | None = None
+    task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
 
@@ -115,6 +118,7 @@ class Inference:
         self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
+        self._running: dict[str, _Run] = {}
 
     async def answer(
         self,
@@ -157,8 +161,11 @@ class Inference:
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
+        self._running[run.request_id] = run
         try:
             async for event in stream:
+                if run.shut is not None:
+                    raise run.shut
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
@@ -178,10 +185,15 @@ class Inference:
         except IntramuralError as error:
             run.error = error
             raise
-        except (GeneratorExit, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            run.outcome = "cancelled"
+            _raise_shut(run)
+            raise
+        except GeneratorExit:
             run.outcome = "cancelled"
             raise
         finally:
+            self._running.pop(run.request_id, None)
             try:
                 await self._end(run, stream, asked)
             finally:
@@ -295,6 +307,27 @@ class Inference:
         action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
+    async def shut_out(self, again: Callable[[str, str, str], Awaitable[Actor]]) -> int:
+        """End what runs for who is not let in any more, as `again` (kind, person, credential) says; how much that was.
+
+        Who waits is told so in the words of that error. An answer on its way ends before its next token.
+        """
+        ended: dict[tuple[str, str, str], IntramuralError | None] = {}
+        for run in list(self._running.values()):
+            who = (run.actor.kind, run.actor.person_id, run.actor.credential_id)
+            if run.actor.kind != "system" and who not in ended:
+                try:
+                    await again(*who)
+                    ended[who] = None
+                except Unauthenticated as refused:
+                    ended[who] = refused
+            why = ended.get(who)
+            if why is not None and run.shut is None:
+                run.shut = why
+                if run.first_s is None and run.task is not None and run.request_id in self._running:
+                    run.task.cancel()  # it waits for its turn, or for the model to have read
+        return sum(why is not None for why in ended.values())
+
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
         while self._settling:
@@ -372,6 +405,7 @@ class Inference:
         """Do `work`, which is no stream; what was asked and what came of it are written down."""
         asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
         usage = Usage(0, 0)
+        self._running[run.request_id] = run
         try:
             result = await work
             usage = Usage(result.prompt_tokens, 0)
@@ -381,8 +415,10 @@ class Inference:
             raise
         except asyncio.CancelledError:
             run.outcome = "cancelled"
+            _raise_shut(run)
             raise
         finally:
+            self._running.pop(run.request_id, None)
             await self._settled(run, usage, 0.0, asked)
         return result
 
@@ -526,3 +562,12 @@ def _where(actor: Actor) -> Mapping[str, Fact]:
     if actor.place is None:
         return {}
     return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
+
+
+def _raise_shut(run: _Run) -> None:
+    """Where `run` was cancelled because its person was shut out: raise that instead. Whoever else cancelled is left."""
+    if run.shut is None or run.task is None or run.task is not asyncio.current_task():
+        return
+    run.task.uncancel()
+    run.error = run.shut
+    raise run.shut
