@@ -139,4 +139,6 @@ async def remove(connection: Connection, person_id: str) -> None:
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
+    await connection.execute(delete(t.quota_limits).where(t.quota_limits.c.subject_id == person_id))
+    await connection.execute(delete(t.quota_balances).where(t.quota_balances.c.who == person_id))
     await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it
