@@ -34,10 +34,16 @@ def test_backed_up_while_it_runs_and_restored_on_a_clean_directory(fresh: Servic
         fresh.stop()
     checkpoint = tmp_path / "held.txt"
     checkpoint.write_text(again["checkpoint"])
+    kept_elsewhere = (fresh.data_dir / "secrets/vault.key").read_bytes()
     shutil.rmtree(fresh.data_dir)
     fresh.place = databases.empty_postgres(tmp_path / "restored.db") if databases.SERVER else None
     told = fresh.command("restore", str(tmp_path / "backups"), "--passphrase-file", str(phrase), "--public-key", key)
     assert (told["checkpoint"], told["log_entries"]) == (again["checkpoint"], again["log_entries"])
+    missing = fresh.command("user", "ls", check=False)
+    assert missing.returncode == 1 and "vault_key_missing" in missing.stderr
+    key_file = fresh.data_dir / "secrets/vault.key"
+    key_file.write_bytes(kept_elsewhere)
+    key_file.chmod(0o600)
     assert _names(fresh) == {"ada", "bob"}
     assert fresh.command("audit", "verify", "--held", str(checkpoint), "--public-key", key)["ok"]
     fresh.start()

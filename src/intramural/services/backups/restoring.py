@@ -26,7 +26,7 @@ from intramural.storage import copying, head_revision
 from intramural.storage.copying import Content, Row
 
 #: The list of erased people in the data directory. It is kept outside the database, and replayed at every start.
-ERASED = "erased.jsonl"
+ERASED = "secrets/erased.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
