@@ -214,6 +214,10 @@ async def _role(world: World, _owner: Someone, _relation: str) -> dict[str, str]
     return {"name": "helpdesk"}
 
 
+async def _oneself(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    return {"person_id": owner.person.id, "student_id": owner.person.id}
+
+
 _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] = {
     "chat": _chat,
     "key": _key,
@@ -227,6 +231,7 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "group": _group,
     "workspace": _workspace,
     "role": _role,
+    "oneself": _oneself,
 }
 #: What stands in a path for a thing that is gone.
 GONE = {
@@ -248,4 +253,9 @@ GONE = {
     "blob": {"digest": "sha256:" + "0" * 64},
     "answer": {"id": f"req_{NOBODY_S}"},  # of streams, receipts, completions: see tests/journeys
     "ollama's key": {"key": "x"},
+    "passkey": {"passkey_id": f"passkey_{NOBODY_S}"},
+    "provider": {"name": "school"},
+    "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
+    "quota": {"quota_id": f"quota_{NOBODY_S}"},
+    "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }
