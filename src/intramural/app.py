@@ -9,12 +9,14 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,7 +24,7 @@ from starlette.types import ASGIApp
 from intramural import __version__, http, web
 from intramural.access import Access, Action, Rule, read_rules
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, first_and_newest
+from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -72,6 +74,7 @@ from intramural.services import (
     Ordinary,
     PasskeyDesk,
     PeopleDesk,
+    Personal,
     Planner,
     PolicyDesk,
     Preloads,
@@ -88,12 +91,18 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    VaultDesk,
     WorkspaceDesk,
 )
+from intramural.services.backups import Folder, Lock, Made, Restored
+from intramural.services.backups import back_up as write_backup
+from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.media import Media, Outward
+from intramural.services.moving import Moved, move, note_place, require_place
+from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
@@ -111,6 +120,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
+from intramural.vault import ERASED_FILE, Erased, Stored, Vault
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -137,20 +147,25 @@ async def opened(config: Config) -> AsyncIterator[House]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
         await db.claim()
-        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        vault = await Vault.open(db, config.data_dir / "secrets", config.vault, clock)
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock, vault)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        pool = await _pool(config, access, posture, clock)
+        if not await Stored(db, clock).is_sealed():
+            # what an older version computed of conversations: its keys were not people's own
+            await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
+        pool = await _pool(config, vault, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, audit, access, pool, traces, posture, clock, rules)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -159,6 +174,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.quotas.open()
+        await services.vault.upgrade()
+        await services.personal.replay()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -176,14 +193,14 @@ async def opened(config: Config) -> AsyncIterator[House]:
         yield House(config, services, access, application, posture)
 
 
-async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) -> Pool:
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
     states = States(
         config.data_dir / "states",
-        access.seal.key_of_states,
+        vault.states_key,
         config.serving.warm_bytes,
         engine_name(),
         keep_free_bytes=config.files.keep_free_bytes,
@@ -196,6 +213,7 @@ async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) 
 def _services(
     config: Config,
     db: Database,
+    vault: Vault,
     audit: AuditLog,
     access: Access,
     pool: Pool,
@@ -204,7 +222,7 @@ def _services(
     clock: Clock,
     rules: Sequence[Rule],
 ) -> Services:
-    gate = Gate(audit, rules)
+    gate = Gate(audit, rules, vault)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
@@ -213,9 +231,9 @@ def _services(
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
-    chats = Chats(db, clock)
-    kept = KeptResponses(db, clock, config.responses.keep_days)
-    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
+    chats = Chats(db, vault, clock)
+    kept = KeptResponses(db, vault, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     ordinary = Ordinary(
         config.serving.slots,
         config.serving.context_tokens,
@@ -242,14 +260,15 @@ def _services(
     uploads = Uploads(config.data_dir / "library", clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
-    stored = Files(db, config.data_dir / "files", config.files, clock)
+    stored = Files(db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
     files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
+    inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(db),
-            inputs=Disk(config.data_dir / "batches", config.files.keep_free_bytes),
+            rows=Batches(db, vault),
+            inputs=inputs,
             files=stored,
             audit=audit,
             again=access.identify.again,
@@ -259,10 +278,29 @@ def _services(
         ),
     )
 
-    async def after_removal(person_id: str) -> None:
-        await pool.forget(person_id, for_good=True)
+    kept_whole = Stored(db, clock)
+    list_of_erased = Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
+
+    async def sweep() -> None:
         await files.sweep()
         await batches.sweep()
+
+    async def lying(person_id: str) -> list[tuple[str, Callable[[], BinaryIO]]]:
+        """The bytes of a person, for their export."""
+        found = [(f"files/{file_id}", opening) for file_id, opening in await stored.lying(person_id)]
+        for batch_id in await batches.inputs_of(person_id):
+            found.append((f"batches/{batch_id}.jsonl", partial(inputs.open, person_id, batch_id)))
+        return found
+
+    async def seal_files() -> int:
+        return await stored.seal_clear() + await batches.seal_clear()
+
+    async def reseal_files(person_id: str) -> None:
+        await pool.forget(person_id, for_good=False)
+        await stored.reseal(person_id)
+        for batch_id in await batches.inputs_of(person_id):
+            await asyncio.to_thread(inputs.reseal, person_id, batch_id)
+        files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
     inference = Inference(
@@ -297,7 +335,19 @@ def _services(
             [Provider(each, asking(each), clock) for each in config.providers.oidc],
             clock,
         ),
-        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        personal=Personal(
+            gate,
+            audit,
+            access.people,
+            vault,
+            kept_whole,
+            Erased(list_of_erased),
+            Forgetting(partial(pool.forget, for_good=True), sweep),
+            lying,
+            clock,
+        ),
+        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
@@ -525,6 +575,64 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+async def move_database(config: Config, target: Path | str) -> Moved:
+    """Move everything into another database; the service must be stopped. Raises as `move`, Conflicting(…_in_use)."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    async with AsyncExitStack() as stack:
+        _claim(config.data_dir, stack)
+        require_place(config.data_dir, config.database)
+        source = await Database.open(config.database)
+        stack.push_async_callback(source.close)
+        await source.claim()
+        moved = await move(config.database, target, public_key(secrets, config.audit.origin))
+        note_place(config.data_dir, target)
+        db = await Database.open(target)
+        stack.push_async_callback(db.close)
+        audit = await AuditLog.open(db, secrets, config.audit, clock)
+        stack.push_async_callback(audit.close)
+        kinds = {"source": _kind(config.database), "target": _kind(target)}
+        await audit.record(Event.DATABASE_MOVED, SYSTEM, facts={**kinds, "rows": moved.rows})
+    return moved
+
+
+async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
+    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    clock, secrets = SystemClock(), config.data_dir / "secrets"
+    require_place(config.data_dir, config.database)
+    folder = Folder.open(path, lock, make=True)
+    signer = log_signer(secrets, config.audit.origin)
+    await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
+    return await write_backup(
+        folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
+    )
+
+
+async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
+    """Restore everything into the data directory and the database of the settings; `choices` as for `restore`."""
+    assert lock.private is not None
+    address = config.storage.url or None
+    folder = Folder.open(path, lock, make=False)
+    restored = await restore_backup(folder, lock.private, data_dir=config.data_dir, address=address, **choices)
+    facts = {"backup": restored.name, "made_ms": restored.made_ms, "log_entries": restored.log_entries}
+    await _record(config, SystemClock(), Event.BACKUP_RESTORED, facts)
+    return restored
+
+
+async def _record(config: Config, clock: Clock, event: Event, facts: Mapping[str, Any]) -> None:
+    """One entry, by a process that is not the service; the log takes turns."""
+    db = await Database.open(config.database)
+    try:
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        await audit.record(event, SYSTEM, facts=facts)
+        await audit.close()
+    finally:
+        await db.close()
+
+
+def _kind(address: Path | str) -> str:
+    return "sqlite" if isinstance(address, Path) else "postgresql"
 
 
 async def diagnose(config: Config) -> dict[str, Any]:

@@ -79,7 +79,8 @@ async def world(folder: Path) -> AsyncIterator[World]:
         db = await Database.open(folder / "intramural.db")
         stack.push_async_callback(db.close)
         clock = SystemClock()
-        made = World(house, db, Chats(db, clock), KeptResponses(db, clock, 30))
+        vault = house.services.vault._vault  # the house's own: it has the keys of people who are made here
+        made = World(house, db, Chats(db, vault, clock), KeptResponses(db, vault, clock, 30))
         await _populate(made)
         for someone in made.who.values():
             stack.push_async_callback(someone.client.aclose)
@@ -256,6 +257,7 @@ GONE = {
     "passkey": {"passkey_id": f"passkey_{NOBODY_S}"},
     "provider": {"name": "school"},
     "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
+    "erasure": {"person_id": f"person_{NOBODY_S}"},
     "quota": {"quota_id": f"quota_{NOBODY_S}"},
     "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }

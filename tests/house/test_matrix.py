@@ -67,6 +67,7 @@ GET    /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 PATCH  /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 DELETE /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
+GET    /intramural/v1/erasures/{person_id}       | erasure | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/groups                     |      | AUG
 POST   /intramural/v1/groups                     |      | A
@@ -88,6 +89,7 @@ GET    /intramural/v1/me                         |      | *
 POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM
 POST   /intramural/v1/me/codes/confirm           |      | AUGM
+GET    /intramural/v1/me/export                  |      | AUGM
 GET    /intramural/v1/me/factors                 |      | AUGM
 GET    /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys                |      | AUGM
@@ -113,6 +115,7 @@ GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/data-key    | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
 DELETE /intramural/v1/people/{person_id}/identities/{name}    | identity | A
@@ -146,6 +149,7 @@ PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
 POST   /intramural/v1/workspaces                 |      | A
@@ -266,7 +270,7 @@ OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response",
 #: Nobody's own: who may not is told so, there or not.
 ADMINISTERED = {"person", "group", "workspace", "role"}
 #: Of these there is none in a house without models, providers and limits.
-NOT_HERE = {"model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota"}
+NOT_HERE = {"model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota", "erasure"}
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from tests import databases
 from tests.fakes import web
 from tests.fakes.oidc import Idp, Json, b64, ec_key, jwk, pem, rsa_key, sign
 
@@ -28,7 +29,6 @@ from intramural.services.gate import Gate
 from intramural.services.people import PeopleDesk
 from intramural.services.provider_web import asking
 from intramural.services.seating import Seat, Seating
-from intramural.storage import Database
 
 HERE = "https://ai.school.example/intramural/v1/oidc/school/callback"
 RS = {"alg": "RS256", "kid": "one"}
@@ -100,7 +100,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(web.serving(idp, tls=context))
         idp.issuer = f"{server.url}/realms/all"
-        db = await Database.open(tmp_path / "intramural.db")
+        db = await databases.opened(tmp_path / "intramural.db")
         stack.push_async_callback(db.close)
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
@@ -489,7 +489,7 @@ async def test_a_wrong_secret_is_our_mistake_and_no_body_is_endless(house: House
 
 
 async def test_nobody_comes_in_before_somebody_is_responsible(house: House, tmp_path: Path) -> None:
-    db = await Database.open(tmp_path / "empty.db")
+    db = await databases.opened(tmp_path / "empty.db")
     access = await Access.open(db, tmp_path / "secrets", AccessConfig(), house.clock)
     empty = Federation(
         Gate(house.audit), access.people, access.identities, access.sessions, access.setup,

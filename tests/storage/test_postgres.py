@@ -11,14 +11,14 @@ from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
 from tests import databases
 from tests.audit.settable_clock import SettableClock
-from tests.storage.test_database import is_a_plain_table, structure
+from tests.storage.test_database import structure
 
 from intramural.audit import AuditLog, Event, Finding
 from intramural.core.actor import SYSTEM
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Conflicting, Misasked, Refused, Unavailable
 from intramural.storage import BlockingConnection, Database, insert_rows
-from intramural.storage.postgres import _arguments, _short_lived, migrate, read_apart, shown
+from intramural.storage.postgres import _arguments, _short_lived, migrate, read_apart, without_password
 from intramural.storage.revision import MIGRATIONS
 from intramural.storage.schema import metadata, model_settings
 
@@ -58,7 +58,7 @@ async def test_who_does_not_answer_is_named_without_the_password() -> None:
     with pytest.raises(Unavailable, match="database_unreachable") as caught:
         await Database.open("postgresql://ada:swordfish@127.0.0.1:1/name")
     assert "ada@127.0.0.1:1/name" in str(caught.value) and "swordfish" not in str(caught.value)
-    assert shown("postgresql://ada:p%40@h/name?x=1") == "postgresql://ada@h/name?x=1"
+    assert without_password("postgresql://ada:p%40@h/name?x=1") == "postgresql://ada@h/name?x=1"
 
 
 @on_a_server
@@ -121,7 +121,7 @@ async def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
 
 
 def _differences(connection: BlockingConnection) -> list[object]:
-    opts = {"compare_type": True, "compare_server_default": True, "include_name": is_a_plain_table}
+    opts = {"compare_type": True, "compare_server_default": True}
     return list(compare_metadata(MigrationContext.configure(connection, opts=opts), metadata))
 
 

@@ -40,11 +40,5 @@ class Seal:
             ) from None
         return opened.decode()
 
-    def key_of_states(self, person_id: str) -> bytes:
-        """32 bytes, always the same, under which what models have computed for this person is kept."""
-        key = self._pepper.digest("states", person_id)
-        assert key, "who has a key has an identifier of ours"
-        return key
-
     def _cipher(self, person_id: str) -> ChaCha20Poly1305:
         return ChaCha20Poly1305(self._pepper.digest("seal", person_id))

@@ -14,11 +14,11 @@ from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.exports import FORMS, Form, action_of, fhir, ocsf
-from intramural.audit.keys import public_key
+from intramural.audit.keys import log_signer, public_key
 from intramural.audit.log import AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
 from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
-from intramural.audit.verify import Finding, Verdict, verify_database
+from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
 
 __all__ = [
     "FORMS",
@@ -47,8 +47,11 @@ __all__ = [
     "fhir",
     "first_and_newest",
     "hashes",
+    "log_signer",
+    "newest_checkpoint",
     "ocsf",
     "public_key",
+    "verify_connection",
     "verify_database",
     "wrong",
 ]

@@ -52,6 +52,11 @@ def public_key(secrets_dir: Path, origin: str) -> str:
     return str(Signer(origin, signing_key(secrets_dir, make=False)).verifier)
 
 
+def log_signer(secrets_dir: Path, origin: str) -> Signer:
+    """Signs in the log's name. Raises as `signing_key` does."""
+    return Signer(origin, signing_key(secrets_dir, make=False))
+
+
 def _read_or_make(file: Path, fresh: Callable[[], bytes] | None) -> bytes:
     try:
         return _read(file)

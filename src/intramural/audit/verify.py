@@ -107,6 +107,19 @@ def verify_database(address: Path | str, public_key: str, held: Sequence[str] = 
         return Verdict(False, where, walk.proven, where, None, Finding.UNREADABLE, reason)
 
 
+def verify_connection(connection: BlockingConnection, public_key: str, held: Sequence[str] = ()) -> Verdict:
+    """As `verify_database`, over a connection that is open. Raises sqlalchemy.exc.DBAPIError."""
+    verifier = VerifierKey.parse(public_key)
+    walk = Walk(verifier, [_held(verifier, note) for note in held])
+    return walk.run(_entries(connection), _checkpoints(connection))
+
+
+def newest_checkpoint(connection: BlockingConnection) -> str | None:
+    """The note that the log ends in; None: it has no entry."""
+    order = audit_checkpoints.c.size.desc()
+    return connection.execute(select(audit_checkpoints.c.note).order_by(order).limit(1)).scalar()
+
+
 def verify_tail(connection: BlockingConnection, verifier: VerifierKey, least: int) -> tuple[Verdict, Frontier]:
     """Check the newest `least` entries or more, from a stored checkpoint on. Also gives the tree they end in."""
     checkpoints = audit_checkpoints

@@ -5,16 +5,18 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `catalogue`, `clients`, `connect`, `fit`, `inspect`,
-`organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
+`fit`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
 
 from intramural.cli import (
+    backups,
     catalogue,
     commands,
     connect,
+    database,
     fit,
     inspect,
     organisation,
@@ -41,6 +43,8 @@ def main() -> None:
 
 
 #: Importing them is what adds their commands.
-COMMANDS = (catalogue, commands, connect, fit, inspect, organisation, provenance, pull, quota, report, top)
+COMMANDS = (
+    backups, catalogue, commands, connect, database, fit, inspect, organisation, provenance, pull, quota, report, top
+)  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

@@ -6,12 +6,25 @@ error is on the disk before it returns (SQLite WAL, `synchronous=FULL`; PostgreS
 by Alembic migrations, the same ones, when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `revision`, `migrate`,
-`migrations/`.
+Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `words`, `copying`, `revision`,
+`migrate`, `migrations/`.
 """
 
-from intramural.storage.database import BlockingConnection, Connection, Database, read_apart
+from intramural.storage.database import BlockingConnection, Connection, Database, head_revision, read_apart
 from intramural.storage.plain import insert_rows, scalar
+from intramural.storage.postgres import without_password
 from intramural.storage.sqlite import reading_file
+from intramural.storage.words import words
 
-__all__ = ["BlockingConnection", "Connection", "Database", "insert_rows", "read_apart", "reading_file", "scalar"]
+__all__ = [
+    "BlockingConnection",
+    "Connection",
+    "Database",
+    "head_revision",
+    "insert_rows",
+    "read_apart",
+    "reading_file",
+    "scalar",
+    "without_password",
+    "words",
+]

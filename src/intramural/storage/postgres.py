@@ -110,6 +110,17 @@ class Postgres:
         async with self._writer, _connected(self._engine) as connection:
             return await connection.run_sync(partial(_transact, work))
 
+    async def scrub(self, *, whole: bool) -> bool:
+        """Old versions of rows are freed at once, not some time later; `whole` writes the tables anew."""
+        import asyncpg
+
+        connection = await asyncpg.connect(self._url, **_arguments(self._url))
+        try:
+            await connection.execute("VACUUM FULL" if whole else "VACUUM")
+        finally:
+            await connection.close()
+        return True
+
     async def claim(self) -> None:
         """A lock that the server holds as long as this connection lasts."""
         import asyncpg
@@ -146,10 +157,30 @@ async def migrate(url: str, migrations: Path) -> None:
 
 async def read_apart(url: str, work: Callable[[BlockingConnection], Result]) -> Result:
     """`work` on one state of the database, over a connection of its own."""
-    async with _short_lived(url) as engine:
+    async with reading_apart(url) as connection:
+        return await connection.run_sync(work)
+
+
+@asynccontextmanager
+async def reading_apart(url: str) -> AsyncIterator[Connection]:
+    """One state of the database, over a connection of its own. Raises Unavailable(`database_unreachable`)."""
+    async with _short_lived(url) as engine, AsyncExitStack() as stack:
         readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        async with _connected(readers) as connection:
-            return await connection.run_sync(work)
+        try:
+            connection = await stack.enter_async_context(_connected(readers))
+        except OperationalError as error:
+            raise _unreachable(url, error) from error
+        yield connection
+
+
+@asynccontextmanager
+async def filling(url: str) -> AsyncIterator[Connection]:
+    """A transaction on a database that nobody here has open, its tables up to date."""
+    await migrate(url, revision.MIGRATIONS)
+    async with _short_lived(url) as engine, _connected(engine) as connection:
+        await connection.exec_driver_sql(_TAKE_WRITER_LOCK)
+        yield connection
+        await connection.commit()
 
 
 def storable(value: Any) -> Any:
@@ -157,7 +188,7 @@ def storable(value: Any) -> Any:
     return value.replace("\x00", "\ufffd") if isinstance(value, str) and "\x00" in value else value
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """The address without its password."""
     parts = urlsplit(url)
     before, at, host = parts.netloc.rpartition("@")
@@ -293,7 +324,7 @@ def _unfit(message: str, hint: str) -> Refused:
 def _unreachable(url: str, error: OperationalError) -> Unavailable:
     return Unavailable(
         "database_unreachable",
-        f"The database {shown(url)} cannot be opened: {error.orig}",
+        f"The database {without_password(url)} cannot be opened: {error.orig}",
         "Is the server running, does the database exist, and may this user use it?",
     )
 
