@@ -110,6 +110,8 @@ async def _populate(world: World) -> None:
             await world.act(access.groups.put, group.id, person.id, manager=role == "manager")
             await world.act(access.workspaces.admit, shared.place.id, person.id)
     await world.act(access.workspaces.admit, shut.place.id, world.who["insider"].person.id)
+    for someone in world.who.values():  # whoever asks for the first time gets their data key
+        assert (await someone.client.get("/v1/models")).status_code == 200
     world.ids.update(group=group.id, outer=outer.id, shut=shut.place.id, shared=shared.place.id)
 
 
