@@ -33,6 +33,7 @@ from intramural.core.config import Config
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files
+from intramural.guard import Names, reader_of
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
@@ -61,6 +62,7 @@ from intramural.services import (
     Bundles,
     CatalogueDesk,
     Conversations,
+    Evictions,
     Expiry,
     FactorDesk,
     Federation,
@@ -98,8 +100,10 @@ from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
+from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
 from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
@@ -165,7 +169,9 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules)
+        names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
+        stack.push_async_callback(names.close)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -183,6 +189,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.files.recall()
         stack.push_async_callback(services.files.close)
         stack.push_async_callback(services.responses.close)
+        services.evictions.open()
+        stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
         await services.batches.recall()
@@ -221,6 +229,7 @@ def _services(
     posture: Posture,
     clock: Clock,
     rules: Sequence[Rule],
+    names: Names,
 ) -> Services:
     gate = Gate(audit, rules, vault)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
@@ -303,14 +312,35 @@ def _services(
         files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    inference = Inference(
-        gate, models, media, pool, audit, meter, metrics, traces, clock, Turns(config.serving), quotas
-    )
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    turns = Turns(config.serving)
+    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
+    federation = Federation(
+        gate,
+        access.people,
+        access.identities,
+        access.sessions,
+        access.setup,
+        seating,
+        audit,
+        access.oidc,
+        [Provider(each, asking(each), clock) for each in config.providers.oidc],
+        clock,
+    )
     return Services(
         identity=access.identify,
-        sign_in=SignIn(gate, access.people, access.sessions, access.setup, seating, audit),
+        sign_in=SignIn(
+            gate,
+            access.people,
+            access.sessions,
+            access.setup,
+            seating,
+            audit,
+            federation,
+            [Directory(each) for each in config.providers.ldap],
+        ),
         factors=factors,
         passkeys=PasskeyDesk(
             gate,
@@ -323,18 +353,7 @@ def _services(
             audit,
             clock,
         ),
-        federation=Federation(
-            gate,
-            access.people,
-            access.identities,
-            access.sessions,
-            access.setup,
-            seating,
-            audit,
-            access.oidc,
-            [Provider(each, asking(each), clock) for each in config.providers.oidc],
-            clock,
-        ),
+        federation=federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
         personal=Personal(
             gate,
@@ -382,6 +401,7 @@ def _services(
         ),
         inference=inference,
         quotas=quotas,
+        guard=guard,
         conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=files,
         batches=batches,
@@ -390,6 +410,7 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
+        evictions=Evictions(inference, access.identify.again),
         records=Records(
             gate,
             audit,

@@ -91,6 +91,7 @@ disclosures.read     | AUGMS | AU    | AU    | a
 quotas.read          | AUGMS | AU    | AU    | ia
 quotas.change        | A     | A     | A     | a
 metrics.read         | AU    | AU    | AU    | m
+guard.read           | AUGMS | AUGMS | AUGMS | i
 """
 ROLE_LETTERS = {"A": "administrator", "U": "auditor", "G": "manager", "M": "member", "S": "service"}
 SCOPE_LETTERS = {"i": "inference", "c": "chats", "a": "admin", "m": "metrics"}

@@ -1,5 +1,6 @@
 """sign-in.toml: what it may say, and what is refused with the place."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,34 @@ def test_without_network_only_this_machine_is_asked(tmp_path: Path) -> None:
 def test_one_issuer_is_one_provider(tmp_path: Path) -> None:
     with pytest.raises(Misasked, match="same issuer"):
         read(written(tmp_path, GOOD + GOOD.replace("oidc.school", "oidc.other")), required=False, allow_network=True)
+
+
+LDAP = """
+[ldap.hospital]
+address = "ldap://ldap.hospital.example"
+base = "dc=hospital,dc=example"
+"""
+
+
+def test_a_directory_with_its_defaults(tmp_path: Path) -> None:
+    found = read(written(tmp_path, GOOD + LDAP), required=False, allow_network=True)
+    [directory] = found.ldap
+    assert (directory.host, directory.port, directory.starts_tls) == ("ldap.hospital.example", 389, True)
+    assert directory.issuer == "ldap:dc=hospital,dc=example"
+    assert len(found.oidc) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("ldap://", "http://"), "no address"),
+        (("ldap.hospital.example", "me:secret@ldap"), "no address"),
+        (("base =", 'bind_dn = "cn=x"\nbase ='), "belong together"),
+        (("base =", 'username_attribute = "uid)(x=*"\nbase ='), "`username_attribute`"),
+        (("base =", "tls = false\nbase ="), "no setting 'tls'"),
+        (('base = "dc=hospital,dc=example"', ""), "`base` is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_directory_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    with pytest.raises(Misasked, match=re.escape(said)):
+        read(written(tmp_path, LDAP.replace(*change, 1)), required=False, allow_network=True)

@@ -23,3 +23,25 @@ def test_the_journeys_pass_in_chromium(fresh: Service) -> None:
         timeout=580,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.timeout(300)
+def test_a_passkey_in_chromium(tmp_path: Path) -> None:
+    settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_ACCESS_PASSKEY_FOR": "administrators"}
+    strict = Service(tmp_path / "data", Path("none"), settings).start()
+    assert strict.setup_link is not None
+    given = {
+        "PASSKEY_URL": strict.address.replace("127.0.0.1", "localhost"),
+        "PASSKEY_SETUP_TOKEN": strict.setup_link.split("token=")[1],
+    }
+    done = subprocess.run(
+        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", "--", "tests/e2e/passkeys.test.ts"],
+        cwd=ROOT / "ui",
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    strict.stop()
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "1 passed" in done.stdout, done.stdout[-2000:]

@@ -12,7 +12,7 @@ from intramural.access.groups import GROUPS_OF, groups_from
 from intramural.access.passwords import HashedPassword, Passwords
 from intramural.access.policy import Thing
 from intramural.access.roles import grants
-from intramural.access.throttle import Throttle
+from intramural.access.throttle import Attempt, Throttle
 from intramural.core.actor import ROLES
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing, Unauthenticated
@@ -125,6 +125,18 @@ class People:
             )
         self._throttle.succeeded(attempt)
         return proven
+
+    def admit(self, username: str, address: str) -> Attempt:
+        """Count an attempt to sign in that somebody else decides on. Raises Throttled(`too_many_attempts`)."""
+        return self._throttle.admit(fold(username), address, self._clock.monotonic_s())
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Take the attempt back."""
+        self._throttle.succeeded(attempt)
+
+    async def has_password(self, username: str) -> bool:
+        """Whether somebody here has this name, and a password here."""
+        return (await self._credentials(username))[1] is not None
 
     async def change(
         self, connection: Connection, person_id: str, *, role: str | None = None, disabled: bool | None = None

@@ -85,6 +85,7 @@ class Action(StrEnum):
     METRICS_READ = "metrics.read"
     QUOTAS_READ = "quotas.read"
     QUOTAS_CHANGE = "quotas.change"
+    GUARD_READ = "guard.read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),
     Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
     Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
+    Action.GUARD_READ: _shared(EVERYONE, _INFERENCE),  # of a text that they have themselves
 }
 
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.

@@ -133,6 +133,11 @@ class Event(StrEnum):
     QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
+    GUARD_STOPPED = (
+        "guard.stopped",
+        "The guard refused a question under the label of its data; the facts hold classes and counts, never a value.",
+    )
+
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."

@@ -290,6 +290,28 @@ class BatchesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """What is looked for in questions and answers that tells who somebody is (docs/guard.md)."""
+
+    label: str = setting(
+        "internal",
+        "What kind of data people ask about outside workspaces, which have a label of their own: `public`, `internal`, "
+        "`confidential`, `phi` or `education`. Under "
+        "`internal` nothing is looked for.",
+    )
+    rules: tuple[str, ...] = setting(
+        (),
+        "What is done about a class of finding under a label, on top of what docs/guard.md lists; a line for each: "
+        "`LABEL: class=action class=action`. Actions are `allow`, `warn`, `redact` and `block`; `*` means every class.",
+    )
+    names: str = setting(
+        "auto",
+        "Whether a model of the language looks for names, places and organisations: `auto` if the extra "
+        "`intramural[guard]` is installed, `required` (the service does not start without it), or `off`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class QuotasConfig:
     """What quotas count by. The limits themselves are set with `intramural quota set`."""
 
@@ -374,6 +396,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
+    guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
 
@@ -408,6 +431,7 @@ SECTIONS: Mapping[str, type] = {
     "storage": StorageConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
+    "guard": GuardConfig,
 }
 
 

@@ -9,6 +9,10 @@
     [oidc.school.roles]                             # what the claim `groups` may hold, and the role that gives
     "it-staff" = "administrator"
 
+    [ldap.hospital]
+    address = "ldaps://ldap.hospital.example"       # or ldap://, which is encrypted before anything is said
+    base = "ou=people,dc=hospital,dc=example"
+
 docs/sign-in.md explains every setting. An unknown name or a wrong type is an error, never ignored.
 """
 
@@ -72,10 +76,43 @@ class OidcProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class LdapDirectory:
+    """One LDAP directory. `starts_tls`: the connection begins in clear and is encrypted before anything is said.
+
+    People are entries of `object_class` below `base` whose `username_attribute` is what they type; `id_attribute` is
+    what names one for ever. The rest as for a provider, with the values of `group_attribute` for its claim.
+    """
+
+    name: str
+    title: str
+    host: str
+    port: int
+    starts_tls: bool
+    base: str
+    bind_dn: str = ""
+    bind_password: str | None = field(default=None, repr=False)
+    object_class: str = "person"
+    username_attribute: str = "uid"
+    id_attribute: str = "entryUUID"
+    group_attribute: str = "memberOf"
+    roles: tuple[tuple[str, Role], ...] = ()
+    groups: tuple[tuple[str, str], ...] = ()
+    required: tuple[str, ...] = ()
+    default_role: Role = "member"
+    ca_file: Path | None = None
+
+    @property
+    def issuer(self) -> str:
+        """Whose word it is: the directory's, wherever it runs."""
+        return f"ldap:{self.base.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Providers:
     """Everybody that `sign-in.toml` names."""
 
     oidc: tuple[OidcProvider, ...] = ()
+    ldap: tuple[LdapDirectory, ...] = ()
 
 
 def read(file: Path, *, required: bool, allow_network: bool) -> Providers:
@@ -100,7 +137,7 @@ def read(file: Path, *, required: bool, allow_network: bool) -> Providers:
 
 def parse(given: Mapping[str, Any], file: str, *, allow_network: bool) -> Providers:
     """The providers in a decoded file. Raises as `read`."""
-    unknown = set(given) - {"oidc"}
+    unknown = set(given) - {"oidc", "ldap"}
     if unknown:
         raise _wrong(f"{file}: {sorted(unknown)[0]}", "there is no such kind of provider")
     oidc = _tables(given.get("oidc", {}), f"{file}: [oidc]")
@@ -108,7 +145,12 @@ def parse(given: Mapping[str, Any], file: str, *, allow_network: bool) -> Provid
     issuers = [each.issuer for each in found]
     if len(set(issuers)) < len(issuers):  # two clients of one issuer would be two names for one person
         raise _wrong(f"{file}: [oidc]", "two providers have the same issuer")
-    return Providers(found)
+    ldap = _tables(given.get("ldap", {}), f"{file}: [ldap]")
+    directories = tuple(_ldap(f"{file}: [ldap.{name}]", name, table, allow_network) for name, table in ldap.items())
+    names = [each.name for each in found] + [each.name for each in directories]
+    if len(set(names)) < len(names) or len({each.issuer for each in directories}) < len(directories):
+        raise _wrong(f"{file}", "two of them have the same name or base")
+    return Providers(found, directories)
 
 
 _OIDC_FIELDS: Final[Mapping[str, Any]] = {
@@ -149,6 +191,61 @@ def _oidc(where: str, name: str, table: Any, allow_network: bool) -> OidcProvide
         phishing_resistant=_strings(where, given, "phishing_resistant"),
         ca_file=_file(where, "ca_file", given),
     )
+
+
+_LDAP_FIELDS: Final[Mapping[str, Any]] = {
+    "title": str, "address": str, "base": str, "bind_dn": str, "bind_password_file": str, "object_class": str,
+    "username_attribute": str, "id_attribute": str, "group_attribute": str, "roles": dict, "groups": dict,
+    "required": list, "default_role": str, "ca_file": str,
+}  # fmt: skip
+_ATTRIBUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_LDAP_PORTS: Final[Mapping[str, int]] = {"ldaps": 636, "ldap": 389}
+
+
+def _ldap(where: str, name: str, table: Any, allow_network: bool) -> LdapDirectory:
+    if not _NAME.fullmatch(name):
+        raise _wrong(where, "a name is a-z, 0-9 and -, at most 32")
+    given = _checked(where, table, _LDAP_FIELDS)
+    scheme, host, port = _ldap_address(where, given.get("address", ""), allow_network=allow_network)
+    if not given.get("base", "").strip():
+        raise _wrong(where, "`base` is missing")
+    attributes = {"object_class": "person", "username_attribute": "uid", "id_attribute": "entryUUID"}
+    attributes = {each: given.get(each, usual) for each, usual in {**attributes, "group_attribute": "memberOf"}.items()}
+    for each, value in attributes.items():
+        if not _ATTRIBUTE.fullmatch(value):
+            raise _wrong(where, f"`{each}` is no name of an attribute")
+    password = _secret(where, "bind_password_file", given)
+    if bool(given.get("bind_dn")) != (password is not None):
+        raise _wrong(where, "`bind_dn` and `bind_password_file` belong together")
+    return LdapDirectory(
+        name=name,
+        title=_title(where, given.get("title", name)),
+        host=host,
+        port=port,
+        starts_tls=scheme == "ldap",
+        base=given["base"].strip(),
+        bind_dn=given.get("bind_dn", ""),
+        bind_password=password,
+        roles=roles_from(where, given),
+        groups=tuple((each, str(group)) for each, group in given.get("groups", {}).items()),
+        required=_strings(where, given, "required"),
+        default_role=_one_of(where, "default_role", given.get("default_role", "member"), ROLES),
+        ca_file=_file(where, "ca_file", given),
+        **attributes,
+    )
+
+
+def _ldap_address(where: str, address: str, *, allow_network: bool) -> tuple[str, str, int]:
+    try:
+        url = urlsplit(address)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        host, port, url = "", None, urlsplit("")
+    if not host or url.scheme not in _LDAP_PORTS or url.path not in ("", "/") or url.query or "@" in url.netloc:
+        raise _wrong(where, f"{address!r} is no address", "Write ldaps://HOST or ldap://HOST (encrypted by StartTLS).")
+    if not allow_network and host != "localhost" and not is_loopback(host):
+        raise _wrong(where, "library.allow_network forbids to ask another machine", "Allow it, or take this out.")
+    return url.scheme, host, port or _LDAP_PORTS[url.scheme]
 
 
 def roles_from(where: str, given: Mapping[str, Any]) -> tuple[tuple[str, Role], ...]:

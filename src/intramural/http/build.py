@@ -46,6 +46,7 @@ from intramural.http.page import (
     factors,
     federation,
     fit,
+    guard,
     organisation,
     passkeys,
     people,
@@ -126,7 +127,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        chats, quotas, reports, records,
+        guard, chats, quotas, reports, records,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

@@ -136,6 +136,12 @@ class Metrics:
             ("model", "phase"),
             registry=registry,
         )
+        self._guarded = Counter(
+            "intramural_guard_found",
+            "What the guard found in questions (in) and answers (out), and what it did about it.",
+            ("label", "direction", "identifier", "action"),
+            registry=registry,
+        )
         self._histograms(registry)
         Info("intramural", "The running version.", registry=registry).info({"version": version})
         ProcessCollector(registry=registry)
@@ -214,6 +220,11 @@ class Metrics:
         """Count a request that was turned away before a model had anything to do with it, so that it names none."""
         self._add(self._requests, 1, dialect, operation, "", work.label, "refused")
         self._add(self._errors, 1, operation, code)
+
+    def guarded(self, label: str, direction: str, counts: Mapping[tuple[str, str], int]) -> None:
+        """Count what the guard found, by class and what was done about it. All of them come from fixed lists."""
+        for (kind, action), number in counts.items():
+            self._add(self._guarded, number, label, direction, kind, action)
 
     def render(self) -> bytes:
         """The exposition text; `content_type` says of what kind."""

@@ -4,11 +4,12 @@ Promises: nothing happens without a policy decision; every act that changes some
 transaction as the change; an answer's first byte waits until the question is in the log, its last until the answer is.
 Never: knows HTTP, engines or SQL. A person's own things can only be had through these functions.
 
-Read in this order: `gate`, `particulars`, `quotas`, `inference`, `media`, `receipts`, `models`, `pulls`, `pushes`,
-`provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`, `transcripts`,
-`expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`, `people`,
-`personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`,
-`estimates`, `quota_words`, `reviews`, `truncation`, `watched` and `work` are parts of several.
+Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
+`models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
+`responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
+`passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`;
+`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts
+of several.
 """
 
 from collections.abc import Callable
@@ -19,12 +20,14 @@ from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
+from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
 from intramural.services.factors import FactorDesk
 from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
+from intramural.services.guarding import Guarding
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
@@ -79,12 +82,14 @@ class Services:
     bundles: Bundles
     inference: Inference
     quotas: Quotas
+    guard: Guarding
     conversations: Conversations
     files: FileDesk
     batches: BatchDesk
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    evictions: Evictions
     records: Records
     receipts: Receipts
     reports: Reports
@@ -97,12 +102,14 @@ __all__ = [
     "Bundles",
     "CatalogueDesk",
     "Conversations",
+    "Evictions",
     "Expiry",
     "FactorDesk",
     "Federation",
     "FileDesk",
     "FitDesk",
     "GroupDesk",
+    "Guarding",
     "Inference",
     "KeyDesk",
     "Locks",

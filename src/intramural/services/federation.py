@@ -84,7 +84,7 @@ class Federation:
         try:
             arrival, invitation = await self._flow.end(provider, came)
             async with self._audit.transaction() as (connection, record):
-                person = await self._let_in(connection, record, arrival, provider.settings.join, invitation)
+                person = await self.let_in(connection, record, arrival, provider.settings.join, invitation)
                 proven = Proven(
                     person,
                     None,
@@ -155,10 +155,14 @@ class Federation:
             raise Missing("provider_not_found", "There is no such provider.", "See sign-in.toml.")
         return self._providers[name]
 
-    async def _let_in(
+    async def let_in(
         self, connection: Connection, record: RecordInTransaction, arrival: Arrival, join: Join, invitation: str
     ) -> Person:
-        """Whom `arrival` is here, made or tied where that is allowed; their role as the provider has it."""
+        """Whom `arrival` is here, made or tied where that is allowed; their role as the provider has it.
+
+        Raises Refused(`not_invited`), Unauthenticated(`disabled_person`, `invitation_invalid`),
+        Conflicting(`identity_taken`).
+        """
         owner = await self._identities.owner(connection, arrival.issuer, arrival.subject)
         if invitation:
             person = await self._invited(connection, record, arrival, owner, invitation)

@@ -7,7 +7,7 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,16 +18,18 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import estimates, particulars, vectors
 from intramural.services.gate import Gate
+from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
 from intramural.services.quotas import Hold, Quotas
+from intramural.services.shield import Shield
 from intramural.services.turns import Turns
 from intramural.serving import ModelToServe, Pool, Repeated, Stream, Token, WaitNote
 
@@ -78,7 +80,11 @@ class _Run:
     hold: Hold | None = None
     first_s: float | None = None
     seed_given: bool = False
+    #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
+    shut: IntramuralError | None = None
+    task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
     said: particulars.Said = field(default_factory=particulars.Said)
+    shield: Shield | None = None
 
 
 class Inference:
@@ -97,7 +103,9 @@ class Inference:
         clock: Clock,
         turns: Turns,
         quotas: Quotas,
+        guard: Guarding,
     ) -> None:
+        self._guard = guard
         self._turns = turns
         self._quotas = quotas
         self._gate = gate
@@ -110,6 +118,7 @@ class Inference:
         self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
+        self._running: dict[str, _Run] = {}
 
     async def answer(
         self,
@@ -140,7 +149,8 @@ class Inference:
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
-        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping)
+            request, shield = await self._guard.incoming(actor, request)
+        run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
@@ -151,8 +161,11 @@ class Inference:
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
+        self._running[run.request_id] = run
         try:
             async for event in stream:
+                if run.shut is not None:
+                    raise run.shut
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
@@ -163,18 +176,24 @@ class Inference:
                 if isinstance(event, Usage):
                     last = event
                     continue
-                run.said.note(event)
-                yield event
+                for noted, shown in ((event, event),) if shield is None else await shield.told(event):
+                    run.said.note(noted)
+                    yield shown
                 if run.hold is not None and run.hold.note():
                     self._quotas.grow(run.hold, stream.usage)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
             raise
-        except (GeneratorExit, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            run.outcome = "cancelled"
+            _raise_shut(run)
+            raise
+        except GeneratorExit:
             run.outcome = "cancelled"
             raise
         finally:
+            self._running.pop(run.request_id, None)
             try:
                 await self._end(run, stream, asked)
             finally:
@@ -201,13 +220,14 @@ class Inference:
         """
         run = await self._begun(actor, "embedding", model, dialect, request_id)
         width = run.manifest.shape.embedding_length
+        texts, run.shield = await self._guard.texts(actor, inputs, request_id)
         if dimensions is not None and 0 < width < dimensions:  # 0: an engine elsewhere has it, and did not tell
             raise vectors.too_many(run.manifest.name, dimensions, width)
         facts: dict[str, Fact] = {"inputs": len(inputs), "dimensions": dimensions}
         served = self._models.to_serve(run.manifest, actor)
-        await self._hold_texts(run, served, inputs)
+        await self._hold_texts(run, served, texts)
         result = await self._whole(
-            run, facts, labels, self._pool.embed(served, inputs, cut=cut, owner=self._turns.of(actor))
+            run, facts, labels, self._pool.embed(served, texts, cut=cut, owner=self._turns.of(actor))
         )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
@@ -228,6 +248,7 @@ class Inference:
         Errors as for `answer`.
         """
         run = await self._begun(actor, "rerank", model, dialect, request_id)
+        (query, *documents), run.shield = await self._guard.texts(actor, [query, *documents], request_id)
         facts: dict[str, Fact] = {"documents": len(documents), "max_tokens": max_tokens_per_document}
         served = self._models.to_serve(run.manifest, actor)
         await self._hold_texts(run, served, [text for each in documents for text in (query, each)])
@@ -251,7 +272,7 @@ class Inference:
         """The conversation of `request` as its model reads it. Errors as for `answer`; nothing is metered."""
         await self._may_use(actor, request.model, request.id)
         manifest = self._models.made_for("chat", request.model, actor)
-        request = await self._media.resolved(actor, request, manifest)
+        request, _ = await self._guard.incoming(actor, await self._media.resolved(actor, request, manifest))
         return await self._pool.rendered(self._models.to_serve(manifest, actor), request)
 
     async def detokenize(self, actor: Actor, model: str, tokens: Sequence[int], request_id: str) -> str:
@@ -285,6 +306,27 @@ class Inference:
         """Return if `actor` may read their own running answer further, or cancel it. Raises Refused."""
         action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
+
+    async def shut_out(self, again: Callable[[str, str, str], Awaitable[Actor]]) -> int:
+        """End what runs for who is not let in any more, as `again` (kind, person, credential) says; how much that was.
+
+        Who waits is told so in the words of that error. An answer on its way ends before its next token.
+        """
+        ended: dict[tuple[str, str, str], IntramuralError | None] = {}
+        for run in list(self._running.values()):
+            who = (run.actor.kind, run.actor.person_id, run.actor.credential_id)
+            if run.actor.kind != "system" and who not in ended:
+                try:
+                    await again(*who)
+                    ended[who] = None
+                except Unauthenticated as refused:
+                    ended[who] = refused
+            why = ended.get(who)
+            if why is not None and run.shut is None:
+                run.shut = why
+                if run.first_s is None and run.task is not None and run.request_id in self._running:
+                    run.task.cancel()  # it waits for its turn, or for the model to have read
+        return sum(why is not None for why in ended.values())
 
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
@@ -363,6 +405,7 @@ class Inference:
         """Do `work`, which is no stream; what was asked and what came of it are written down."""
         asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
         usage = Usage(0, 0)
+        self._running[run.request_id] = run
         try:
             result = await work
             usage = Usage(result.prompt_tokens, 0)
@@ -372,8 +415,10 @@ class Inference:
             raise
         except asyncio.CancelledError:
             run.outcome = "cancelled"
+            _raise_shut(run)
             raise
         finally:
+            self._running.pop(run.request_id, None)
             await self._settled(run, usage, 0.0, asked)
         return result
 
@@ -392,6 +437,7 @@ class Inference:
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
                 "rule": run.rule,
+                **({} if run.shield is None else run.shield.asked_facts()),
             },
             texts=particulars.labelled(labels),
             beside=self._quotas.asked_rows(run.hold),
@@ -416,6 +462,7 @@ class Inference:
                 seed_given=run.seed_given,
                 computed=self._models.computed(run.manifest),
             ),
+            **({} if run.shield is None else run.shield.asked_facts()),
         }
         await self._audit.record(
             Event.CHAT_ASKED,
@@ -468,6 +515,9 @@ class Inference:
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
         charged = self._quotas.settle(run.hold, usage)
+        if run.shield is not None:
+            facts |= run.shield.answered_facts()
+            self._guard.answered(run.shield)
         rows: Sequence[Beside] = ()
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
@@ -512,3 +562,12 @@ def _where(actor: Actor) -> Mapping[str, Fact]:
     if actor.place is None:
         return {}
     return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
+
+
+def _raise_shut(run: _Run) -> None:
+    """Where `run` was cancelled because its person was shut out: raise that instead. Whoever else cancelled is left."""
+    if run.shut is None or run.task is None or run.task is not asyncio.current_task():
+        return
+    run.task.uncancel()
+    run.error = run.shut
+    raise run.shut

@@ -1,9 +1,15 @@
 """Set-up, sign-in, sign-out, and a person's own account."""
 
+from collections.abc import Sequence
+
 from intramural.access import Action, People, Proven, Session, Sessions, Setup
+from intramural.access.oidc.flow import must_be_set_up
+from intramural.access.people import fold
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import Misasked, Unauthenticated
+from intramural.core.errors import IntramuralError, Misasked, Unauthenticated
+from intramural.services.directory import Directory
+from intramural.services.federation import Federation
 from intramural.services.gate import Gate
 from intramural.services.seating import Seat, Seating
 
@@ -12,7 +18,15 @@ class SignIn:
     """Everything a person does to become, and stop being, an actor."""
 
     def __init__(
-        self, gate: Gate, people: People, sessions: Sessions, setup: Setup, seating: Seating, audit: AuditLog
+        self,
+        gate: Gate,
+        people: People,
+        sessions: Sessions,
+        setup: Setup,
+        seating: Seating,
+        audit: AuditLog,
+        federation: Federation,
+        directories: Sequence[Directory] = (),
     ) -> None:
         self._gate = gate
         self._people = people
@@ -20,6 +34,8 @@ class SignIn:
         self._setup = setup
         self._seating = seating
         self._audit = audit
+        self._federation = federation
+        self._directories = directories
 
     async def setup_needed(self) -> bool:
         """Whether there is nobody yet."""
@@ -37,11 +53,43 @@ class SignIn:
     async def sign_in(self, username: str, password: str, address: str, user_agent: str) -> Seat:
         """Check name and password and open a session, which may still await more (`session.awaits`).
 
-        Raises Unauthenticated, which is recorded, or Throttled.
+        Who has a password here is asked for that one; whoever else, for the one that a directory knows. Raises
+        Unauthenticated, which is recorded, or Throttled; what asking a directory raises.
         """
+        if self._directories and not await self._people.has_password(username):
+            return await self._sign_in_elsewhere(username, password, address, user_agent)
         proven = await self._authenticate(username, password, address)
         async with self._audit.transaction() as (connection, record):
             return await self._seating.open(connection, record, proven, user_agent)
+
+    async def _sign_in_elsewhere(self, username: str, password: str, address: str, user_agent: str) -> Seat:
+        if await self._setup.needed():
+            raise must_be_set_up()
+        attempt = self._people.admit(username, address)
+        name = ""
+        try:
+            for directory in self._directories:
+                name = directory.settings.name
+                # what cannot be a name here is not asked for there
+                arrival = await directory.arrival(username, password) if fold(username) else None
+                if arrival is not None:
+                    break
+            else:
+                raise Unauthenticated(
+                    "sign_in_failed", "The name or the password is wrong.", "Check both; an administrator can reset it."
+                )
+            async with self._audit.transaction() as (connection, record):
+                person = await self._federation.let_in(connection, record, arrival, "anyone", "")
+                proven = Proven(person, None, method="ldap", issuer=arrival.issuer)
+                seat = await self._seating.open(connection, record, proven, user_agent, {"provider": name})
+        except IntramuralError as error:
+            facts = {"code": error.code, "method": "ldap", "provider": name}
+            await self._audit.record(
+                Event.LOGIN_FAILED, SYSTEM, target="person:unknown", outcome="refused", facts=facts
+            )
+            raise
+        self._people.succeeded(attempt)
+        return seat
 
     async def sign_out(self, actor: Actor, session_id: str) -> None:
         """End this session."""

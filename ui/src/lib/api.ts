@@ -58,7 +58,15 @@ export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMExcept
 type Query = Record<string, string | number | boolean | null | undefined>;
 
 /** Here a 401 is about the password that was typed, not about the session. */
-const ASKS_FOR_PASSWORD = new Set(["/login", "/me/password", "/setup"]);
+const ASKS_FOR_PASSWORD = new Set([
+  "/login",
+  "/login/passkey",
+  "/login/second",
+  "/me/codes/confirm",
+  "/me/passkeys",
+  "/me/password",
+  "/setup",
+]);
 
 const SAFE = new Set(["GET", "HEAD"]);
 

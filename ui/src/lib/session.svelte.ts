@@ -3,17 +3,19 @@
 import { type Api, ApiError, api, asApiError } from "./api";
 import { chats } from "./chats.svelte";
 import { forgetConversations } from "./conversation.svelte";
+import { showPasskey } from "./passkeys";
 import { shelf } from "./shelf.svelte";
 import type { Me, Welcome } from "./types";
 import { words } from "./words";
 
-type Phase = "starting" | "down" | "setup" | "login" | "in";
+type Phase = "starting" | "down" | "setup" | "login" | "more" | "in";
 
 class Session {
   phase = $state<Phase>("starting");
   me = $state.raw<Me | null>(null);
   error = $state.raw<ApiError | null>(null);
   version = $state("");
+  providers = $state.raw<NonNullable<Welcome["providers"]>>([]);
 
   #leaving: (() => void)[] = [];
 
@@ -40,6 +42,7 @@ class Session {
     try {
       const welcome = await this.api.get<Welcome>("/welcome");
       this.version = welcome.version;
+      this.providers = welcome.providers ?? [];
       if (welcome.setup_needed) this.phase = "setup";
       else if (welcome.signed_in) this.#enter(await this.api.get<Me>("/me"));
       else this.phase = "login";
@@ -59,6 +62,20 @@ class Session {
 
   async signIn(username: string, password: string): Promise<void> {
     this.#enter(await this.api.post<Me>("/login", { username, password }));
+  }
+
+  async signInByPasskey(): Promise<void> {
+    this.#enter(await showPasskey());
+  }
+
+  /** Shows the code that is awaited. */
+  async show(code: string): Promise<void> {
+    this.#enter(await this.api.post<Me>("/login/second", { code }));
+  }
+
+  /** Goes on as `me`, whose session took the place of one that awaited something. */
+  enter(me: Me): void {
+    this.#enter(me);
   }
 
   async signOut(): Promise<void> {
@@ -81,7 +98,7 @@ class Session {
     this.api.csrf = me.csrf_token;
     this.me = me;
     this.error = null;
-    this.phase = "in";
+    this.phase = me.awaits ? "more" : "in";
   }
 
   #leave(): void {

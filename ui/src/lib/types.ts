@@ -9,6 +9,8 @@ export interface Welcome {
   version: string;
   setup_needed: boolean;
   signed_in: boolean;
+  /** Where else people sign in. */
+  providers?: { name: string; title: string }[];
 }
 
 export interface Me {
@@ -17,6 +19,39 @@ export interface Me {
   role: Role;
   csrf_token: string;
   permissions: string[];
+  /** What must still be shown or set up before this session opens anything. */
+  awaits?: "second" | "passkey" | "enrol" | "enrol_passkey" | null;
+}
+
+export interface Factors {
+  codes_ms: number | null;
+  recovery_left: number;
+}
+
+export interface AppSetup {
+  secret: string;
+  picture: string;
+}
+
+export interface RecoveryCodes {
+  codes: string[];
+  me?: Me | null;
+}
+
+export interface Passkey {
+  id: string;
+  name: string;
+  created_ms: number;
+}
+
+export interface PasskeyAsked {
+  // biome-ignore lint/suspicious/noExplicitAny: what is in it is between the server and the browser
+  options: any;
+  ticket: string;
+}
+
+export interface NewPasskey extends RecoveryCodes {
+  passkey: Passkey;
 }
 
 export interface LoginSession {
@@ -241,8 +276,24 @@ export interface AuditEntry {
   facts: Record<string, unknown>;
 }
 
+/** How a limit stands; amounts are seconds, whole currency, or plain numbers. */
+export interface Quota {
+  id: string;
+  words: string;
+  measure: "requests" | "tokens" | "seconds" | "streams" | "storage_bytes" | "money";
+  unit: string;
+  period: "now" | "minute" | "hour" | "day" | "month";
+  limit: number;
+  used: number;
+  held: number;
+  remaining: number;
+  renews_ms: number | null;
+}
+
 export interface AuditPage {
   entries: AuditEntry[];
+  /** Where to look for more (`before`); none: there is no more. */
+  older: number | null;
   size: number;
   checkpoint: { size: number; time_ms?: number; note: string } | null;
 }
@@ -262,6 +313,29 @@ export interface UsageRow {
   completion_tokens: number;
   cached_tokens: number;
   failed: number;
+}
+
+export interface Guard {
+  label: string;
+  claim: string;
+  actions: Record<string, "warn" | "redact" | "block">;
+  not_looked_for: string[];
+  reader: string;
+}
+
+export interface GuardFound {
+  kind: string;
+  called: string;
+  start: number;
+  end: number;
+  score: number;
+  recogniser: string;
+  action: string;
+}
+
+export interface GuardCheck extends Guard {
+  found: GuardFound[];
+  redacted: string;
 }
 
 export interface ErrorBody {

@@ -1,8 +1,11 @@
 /** Every text a person reads, in one place, so that another language is another copy of this file. */
 
+import { bytes } from "./format";
+
 const plural = (count: number, one: string, many: string): string => `${number(count)} ${count === 1 ? one : many}`;
 const listed = (what: string[]): string => what.join(", ").replace(/, ([^,]*)$/, " and $1");
 const number = (count: number): string => count.toLocaleString("en");
+const amount = (value: number): string => value.toLocaleString("en", { maximumFractionDigits: 2 });
 /** An expected time: nobody can say it to the second. */
 const spell = (seconds: number): string =>
   seconds < 90
@@ -69,6 +72,20 @@ export const words = {
   },
 
   login: {
+    passkey: "Use a passkey",
+    by: (title: string) => `Sign in with ${title}`,
+    problem: "That sign-in did not work.",
+    problemHint: "Begin again. If it persists, ask an administrator: the log says why.",
+    problems: {
+      sign_in_lost: "That sign-in was not begun in this browser, or too long ago.",
+      sign_in_replayed: "That answer was used before.",
+      provider_refused: "You were not let in there, or you left.",
+      not_invited: "You are known there, but nobody has invited you here.",
+      not_admitted: "You are known there, but not as one of those who may come in.",
+      invitation_invalid: "That invitation is not valid any more.",
+      identity_taken: "The account with which you signed in belongs to another person here.",
+      disabled_person: "You are not let in any more.",
+    } as Record<string, string>,
     title: "Sign in",
     username: "User name",
     password: "Password",
@@ -643,6 +660,9 @@ export const words = {
     anyEvent: "Every event",
     anyPerson: "Everyone",
     filters: "Filter",
+    anyOutcome: "Every outcome",
+    search: "Search",
+    searchHint: "In facts, targets and names",
     none: "No entries match.",
     older: "Older entries",
     verify: "Verify the whole log",
@@ -713,6 +733,13 @@ export const words = {
       "sandbox.downgraded": "Confinement lowered",
       "audit.read": "Audit log read",
       "audit.verified": "Audit log verified",
+      "audit.exported": "Audit log exported",
+      "report.read": "Report made of the log",
+      "review.signed": "Activity review signed",
+      "quota.set": "Limit set",
+      "quota.removed": "Limit removed",
+      "quota.refused": "Limit reached",
+      "quotas.opened": "Limits read at start",
     } as Record<string, string>,
   },
 
@@ -734,6 +761,17 @@ export const words = {
     total: "Total",
     none: "Nothing was used in this period.",
     caption: (by: string, days: number) => `Usage by ${by.toLowerCase()}, last ${days} days`,
+  },
+
+  quotas: {
+    title: "Your limits",
+    left: (quota: { remaining: number; limit: number; unit: string; measure: string }) => {
+      if (quota.measure === "storage_bytes") return `${bytes(quota.remaining)} of ${bytes(quota.limit)} left`;
+      const unit = quota.measure === "seconds" ? "seconds of computing" : quota.unit;
+      return `${amount(quota.remaining)} of ${amount(quota.limit)} ${unit} left`;
+    },
+    renews: (when: string) => `renews ${when}`,
+    bar: (share: number) => `${Math.round(share * 100)} % used`,
   },
 
   machine: {
@@ -763,6 +801,43 @@ export const words = {
     suggestion: "What could run here",
   },
 
+  more: {
+    title: "One thing more",
+    second: "Show your second factor to sign in.",
+    passkey: "Your sign-in needs your passkey.",
+    enrol: "A second factor is asked of you. Set one up to go on.",
+    enrol_passkey: "A passkey is asked of you. Make one to go on.",
+    leave: "Sign out",
+  },
+  factors: {
+    title: "Second factors",
+    lead: "What you show besides your password. A passkey signs you in by itself.",
+    addApp: "Set up an app that makes codes",
+    appSince: (when: string) => `App that makes codes, since ${when}`,
+    removeApp: "Remove the app",
+    scan: "Read this picture with an app that makes codes, then type its first code.",
+    picture: "The secret as a QR code",
+    typed: "Or type the secret:",
+    code: "The app's code",
+    codeOrPaper: "Code of your app, or one from paper",
+    confirm: "Confirm",
+    paper: "Codes for paper",
+    paperText: "Each works once, when you have lost your app or passkey. They are shown this once.",
+    copyPaper: "Copy the codes",
+    kept: "I have kept them",
+    renew: "New codes for paper",
+    left: (count: number) => `${count} codes on paper left`,
+    passkey: (name: string, when: string) => `${name}, since ${when}`,
+    passkeyName: "Passkey",
+    nameLabel: "Name of a new passkey",
+    addPasskey: "Make a passkey",
+    remove: "Remove",
+    removePasskey: (name: string) => `Remove the passkey ${name}`,
+    removed: "Removed.",
+    noPasskey: "The browser gave no passkey.",
+    noPasskeyHint: "Try again, or sign in otherwise.",
+    noPasskeysHere: "Passkeys need a current browser, and the page opened by its name over https (or as localhost).",
+  },
   account: {
     title: "Account",
     lead: (name: string, role: string) => `Signed in as ${name}, ${role.toLowerCase()}.`,
@@ -781,6 +856,13 @@ export const words = {
     revokeLabel: (what: string) => `Sign out there: ${what}`,
     revoked: "That session has ended.",
     unknownAgent: "Unknown program",
+  },
+
+  guard: {
+    warn: (what: string) => `This looks as if it held: ${what}. It is sent as it is.`,
+    redact: (what: string) => `This looks as if it held: ${what}. The model is given marks in their place.`,
+    block: (what: string) => `This looks as if it held: ${what}. It will be refused; take it out.`,
+    blind: (what: string) => `Not looked for: ${what}.`,
   },
 
   format: {

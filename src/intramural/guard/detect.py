@@ -1,0 +1,29 @@
+"""Everything that rules find in a text, at once. Pure; names beyond those that are announced come from `names`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from intramural.guard.classes import Kind
+from intramural.guard.formats import formed
+from intramural.guard.keyed import keyed
+from intramural.guard.marks import marks
+from intramural.guard.places import streets, towns, zips
+from intramural.guard.span import Span, settled
+from intramural.guard.times import aged, dated
+from intramural.guard.titles import titled
+
+_RULES: Sequence[Callable[[str], Iterator[Span]]] = (keyed, formed, dated, aged, streets, zips, towns, titled)
+
+
+def found(text: str, kinds: frozenset[Kind], more: Iterable[Span] = ()) -> tuple[Span, ...]:
+    """What of `kinds` is in `text`, in order, without overlaps; `more`: what somebody else found in the same text.
+
+    What stands in place of something found before is nothing to be found again.
+    """
+    spans = [span for rule in _RULES for span in rule(text)]
+    ours = marks(text)
+    every = settled(span for span in (*spans, *more) if not _within(span, ours))
+    return tuple(span for span in every if span.kind in kinds)
+
+
+def _within(span: Span, places: Sequence[tuple[int, int]]) -> bool:
+    return any(start < span.end and span.start < end for start, end in places)

