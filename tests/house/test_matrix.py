@@ -76,6 +76,8 @@ DELETE /intramural/v1/groups/{group_id}          | group | A | A | A
 GET    /intramural/v1/groups/{group_id}/members  | group | AUG | AUG | AU
 PUT    /intramural/v1/groups/{group_id}/members/{person_id}    | group | A | A | A
 DELETE /intramural/v1/groups/{group_id}/members/{person_id}    | group | A | A | A
+GET    /intramural/v1/guard                      |      | *
+POST   /intramural/v1/guard/check                |      | *
 GET    /intramural/v1/keys                       |      | AUGM
 POST   /intramural/v1/keys                       |      | AUGM
 DELETE /intramural/v1/keys/{key_id}              | key  | AUGM | A | A
