@@ -3,7 +3,7 @@
 import pytest
 from tests.access.conftest import PASSWORD
 
-from intramural.access import Charter
+from intramural.access import Charter, Proven
 from intramural.access.policy import Action, Thing, decide, grantable, role_permissions
 from intramural.access.workspaces import LOG_FLOOR_DAYS, PHI_LOG_FLOOR_DAYS
 from intramural.core.actor import ROLES
@@ -169,6 +169,7 @@ async def test_a_service_account_has_keys_and_nothing_else(access, within, join)
             await access.people.authenticate("robot", password, "10.0.0.1")
     hashed = await access.people.hash_new("robot", PASSWORD)
     assert await code_of(within(access.people.set_password, robot.id, hashed)) == "service_has_no_password"
+    assert await code_of(within(access.sessions.open, Proven(robot, None, method="oidc"), "")) == "sign_in_failed"
     _, secret = await key_of(access, within, robot)
     actor = await access.identify.by_key(secret)
     assert (actor.kind, actor.role) == ("key", "service")

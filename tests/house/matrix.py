@@ -112,6 +112,8 @@ async def _populate(world: World) -> None:
             await world.act(access.groups.put, group.id, person.id, manager=role == "manager")
             await world.act(access.workspaces.admit, shared.place.id, person.id)
     await world.act(access.workspaces.admit, shut.place.id, world.who["insider"].person.id)
+    for someone in world.who.values():  # whoever asks for the first time gets their data key
+        assert (await someone.client.get("/v1/models")).status_code == 200
     world.ids.update(group=group.id, outer=outer.id, shut=shut.place.id, shared=shared.place.id)
 
 
@@ -217,6 +219,10 @@ async def _role(world: World, _owner: Someone, _relation: str) -> dict[str, str]
     return {"name": "helpdesk"}
 
 
+async def _oneself(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    return {"person_id": owner.person.id, "student_id": owner.person.id}
+
+
 _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] = {
     "chat": _chat,
     "key": _key,
@@ -230,6 +236,7 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "group": _group,
     "workspace": _workspace,
     "role": _role,
+    "oneself": _oneself,
 }
 #: What stands in a path for a thing that is gone.
 GONE = {
@@ -251,4 +258,10 @@ GONE = {
     "blob": {"digest": "sha256:" + "0" * 64},
     "answer": {"id": f"req_{NOBODY_S}"},  # of streams, receipts, completions: see tests/journeys
     "ollama's key": {"key": "x"},
+    "passkey": {"passkey_id": f"passkey_{NOBODY_S}"},
+    "provider": {"name": "school"},
+    "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
+    "erasure": {"person_id": f"person_{NOBODY_S}"},
+    "quota": {"quota_id": f"quota_{NOBODY_S}"},
+    "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }

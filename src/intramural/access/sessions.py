@@ -131,10 +131,11 @@ class Sessions:
             return (await connection.execute(delete(t.sessions).where(gone))).rowcount
 
     async def _still_true(self, connection: Connection, proven: Proven) -> None:
-        query = select(t.people.c.password_hash, t.people.c.disabled_ms).where(t.people.c.id == proven.person.id)
-        row = (await connection.execute(query)).one_or_none()
-        by_password = proven.password_hash is not None
-        if row is None or row.disabled_ms is not None or (by_password and row.password_hash != proven.password_hash):
+        columns = (t.people.c.password_hash, t.people.c.disabled_ms, t.people.c.kind)
+        row = (await connection.execute(select(*columns).where(t.people.c.id == proven.person.id))).one_or_none()
+        changed = proven.password_hash is not None and row is not None and row.password_hash != proven.password_hash
+        # Nobody signs in as a service account, whatever showed that they are it.
+        if row is None or row.disabled_ms is not None or changed or row.kind == "service":
             raise Unauthenticated("sign_in_failed", "The name or the password is wrong.", "Sign in again.")
 
     async def _make_room(self, connection: Connection, person_id: str) -> None:

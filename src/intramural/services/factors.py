@@ -136,7 +136,8 @@ class FactorDesk:
 
         The password stays: they sign in with it, and are asked to set up again what the rules ask for.
         """
-        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}")
+        thing = await self._people.acted_upon(person_id)
+        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}", thing=thing)
         if actor.person_id == person_id:
             message = "One's own second factors are not taken away all at once."
             raise Refused("not_ones_own", message, "Remove them one by one, or ask another administrator.")

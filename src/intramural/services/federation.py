@@ -117,7 +117,8 @@ class Federation:
 
     async def invite(self, actor: Actor, person_id: str) -> Invitation:
         """A link's secret for this person: whoever signs in at a provider with it becomes them. For a week, once."""
-        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}")
+        thing = await self._people.acted_upon(person_id)
+        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}", thing=thing)
         if not self._providers:
             message = "There is nobody to sign in with: sign-in.toml names no provider."
             raise Conflicting("no_providers", message, "Give the person a password, or name a provider.")
@@ -138,7 +139,8 @@ class Federation:
 
         Raises Missing(`identity_not_found`).
         """
-        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}")
+        thing = await self._people.acted_upon(person_id)
+        await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}", thing=thing)
         found = [each for each in await self._identities.of(person_id) if each.provider == name]
         async with self._audit.transaction() as (connection, record):
             if not found or not await self._identities.untie(connection, person_id, name):

@@ -49,7 +49,7 @@ class PeopleDesk:
         self, actor: Actor, person_id: str, *, role: str | None, disabled: bool | None, password: str | None
     ) -> Person:
         """Change role, enabled state or password (whichever is given), all or nothing."""
-        thing = await self._acted_upon(person_id)
+        thing = await self._people.acted_upon(person_id)
         if role is not None:
             thing = replace(thing, grants=thing.grants | await self._granted(role))
         await self._gate.require(actor, Action.PEOPLE_CHANGE, target=f"person:{person_id}", thing=thing)
@@ -67,13 +67,6 @@ class PeopleDesk:
                 await self._people.set_password(connection, person_id, hashed)
                 record(Event.PASSWORD_CHANGED, actor, target=target)
         return await self._people.get(person_id)
-
-    async def _acted_upon(self, person_id: str) -> Thing:
-        """What is known of them; nothing of whom there is not, so that who may not ask does not learn of it."""
-        try:
-            return await self._people.thing(person_id)
-        except Missing:
-            return Thing()
 
     async def _granted(self, role: str) -> frozenset[str]:
         """What a role gives; nothing where there is no such role, which the room itself refuses."""

@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from intramural.access import Action, People, Thing
+from intramural.access import Action, People
 from intramural.audit import AuditLog, Event, canonical
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
@@ -66,7 +66,7 @@ class Personal:
         They are on the list of erased people before they are gone, so that no backup brings them back.
         Raises Missing(`person_not_found`), Conflicting(`last_administrator`), Unavailable.
         """
-        thing = await self._acted_upon(person_id)
+        thing = await self._people.acted_upon(person_id)
         await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}", thing=thing)
         await self._people.get(person_id)
         time_ms = self._now_ms()
@@ -125,13 +125,6 @@ class Personal:
                 facts={"rows": sum(removed.values()), "keys": keys, "again": again},
             )
         return certificate
-
-    async def _acted_upon(self, person_id: str) -> Thing:
-        """What is known of them; nothing of whom there is not, so that who may not ask does not learn of it."""
-        try:
-            return await self._people.thing(person_id)
-        except Missing:
-            return Thing()
 
     def _signed(self, statement: dict[str, Any]) -> dict[str, Any]:
         return {
