@@ -34,7 +34,7 @@ def main() -> None:
         places = {"SQLite": file} | ({"PostgreSQL": databases.place(file)} if databases.SERVER else {})
         measured = {name: uvloop.run(_measured(place, Path(folder) / name)) for name, place in places.items()}
     rows = [[what, *(each[what] for each in measured.values())] for what in next(iter(measured.values()))]
-    show("What the database costs", ["", *measured], rows)
+    show("What the database costs", f"{SECONDS:g} s each, on whatever else the machine was doing.", ["", *measured], rows)
 
 
 async def _measured(place: Path | str, folder: Path) -> dict[str, str]:

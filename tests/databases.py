@@ -59,7 +59,7 @@ def everything(address: Path | str) -> bytes:
     """All that a database holds, to look for what it must not hold: the files, or every column of every row."""
     if isinstance(address, Path):
         return b"".join(file.read_bytes() for file in address.parent.rglob(f"{address.name}*"))
-    tables = [*(table.name for table in metadata.sorted_tables), "file_texts"]
+    tables = [table.name for table in metadata.sorted_tables]
     values = [value for table in tables for row in query(address, f"SELECT * FROM {table}") for value in row]
     return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
@@ -114,11 +114,11 @@ async def _empty(names: list[str]) -> None:
         there = {
             row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         }
-        ours = {*(table.name for table in metadata.sorted_tables), "file_texts", "alembic_version"}
+        ours = {*(table.name for table in metadata.sorted_tables), "alembic_version"}
         if there >= ours:
             for table in there - ours:
                 await connection.execute(f'DROP TABLE "{table}"')
-            emptied = [*(table.name for table in reversed(metadata.sorted_tables)), "file_texts"]
+            emptied = [table.name for table in reversed(metadata.sorted_tables)]
             await connection.execute(";".join(f"DELETE FROM {table}" for table in emptied))
         await connection.close()
         if there >= ours:

@@ -34,6 +34,7 @@ class Service:
     process: subprocess.Popen[str] | None = None
     address: str = ""
     setup_link: str | None = None
+    place: Path | str | None = None  # of its database, if another than that of the tests
     session: requests.Session = field(default_factory=requests.Session)
 
     @contextmanager
@@ -75,14 +76,14 @@ class Service:
             "INTRAMURAL_LIBRARY_STARTER": str(self.wheel),
             "INTRAMURAL_SERVER_PORT": "0",
             "INTRAMURAL_SERVING_THREADS": "1",
-            **({"INTRAMURAL_STORAGE_URL": str(self.database)} if databases.SERVER else {}),
+            **({} if isinstance(self.database, Path) else {"INTRAMURAL_STORAGE_URL": self.database}),
             **self.settings,
         }
 
     @property
     def database(self) -> Path | str:
         """Where it keeps its database."""
-        return databases.place(self.data_dir / "intramural.db")
+        return databases.place(self.data_dir / "intramural.db") if self.place is None else self.place
 
     @property
     def pid(self) -> int:

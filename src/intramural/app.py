@@ -9,12 +9,14 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -73,6 +75,7 @@ from intramural.services import (
     Ordinary,
     PasskeyDesk,
     PeopleDesk,
+    Personal,
     Planner,
     PolicyDesk,
     Preloads,
@@ -89,6 +92,7 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    VaultDesk,
     WorkspaceDesk,
 )
 from intramural.services.backups import Folder, Lock, Made, Restored
@@ -100,6 +104,7 @@ from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
 from intramural.services.moving import Moved, move, note_place, require_place
+from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
@@ -117,6 +122,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
+from intramural.vault import ERASED_FILE, Erased, Stored, Vault
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -149,17 +155,21 @@ async def opened(config: Config) -> AsyncIterator[House]:
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
         await db.claim()
-        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock)
+        vault = await Vault.open(db, config.data_dir / "secrets", config.vault, clock)
+        audit = await AuditLog.open(db, config.data_dir / "secrets", config.audit, clock, vault)
         stack.push_async_callback(audit.close)
         access = await Access.open(db, config.data_dir / "secrets", config.access, clock)
         stack.push_async_callback(access.close)
-        pool = await _pool(config, access, posture, clock)
+        if not await Stored(db, clock).is_sealed():
+            # what an older version computed of conversations: its keys were not people's own
+            await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
+        pool = await _pool(config, vault, posture, clock)
         await pool.start()
         stack.push_async_callback(pool.close)
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, audit, access, pool, traces, posture, clock, rules, names)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -168,6 +178,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.quotas.open()
+        await services.vault.upgrade()
+        await services.personal.replay()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -185,14 +197,14 @@ async def opened(config: Config) -> AsyncIterator[House]:
         yield House(config, services, access, application, posture)
 
 
-async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) -> Pool:
+async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) -> Pool:
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
     states = States(
         config.data_dir / "states",
-        access.seal.key_of_states,
+        vault.states_key,
         config.serving.warm_bytes,
         engine_name(),
         keep_free_bytes=config.files.keep_free_bytes,
@@ -205,6 +217,7 @@ async def _pool(config: Config, access: Access, posture: Posture, clock: Clock) 
 def _services(
     config: Config,
     db: Database,
+    vault: Vault,
     audit: AuditLog,
     access: Access,
     pool: Pool,
@@ -214,7 +227,7 @@ def _services(
     rules: Sequence[Rule],
     names: Names,
 ) -> Services:
-    gate = Gate(audit, rules)
+    gate = Gate(audit, rules, vault)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
@@ -223,9 +236,9 @@ def _services(
     trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
     inspect = confined(_inspector(posture))
     library = Library(config.data_dir / "library", inspect, clock, trust)
-    chats = Chats(db, clock)
-    kept = KeptResponses(db, clock, config.responses.keep_days)
-    transcripts = Transcripts(db, clock, config.responses.conversation_keep_days)
+    chats = Chats(db, vault, clock)
+    kept = KeptResponses(db, vault, clock, config.responses.keep_days)
+    transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     ordinary = Ordinary(
         config.serving.slots,
         config.serving.context_tokens,
@@ -252,14 +265,15 @@ def _services(
     uploads = Uploads(config.data_dir / "library", clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
-    stored = Files(db, config.data_dir / "files", config.files, clock)
+    stored = Files(db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
     files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
+    inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(db),
-            inputs=Disk(config.data_dir / "batches", config.files.keep_free_bytes),
+            rows=Batches(db, vault),
+            inputs=inputs,
             files=stored,
             audit=audit,
             again=access.identify.again,
@@ -269,10 +283,29 @@ def _services(
         ),
     )
 
-    async def after_removal(person_id: str) -> None:
-        await pool.forget(person_id, for_good=True)
+    kept_whole = Stored(db, clock)
+    list_of_erased = Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
+
+    async def sweep() -> None:
         await files.sweep()
         await batches.sweep()
+
+    async def lying(person_id: str) -> list[tuple[str, Callable[[], BinaryIO]]]:
+        """The bytes of a person, for their export."""
+        found = [(f"files/{file_id}", opening) for file_id, opening in await stored.lying(person_id)]
+        for batch_id in await batches.inputs_of(person_id):
+            found.append((f"batches/{batch_id}.jsonl", partial(inputs.open, person_id, batch_id)))
+        return found
+
+    async def seal_files() -> int:
+        return await stored.seal_clear() + await batches.seal_clear()
+
+    async def reseal_files(person_id: str) -> None:
+        await pool.forget(person_id, for_good=False)
+        await stored.reseal(person_id)
+        for batch_id in await batches.inputs_of(person_id):
+            await asyncio.to_thread(inputs.reseal, person_id, batch_id)
+        files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
@@ -307,7 +340,19 @@ def _services(
             [Provider(each, asking(each), clock) for each in config.providers.oidc],
             clock,
         ),
-        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit, after_removal),
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        personal=Personal(
+            gate,
+            audit,
+            access.people,
+            vault,
+            kept_whole,
+            Erased(list_of_erased),
+            Forgetting(partial(pool.forget, for_good=True), sweep),
+            lying,
+            clock,
+        ),
+        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),

@@ -31,6 +31,7 @@ me.read              | AUGMS | AUGMS | AUGMS | icam
 me.change_password   | AUGM  |       |       | -
 me.read_sessions     | AUGM  |       |       | -
 me.close_session     | AUGM  |       |       | -
+me.export            | AUGM  |       |       | -
 keys.read            | AUGMS | AU    | AU    | a
 keys.create          | AUGM  |       |       | -
 keys.revoke          | AUGMS | A     | A     | a
@@ -38,6 +39,7 @@ people.read          | AU    | AUG   | AU    | a
 people.create        | A     | A     | A     | a
 people.change        | A     | A     | A     | a
 people.remove        | A     | A     | A     | a
+vault.change_keys    | A     | A     | A     | a
 groups.read          | AU    | AUG   | AU    | a
 groups.change        | A     | A     | A     | a
 roles.read           | AU    | AU    | AU    | a

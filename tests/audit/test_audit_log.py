@@ -13,15 +13,17 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from tests import databases
 from tests.audit.settable_clock import SettableClock
+from tests.vaults import vault_in
 
 from intramural.audit import AuditLog, Beside, Event, VerifierKey, commitment, verify_database
 from intramural.audit.log import CHECKPOINT_SPACING, KEPT_CHECKPOINTS, PRUNE_EVERY
 from intramural.audit.merkle import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.config import AuditConfig
-from intramural.core.errors import Misasked, Unavailable, Untrusted
+from intramural.core.errors import Misasked, Missing, Unavailable, Untrusted
 from intramural.storage import Database
-from intramural.storage.schema import model_settings, people
+from intramural.storage.schema import audit_texts, model_settings, people
+from intramural.vault.places import AUDIT_TEXT
 
 PINS = insert(model_settings)
 
@@ -337,7 +339,7 @@ async def test_prompts_are_committed_to_and_no_name_is_in_the_log(log: AuditLog,
     async with log.transaction() as (_, record):
         record(Event.CHAT_ANSWERED, ada, texts={"answer": prompt})
     answered, asked = await log.entries()
-    salt = log.salt("prompt", bytes.fromhex(asked.texts["nonce"]))
+    salt = log.salt("prompt", asked.texts, "person_ada")
     assert asked.texts["prompt"] == {"bytes": len(prompt), "commitment": commitment(salt, prompt)}
     assert answered.texts["answer"]["commitment"] != asked.texts["prompt"]["commitment"]
     await log.close()
@@ -348,12 +350,37 @@ async def test_prompts_are_committed_to_and_no_name_is_in_the_log(log: AuditLog,
     assert b"lovelace" not in everything
 
 
-async def test_prompts_are_kept_where_settings_say_so(
-    db: Database, tmp_path: Path, ada: Actor, clock: SettableClock
+@pytest.mark.parametrize("kept", [True, False])
+async def test_texts_are_committed_to_under_their_owners_key_and_kept_where_settings_say_so(
+    db: Database, tmp_path: Path, ada: Actor, clock: SettableClock, kept: bool
 ) -> None:
-    log = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(record_prompts=True), clock)
+    async with db.writing() as connection:
+        values = {"username": "a", "username_folded": "a", "role": "member", "password_hash": "", "created_ms": 0}
+        await connection.execute(insert(people).values(id="person_ada", **values))
+    vault = await vault_in(db, tmp_path, "person_ada")
+    log = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(record_prompts=kept), clock, vault)
     await log.record(Event.CHAT_ASKED, ada, texts={"prompt": "hello"})
-    assert (await log.entries())[0].texts["prompt"]["text"] == "hello"
+    async with log.transaction() as (connection, record):
+        record(Event.FILE_STORED, ada, texts={"name": "hello"})
+    bob = Actor("key", "person_bob", "bob", "member", frozenset(), "key_2")  # has no key of his own
+    await log.record(Event.CHAT_ASKED, bob, texts={"prompt": "hello"})
+    bobs, stored_file, asked = await log.entries()
+    assert asked.texts.keys() == {"prompt", "nonce", "key"} and bobs.texts.keys() == {"prompt", "nonce"}
+    for entry, name in ((asked, "prompt"), (stored_file, "name"), (bobs, "prompt")):
+        salt = log.salt(name, entry.texts, entry.actor_id)
+        assert entry.texts[name] == {"bytes": 5, "commitment": commitment(salt, "hello")}
+    async with db.reading() as connection:
+        rows = (await connection.execute(select(audit_texts).order_by(audit_texts.c.name))).all()
+    place = AUDIT_TEXT.place
+    found = [(row.name, vault.reveal(row.person_id, place, f"{row.nonce}/{row.name}", row.body)) for row in rows]
+    assert found == ([("name", b"hello"), ("prompt", b"hello")] if kept else [])
+    async with db.writing() as connection:
+        await vault.destroy(connection, "person_ada")
+    vault.forget("person_ada")
+    with pytest.raises(Missing):
+        log.salt("prompt", asked.texts, "person_ada")
+    log.salt("prompt", bobs.texts, "person_bob")
+    assert (await log.verify()).ok
     await log.close()
 
 

@@ -55,7 +55,7 @@ def test_every_record_is_one_line_of_printable_ascii_and_sorted(
     target: str, person: str, request: str, given_facts: dict[str, Any]
 ) -> None:
     actor = Actor("person", person, "", "member", frozenset(), "session_1")
-    texts = Texts(bytes(32), recorded=True).json({"prompt": target}, bytes(16))
+    texts = Texts(bytes(32)).json({"prompt": target}, bytes(16), person)
     record = Record(Event.CHAT_ASKED, actor, target, "allowed", request, 0, facts_json(given_facts), texts, skew_ms=5)
     data = record.to_bytes(3)
     assert all(0x20 <= byte <= 0x7E for byte in data)
@@ -138,29 +138,27 @@ def test_what_is_no_record_is_a_value_error(data: bytes) -> None:
 
 
 def test_text_is_committed_to_not_kept() -> None:
-    texts = Texts(b"k" * 32, recorded=False)
+    texts = Texts(b"k" * 32)
     nonce = bytes(range(16))
-    found = json.loads(texts.json({"prompt": "secret é", "answer": "42"}, nonce))
+    found = json.loads(texts.json({"prompt": "secret é", "answer": "42"}, nonce, "person_ada"))
     assert found["nonce"] == nonce.hex()
     assert found["prompt"].keys() == {"bytes", "commitment"}
     assert found["prompt"]["bytes"] == len("secret é".encode())
     salt = hmac.new(b"k" * 32, nonce + b"prompt", hashlib.sha256).digest()
     expected = "sha256:" + hashlib.sha256(salt + "secret é".encode()).hexdigest()
-    assert found["prompt"]["commitment"] == expected == commitment(texts.salt("prompt", nonce), "secret é")
-    assert texts.json({}, nonce) == "{}"
+    assert found["prompt"]["commitment"] == expected == commitment(texts.salt("prompt", nonce, None), "secret é")
+    assert texts.json({}, nonce, "person_ada") == "{}"
 
 
 def test_the_same_text_looks_different_each_time() -> None:
-    texts = Texts(b"k" * 32, recorded=False)
-    both = json.loads(texts.json({"prompt": "yes", "answer": "yes"}, bytes(16)))
-    again = json.loads(texts.json({"prompt": "yes"}, bytes([1] * 16)))
+    texts = Texts(b"k" * 32)
+    both = json.loads(texts.json({"prompt": "yes", "answer": "yes"}, bytes(16), "p"))
+    again = json.loads(texts.json({"prompt": "yes"}, bytes([1] * 16), "p"))
     assert len({both["prompt"]["commitment"], both["answer"]["commitment"], again["prompt"]["commitment"]}) == 3
 
 
-def test_text_is_kept_where_settings_say_so() -> None:
-    found = json.loads(Texts(b"k" * 32, recorded=True).json({"prompt": "hello \ud800" + "x" * 100_000}, bytes(16)))
-    assert found["prompt"]["text"].startswith("hello \ufffdxxx")
-    assert found["prompt"]["text"].endswith("…[100007]")
+def test_the_length_of_what_is_committed_to_is_that_of_valid_text() -> None:
+    found = json.loads(Texts(b"k" * 32).json({"prompt": "hello \ud800" + "x" * 100_000}, bytes(16), "p"))
     assert found["prompt"]["bytes"] == 100_009
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 from tests import databases
+from tests.vaults import vault_in
 
 from intramural.chats import Chats
 from intramural.core.clock import SystemClock
 from intramural.storage import Database
 from intramural.storage import schema as t
+from intramural.vault import Vault
 
 ADA, BOB = "person_ada", "person_bob"
 
@@ -50,5 +52,10 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def chats(db: Database, clock: MovedClock) -> Chats:
-    return Chats(db, clock)
+async def vault(db: Database, tmp_path: Path) -> Vault:
+    return await vault_in(db, tmp_path, ADA, BOB)
+
+
+@pytest.fixture
+def chats(db: Database, vault: Vault, clock: MovedClock) -> Chats:
+    return Chats(db, vault, clock)

@@ -10,13 +10,14 @@ from intramural.chats import KeptResponse, KeptResponses, Transcripts
 from intramural.core.errors import Missing
 from intramural.storage import Database
 from intramural.storage.schema import people
+from intramural.vault import Vault
 
 DAY_S = 86_400
 
 
 @pytest.fixture
-def kept(db: Database, clock: MovedClock) -> KeptResponses:
-    return KeptResponses(db, clock, keep_days=30)
+def kept(db: Database, vault: Vault, clock: MovedClock) -> KeptResponses:
+    return KeptResponses(db, vault, clock, keep_days=30)
 
 
 def response(name: str, previous: str | None = None, **body: Any) -> KeptResponse:
@@ -82,9 +83,11 @@ async def test_what_is_old_is_gone_before_it_is_taken_away(
         assert list(left) == ["in_b", "out_b"]
 
 
-async def test_a_person_who_goes_takes_everything_along(kept: KeptResponses, db: Database, clock: MovedClock) -> None:
+async def test_a_person_who_goes_takes_everything_along(
+    kept: KeptResponses, db: Database, vault: Vault, clock: MovedClock
+) -> None:
     await kept.keep(ADA, response("a"))
-    await Transcripts(db, clock).create(ADA, {}, [{"id": "i"}])
+    await Transcripts(db, vault, clock).create(ADA, {}, [{"id": "i"}])
     async with db.writing() as connection:
         await connection.execute(delete(people).where(people.c.id == ADA))
     async with db.reading() as connection:
@@ -92,8 +95,8 @@ async def test_a_person_who_goes_takes_everything_along(kept: KeptResponses, db:
             assert (await connection.exec_driver_sql(f"SELECT count(*) FROM {table}")).scalar() == 0
 
 
-async def test_transcripts_are_kept_until_nobody_uses_them(db: Database, clock: MovedClock) -> None:
-    for_ever, ten_days = Transcripts(db, clock), Transcripts(db, clock, keep_days=10)
+async def test_transcripts_are_kept_until_nobody_uses_them(db: Database, vault: Vault, clock: MovedClock) -> None:
+    for_ever, ten_days = Transcripts(db, vault, clock), Transcripts(db, vault, clock, keep_days=10)
     made = await for_ever.create(ADA, {"a": "b"}, [{"id": "i"}])
     clock.at_s += 9 * DAY_S
     await for_ever.append(ADA, made.id, [{"id": "j"}])

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 from tests import databases
+from tests.vaults import vault_in
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import FilesConfig
 from intramural.files import Files, StoredFile
 from intramural.storage import Database
 from intramural.storage.schema import people
+from intramural.vault import Vault
 
 SMALL = FilesConfig(max_file_bytes=5_000_000, max_person_bytes=8_000_000, max_person_files=3, keep_free_bytes=0)
 
@@ -20,13 +22,13 @@ SMALL = FilesConfig(max_file_bytes=5_000_000, max_person_bytes=8_000_000, max_pe
 class Stores:
     """Files on a real disk and database, and what a service does with them."""
 
-    def __init__(self, db: Database, folder: Path, config: FilesConfig = SMALL) -> None:
-        self.db, self.folder, self.config = db, folder, config
-        self.files = Files(db, folder, config, SystemClock())
+    def __init__(self, db: Database, vault: Vault, folder: Path, config: FilesConfig = SMALL) -> None:
+        self.db, self.vault, self.folder, self.config = db, vault, folder, config
+        self.files = Files(db, vault, folder, config, SystemClock())
 
     def again(self, **changes: int) -> "Stores":
         """The same files, opened anew."""
-        return Stores(self.db, self.folder, replace(self.config, **changes))
+        return Stores(self.db, self.vault, self.folder, replace(self.config, **changes))
 
     async def put(
         self,
@@ -68,7 +70,7 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
         for name in ("ada", "bob"):
             values = {"username": name, "username_folded": name, "role": "member", "password_hash": "", "created_ms": 0}
             await connection.execute(insert(people).values(id=name, **values))
-    stores = Stores(db, tmp_path / "files")
+    stores = Stores(db, await vault_in(db, tmp_path, "ada", "bob"), tmp_path / "files")
     await stores.files.open()
     yield stores
     await db.close()

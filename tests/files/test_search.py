@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 from tests.files.conftest import Stores
 
 from intramural.core.errors import Misasked
 from intramural.files import StoredFile
 from intramural.files.search import PASSAGE_CHARS, passages
-from intramural.storage.schema import people
+from intramural.storage.schema import file_passages, file_words, people
 
 POEM = "# Autumn\n\nThe fox hunts at night.\n\nThe hare sleeps, and the owl watches the fox.\n"
 
@@ -28,10 +28,10 @@ async def found(stores: Stores, person_id: str, query: str, limit: int = 10) -> 
 
 async def rows(stores: Stores) -> int:
     async with stores.db.reading() as connection:
-        counted = (await connection.exec_driver_sql("SELECT count(*) FROM file_texts")).scalar_one()
-        if connection.dialect.name == "sqlite":  # the words themselves are gone as well, not only the rows
-            await connection.exec_driver_sql("SELECT count(*) FROM file_texts WHERE file_texts MATCH 'fox'")
-    return int(counted)
+        counted = int(await connection.scalar(select(func.count()).select_from(file_passages)) or 0)
+        words = await connection.scalar(select(func.count()).select_from(file_words))
+    assert bool(counted) == bool(words)  # the words are gone as well, not only the passages
+    return counted
 
 
 @given(st.text(alphabet=st.sampled_from("ab\n é\u2028\t"), max_size=4000))
@@ -120,8 +120,7 @@ async def test_a_crash_in_the_middle_is_made_good(stores: Stores) -> None:
     whole = await rows(stores)
     assert whole > 100
     async with stores.db.writing() as connection:
-        row = "rowid" if connection.dialect.name == "sqlite" else "id"
-        await connection.exec_driver_sql(f"DELETE FROM file_texts WHERE {row} % 3 = 0")
+        await connection.exec_driver_sql("DELETE FROM file_passages WHERE id % 3 = 0")
         await connection.exec_driver_sql("UPDATE files SET search = 'pending'")
     await stores.again().files.open()
     await stores.index()
@@ -146,7 +145,7 @@ async def test_any_query_gets_an_answer(stores: Stores) -> None:
         try:
             ranked = await found(stores, "ada", query)
         except Misasked as error:
-            assert error.code == "bad_query" and query == '"'
+            assert error.code == "bad_query" and query in ('"', "_")
             continue
         assert len(ranked) <= 1
     for query in ("", " ", "?!", "x" * 1001):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, insert
 from tests import databases
 from tests.audit.settable_clock import SettableClock
+from tests.vaults import vault_in
 
 from intramural.audit import AuditLog
 from intramural.batches import Batches, Line
@@ -21,6 +22,7 @@ from intramural.services.batches import WINDOW_MS, BatchDesk
 from intramural.services.gate import Gate
 from intramural.storage import Database
 from intramural.storage.schema import people
+from intramural.vault import Vault
 
 MIA, BOB = (Actor("person", name, name, "member", frozenset(SCOPES), f"session_{name}") for name in ("mia", "bob"))
 
@@ -53,15 +55,15 @@ class Form:
 class Bench:
     """A desk over a real database, disk and log."""
 
-    def __init__(self, db: Database, audit: AuditLog, root: Path, clock: SettableClock) -> None:
+    def __init__(self, db: Database, vault: Vault, audit: AuditLog, root: Path, clock: SettableClock) -> None:
         self.db, self.clock, self.audit, self.form = db, clock, audit, Form()
         self.barred = set[str]()
-        self.inputs = Disk(root / "batches", 0)
-        self.rows = Batches(db)
+        self.inputs = Disk(root / "batches", vault, 0)
+        self.rows = Batches(db, vault)
         shop = Workshop(
             rows=self.rows,
             inputs=self.inputs,
-            files=Files(db, root / "files", FilesConfig(keep_free_bytes=0), clock),
+            files=Files(db, vault, root / "files", FilesConfig(keep_free_bytes=0), clock),
             audit=audit,
             again=self.again,
             clock=clock,
@@ -91,7 +93,7 @@ class Bench:
         while (found := await self.rows.find(batch_id)) is not None and found.is_open:
             await asyncio.sleep(0.001)
         assert found is not None
-        async with aclosing(self.rows.lines(batch_id)) as lines:
+        async with aclosing(self.rows.lines(found)) as lines:
             return found.state, [(line.custom_id, line.outcome) async for line in lines]
 
 
@@ -107,7 +109,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
-        bench = Bench(db, audit, tmp_path, clock)
+        bench = Bench(db, await vault_in(db, tmp_path, "mia", "bob"), audit, tmp_path, clock)
         await bench.desk.recall()
         await bench.desk.go_on()
         stack.push_async_callback(bench.desk.close)
@@ -201,7 +203,7 @@ async def test_what_is_not_finished_goes_on_at_the_next_start(bench: Bench, tmp_
     bench.form.turn.release()
     await bench.asked(2)
     await bench.desk.close()
-    later = Bench(bench.db, bench.audit, tmp_path, bench.clock)
+    later = Bench(bench.db, await vault_in(bench.db, tmp_path), bench.audit, tmp_path, bench.clock)
     await later.desk.recall()
     await later.desk.go_on()
     for _ in range(2):

@@ -13,6 +13,7 @@ from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource
 from tests.fakes.web import Reply, Request, WebServer, serving
 from tests.library.shop import Shop
+from tests.vaults import vault_in
 
 from intramural.audit import AuditLog
 from intramural.core.actor import SCOPES, Actor
@@ -78,7 +79,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
                 await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
-        files = Files(db, tmp_path / "files", FilesConfig(keep_free_bytes=0), clock)
+        files = Files(
+            db, await vault_in(db, tmp_path, "mia", "bob"), tmp_path / "files", FilesConfig(keep_free_bytes=0), clock
+        )
         await files.open()
         manifest, _ = await Shop(tmp_path / "library").pull(LyingSource(tiny_model()))
         yield Desk(audit, files, db, manifest)

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
 from tests import databases
 from tests.audit.settable_clock import SettableClock
-from tests.storage.test_database import is_a_plain_table, structure
+from tests.storage.test_database import structure
 
 from intramural.audit import AuditLog, Event, Finding
 from intramural.core.actor import SYSTEM
@@ -121,7 +121,7 @@ async def test_all_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
 
 
 def _differences(connection: BlockingConnection) -> list[object]:
-    opts = {"compare_type": True, "compare_server_default": True, "include_name": is_a_plain_table}
+    opts = {"compare_type": True, "compare_server_default": True}
     return list(compare_metadata(MigrationContext.configure(connection, opts=opts), metadata))
 
 

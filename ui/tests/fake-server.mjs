@@ -843,14 +843,18 @@ const ROOMS = {
     const before = Number(url.searchParams.get("before") ?? Number.POSITIVE_INFINITY);
     const event = url.searchParams.get("event");
     const actor = url.searchParams.get("actor");
-    const entries = world.audit
+    const outcome = url.searchParams.get("outcome");
+    const text = url.searchParams.get("text") ?? "";
+    const found = world.audit
       .filter((one) => one.position < before && (!event || one.event === event) && (!actor || one.actor.id === actor))
-      .reverse()
-      .slice(0, Number(url.searchParams.get("limit") ?? 50));
+      .filter((one) => (!outcome || one.outcome === outcome) && JSON.stringify(one).includes(text))
+      .reverse();
+    const entries = found.slice(0, Number(url.searchParams.get("limit") ?? 50));
     const size = world.audit.length;
     const root = createHash("sha256").update(String(size)).digest("base64");
     return json(response, 200, {
       entries,
+      older: entries.length < found.length ? entries.at(-1).position : null,
       size,
       checkpoint: {
         size,

@@ -168,6 +168,10 @@ class People:
         await connection.execute(delete(t.people).where(t.people.c.id == person_id))
         return person
 
+    async def remove_check(self, connection: Connection, person_id: str) -> None:
+        """Whether they may go. Raises Missing, Conflicting(`last_administrator`)."""
+        await self._keep_one_administrator(connection, await self._stored_person(connection, person_id))
+
     async def arrived(self, connection: Connection, person_id: str) -> Person:
         """The person as this transaction sees them. Raises Missing(`person_not_found`)."""
         return await self._stored_person(connection, person_id)

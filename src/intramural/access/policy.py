@@ -25,6 +25,7 @@ class Action(StrEnum):
     ME_CHANGE_PASSWORD = "me.change_password"  # noqa: S105 — the name of an act, not a password
     ME_READ_SESSIONS = "me.read_sessions"
     ME_CLOSE_SESSION = "me.close_session"
+    ME_EXPORT = "me.export"
     KEYS_READ = "keys.read"
     KEYS_CREATE = "keys.create"
     KEYS_REVOKE = "keys.revoke"
@@ -32,6 +33,7 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    VAULT_CHANGE_KEYS = "vault.change_keys"
     GROUPS_READ = "groups.read"
     GROUPS_CHANGE = "groups.change"
     ROLES_READ = "roles.read"
@@ -178,6 +180,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.ME_CHANGE_PASSWORD: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_READ_SESSIONS: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_CLOSE_SESSION: _owned(PEOPLE, NOBODY, SESSION_ONLY),
+    Action.ME_EXPORT: _owned(PEOPLE, NOBODY, SESSION_ONLY),  # everything at once: not for a key that was lost
     Action.KEYS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     # a key for somebody else would be their mask; a service account has nobody who could make it one
     Action.KEYS_CREATE: _owned(PEOPLE, NOBODY, SESSION_ONLY, services=ADMIN),
@@ -186,6 +189,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.VAULT_CHANGE_KEYS: _shared(ADMIN, _ADMIN_API),
     Action.GROUPS_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.GROUPS_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.ROLES_READ: _shared(OVERSEERS, _ADMIN_API),

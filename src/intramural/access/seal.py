@@ -40,12 +40,6 @@ class Seal:
             ) from None
         return opened.decode()
 
-    def key_of_states(self, person_id: str) -> bytes:
-        """32 bytes, always the same, under which what models have computed for this person is kept."""
-        key = self._pepper.digest("states", person_id)
-        assert key, "who has a key has an identifier of ours"
-        return key
-
     def key_of_marks(self, project: str) -> bytes:
         """32 bytes, always the same, of which the guard makes what stands for values in this project."""
         return self._pepper.digest("guard", project)

@@ -101,6 +101,15 @@ class Event(StrEnum):
     RERANK_ASKED = "rerank.asked", "Documents were to be ranked for a query."
     RERANK_ANSWERED = "rerank.answered", "They were ranked, or it failed."
     RECEIPT_READ = "receipt.read", "Somebody other than its owner was given the receipt of an answer."
+    PERSON_EXPORTED = "person.exported", "A person took a copy of all that is kept of them."
+    VAULT_SEALED = "vault.sealed", "What an older version kept in clear was sealed under people's own keys."
+    VAULT_KEY_CHANGING = "vault.key_changing", "The installation's key is about to be changed."
+    VAULT_KEY_CHANGED = (
+        "vault.key_changed",
+        "Every data key is wrapped by a new key of the installation; the old one is gone.",
+    )
+    DATA_KEY_CHANGING = "vault.data_key_changing", "A person's data key is about to be changed."
+    DATA_KEY_CHANGED = "vault.data_key_changed", "All that is kept of a person is sealed with a new data key."
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."

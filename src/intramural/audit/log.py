@@ -26,6 +26,7 @@ from intramural.audit.merkle import (
 from intramural.audit.record import (
     MAX_SKEW_MS,
     NONCE_BYTES,
+    OWN_KEY,
     Fact,
     Outcome,
     Record,
@@ -42,7 +43,8 @@ from intramural.core.clock import Clock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Unavailable, Untrusted
 from intramural.storage import BlockingConnection, Connection, Database, insert_rows, scalar
-from intramural.storage.schema import audit_checkpoints, audit_entries, people
+from intramural.storage.schema import audit_checkpoints, audit_entries, audit_texts, people
+from intramural.vault import Vault
 
 #: Events in one transaction: bounds how long one commit can take when very many wait.
 GROUP_LIMIT = 512
@@ -62,6 +64,7 @@ SEARCHED_MOST = 50_000
 
 _INSERT_ENTRY = insert(audit_entries)
 _INSERT_CHECKPOINT = insert(audit_checkpoints)
+_INSERT_TEXT = insert(audit_texts)
 _NEWEST_SIZE = select(func.max(audit_checkpoints.c.size))
 
 
@@ -186,7 +189,10 @@ class _Waiting:
 class AuditLog:
     """The open log. Make one with `AuditLog.open(…)`; close it with `close()` before the database."""
 
-    def __init__(self, db: Database, signer: Signer, texts: Texts, clock: Clock, tip: _Tip, latest_ms: int) -> None:
+    def __init__(
+        self, db: Database, signer: Signer, texts: Texts, kept: bool, clock: Clock, tip: _Tip, latest_ms: int
+    ) -> None:
+        self._kept = kept
         self._db = db
         self._signer = signer
         self._texts = texts
@@ -200,8 +206,12 @@ class AuditLog:
         self._pruned_to = 0
 
     @classmethod
-    async def open(cls, db: Database, secrets_dir: Path, config: AuditConfig, clock: Clock) -> "AuditLog":
+    async def open(
+        cls, db: Database, secrets_dir: Path, config: AuditConfig, clock: Clock, vault: Vault | None = None
+    ) -> "AuditLog":
         """Open the log in `db`, or begin one. Checks the newest entries only: milliseconds, whatever its length.
+
+        With `vault`, people's texts are committed to under keys of their own, and kept there where settings ask for it.
 
         Raises Untrusted(`audit_log_broken`|`audit_key_missing`|…) where the log does not end as it was left.
         """
@@ -214,8 +224,10 @@ class AuditLog:
             newest = select(audit_entries.c.record).order_by(audit_entries.c.position.desc()).limit(1)
             last = (await connection.execute(newest)).scalar()
         latest_ms = 0 if last is None else _latest_ms(parse(last))
-        texts = Texts(keys.text_key(secrets_dir, clock), config.record_prompts)
-        return cls(db, signer, texts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms)
+        texts = Texts(keys.text_key(secrets_dir, clock), vault)
+        return cls(
+            db, signer, texts, config.record_prompts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms
+        )
 
     async def close(self) -> None:
         """Take no more events and wait until those that wait are durable."""
@@ -251,8 +263,9 @@ class AuditLog:
     ) -> int:
         """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
 
-        `facts` hold no text that people wrote: that goes into `texts` (name -> text), where settings decide between
-        size and commitment or the text too. `beside`: rows committed together with it.
+        `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
+        commitment, and where settings ask for it the text is kept beside the log, sealed. `beside`: rows committed
+        together with it.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
         waiting = _Waiting(self._record(event, actor, target, outcome, request_id, facts, texts), beside)
@@ -395,9 +408,12 @@ class AuditLog:
         """A signed note of what `line` says, in the log's name; `kind` keeps it apart from checkpoints."""
         return self._signer.sign_statement(kind, line)
 
-    def salt(self, name: str, nonce: bytes) -> bytes:
-        """The salt with which text `name` was committed in the record holding `nonce`: it opens that one only."""
-        return self._texts.salt(name, nonce)
+    def salt(self, name: str, texts: Mapping[str, Any], person_id: str) -> bytes:
+        """The salt with which text `name` was committed in a record that has these `texts` and in which `person_id`
+        acted: it opens that one only. Raises Missing(`no_data_key`) where that person was erased.
+        """
+        own = texts.get("key") == OWN_KEY
+        return self._texts.salt(name, bytes.fromhex(texts["nonce"]), person_id if own else None)
 
     async def _prove(self, plan: "_Plan", first: int, second: int) -> list[bytes]:
         try:
@@ -423,6 +439,8 @@ class AuditLog:
         now_ms = int(self._clock.now_s() * 1000)
         behind_ms = self._latest_ms - now_ms
         self._latest_ms = max(self._latest_ms, now_ms)
+        nonce = self._clock.token_bytes(NONCE_BYTES) if texts else b""
+        who = actor.person_id
         return Record(
             event=event,
             actor=actor,
@@ -431,7 +449,8 @@ class AuditLog:
             request_id=request_id,
             time_ms=now_ms,
             facts=facts_json(facts or {}),
-            texts=self._texts.json(texts, self._clock.token_bytes(NONCE_BYTES)) if texts else "{}",
+            texts=self._texts.json(texts, nonce, who) if texts else "{}",
+            kept=self._texts.kept(texts, nonce, who) if texts and self._kept else (),
             skew_ms=behind_ms if behind_ms > MAX_SKEW_MS else 0,
         )
 
@@ -480,6 +499,8 @@ class AuditLog:
         insert_rows(connection, _INSERT_ENTRY, rows)
         checkpoint = {"size": tree.size, "time_ms": rows[-1]["time_ms"], "note": note, "frontier": tree.to_bytes()}
         insert_rows(connection, _INSERT_CHECKPOINT, [checkpoint])
+        if texts := [row for record in records for row in record.kept]:
+            insert_rows(connection, _INSERT_TEXT, texts)
         together: dict[int, tuple[Insert | Update | Delete, list[Mapping[str, Any]]]] = {}
         for row in beside:
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)

@@ -1,4 +1,4 @@
-"""The canonical bytes of one event: what is hashed into the tree, and what is read back. Pure.
+"""The canonical bytes of one event: what is hashed into the tree, and what is read back. Pure, but for keys.
 
 A record is one line of ASCII JSON with sorted keys and no spaces. Everything that is not printable ASCII is written as
 `\\uXXXX`, so no text from outside can end the line, colour a terminal, turn the reading direction or be invalid UTF-8.
@@ -18,6 +18,8 @@ import msgspec
 
 from intramural.audit.events import Event
 from intramural.core.actor import Actor
+from intramural.vault import Vault, row_id
+from intramural.vault.places import AUDIT_TEXT
 
 Outcome = Literal["allowed", "refused", "finished", "failed", "cancelled"]
 
@@ -29,6 +31,8 @@ _Form = TypeVar("_Form")
 FORM = 1
 #: Longer text is cut there and ends in `…[length]`: 1,024 characters hold every name, reason and user agent worth one.
 MAX_TEXT_CHARS = 1_024
+#: Stands beside the nonce where the salts come from the actor's own key.
+OWN_KEY = "person"
 #: Recorded prompts and answers (only where settings ask for them) are cut there: 64 Ki characters are ~40 pages.
 MAX_RECORDED_CHARS = 65_536
 #: Facts that come out larger are left out, and their size is recorded in their place.
@@ -58,6 +62,8 @@ class Record:
     facts: str = "{}"
     texts: str = "{}"
     skew_ms: int = 0
+    #: Rows of `audit_texts` that are committed with it.
+    kept: tuple[Mapping[str, Any], ...] = ()
 
     def to_bytes(self, position: int) -> bytes:
         """The canonical record at `position` in the log. The keys below stand in their sorted order."""
@@ -160,29 +166,51 @@ def clean(text: str, limit_chars: int = MAX_TEXT_CHARS) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """How prompts and answers come into a record: their size and a salted digest, and the text only if `recorded`.
+    """How prompts and answers come into a record: their size and a salted digest, never they themselves.
 
     The commitment is SHA-256(salt ‖ UTF-8 text) with salt = HMAC-SHA-256(key, nonce ‖ name). The nonce stands in the
     record, the key does not: the log alone opens nothing, even by guessing short texts; the key's holder can show one
-    salt to prove one text; and destroying the key closes all commitments for good.
+    salt to prove one text; and destroying the key closes its commitments for good. Everybody has a key of their own in
+    the vault; `key` is for who has none, and for what was recorded before there was a vault.
     """
 
     key: bytes = field(repr=False)
-    recorded: bool
+    vault: Vault | None = None
 
-    def json(self, texts: Mapping[str, str], nonce: bytes) -> str:
-        """The canonical form of `texts` (name -> text). `nonce`: 16 fresh random bytes."""
-        found: dict[str, Any] = {name: self._one(name, text, nonce) for name, text in texts.items()}
-        return _json(found | {"nonce": nonce.hex()}) if found else "{}"
+    def json(self, texts: Mapping[str, str], nonce: bytes, person_id: str) -> str:
+        """The canonical form of `texts` (name -> text), as `person_id` acted. `nonce`: 16 fresh random bytes."""
+        own = self.has_own(person_id)
+        found: dict[str, Any] = {}
+        for name, text in texts.items():
+            salt = self.salt(name, nonce, person_id if own else None)
+            found[name] = {"bytes": len(text_bytes(text)), "commitment": commitment(salt, text)}
+        return _json(found | {"nonce": nonce.hex()} | ({"key": OWN_KEY} if own else {})) if found else "{}"
 
-    def salt(self, name: str, nonce: bytes) -> bytes:
-        """The salt (32 bytes) with which the text `name` of the record holding `nonce` was committed."""
-        return hmac.digest(self.key, nonce + name.encode(), "sha256")
+    def has_own(self, person_id: str) -> bool:
+        """Whether this person's texts are committed to under a key of their own."""
+        return self.vault is not None and self.vault.knows(person_id)
 
-    def _one(self, name: str, text: str, nonce: bytes) -> dict[str, Any]:
-        data = text_bytes(text)
-        found: dict[str, Any] = {"bytes": len(data), "commitment": commitment(self.salt(name, nonce), text)}
-        return found | {"text": clean(text, MAX_RECORDED_CHARS)} if self.recorded else found
+    def salt(self, name: str, nonce: bytes, person_id: str | None) -> bytes:
+        """The salt (32 bytes) with which the text `name` of the record holding `nonce` was committed, under the key of
+        `person_id`, or the one for all. Raises Missing(`no_data_key`) where that person was erased.
+        """
+        key = self.key if person_id is None or self.vault is None else self.vault.salts_key(person_id)
+        return hmac.digest(key, nonce + name.encode(), "sha256")
+
+    def kept(self, texts: Mapping[str, str], nonce: bytes, person_id: str) -> tuple[Mapping[str, Any], ...]:
+        """The rows of `audit_texts` that keep the texts themselves, sealed; none for who has no key."""
+        if self.vault is None or not self.has_own(person_id):
+            return ()
+        of = nonce.hex()
+        return tuple(
+            {"nonce": of, "name": name, "person_id": person_id, "body": self._sealed(person_id, of, name, text)}
+            for name, text in texts.items()
+        )
+
+    def _sealed(self, person_id: str, nonce: str, name: str, text: str) -> bytes:
+        assert self.vault is not None
+        data = clean(text, MAX_RECORDED_CHARS).encode()
+        return self.vault.seal(person_id, AUDIT_TEXT.place, row_id(nonce, name), data)
 
 
 def commitment(salt: bytes, text: str) -> str:

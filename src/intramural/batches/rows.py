@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +11,8 @@ from sqlalchemy import Row, Select, delete, func, insert, select, update
 from intramural.core.errors import Missing
 from intramural.storage import Connection, Database
 from intramural.storage.schema import batch_lines, batches
+from intramural.vault import Vault, row_id
+from intramural.vault.places import BATCH_ERRORS, BATCH_LINE, BATCH_LINE_NAME, BATCH_NOTES
 
 #: OpenAI's words. `finalizing`: no line is answered any more, the results are being put together.
 BatchState = Literal[
@@ -23,6 +25,8 @@ LineOutcome = Literal["succeeded", "errored", "expired", "canceled"]
 OPEN: tuple[BatchState, ...] = ("validating", "in_progress", "cancelling", "finalizing")
 MAX_LIST = 1_000
 _PAGE_LINES = 200
+_SEALED_OF_LINE = {"custom_id": BATCH_LINE_NAME.place, "body": BATCH_LINE.place}
+_SEALED = {"notes": BATCH_NOTES.place, "errors": BATCH_ERRORS.place}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ class Line:
 class Batches:
     """Everybody's batches. Changing methods work on the caller's open transaction."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, vault: Vault) -> None:
         self._db = db
+        self._vault = vault
 
     def writing(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction for the methods below."""
@@ -97,20 +102,24 @@ class Batches:
 
     async def add(self, connection: Connection, batch: Batch) -> None:
         """A new batch."""
-        await connection.execute(insert(batches).values(**_stored(asdict(batch))))
+        await connection.execute(insert(batches).values(**self._stored(batch.person_id, batch.id, asdict(batch))))
 
     async def change(self, connection: Connection, batch_id: str, **values: Any) -> Batch | None:
         """Set columns; the batch as it is then, or None where it is gone."""
-        await connection.execute(update(batches).where(batches.c.id == batch_id).values(**_stored(values)))
-        return _batch((await connection.execute(select(batches).where(batches.c.id == batch_id))).one_or_none())
+        found = await self.find(batch_id, connection)
+        if found is None:
+            return None
+        stored = self._stored(found.person_id, batch_id, dict(values))
+        await connection.execute(update(batches).where(batches.c.id == batch_id).values(**stored))
+        return replace(found, **values)
 
     async def find(self, batch_id: str, connection: Connection | None = None) -> Batch | None:
         """The batch, whosever it is."""
         wanted = select(batches).where(batches.c.id == batch_id)
         if connection is not None:
-            return _batch((await connection.execute(wanted)).one_or_none())
+            return self._batch((await connection.execute(wanted)).one_or_none())
         async with self._db.reading() as reading:
-            return _batch((await reading.execute(wanted)).one_or_none())
+            return self._batch((await reading.execute(wanted)).one_or_none())
 
     async def get(self, person_id: str, dialect: str, batch_id: str, connection: Connection | None = None) -> Batch:
         """This person's batch. Raises Missing(`batch_not_found`)."""
@@ -130,25 +139,29 @@ class Batches:
             wanted = wanted.where(batches.c.id > before)
         by = batches.c.id.asc() if before is not None and after is None else batches.c.id.desc()
         async with self._db.reading() as connection:
-            found = await _all(connection, wanted.order_by(by).limit(limit))
+            found = await self._all(connection, wanted.order_by(by).limit(limit))
         return sorted(found, key=lambda batch: batch.id, reverse=True)
 
     async def open(self) -> Sequence[Batch]:
         """Those with something to do, the oldest first."""
         async with self._db.reading() as connection:
-            return await _all(connection, select(batches).where(batches.c.state.in_(OPEN)).order_by(batches.c.id))
+            return await self._all(connection, select(batches).where(batches.c.state.in_(OPEN)).order_by(batches.c.id))
 
     async def count_open(self, connection: Connection, person_id: str) -> int:
         """How many of this person's have something to do."""
         wanted = select(func.count()).where(batches.c.person_id == person_id, batches.c.state.in_(OPEN))
         return int(await connection.scalar(wanted) or 0)
 
-    async def record(self, connection: Connection, batch_id: str, lines: Collection[Line]) -> None:
+    async def record(self, connection: Connection, batch: Batch, lines: Collection[Line]) -> None:
         """The results of lines; a position that has one already is refused by the database."""
-        await connection.execute(insert(batch_lines), [{"batch_id": batch_id, **asdict(line)} for line in lines])
+        rows = []
+        for line in lines:
+            rows.append({"batch_id": batch.id, **asdict(line), **self._sealed_line(batch, line)})
+        await connection.execute(insert(batch_lines), rows)
 
-    async def lines(self, batch_id: str) -> AsyncGenerator[Line, None]:
+    async def lines(self, batch: Batch) -> AsyncGenerator[Line, None]:
         """Every result, in the order of the lines."""
+        batch_id = batch.id
         position = -1
         while True:
             wanted = select(batch_lines).where(batch_lines.c.batch_id == batch_id, batch_lines.c.position > position)
@@ -157,6 +170,10 @@ class Batches:
             for row in rows:
                 values = dict(row._mapping)
                 del values["batch_id"]
+                for name, place in _SEALED_OF_LINE.items():
+                    if values[name] is not None:
+                        at = row_id(batch_id, row.position)
+                        values[name] = self._vault.reveal(batch.person_id, place, at, values[name]).decode()
                 yield Line(**values)
             if len(rows) < _PAGE_LINES:
                 return
@@ -170,22 +187,27 @@ class Batches:
         """The batch and its results are gone."""
         await connection.execute(delete(batches).where(batches.c.id == batch_id))
 
+    async def _all(self, connection: Connection, wanted: Select[Any]) -> Sequence[Batch]:
+        return [batch for row in await connection.execute(wanted) if (batch := self._batch(row)) is not None]
 
-async def _all(connection: Connection, wanted: Select[Any]) -> list[Batch]:
-    return [batch for row in await connection.execute(wanted) if (batch := _batch(row)) is not None]
+    def _sealed_line(self, batch: Batch, line: Line) -> dict[str, bytes | None]:
+        given = {"custom_id": line.custom_id, "body": line.body}
+        at = row_id(batch.id, line.position)
+        return {
+            name: None if text is None else self._vault.seal(batch.person_id, _SEALED_OF_LINE[name], at, text.encode())
+            for name, text in given.items()
+        }
 
+    def _stored(self, person_id: str, batch_id: str, values: dict[str, Any]) -> dict[str, Any]:
+        for name, place in _SEALED.items():
+            if name in values:
+                values[name] = self._vault.seal(person_id, place, batch_id, msgspec.json.encode(values[name]))
+        return values
 
-def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    for name in ("notes", "errors"):
-        if name in values:
-            values[name] = msgspec.json.encode(values[name]).decode()
-    return values
-
-
-def _batch(row: Row[*tuple[Any, ...]] | None) -> Batch | None:
-    if row is None:
-        return None
-    values = dict(row._mapping)
-    return Batch(
-        **{**values, "notes": msgspec.json.decode(values["notes"]), "errors": msgspec.json.decode(values["errors"])}
-    )
+    def _batch(self, row: Row[*tuple[Any, ...]] | None) -> Batch | None:
+        if row is None:
+            return None
+        values = dict(row._mapping)
+        for name, place in _SEALED.items():
+            values[name] = msgspec.json.decode(self._vault.reveal(row.person_id, place, row.id, values[name]))
+        return Batch(**values)

@@ -1,12 +1,12 @@
 """Conversations and their turns."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
-from sqlalchemy import Row, bindparam, delete, func, insert, null, select, update
-from sqlalchemy import exists as sql_exists
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 
 from intramural.chats.text import auto_title, snippet
 from intramural.core.clock import Clock
@@ -14,6 +14,8 @@ from intramural.core.errors import Misasked, Missing, TooLarge
 from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
+from intramural.vault import Vault
+from intramural.vault.places import CHAT_TITLE, MESSAGE
 
 #: How an answer ended; None while it is being written, and for the person's own messages.
 Outcome = Literal["finished", "length", "cancelled", "failed"]
@@ -23,6 +25,9 @@ MAX_MODEL_CHARS = 256
 MAX_QUERY_CHARS = 200
 MAX_CONTENT_CHARS = 2_000_000
 MAX_LIST = 200
+_TITLE, _CONTENT = CHAT_TITLE.place, MESSAGE.place
+#: Chats that a search looks through at a time.
+_SEARCHED_AT_ONCE = 50
 
 _WORKSPACE = select(t.chats.c.workspace_id).where(
     t.chats.c.id == bindparam("id"), t.chats.c.person_id == bindparam("person_id")
@@ -83,8 +88,9 @@ class Chats:
     A changing method works on `connection`'s transaction where one is given, else in one of its own.
     """
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, vault: Vault, clock: Clock) -> None:
         self._db = db
+        self._vault = vault
         self._clock = clock
 
     async def create(
@@ -106,8 +112,7 @@ class Chats:
                     id=chat.id,
                     person_id=person_id,
                     workspace_id=workspace_id,
-                    title=title,
-                    title_folded=title.casefold(),
+                    title=self._sealed_title(person_id, chat.id, title),
                     model=model,
                     created_ms=now_ms,
                     updated_ms=now_ms,
@@ -137,22 +142,21 @@ class Chats:
             )
         if not 1 <= limit <= MAX_LIST:
             raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
-        wanted = select(t.chats, _first_hit(query)).where(t.chats.c.person_id == person_id)
+        wanted = select(t.chats).where(t.chats.c.person_id == person_id).order_by(t.chats.c.updated_ms.desc())
         named = t.chats.c.workspace_id.in_([each for each in workspaces if each is not None])
         wanted = wanted.where(named | t.chats.c.workspace_id.is_(None) if None in workspaces else named)
-        if query:
-            wanted = wanted.where(t.chats.c.title_folded.contains(query.casefold(), autoescape=True) | _some_hit(query))
         if before_ms is not None:
             wanted = wanted.where(t.chats.c.updated_ms < before_ms)
         async with self._db.reading() as connection:
-            found = await connection.execute(wanted.order_by(t.chats.c.updated_ms.desc()).limit(limit))
-            return [FoundChat(_chat(row), row.hit and snippet(row.hit, query)) for row in found]
+            if query:
+                return [*await self._search(connection, person_id, query, wanted, limit)]
+            return [FoundChat(self._chat(row), None) for row in await connection.execute(wanted.limit(limit))]
 
     async def get(self, person_id: str, chat_id: str) -> tuple[Chat, tuple[StoredMessage, ...]]:
         """A chat and its messages in order. Raises Missing(`chat_not_found`)."""
         async with self._db.reading() as connection:
             chat = await self._own(connection, person_id, chat_id)
-            return chat, await self._messages(connection, chat_id)
+            return chat, await self._messages(connection, person_id, chat_id)
 
     async def workspace_of(self, person_id: str, chat_id: str) -> str | None:
         """The workspace that a chat is in, read on the spot. Raises Missing(`chat_not_found`)."""
@@ -176,7 +180,7 @@ class Chats:
             chat = await self._own(inside, person_id, chat_id)
             title = chat.title if title is None else _check_title(title)
             model = chat.model if model is None else _check_model(model)
-            values = {"title": title, "title_folded": title.casefold(), "model": model}
+            values = {"title": self._sealed_title(person_id, chat_id, title), "model": model}
             await inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(**values))
         return replace(chat, title=title, model=model)
 
@@ -204,7 +208,7 @@ class Chats:
         async with self._within(connection) as inside:
             chat = await self._own(inside, person_id, chat_id)
             asked = self._asked(content)
-            await self._place(inside, chat.id, asked)
+            await self._place(inside, person_id, chat.id, asked)
             return await self._answer(inside, person_id, chat, asked, model, request_id)
 
     async def replace_from(
@@ -227,7 +231,7 @@ class Chats:
             _check_content(content)
         async with self._within(connection) as inside:
             chat = await self._own(inside, person_id, chat_id)
-            messages = await self._messages(inside, chat_id)
+            messages = await self._messages(inside, person_id, chat_id)
             kept = _kept(messages, message_id, edited=content is not None)
             where = (t.chat_messages.c.chat_id == chat_id) & (t.chat_messages.c.position >= len(kept))
             await inside.execute(delete(t.chat_messages).where(where))
@@ -235,7 +239,7 @@ class Chats:
                 asked = kept[-1]
             else:
                 asked = self._asked(content)
-                await self._place(inside, chat_id, asked)
+                await self._place(inside, person_id, chat_id, asked)
             return await self._answer(inside, person_id, chat, asked, model, request_id)
 
     async def finish_message(
@@ -254,7 +258,10 @@ class Chats:
         if outcome not in get_args(Outcome):
             raise Misasked("bad_outcome", f"There is no outcome {outcome!r}.", f"It is one of {get_args(Outcome)}.")
         content = content.encode(errors="replace").decode()  # whatever an engine wrote, it can be kept
-        values: dict[str, Any] = {"content": content, "content_folded": content.casefold(), "outcome": outcome}
+        if not self._vault.knows(person_id):
+            return False  # erased while it was being written
+        sealed = self._vault.seal(person_id, _CONTENT, message_id, content.encode())
+        values: dict[str, Any] = {"content": sealed, "outcome": outcome}
         if request_id is not None:
             values["request_id"] = request_id
         own = select(t.chats.c.id).where(t.chats.c.person_id == person_id)
@@ -273,15 +280,13 @@ class Chats:
         now_ms = int(self._clock.now_s() * 1000)
         return StoredMessage(new_id("message", self._clock), "user", content, None, None, None, now_ms)
 
-    async def _place(self, inside: Connection, chat_id: str, message: StoredMessage) -> None:
+    async def _place(self, inside: Connection, person_id: str, chat_id: str, message: StoredMessage) -> None:
         """Put a message at the end of its chat."""
         end = select(func.coalesce(func.max(t.chat_messages.c.position) + 1, 0))
         position = await inside.scalar(end.where(t.chat_messages.c.chat_id == chat_id))
         values = {name: getattr(message, name) for name in StoredMessage.__slots__}
-        folded = message.content.casefold()
-        await inside.execute(
-            insert(t.chat_messages).values(chat_id=chat_id, position=position, content_folded=folded, **values)
-        )
+        values["content"] = self._vault.seal(person_id, _CONTENT, message.id, message.content.encode())
+        await inside.execute(insert(t.chat_messages).values(chat_id=chat_id, position=position, **values))
 
     async def _answer(
         self,
@@ -295,11 +300,12 @@ class Chats:
         """Make the place of the answer to `asked`, which is the last message, and bring the chat up to date."""
         model = chat.model if model is None else _check_model(model)
         title = chat.title or auto_title(asked.content)
-        history = await self._messages(inside, chat.id)
+        history = await self._messages(inside, person_id, chat.id)
         now_ms = await self._next_ms(inside, person_id)
         answer = StoredMessage(new_id("message", self._clock), "assistant", "", model, None, request_id, now_ms)
-        await self._place(inside, chat.id, answer)
-        values = {"title": title, "title_folded": title.casefold(), "model": model, "updated_ms": now_ms}
+        await self._place(inside, person_id, chat.id, answer)
+        sealed = self._sealed_title(person_id, chat.id, title)
+        values = {"title": sealed, "model": model, "updated_ms": now_ms}
         await inside.execute(update(t.chats).where(t.chats.c.id == chat.id).values(**values))
         return Turn(replace(chat, title=title, model=model, updated_ms=now_ms), asked.id, answer.id, history)
 
@@ -309,11 +315,65 @@ class Chats:
         row = (await connection.execute(select(t.chats).where(where))).one_or_none() if _is_text(chat_id) else None
         if row is None:
             raise not_found()
-        return _chat(row)
+        return self._chat(row)
 
-    async def _messages(self, connection: Connection, chat_id: str) -> tuple[StoredMessage, ...]:
+    async def _messages(self, connection: Connection, person_id: str, chat_id: str) -> tuple[StoredMessage, ...]:
         query = select(t.chat_messages).where(t.chat_messages.c.chat_id == chat_id)
-        return tuple(_message(row) for row in await connection.execute(query.order_by(t.chat_messages.c.position)))
+        rows = await connection.execute(query.order_by(t.chat_messages.c.position))
+        return tuple(self._message(person_id, row) for row in rows)
+
+    async def _search(
+        self, connection: Connection, person_id: str, query: str, wanted: Select[Any], limit: int
+    ) -> Sequence[FoundChat]:
+        """What is sealed can only be looked through by opening it: chat by chat, until there are enough."""
+        found: Sequence[FoundChat] = ()
+        offset = 0
+        while len(found) < limit:
+            page = (await connection.execute(wanted.limit(_SEARCHED_AT_ONCE).offset(offset))).all()
+            ids = [row.id for row in page]
+            said = select(t.chat_messages.c.id, t.chat_messages.c.chat_id, t.chat_messages.c.content)
+            said = said.where(t.chat_messages.c.chat_id.in_(ids)).order_by(t.chat_messages.c.position)
+            rows = (await connection.execute(said)).all()
+            held = await asyncio.to_thread(self._holding, person_id, query, page, [tuple(row) for row in rows])
+            found = [*found, *held]
+            if len(page) < _SEARCHED_AT_ONCE:
+                break
+            offset += _SEARCHED_AT_ONCE
+        return found[:limit]
+
+    def _holding(
+        self, person_id: str, query: str, page: Sequence[Row[Any]], rows: Sequence[tuple[str, str, bytes]]
+    ) -> Sequence[FoundChat]:
+        """Those chats of `page` whose title or messages (`rows`) hold `query`, with the first place in a message."""
+        wanted = query.casefold()
+        hits: dict[str, str | None] = {}
+        for message_id, chat_id, sealed in rows:
+            if chat_id not in hits:
+                content = self._vault.reveal(person_id, _CONTENT, message_id, sealed).decode()
+                if wanted in content.casefold():
+                    hits[chat_id] = snippet(content, query)
+        chats = [self._chat(row) for row in page]
+        return [
+            FoundChat(chat, hits.get(chat.id)) for chat in chats if chat.id in hits or wanted in chat.title.casefold()
+        ]
+
+    def _sealed_title(self, person_id: str, chat_id: str, title: str) -> bytes:
+        return self._vault.seal(person_id, _TITLE, chat_id, title.encode())
+
+    def _chat(self, row: Row[Any]) -> Chat:
+        title = self._vault.reveal(row.person_id, _TITLE, row.id, row.title).decode()
+        return Chat(row.id, title, row.model, row.created_ms, row.updated_ms, row.workspace_id)
+
+    def _message(self, person_id: str, row: Row[Any]) -> StoredMessage:
+        return StoredMessage(
+            id=row.id,
+            role=cast(Literal["system", "user", "assistant"], row.role),
+            content=self._vault.reveal(person_id, _CONTENT, row.id, row.content).decode(),
+            model=row.model,
+            outcome=cast(Outcome | None, row.outcome),
+            request_id=row.request_id,
+            created_ms=row.created_ms,
+        )
 
     async def _next_ms(self, connection: Connection, person_id: str) -> int:
         """Now, or a moment after this person's latest chat: the list's pages depend on no two being the same."""
@@ -346,41 +406,9 @@ def _kept(messages: tuple[StoredMessage, ...], message_id: str, *, edited: bool)
     )
 
 
-def _first_hit(query: str) -> Any:
-    if not query:
-        return null().label("hit")
-    hits = select(t.chat_messages.c.content).where(_holds(query)).order_by(t.chat_messages.c.position).limit(1)
-    return hits.correlate(t.chats).scalar_subquery().label("hit")
-
-
-def _some_hit(query: str) -> Any:
-    return sql_exists().where(_holds(query)).correlate(t.chats)
-
-
-def _holds(query: str) -> Any:
-    message = t.chat_messages.c
-    return (message.chat_id == t.chats.c.id) & message.content_folded.contains(query.casefold(), autoescape=True)
-
-
-def _chat(row: Row[Any]) -> Chat:
-    return Chat(row.id, row.title, row.model, row.created_ms, row.updated_ms, row.workspace_id)
-
-
 def not_found() -> Missing:
     """The error for a chat that is not there, or not the caller's."""
     return Missing("chat_not_found", "There is no such chat.", "It may have been deleted.")
-
-
-def _message(row: Row[Any]) -> StoredMessage:
-    return StoredMessage(
-        id=row.id,
-        role=cast(Literal["system", "user", "assistant"], row.role),
-        content=row.content,
-        model=row.model,
-        outcome=cast(Outcome | None, row.outcome),
-        request_id=row.request_id,
-        created_ms=row.created_ms,
-    )
 
 
 def _is_text(text: str) -> bool:

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Insert, delete, func, insert, literal, select
+from sqlalchemy import CTE, Insert, Row, delete, func, insert, literal, select
 
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
 from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage import schema as t
+from intramural.vault import Vault, row_id
+from intramural.vault.places import RESPONSE, RESPONSE_EVENTS, RESPONSE_ITEM
 
 #: One part of a conversation, as its dialect has it; it has an `id`.
 Item = dict[str, Any]
 
 DAY_MS = 86_400_000
+_BODY, _EVENTS, _ITEM = RESPONSE.place, RESPONSE_EVENTS.place, RESPONSE_ITEM.place
 _INSERT_RESPONSE, _INSERT_ITEM = insert(t.responses), insert(t.response_items)
 
 
@@ -40,8 +43,9 @@ class KeptResponses:
     After `keep_days` a response counts as gone; `expire` takes it away.
     """
 
-    def __init__(self, db: Database, clock: Clock, keep_days: int) -> None:
+    def __init__(self, db: Database, vault: Vault, clock: Clock, keep_days: int) -> None:
         self._db = db
+        self._vault = vault
         self._clock = clock
         self._keep_ms = keep_days * DAY_MS
 
@@ -53,16 +57,20 @@ class KeptResponses:
 
         The statements are the same objects each time, so that many rows can be inserted in one go.
         """
+        if not self._vault.knows(person_id):
+            return []  # erased while it was being written
+        seal, of = self._vault.seal, response.id
+        stream = None if events is None else zlib.compress(msgspec.json.encode(events))
         row = {
             "id": response.id,
             "person_id": person_id,
             "previous_id": response.previous_id,
-            "body": msgspec.json.encode(response.body),
-            "events": None if events is None else zlib.compress(msgspec.json.encode(events)),
+            "body": seal(person_id, _BODY, of, msgspec.json.encode(response.body)),
+            "events": None if stream is None else seal(person_id, _EVENTS, of, stream),
             "created_ms": self._now_ms(),
         }
-        items = [_row(response.id, n, item, is_input=True) for n, item in enumerate(response.input)]
-        items += [_row(response.id, len(items) + n, item, is_input=False) for n, item in enumerate(response.output)]
+        said = [(item, True) for item in response.input] + [(item, False) for item in response.output]
+        items = [self._row(person_id, of, n, item, is_input=is_input) for n, (item, is_input) in enumerate(said)]
         return [(_INSERT_RESPONSE, row), *((_INSERT_ITEM, item) for item in items)]
 
     async def keep(self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
@@ -83,12 +91,12 @@ class KeptResponses:
             row = (await connection.execute(query.where(*self._own(person_id, response_id)))).one_or_none()
             if row is None:
                 raise _missing()
-            of = select(t.response_items.c.is_input, t.response_items.c.body)
+            of = select(t.response_items)
             of = of.where(t.response_items.c.response_id == response_id).order_by(t.response_items.c.position)
-            items = [(is_input, msgspec.json.decode(body)) for is_input, body in await connection.execute(of)]
+            items = [(each.is_input, self._item(person_id, each)) for each in await connection.execute(of)]
         return KeptResponse(
             id=response_id,
-            body=msgspec.json.decode(row.body),
+            body=msgspec.json.decode(self._vault.reveal(person_id, _BODY, response_id, row.body)),
             input=tuple(item for is_input, item in items if is_input),
             output=tuple(item for is_input, item in items if not is_input),
             previous_id=row.previous_id,
@@ -106,24 +114,24 @@ class KeptResponses:
             length, complete = (await connection.execute(ends)).one()
             if not length or not complete:
                 raise _missing()
-            query = select(t.response_items.c.body).join(chain, chain.c.id == t.response_items.c.response_id)
+            query = select(t.response_items).join(chain, chain.c.id == t.response_items.c.response_id)
             if not with_output:
                 query = query.where((chain.c.depth > 0) | t.response_items.c.is_input)
             ordered = query.order_by(chain.c.depth.desc(), t.response_items.c.position)
-            return tuple(msgspec.json.decode(body) for body in (await connection.execute(ordered)).scalars())
+            return tuple(self._item(person_id, row) for row in await connection.execute(ordered))
 
     async def items(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
         """Those of `item_ids` that a response of the person's holds; the newest, where several do."""
         own = t.responses.c
         query = (
-            select(t.response_items.c.item_id, t.response_items.c.body)
+            select(t.response_items)
             .join(t.responses, own.id == t.response_items.c.response_id)
             .where(own.person_id == person_id, own.created_ms >= self._since_ms())
             .where(t.response_items.c.item_id.in_(item_ids))
             .order_by(own.created_ms)
         )
         async with self._db.reading() as connection:
-            return {item_id: msgspec.json.decode(body) for item_id, body in await connection.execute(query)}
+            return {row.item_id: self._item(person_id, row) for row in await connection.execute(query)}
 
     async def events(self, person_id: str, response_id: str) -> list[Any] | None:
         """The stream that was kept with it, if one was. Raises Missing(`response_not_found`)."""
@@ -132,7 +140,10 @@ class KeptResponses:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise _missing()
-        return None if row.events is None else list(msgspec.json.decode(zlib.decompress(row.events)))
+        if row.events is None:
+            return None
+        stream = self._vault.reveal(person_id, _EVENTS, response_id, row.events)
+        return list(msgspec.json.decode(zlib.decompress(stream)))
 
     async def delete(self, person_id: str, response_id: str, connection: Connection) -> None:
         """Take it away with all its items. Raises Missing(`response_not_found`)."""
@@ -163,21 +174,26 @@ class KeptResponses:
         own = t.responses.c
         return own.id == _text(response_id), own.person_id == person_id, own.created_ms >= self._since_ms()
 
+    def _row(self, person_id: str, response_id: str, position: int, item: Item, *, is_input: bool) -> dict[str, Any]:
+        body = self._vault.seal(person_id, _ITEM, row_id(response_id, position), msgspec.json.encode(item))
+        return {
+            "response_id": response_id,
+            "position": position,
+            "item_id": item["id"],
+            "is_input": is_input,
+            "body": body,
+        }
+
+    def _item(self, person_id: str, row: Row[Any]) -> Item:
+        at = row_id(row.response_id, row.position)
+        found: Item = msgspec.json.decode(self._vault.reveal(person_id, _ITEM, at, row.body))
+        return found
+
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
 
     def _since_ms(self) -> int:
         return self._now_ms() - self._keep_ms
-
-
-def _row(response_id: str, position: int, item: Item, *, is_input: bool) -> dict[str, Any]:
-    return {
-        "response_id": response_id,
-        "position": position,
-        "item_id": item["id"],
-        "is_input": is_input,
-        "body": msgspec.json.encode(item),
-    }
 
 
 def _text(identifier: str) -> str:

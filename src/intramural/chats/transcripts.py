@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from intramural.chats.responses import DAY_MS, Item
 from intramural.core.clock import Clock
@@ -13,6 +13,10 @@ from intramural.core.errors import Missing
 from intramural.core.ids import new_id
 from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage import schema as t
+from intramural.vault import Vault, row_id
+from intramural.vault.places import TRANSCRIPT_ITEM, TRANSCRIPT_NOTES
+
+_NOTES, _ITEM = TRANSCRIPT_NOTES.place, TRANSCRIPT_ITEM.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,10 @@ class Transcript:
 class Transcripts:
     """Everybody's transcripts, each reached only with the identifier of the person whose it is."""
 
-    def __init__(self, db: Database, clock: Clock, keep_days: int = 0) -> None:
+    def __init__(self, db: Database, vault: Vault, clock: Clock, keep_days: int = 0) -> None:
         """`keep_days` without use: then `expire` takes it away. 0: never."""
         self._db = db
+        self._vault = vault
         self._clock = clock
         self._keep_ms = keep_days * DAY_MS
 
@@ -37,11 +42,11 @@ class Transcripts:
         """Begin one, with some items already."""
         now_ms = self._now_ms()
         made = Transcript(new_id("conv", self._clock), notes, now_ms)
-        row = {"id": made.id, "person_id": person_id, "notes": msgspec.json.encode(notes)}
+        row = {"id": made.id, "person_id": person_id, "notes": self._sealed_notes(person_id, made.id, notes)}
 
         def work(connection: BlockingConnection) -> None:
             connection.execute(insert(t.transcripts).values(**row, created_ms=now_ms, updated_ms=now_ms))
-            _append(connection, made.id, items)
+            self._append(connection, person_id, made.id, items)
 
         await self._db.write(work)
         return made
@@ -52,11 +57,13 @@ class Transcripts:
             row = (await connection.execute(select(t.transcripts).where(*_own(person_id, transcript_id)))).one_or_none()
         if row is None:
             raise _missing()
-        return Transcript(row.id, msgspec.json.decode(row.notes), row.created_ms)
+        notes = self._vault.reveal(person_id, _NOTES, row.id, row.notes)
+        return Transcript(row.id, msgspec.json.decode(notes), row.created_ms)
 
     async def note(self, person_id: str, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
         """Replace its notes. Raises Missing(`conversation_not_found`)."""
-        values = {"notes": msgspec.json.encode(notes), "updated_ms": self._now_ms()}
+        sealed = self._sealed_notes(person_id, transcript_id, notes)
+        values = {"notes": sealed, "updated_ms": self._now_ms()}
         async with self._db.writing() as connection:
             where = _own(person_id, transcript_id)
             if (await connection.execute(update(t.transcripts).where(*where).values(**values))).rowcount == 0:
@@ -71,7 +78,7 @@ class Transcripts:
             touched = update(t.transcripts).where(*_own(person_id, transcript_id)).values(updated_ms=now_ms)
             if connection.execute(touched).rowcount == 0:
                 raise _missing()
-            _append(connection, transcript_id, items)
+            self._append(connection, person_id, transcript_id, items)
 
         await self._db.write(work)
 
@@ -79,21 +86,21 @@ class Transcripts:
         """All of its items in order. Raises Missing(`conversation_not_found`)."""
         await self.get(person_id, transcript_id)
         of = t.transcript_items.c
-        query = select(of.body).where(of.transcript_id == transcript_id).order_by(of.position)
+        query = select(t.transcript_items).where(of.transcript_id == transcript_id).order_by(of.position)
         async with self._db.reading() as connection:
-            return tuple(msgspec.json.decode(body) for body in (await connection.execute(query)).scalars())
+            return tuple(self._item(person_id, row) for row in await connection.execute(query))
 
     async def found(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
         """Those of `item_ids` that a transcript of the person's holds; the newest, where several do."""
         of = t.transcript_items.c
         query = (
-            select(of.item_id, of.body)
+            select(t.transcript_items)
             .join(t.transcripts, t.transcripts.c.id == of.transcript_id)
             .where(t.transcripts.c.person_id == person_id, of.item_id.in_(item_ids))
             .order_by(t.transcripts.c.updated_ms)
         )
         async with self._db.reading() as connection:
-            return {item_id: msgspec.json.decode(body) for item_id, body in await connection.execute(query)}
+            return {row.item_id: self._item(person_id, row) for row in await connection.execute(query)}
 
     async def remove_item(self, person_id: str, transcript_id: str, item_id: str, connection: Connection) -> None:
         """Take one item out. Raises Missing(`conversation_not_found`, `item_not_found`)."""
@@ -121,28 +128,37 @@ class Transcripts:
         old = t.transcripts.c.updated_ms < self._since_ms()
         return (await connection.execute(delete(t.transcripts).where(old))).rowcount
 
+    def _append(
+        self, connection: BlockingConnection, person_id: str, transcript_id: str, items: Sequence[Item]
+    ) -> None:
+        of = t.transcript_items.c
+        end = select(func.coalesce(func.max(of.position) + 1, 0)).where(of.transcript_id == transcript_id)
+        first = connection.execute(end).scalar_one()
+        rows = [
+            {
+                "transcript_id": transcript_id,
+                "position": at,
+                "item_id": item["id"],
+                "body": self._vault.seal(person_id, _ITEM, row_id(transcript_id, at), msgspec.json.encode(item)),
+            }
+            for at, item in enumerate(items, first)
+        ]
+        if rows:
+            connection.execute(insert(t.transcript_items), rows)
+
+    def _item(self, person_id: str, row: Row[Any]) -> Item:
+        at = row_id(row.transcript_id, row.position)
+        found: Item = msgspec.json.decode(self._vault.reveal(person_id, _ITEM, at, row.body))
+        return found
+
+    def _sealed_notes(self, person_id: str, transcript_id: str, notes: Mapping[str, str]) -> bytes:
+        return self._vault.seal(person_id, _NOTES, transcript_id, msgspec.json.encode(notes))
+
     def _since_ms(self) -> int:
         return self._now_ms() - self._keep_ms if self._keep_ms else 0
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
-
-
-def _append(connection: BlockingConnection, transcript_id: str, items: Sequence[Item]) -> None:
-    of = t.transcript_items.c
-    end = select(func.coalesce(func.max(of.position) + 1, 0)).where(of.transcript_id == transcript_id)
-    first = connection.execute(end).scalar_one()
-    rows = [
-        {
-            "transcript_id": transcript_id,
-            "position": first + n,
-            "item_id": item["id"],
-            "body": msgspec.json.encode(item),
-        }
-        for n, item in enumerate(items)
-    ]
-    if rows:
-        connection.execute(insert(t.transcript_items), rows)
 
 
 def _own(person_id: str, transcript_id: str) -> tuple[Any, ...]:

@@ -42,8 +42,8 @@ class Client:
     async def put(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._whole("PUT", path, json=body)
 
-    async def delete(self, path: str) -> None:
-        await self._whole("DELETE", path)
+    async def delete(self, path: str) -> Any:
+        return await self._whole("DELETE", path)
 
     async def events(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
         """The `data:` objects of an event stream, until `[DONE]`; an error object is raised. GET without a body."""

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from intramural import __version__
 from intramural.cli.organisation import found_person
 from intramural.cli.render import Out, size
-from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user
+from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user, vault
 from intramural.core.config import Config
 from intramural.core.errors import Broken, Misasked, Missing
 
@@ -284,12 +284,47 @@ def reset_factors(name: str, *, common: Common = DEFAULT) -> None:
 
 @user.command(name="rm")
 def remove_user(name: str, *, common: Common = DEFAULT) -> None:
-    """Remove a person with their keys, sessions and chats."""
+    """Erase a person: destroy their keys and delete all that is kept of them. Prints the certificate."""
 
     async def act(client: "Client") -> None:
         person = await found_person(client, name)
-        await client.delete(f"{PAGE}/people/{person['id']}")
-        common.out.record({"removed": name}, main="removed")
+        certificate = await client.delete(f"{PAGE}/people/{person['id']}")
+        common.out.record({"removed": name, **certificate}, main="removed")
+
+    common.ask(act)
+
+
+@user.command(name="certificate")
+def show_certificate(person_id: str, *, common: Common = DEFAULT) -> None:
+    """Show the certificate of an erasure; the person's identifier is in the log."""
+
+    async def act(client: "Client") -> None:
+        common.out.record(await client.get(f"{PAGE}/erasures/{person_id}"), main="signature")
+
+    common.ask(act)
+
+
+@vault.command(name="change-key")
+def change_vault_key(*, common: Common = DEFAULT) -> None:
+    """Change the installation's key. Data keys are wrapped anew; nothing is sealed anew, and nobody has to wait.
+
+    Cut off, it is finished at the next start. The old key opens nothing afterwards. Copy secrets/vault.key to where the
+    old one is kept: without it a backup cannot be read.
+    """
+
+    async def act(client: "Client") -> None:
+        common.out.record(await client.post(f"{PAGE}/vault/key", {}), main="changed")
+
+    common.ask(act)
+
+
+@vault.command(name="change-data-key")
+def change_data_key(name: str, *, common: Common = DEFAULT) -> None:
+    """Give a person a new data key and seal all that is kept of them anew, while they go on working."""
+
+    async def act(client: "Client") -> None:
+        person = await found_person(client, name)
+        common.out.record(await client.post(f"{PAGE}/people/{person['id']}/data-key", {}), main="changed")
 
     common.ask(act)
 

@@ -127,7 +127,9 @@ class AuditConfig:
     """The log."""
 
     record_prompts: bool = setting(
-        False, "Write prompt and answer text into the log. Off: only their sizes and salted digests."
+        False,
+        "Keep the texts that the log commits to (prompts, answers, file names), each sealed under its owner's key. The "
+        "log itself holds only their sizes and salted digests in any case.",
     )
     review_every_days: int = setting(
         0,
@@ -359,6 +361,23 @@ class TracesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultConfig:
+    """Encryption of what people write (docs/vault.md)."""
+
+    passphrase_file: str = setting(
+        "",
+        "Path of a file with the passphrase that locks the installation's key; it need exist only while the service "
+        "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
+        "for whoever can read that folder.",
+    )
+    erased_file: str = setting(
+        "",
+        "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
+        "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -376,6 +395,7 @@ class Config:
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
+    vault: VaultConfig = VaultConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
@@ -410,6 +430,7 @@ SECTIONS: Mapping[str, type] = {
     "quotas": QuotasConfig,
     "storage": StorageConfig,
     "traces": TracesConfig,
+    "vault": VaultConfig,
     "guard": GuardConfig,
 }
 

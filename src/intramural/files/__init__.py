@@ -4,13 +4,12 @@ Promises: a file is reached only with the identifier of the person whose it is; 
 and what was deleted is gone from the disk.
 Never: asks the policy, speaks HTTP, or shows one person's file to another.
 
-Read in this order: `disk`, `index`, `fts5`, `tsvector`, `search`, `files`.
+Read in this order: `disk`, `search`, `files`.
 """
 
 from intramural.files.disk import Arriving, Disk
-from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name, index_again
-from intramural.files.index import Passage
-from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS
+from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
+from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS, Passage
 
 __all__ = [
     "ENDINGS",
@@ -24,5 +23,4 @@ __all__ = [
     "Passage",
     "StoredFile",
     "check_name",
-    "index_again",
 ]

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,16 +16,19 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
-from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge
+from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge, Untrusted
 from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
-from intramural.files.index import Passage
-from intramural.storage import BlockingConnection, Connection, Database
+from intramural.files.search import Passage
+from intramural.storage import Connection, Database
 from intramural.storage.schema import files as table
+from intramural.vault import Vault
+from intramural.vault.places import FILE_NAME
 
 #: What a file is for, as its owner says. Those that end in `output` are made here.
 PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data", "vision")
+_NAME = FILE_NAME.place
 MAX_NAME_CHARS = 255
 MAX_LIST = 10_000
 #: In one transaction: a large file must not hold up everybody else's.
@@ -50,9 +54,11 @@ class StoredFile:
 class Files:
     """Everybody's files, each reached only with the identifier of the person whose it is."""
 
-    def __init__(self, db: Database, folder: Path, config: FilesConfig, clock: Clock) -> None:
+    def __init__(self, db: Database, vault: Vault, folder: Path, config: FilesConfig, clock: Clock) -> None:
         self._db = db
-        self._disk = Disk(folder, config.keep_free_bytes)
+        self._vault = vault
+        self._disk = Disk(folder, vault, config.keep_free_bytes)
+        self._index = search.Index(vault)
         self._config = config
         self._clock = clock
         self._on_their_way: set[str] = set()
@@ -79,7 +85,7 @@ class Files:
         files may have together, where that is less than the settings allow.
         """
         if not counted:
-            return self._begun(lambda more_bytes: None)
+            return self._begun(person_id, lambda more_bytes: None)
         async with self._db.reading() as connection:
             used_bytes, count = await self._used(connection, person_id)
         self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count, most_bytes)
@@ -94,10 +100,10 @@ class Files:
             size_bytes += more_bytes
             self._arriving_bytes[person_id] += more_bytes
 
-        return self._begun(admit)
+        return self._begun(person_id, admit)
 
-    def _begun(self, admit: Callable[[int], None]) -> Arriving:
-        arriving = self._disk.arriving(new_id("file", self._clock), admit)
+    def _begun(self, person_id: str, admit: Callable[[int], None]) -> Arriving:
+        arriving = self._disk.arriving(person_id, new_id("file", self._clock), admit)
         self._on_their_way.add(arriving.id)
         return arriving
 
@@ -133,7 +139,8 @@ class Files:
             expires_ms,
             "pending" if searched else None,
         )
-        await connection.execute(insert(table).values(**asdict(file)))
+        sealed = self._vault.seal(person_id, _NAME, file.id, name.encode())
+        await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
         return file
 
     async def settled(self, person_id: str, arriving: Arriving, *, counted: bool = True) -> None:
@@ -178,7 +185,7 @@ class Files:
             wanted = wanted.where(table.c.id < after if newest_first else table.c.id > after)
         by = table.c.id.desc() if newest_first else table.c.id.asc()
         async with self._db.reading() as connection:
-            return [_file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
+            return [self._file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
     async def delete(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
         """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
@@ -186,7 +193,7 @@ class Files:
         Raises Missing(`file_not_found`).
         """
         file = await self._own(connection, person_id, file_id)
-        await search.remove(connection, file_id)
+        await self._index.remove(connection, file_id)
         await connection.execute(delete(table).where(table.c.id == file_id))
         return file
 
@@ -198,10 +205,10 @@ class Files:
     async def expired(self, connection: Connection) -> Sequence[StoredFile]:
         """Delete the rows of files whose time is over, in the caller's transaction; then call `drop`."""
         over = table.c.expires_ms <= self._now_ms()
-        found = [_file(row) for row in await connection.execute(select(table).where(over))]
+        found = [self._file(row) for row in await connection.execute(select(table).where(over))]
         await connection.execute(delete(table).where(over))
         for file in found:
-            await search.remove(connection, file.id)
+            await self._index.remove(connection, file.id)
         return found
 
     async def any_expired(self) -> bool:
@@ -213,12 +220,12 @@ class Files:
     async def content(self, person_id: str, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
         file = await self.get(person_id, file_id)
-        return file, await asyncio.to_thread(self._disk.open, file_id)
+        return file, await asyncio.to_thread(self._disk.open, person_id, file_id)
 
     async def lend(self, person_id: str, file_id: str, to: Disk, as_id: str) -> StoredFile:
         """Put the bytes of a file on another disk too, where they stay when it is deleted. Raises as `content`."""
         file = await self.get(person_id, file_id)
-        await asyncio.to_thread(to.adopt, self._disk, file_id, as_id)
+        await asyncio.to_thread(to.adopt, self._disk, person_id, file_id, as_id)
         return file
 
     # searching ------------------------------------------------------------------------------------------------
@@ -228,29 +235,29 @@ class Files:
         wanted = select(table).where(table.c.search == "pending").order_by(table.c.id).limit(1)
         async with self._db.reading() as connection:
             row = (await connection.execute(wanted)).one_or_none()
-        return None if row is None else _file(row)
+        return None if row is None else self._file(row)
 
     async def index(self, file: StoredFile) -> None:
         """Put a file's text into the index. What is no text, whatever its name says, is not searched from then on."""
-        whole = await asyncio.to_thread(self._text, file.id)
+        whole = await asyncio.to_thread(self._text, file)
         async with self._db.writing() as connection:
-            await search.remove(connection, file.id)  # what a crash left half done
+            await self._index.remove(connection, file.id)  # what a crash left half done
         found = list(search.passages(whole or ""))
         for at in range(0, len(found), _PASSAGES_AT_ONCE):
             async with self._db.writing() as connection:
                 if not await self._mark(connection, file.id, "pending"):
                     return  # it was deleted meanwhile
-                await search.add(connection, file.person_id, file.id, found[at : at + _PASSAGES_AT_ONCE])
+                await self._index.add(connection, file.person_id, file.id, found[at : at + _PASSAGES_AT_ONCE])
         async with self._db.writing() as connection:
             await self._mark(connection, file.id, None if whole is None else "ready")
 
     async def search(self, person_id: str, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
         """The passages of this person's files that hold words of `query`, the best first. Raises as `search.search`."""
         async with self._db.reading() as connection:
-            found = await search.search(connection, person_id, query, limit)
+            found = await self._index.search(connection, person_id, query, limit)
             wanted = select(table).where(table.c.person_id == person_id, self._alive())
             rows = await connection.execute(wanted.where(table.c.id.in_([each.file_id for each in found])))
-            files = {row.id: _file(row) for row in rows}
+            files = {row.id: self._file(row) for row in rows}
         return [(files[each.file_id], each.passage) for each in found if each.file_id in files]
 
     async def searched(self, person_id: str) -> tuple[int, int]:
@@ -260,11 +267,11 @@ class Files:
             row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
         return int(row[1]), int(row[0]) - int(row[1])
 
-    def _text(self, file_id: str) -> str | None:
+    def _text(self, file: StoredFile) -> str | None:
         try:
-            with self._disk.open(file_id) as opened:
+            with self._disk.open(file.person_id, file.id) as opened:
                 whole = opened.read().decode("utf-8-sig")
-        except (Broken, UnicodeDecodeError):
+        except (Broken, Untrusted, UnicodeDecodeError):
             return None
         return None if "\x00" in whole else whole
 
@@ -272,6 +279,29 @@ class Files:
         """Whether there was such a file."""
         done = await connection.execute(update(table).where(table.c.id == file_id).values(search=state))
         return done.rowcount == 1
+
+    async def seal_clear(self) -> int:
+        """At start: seal the bytes that an older version left in clear. How many files that were."""
+        await asyncio.to_thread(self._disk.prepare)
+        async with self._db.reading() as connection:
+            rows = (await connection.execute(select(table.c.person_id, table.c.id))).all()
+        return sum([await asyncio.to_thread(self._disk.seal_clear, *row) for row in rows])
+
+    async def lying(self, person_id: str) -> "Sequence[tuple[str, Callable[[], BinaryIO]]]":
+        """All of this person's files: their identifiers, and how to open each."""
+        async with self._db.reading() as connection:
+            ids = (await connection.execute(select(table.c.id).where(table.c.person_id == person_id))).scalars()
+            return [(file_id, partial(self._disk.open, person_id, file_id)) for file_id in ids]
+
+    async def reseal(self, person_id: str) -> None:
+        """Seal this person's bytes with their newest key, and make their part of the index anew."""
+        async with self._db.writing() as connection:
+            again = (table.c.person_id == person_id) & (table.c.search == "ready")
+            await connection.execute(update(table).where(again).values(search="pending"))
+        async with self._db.reading() as reading:
+            ids = list((await reading.execute(select(table.c.id).where(table.c.person_id == person_id))).scalars())
+        for file_id in ids:
+            await asyncio.to_thread(self._disk.reseal, person_id, file_id)
 
     async def sweep(self) -> None:
         """Remove bytes that belong to no row and are not on their way: of crashes, and of people who were removed."""
@@ -281,7 +311,7 @@ class Files:
         for file_id in lying - known - self._on_their_way:
             # in this order: as long as the bytes lie here, the next sweep comes back for the rest
             async with self._db.writing() as connection:
-                await search.remove(connection, file_id)
+                await self._index.remove(connection, file_id)
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
     async def _own(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
@@ -289,7 +319,7 @@ class Files:
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
             raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
-        return _file(row)
+        return self._file(row)
 
     async def _used(self, connection: Connection, person_id: str) -> tuple[int, int]:
         wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
@@ -313,16 +343,15 @@ class Files:
             )
             raise Refused("files_quota", message, "Delete files that you no longer need.")
 
+    def _file(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
+        name = self._vault.reveal(row.person_id, _NAME, row.id, row.name).decode()
+        return StoredFile(**dict(row._mapping) | {"name": name})
+
     def _alive(self) -> Any:
         return or_(table.c.expires_ms.is_(None), table.c.expires_ms > self._now_ms())
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
-
-
-def index_again(connection: BlockingConnection) -> None:
-    """The index was not copied with the rows: at the next start every file that was in it is put into it."""
-    connection.execute(update(table).where(table.c.search == "ready").values(search="pending"))
 
 
 def check_name(name: str) -> str:
@@ -332,7 +361,3 @@ def check_name(name: str) -> str:
         hint = f"Use 1 to {MAX_NAME_CHARS} printable characters."
         raise Misasked("bad_file_name", "This cannot be a file's name.", hint, param="file")
     return last
-
-
-def _file(row: Row[*tuple[Any, ...]]) -> StoredFile:
-    return StoredFile(**row._mapping)

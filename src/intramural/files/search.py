@@ -1,21 +1,26 @@
-"""Full-text search in one person's text files, with the database's own index (`fts5`, `tsvector`).
+"""Full-text search in one person's text files, with an index that does not hold their words.
 
-A file is cut into passages, and a passage is a row of the index. Ranking is BM25's weight of a word in a passage times
-how rare the word is **in this person's files alone**: counted over everybody's, as the index itself would, the order of
-one's own results would tell which words stand in other people's files.
+A file is cut into passages. A passage lies sealed, and its words stand in the index as keyed hashes under a key of the
+person whose file it is: a word has another hash for everybody, and who has the database alone sees which passages of
+one person have words in common, and how often, but no word. Ranking is BM25, counted over **this person's files
+alone**: counted over everybody's, the order of one's own results would tell which words stand in other people's files.
 """
 
+import hmac
 import math
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select
 
 from intramural.core.errors import Misasked
-from intramural.files import fts5, tsvector
-from intramural.files.index import Index, Passage
-from intramural.storage import Connection
+from intramural.storage import Connection, words
+from intramural.storage.schema import file_passages, file_words, files
+from intramural.vault import Vault, row_id
+from intramural.vault.places import PASSAGE
 
 #: What files are searched for: those that their owner stored as documents.
 PURPOSES = frozenset({"assistants", "user_data"})
@@ -26,10 +31,20 @@ _SHORTEST_CUT = 400
 MAX_TERMS = 16
 MAX_QUERY_CHARS = 1_000
 MAX_LIMIT = 50
-#: Passages of one person that are ranked for one word.
-_RANKED = 2_000
-_WORD = re.compile(r"\w+")
-_INDEXES: Mapping[str, Index] = {"sqlite": fts5.INDEX, "postgresql": tsvector.INDEX}
+#: Bytes of a word's hash: two of a person's words have the same one once in 2^32 vocabularies of 2^16 words.
+_HASH_BYTES = 8
+#: BM25's usual constants: how soon a word's repetition counts no more, and how much a long passage counts less.
+_K1, _B = 1.2, 0.75
+_PASSAGE = PASSAGE.place
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a file: `position` is its first character's (from 0), `line` that character's line (from 1)."""
+
+    text: str
+    position: int
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +85,77 @@ def _cut(whole: str, at: int) -> int:
 
 def terms(query: str) -> list[str]:
     """The words to look for. Raises Misasked(`bad_query`)."""
-    found = list(dict.fromkeys(_WORD.findall(query)))
-    if not 0 < len(query) <= MAX_QUERY_CHARS or not found:
+    found = list(words(query)) if 0 < len(query) <= MAX_QUERY_CHARS else []
+    if not found:
         hint = f"Use at least one word and at most {MAX_QUERY_CHARS} characters."
         raise Misasked("bad_query", "There is nothing to search for.", hint, param="query")
     return found[:MAX_TERMS]
 
 
-async def add(connection: Connection, person_id: str, file_id: str, found: Sequence[Passage]) -> None:
-    """Passages of a file into the index."""
-    if found:
-        await _INDEXES[connection.dialect.name].add(connection, person_id, file_id, found)
+class Index:
+    """Everybody's passages and words, each reached only with the identifier of the person whose they are."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def add(self, connection: Connection, person_id: str, file_id: str, found: Sequence[Passage]) -> None:
+        """Passages of a file into the index."""
+        for passage in found:
+            counts = words(passage.text)
+            row = {
+                "file_id": file_id,
+                "position": passage.position,
+                "line": passage.line,
+                "words": counts.total(),
+                "body": self._vault.seal(person_id, _PASSAGE, row_id(file_id, passage.position), passage.text.encode()),
+            }
+            added = insert(file_passages).values(**row).returning(file_passages.c.id)
+            passage_id = await connection.scalar(added)
+            hashed = self._hashed(person_id, counts)
+            rows = [{"word": word, "passage_id": passage_id, "times": n} for word, n in hashed.items()]
+            if rows:
+                await connection.execute(insert(file_words), rows)
+
+    async def remove(self, connection: Connection, file_id: str) -> None:
+        """Everything of a file out of the index."""
+        await connection.execute(delete(file_passages).where(file_passages.c.file_id == file_id))
+
+    async def search(self, connection: Connection, person_id: str, query: str, limit: int) -> list[Found]:
+        """The best passages of this person's files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
+        if not 1 <= limit <= MAX_LIMIT:
+            raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIMIT}.", "Ask for fewer.", param="limit")
+        looked_for = terms(query)
+        if not self._vault.knows(person_id):
+            return []  # who has no key has no files
+        mine = file_passages.join(files, files.c.id == file_passages.c.file_id)
+        sums = select(func.count(), func.sum(file_passages.c.words)).select_from(mine)
+        total, length = (await connection.execute(sums.where(files.c.person_id == person_id))).one()
+        if not total:
+            return []
+        wanted = list(self._hashed(person_id, Counter(looked_for)))
+        hits = select(file_words.c.word, file_words.c.passage_id, file_words.c.times, file_passages.c.words)
+        hits = hits.join(file_passages, file_passages.c.id == file_words.c.passage_id)
+        rows = (await connection.execute(hits.where(file_words.c.word.in_(wanted)))).all()
+        scores = _scores([tuple(row) for row in rows], total, float(length) / total)
+        best = sorted(scores, key=lambda at: (-round(scores[at], 6), at))[:limit]
+        of = select(file_passages).where(file_passages.c.id.in_(best))
+        found = {row.id: self._found(person_id, row) for row in await connection.execute(of)}
+        return [found[at] for at in best]
+
+    def _found(self, person_id: str, row: Row[Any]) -> Found:
+        body = self._vault.reveal(person_id, _PASSAGE, row_id(row.file_id, row.position), row.body)
+        return Found(row.file_id, Passage(body.decode(), row.position, row.line))
+
+    def _hashed(self, person_id: str, counts: Counter[str]) -> dict[bytes, int]:
+        key = self._vault.words_key(person_id)
+        return {hmac.digest(key, word.encode(), "sha256")[:_HASH_BYTES]: n for word, n in counts.items()}
 
 
-async def remove(connection: Connection, owner_id: str) -> None:
-    """Everything of a file, or of a person, out of the index."""
-    await _INDEXES[connection.dialect.name].remove(connection, owner_id)
-
-
-async def search(connection: Connection, person_id: str, query: str, limit: int) -> list[Found]:
-    """The best passages of this person's files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
-    if not 1 <= limit <= MAX_LIMIT:
-        raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIMIT}.", "Ask for fewer.", param="limit")
-    index = _INDEXES[connection.dialect.name]
-    total = await index.count(connection, person_id)
+def _scores(rows: Sequence[tuple[Any, ...]], total: int, average: float) -> dict[int, float]:
+    """BM25 of every passage that has one of the words. `rows`: word, passage, times, the passage's length in words."""
+    counts = Counter(word for word, *_ in rows)
     scores: dict[int, float] = defaultdict(float)
-    for term in terms(query):
-        rows = await index.matches(connection, person_id, term, _RANKED)
-        if not rows:
-            continue
-        count = await index.count(connection, person_id, term)
-        rarity = math.log(1 + (total - count + 0.5) / (count + 0.5))
-        best = rows[0][1] or 1.0  # relative to the best, the index's own idea of the word's rarity is gone
-        for row, weight in rows:
-            scores[row] += rarity * (weight / best)
-    ranked = sorted(scores, key=lambda row: (-round(scores[row], 6), row))[:limit]
-    return [Found(*await index.passage(connection, row)) for row in ranked]
+    for word, at, times, length in rows:
+        rarity = math.log(1 + (total - counts[word] + 0.5) / (counts[word] + 0.5))
+        scores[at] += rarity * times * (_K1 + 1) / (times + _K1 * (1 - _B + _B * length / average))
+    return scores

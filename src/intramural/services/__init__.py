@@ -7,8 +7,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `guarding`, `media`, `receipts`, `models`, `pulls`,
 `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`, `responses`,
 `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`, `passkeys`,
-`people`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
-`quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
+`people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`,
+`batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -33,6 +33,7 @@ from intramural.services.models import Models
 from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
+from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
@@ -46,6 +47,7 @@ from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.vault import VaultDesk
 from intramural.services.workspaces import WorkspaceDesk
 
 
@@ -59,6 +61,8 @@ class Services:
     factors: FactorDesk
     passkeys: PasskeyDesk
     people: PeopleDesk
+    personal: Personal
+    vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
     roles: RoleDesk
@@ -109,6 +113,7 @@ __all__ = [
     "Ordinary",
     "PasskeyDesk",
     "PeopleDesk",
+    "Personal",
     "Planner",
     "PolicyDesk",
     "Preloads",
@@ -125,5 +130,6 @@ __all__ = [
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "VaultDesk",
     "WorkspaceDesk",
 ]

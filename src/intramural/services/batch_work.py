@@ -135,7 +135,7 @@ class BatchWork:
         seen: dict[str, int] = {}
         errors: list[dict[str, Any]] = []
         total = 0
-        async with aclosing(self._lines()) as lines:
+        async with aclosing(self._lines(batch.person_id)) as lines:
             async for number, line in lines:
                 total += 1
                 try:
@@ -155,10 +155,10 @@ class BatchWork:
             errors.append({"code": "empty_file", "line": None, "message": "The input holds no request.", "param": None})
         return errors, total
 
-    async def _lines(self) -> AsyncGenerator[tuple[int, bytes], None]:
+    async def _lines(self, person_id: str) -> AsyncGenerator[tuple[int, bytes], None]:
         """Number (from 1, as an editor counts) and bytes of every line that is not blank; one that is too long is cut,
         and so no JSON any more."""
-        opened = await asyncio.to_thread(self._shop.inputs.open, self._id)
+        opened = await asyncio.to_thread(self._shop.inputs.open, person_id, self._id)
         number = 0
         most = self._shop.max_line_bytes
         with opened:
@@ -175,7 +175,7 @@ class BatchWork:
     async def _answer(self, batch: Batch) -> Batch | None:
         """Answer the lines that have no result, as long as there is time and the owner may."""
         position = -1
-        async with aclosing(self._lines()) as lines:
+        async with aclosing(self._lines(batch.person_id)) as lines:
             async for _, line in lines:
                 position += 1
                 if position < batch.recorded:
@@ -226,7 +226,7 @@ class BatchWork:
             if batch is None:
                 self.cancelled.set()
                 return
-            await self._shop.rows.record(connection, batch_id, [line])
+            await self._shop.rows.record(connection, batch, [line])
             good = line.outcome == "succeeded"
             await self._shop.rows.change(
                 connection,
@@ -279,7 +279,7 @@ class BatchWork:
         if batch.recorded >= batch.total:
             return
         position, pending = -1, []
-        async with aclosing(self._lines()) as lines:
+        async with aclosing(self._lines(batch.person_id)) as lines:
             async for _, line in lines:
                 position += 1
                 if position < batch.recorded:
@@ -296,14 +296,14 @@ class BatchWork:
         async with self._shop.rows.writing() as connection:
             batch = await self._shop.rows.find(self._id, connection)
             if batch is not None:
-                await self._shop.rows.record(connection, self._id, lines)
+                await self._shop.rows.record(connection, batch, lines)
                 await self._shop.rows.change(connection, self._id, skipped=batch.skipped + len(lines))
 
     async def _written(self, batch: Batch) -> "list[Arriving | None]":
         """Output and error file on the disk; None for one that would be empty."""
         arrived: list[Arriving | None] = [None, None]
         try:
-            async with aclosing(self._shop.rows.lines(batch.id)) as lines:
+            async with aclosing(self._shop.rows.lines(batch)) as lines:
                 async for line in lines:
                     for which, text in enumerate(self._form.result(line)):
                         if text is None:

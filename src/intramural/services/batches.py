@@ -59,6 +59,17 @@ class BatchDesk:
         await asyncio.to_thread(self._shop.inputs.prepare)
         await self.sweep()
 
+    async def inputs_of(self, person_id: str) -> Sequence[str]:
+        """This person's batches whose input lies on the disk."""
+        lying = await asyncio.to_thread(self._shop.inputs.ids)
+        return [each.id for each in await self._shop.rows.open() if each.person_id == person_id and each.id in lying]
+
+    async def seal_clear(self) -> int:
+        """At start: seal the inputs that an older version left in clear. How many."""
+        await asyncio.to_thread(self._shop.inputs.prepare)
+        seal = self._shop.inputs.seal_clear
+        return sum([await asyncio.to_thread(seal, each.person_id, each.id) for each in await self._shop.rows.open()])
+
     async def sweep(self) -> None:
         """Remove inputs that belong to no unfinished batch: of crashes, and of people who were removed."""
         lying = await asyncio.to_thread(self._shop.inputs.ids) - self._beginning
@@ -117,7 +128,7 @@ class BatchDesk:
             raise Misasked("too_many_requests_in_batch", message, "Send several batches.", param="requests")
         batch = await self._begun(actor, dialect, endpoint)
         async with self._input(batch.id):
-            arriving = self._shop.inputs.arriving(batch.id, lambda _: None)
+            arriving = self._shop.inputs.arriving(actor.person_id, batch.id, lambda _: None)
             for line in lines:
                 await arriving.write(line + b"\n")
             await arriving.finish()
@@ -168,7 +179,7 @@ class BatchDesk:
         batch = await self.get(actor, dialect, batch_id)
         if batch.is_open:
             raise Conflicting("batch_running", f"This batch is {batch.state}.", "Ask again when it has ended.")
-        return self._shop.rows.lines(batch_id)
+        return self._shop.rows.lines(batch)
 
     @asynccontextmanager
     async def _input(self, batch_id: str) -> AsyncIterator[None]:

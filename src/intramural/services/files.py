@@ -154,6 +154,10 @@ class FileDesk:
         await self._audit.record(Event.DOCUMENTS_SEARCHED, actor, facts=facts, texts={"query": query})
         return Search(found, searched, others)
 
+    def index_again(self) -> None:
+        """Files are waiting to be put into the index."""
+        self._to_index.set()
+
     async def sweep(self) -> None:
         """After a person was removed: their files' bytes go too."""
         await self._files.sweep()

@@ -7,14 +7,16 @@ from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
+from intramural.vault import Vault
 
 
 class Gate:
-    """Asks the policy and records refusals."""
+    """Asks the policy and records refusals. Whoever gets through has keys in `vault`: what they write can be kept."""
 
-    def __init__(self, audit: AuditLog, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, audit: AuditLog, rules: Sequence[Rule] = (), vault: Vault | None = None) -> None:
         self._audit = audit
         self._rules = tuple(rules)
+        self._vault = vault
 
     def decide(self, actor: Actor, action: Action, thing: Thing = ANYTHING) -> Decision:
         """The decision, with the institution's own rules; nothing is written down."""
@@ -39,6 +41,8 @@ class Gate:
             thing = replace(thing, owner_id=owner_id or thing.owner_id, model=model or thing.model)
         decision = self.decide(actor, action, thing)
         if decision.allowed:
+            if self._vault is not None and not self._vault.knows(actor.person_id):
+                await self._vault.prepare(actor.person_id)
             return decision
         await self._audit.record(
             Event.ACCESS_REFUSED,

@@ -14,7 +14,6 @@ from sqlalchemy.util import greenlet_spawn
 
 from intramural.audit import newest_checkpoint, verify_connection
 from intramural.core.errors import Conflicting, Untrusted
-from intramural.files import index_again
 from intramural.storage import copying, without_password
 from intramural.storage.copying import Content
 
@@ -68,7 +67,6 @@ def _copy(source: Connection, target: Connection, public_key: str) -> Moved:
             f"The audit log is not as it was left. {verdict.reason}",
             "Run `intramural audit verify`; nothing was moved.",
         )
-    index_again(target)
     return Moved(found, verdict.size, note)
 
 

@@ -258,7 +258,7 @@ def statement(records: Sequence[StoredRecord]) -> dict[str, Any]:
         "tokens": {name.removesuffix("_tokens"): end.get(name) for name in _TOKENS},
         "times_ms": {"asked": first.time_ms, "answered": last.time_ms,
                      **{name.removesuffix("_ms"): end.get(name) for name in _TIMES}},
-        "texts": {name: text for each in records for name, text in each.texts.items() if name != "nonce"},
+        "texts": {name: text for each in records for name, text in each.texts.items() if isinstance(text, Mapping)},
         "entries": [
             {"position": each.position, "event": each.event, "nonce": each.texts.get("nonce")} for each in records
         ],

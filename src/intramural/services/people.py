@@ -1,6 +1,5 @@
 """Administering people."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from intramural.access import Action, Groups, People, Person, Roles, Thing
@@ -12,23 +11,17 @@ from intramural.services.gate import Gate
 
 
 class PeopleDesk:
-    """What an administrator does with people, and what a manager sees. Disabling ends sessions and keys at once."""
+    """What an administrator does with people (`personal` removes them), and what a manager sees.
 
-    def __init__(
-        self,
-        gate: Gate,
-        people: People,
-        groups: Groups,
-        roles: Roles,
-        audit: AuditLog,
-        after_removal: Callable[[str], Awaitable[None]],
-    ) -> None:
+    Disabling ends sessions and keys at once.
+    """
+
+    def __init__(self, gate: Gate, people: People, groups: Groups, roles: Roles, audit: AuditLog) -> None:
         self._gate = gate
         self._people = people
         self._groups = groups
         self._roles = roles
         self._audit = audit
-        self._after_removal = after_removal
 
     async def list(self, actor: Actor) -> list[Person]:
         """Everybody; for a manager, whoever is in a group of theirs or within."""
@@ -74,15 +67,6 @@ class PeopleDesk:
                 await self._people.set_password(connection, person_id, hashed)
                 record(Event.PASSWORD_CHANGED, actor, target=target)
         return await self._people.get(person_id)
-
-    async def remove(self, actor: Actor, person_id: str) -> None:
-        """Remove the person with their keys, sessions, chats, files, and what models have computed for them."""
-        thing = await self._acted_upon(person_id)
-        await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}", thing=thing)
-        async with self._audit.transaction() as (connection, record):
-            await self._people.remove(connection, person_id)
-            record(Event.PERSON_REMOVED, actor, target=f"person:{person_id}")
-        await self._after_removal(person_id)
 
     async def _acted_upon(self, person_id: str) -> Thing:
         """What is known of them; nothing of whom there is not, so that who may not ask does not learn of it."""

@@ -93,10 +93,10 @@ class Receipts:
         }
         if with_salts:
             receipt["salts"] = {
-                name: self._audit.salt(name, bytes.fromhex(record.texts["nonce"])).hex()
+                name: self._audit.salt(name, record.texts, record.actor.id).hex()
                 for _, record in records
-                for name in record.texts
-                if name != "nonce"
+                for name, text in record.texts.items()
+                if isinstance(text, Mapping)
             }
         return receipt
 

@@ -6,7 +6,7 @@ error is on the disk before it returns (SQLite WAL, `synchronous=FULL`; PostgreS
 by Alembic migrations, the same ones, when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `copying`, `revision`,
+Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `words`, `copying`, `revision`,
 `migrate`, `migrations/`.
 """
 
@@ -14,6 +14,7 @@ from intramural.storage.database import BlockingConnection, Connection, Database
 from intramural.storage.plain import insert_rows, scalar
 from intramural.storage.postgres import without_password
 from intramural.storage.sqlite import reading_file
+from intramural.storage.words import words
 
 __all__ = [
     "BlockingConnection",
@@ -25,4 +26,5 @@ __all__ = [
     "reading_file",
     "scalar",
     "without_password",
+    "words",
 ]

@@ -1,7 +1,6 @@
 """All rows of a database, in one form whatever kind of database it is: for moving it, and for backups.
 
-Rows are tuples in the order of the table's columns, ordered by the primary key, which both kinds order alike. What can
-be made again from other rows (the full-text index) is left out.
+Rows are tuples in the order of the table's columns, ordered by the primary key, which both kinds order alike.
 """
 
 import hashlib
@@ -82,7 +81,17 @@ def fill(connection: Connection, table: Table, rows: Iterable[list[Row]]) -> int
     for part in _parents_first(table, rows):
         connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in part])
         count += len(part)
+    if count:
+        _count_on(connection, table)
     return count
+
+
+def _count_on(connection: Connection, table: Table) -> None:
+    """PostgreSQL numbers rows by a sequence, which knows nothing of rows that came with their numbers."""
+    counted = table.autoincrement_column
+    if counted is not None and connection.dialect.name == "postgresql":
+        sequence = func.pg_get_serial_sequence(table.name, counted.name)
+        connection.execute(select(func.setval(sequence, select(func.max(counted)).scalar_subquery())))
 
 
 def _parents_first(table: Table, rows: Iterable[list[Row]]) -> Iterable[list[Row]]:

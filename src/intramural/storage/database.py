@@ -72,6 +72,14 @@ class Database:
         """Keep other services off this database until it is closed. Raises Conflicting(`database_in_use`)."""
         await self._backend.claim()
 
+    async def scrub(self, *, whole: bool = False) -> bool:
+        """Leave nothing of what was deleted in the database's own files. `whole`: it is written anew, also for what
+        was deleted before it did so. PostgreSQL's log of writes is the server's affair.
+
+        False where a reader was in the way for long; then later writes do it.
+        """
+        return await self._backend.scrub(whole=whole)
+
     async def close(self) -> None:
         """Wait for the writer, then close every connection."""
         await self._backend.close()

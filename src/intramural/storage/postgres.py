@@ -110,6 +110,17 @@ class Postgres:
         async with self._writer, _connected(self._engine) as connection:
             return await connection.run_sync(partial(_transact, work))
 
+    async def scrub(self, *, whole: bool) -> bool:
+        """Old versions of rows are freed at once, not some time later; `whole` writes the tables anew."""
+        import asyncpg
+
+        connection = await asyncpg.connect(self._url, **_arguments(self._url))
+        try:
+            await connection.execute("VACUUM FULL" if whole else "VACUUM")
+        finally:
+            await connection.close()
+        return True
+
     async def claim(self) -> None:
         """A lock that the server holds as long as this connection lasts."""
         import asyncpg

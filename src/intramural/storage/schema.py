@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Float,
     ForeignKey,
     Index,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    event,
 )
 
 metadata = MetaData(
@@ -287,8 +285,7 @@ chats = Table(
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
     Column("workspace_id", String, index=True),  # NULL: it is in none
-    Column("title", String, nullable=False),
-    Column("title_folded", String, nullable=False),  # casefold(): what search looks in
+    Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
@@ -302,8 +299,7 @@ chat_messages = Table(
     Column("chat_id", String, ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),  # order within the chat, from 0
     Column("role", String, nullable=False),  # system | user | assistant
-    Column("content", Text, nullable=False),
-    Column("content_folded", Text, nullable=False),  # casefold(): what search looks in
+    Column("content", LargeBinary, nullable=False),  # sealed
     Column("model", String),
     Column("outcome", String),  # finished | length | cancelled | failed; NULL for the person's own messages
     Column("request_id", String),
@@ -317,8 +313,8 @@ responses = Table(
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("previous_id", String),  # the response it goes on from, which may be gone
-    Column("body", LargeBinary, nullable=False),  # JSON: the response object without its output
-    Column("events", LargeBinary),  # JSON, deflated: a background response's stream
+    Column("body", LargeBinary, nullable=False),  # sealed JSON: the response object without its output
+    Column("events", LargeBinary),  # sealed; JSON, deflated: a background response's stream
     Column("created_ms", BigInteger, nullable=False, index=True),
 )
 
@@ -329,7 +325,7 @@ response_items = Table(
     Column("position", Integer, primary_key=True),  # input first, then output
     Column("item_id", String, nullable=False, index=True),
     Column("is_input", Boolean, nullable=False),
-    Column("body", LargeBinary, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),  # sealed JSON
 )
 
 transcripts = Table(
@@ -337,7 +333,7 @@ transcripts = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("notes", LargeBinary, nullable=False),  # JSON: the client's own metadata
+    Column("notes", LargeBinary, nullable=False),  # sealed JSON: the client's own metadata
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
 )
@@ -348,7 +344,7 @@ transcript_items = Table(
     Column("transcript_id", String, ForeignKey("transcripts.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("item_id", String, nullable=False, index=True),
-    Column("body", LargeBinary, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),  # sealed JSON
 )
 
 # serving --------------------------------------------------------------------------------------------------------------
@@ -387,7 +383,7 @@ files = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
-    Column("name", String, nullable=False),
+    Column("name", LargeBinary, nullable=False),  # sealed
     Column("purpose", String, nullable=False),  # see files.PURPOSES
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
@@ -397,35 +393,38 @@ files = Table(
     Index("ix_files_person_id_id", "person_id", "id"),
 )
 
-#: The full-text index of people's text files: a row for each passage. It is made of the files and can be made again.
-#: In SQLite `owner` holds person and file as words. PostgreSQL's `words` are stems; its own configurations leave out
-#: words that are frequent in English, ours leaves out none.
-FILE_TEXTS: dict[str, tuple[str, ...]] = {
-    "sqlite": (
-        "CREATE VIRTUAL TABLE file_texts USING fts5("
-        "text, owner, file_id UNINDEXED, position UNINDEXED, line UNINDEXED, "
-        "tokenize = 'porter unicode61 remove_diacritics 2')",
-    ),
-    "postgresql": (
-        "CREATE TEXT SEARCH DICTIONARY file_stems (TEMPLATE = pg_catalog.snowball, LANGUAGE = porter)",
-        "CREATE TEXT SEARCH CONFIGURATION file_words (PARSER = pg_catalog.default)",
-        "ALTER TEXT SEARCH CONFIGURATION file_words ADD MAPPING FOR "
-        "asciiword, word, numword, int, uint, float, sfloat, version WITH file_stems",
-        "CREATE TABLE file_texts ("
-        "id BIGINT GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_file_texts PRIMARY KEY, "
-        "person_id VARCHAR NOT NULL, file_id VARCHAR NOT NULL, text TEXT NOT NULL, position INTEGER NOT NULL, "
-        "line INTEGER NOT NULL, word_count INTEGER NOT NULL, words TSVECTOR NOT NULL)",
-        "CREATE INDEX ix_file_texts_person_id ON file_texts (person_id)",
-        "CREATE INDEX ix_file_texts_file_id ON file_texts (file_id)",
-        "CREATE INDEX ix_file_texts_words ON file_texts USING gin (words)",
-    ),
-}
+#: SQLite counts up only what is exactly INTEGER.
+_Counted = BigInteger().with_variant(Integer, "sqlite")
 
+#: The pieces of people's text files that search finds.
+file_passages = Table(
+    "file_passages",
+    metadata,
+    Column("id", _Counted, primary_key=True, autoincrement=True),
+    Column("file_id", String, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),  # of its first character in the file, from 0
+    Column("line", Integer, nullable=False),  # of that character, from 1
+    Column("words", Integer, nullable=False),  # how many it has
+    Column("body", LargeBinary, nullable=False),  # sealed
+    Index("ix_file_passages_file_id_position", "file_id", "position", unique=True),
+)
 
-@event.listens_for(metadata, "after_create")
-def _make_index(_metadata: MetaData, connection: Connection, **_: object) -> None:
-    for statement in FILE_TEXTS[connection.dialect.name]:
-        connection.exec_driver_sql(statement)
+#: Which passages hold a word: the words as keyed hashes, under a key of the person whose file it is.
+file_words = Table(
+    "file_words",
+    metadata,
+    Column("word", LargeBinary, primary_key=True),
+    Column(
+        "passage_id",
+        _Counted,
+        ForeignKey("file_passages.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+    Column("times", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 
 # batches --------------------------------------------------------------------------------------------------------------
@@ -459,8 +458,8 @@ batches = Table(
     Column("finalizing_ms", BigInteger),
     Column("cancelling_ms", BigInteger),
     Column("ended_ms", BigInteger),
-    Column("notes", Text, nullable=False),  # JSON
-    Column("errors", Text, nullable=False),  # JSON
+    Column("notes", LargeBinary, nullable=False),  # sealed JSON
+    Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
 )
 
@@ -469,9 +468,50 @@ batch_lines = Table(
     metadata,
     Column("batch_id", String, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),  # of the line in the input, from 0
-    Column("custom_id", String, nullable=False),
+    Column("custom_id", LargeBinary, nullable=False),  # sealed
     Column("outcome", String, nullable=False),  # succeeded | errored | expired | canceled
     Column("status", Integer),
     Column("request_id", String),
-    Column("body", Text),  # the answer, JSON
+    Column("body", LargeBinary),  # sealed; the answer, JSON
+)
+
+# vault ----------------------------------------------------------------------------------------------------------------
+
+#: Keys of people, each wrapped by the installation's key. Who is in no row here has nothing that can be read.
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("person_id", String, primary_key=True),  # no foreign key: they end by `Vault.destroy` alone
+    Column("purpose", String, primary_key=True),  # see vault.Purpose
+    Column("generation", Integer, primary_key=True),  # the newest one seals
+    Column("wrapping_key", String, nullable=False, index=True),  # the installation key's name
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+#: What an upgrade or a change of keys has finished, so that it is not done again.
+vault_steps = Table(
+    "vault_steps",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("done_ms", BigInteger, nullable=False),
+)
+
+#: Texts that the audit log commits to, where settings ask for them to be kept.
+audit_texts = Table(
+    "audit_texts",
+    metadata,
+    Column("nonce", String, primary_key=True),  # the record's, in hex
+    Column("name", String, primary_key=True),
+    Column("person_id", String, nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),  # sealed
+)
+
+#: Who was erased, when, and what went; the certificate as it was signed.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("person_id", String, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("certificate", Text, nullable=False),
 )

@@ -18,6 +18,7 @@ from intramural.storage.backend import BlockingConnection, Connection, Result
 
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
 _CONNECT_ARGS = {"timeout": 10.0}
+_SCRUB_TRIES, _SCRUB_WAIT_S = 20, 0.05
 
 
 class Sqlite:
@@ -73,6 +74,17 @@ class Sqlite:
         """
         async with self._writer:
             return await asyncio.get_running_loop().run_in_executor(self._hot_thread, _transact, self._hot, work)
+
+    async def scrub(self, *, whole: bool) -> bool:
+        """What is deleted was overwritten; here the log of writes is emptied into the file too."""
+        for _ in range(_SCRUB_TRIES):
+            async with self._writer:
+                done = await asyncio.get_running_loop().run_in_executor(self._hot_thread, _scrub, self._hot, whole)
+            if done:
+                return True
+            whole = False
+            await asyncio.sleep(_SCRUB_WAIT_S)
+        return False
 
     async def claim(self) -> None:
         """Nothing to do: the data directory's lock file holds the file in it as well."""
@@ -162,6 +174,14 @@ def _transact(engine: Engine, work: Callable[[BlockingConnection], Result]) -> R
         return result
 
 
+def _scrub(engine: Engine, whole: bool) -> bool:
+    with engine.connect() as connection:
+        if whole:
+            connection.exec_driver_sql("VACUUM")
+        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+    return not busy
+
+
 def _blocking_engine(file: Path) -> Engine:
     engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS)
     _configure(engine)
@@ -188,4 +208,5 @@ def _configure(engine: Engine) -> None:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA trusted_schema=OFF")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten: a destroyed key must be gone
         cursor.close()

@@ -241,8 +241,24 @@ export interface AuditEntry {
   facts: Record<string, unknown>;
 }
 
+/** How a limit stands; amounts are seconds, whole currency, or plain numbers. */
+export interface Quota {
+  id: string;
+  words: string;
+  measure: "requests" | "tokens" | "seconds" | "streams" | "storage_bytes" | "money";
+  unit: string;
+  period: "now" | "minute" | "hour" | "day" | "month";
+  limit: number;
+  used: number;
+  held: number;
+  remaining: number;
+  renews_ms: number | null;
+}
+
 export interface AuditPage {
   entries: AuditEntry[];
+  /** Where to look for more (`before`); none: there is no more. */
+  older: number | null;
   size: number;
   checkpoint: { size: number; time_ms?: number; note: string } | null;
 }

@@ -1,8 +1,11 @@
 /** Every text a person reads, in one place, so that another language is another copy of this file. */
 
+import { bytes } from "./format";
+
 const plural = (count: number, one: string, many: string): string => `${number(count)} ${count === 1 ? one : many}`;
 const listed = (what: string[]): string => what.join(", ").replace(/, ([^,]*)$/, " and $1");
 const number = (count: number): string => count.toLocaleString("en");
+const amount = (value: number): string => value.toLocaleString("en", { maximumFractionDigits: 2 });
 /** An expected time: nobody can say it to the second. */
 const spell = (seconds: number): string =>
   seconds < 90
@@ -643,6 +646,9 @@ export const words = {
     anyEvent: "Every event",
     anyPerson: "Everyone",
     filters: "Filter",
+    anyOutcome: "Every outcome",
+    search: "Search",
+    searchHint: "In facts, targets and names",
     none: "No entries match.",
     older: "Older entries",
     verify: "Verify the whole log",
@@ -713,6 +719,13 @@ export const words = {
       "sandbox.downgraded": "Confinement lowered",
       "audit.read": "Audit log read",
       "audit.verified": "Audit log verified",
+      "audit.exported": "Audit log exported",
+      "report.read": "Report made of the log",
+      "review.signed": "Activity review signed",
+      "quota.set": "Limit set",
+      "quota.removed": "Limit removed",
+      "quota.refused": "Limit reached",
+      "quotas.opened": "Limits read at start",
     } as Record<string, string>,
   },
 
@@ -734,6 +747,17 @@ export const words = {
     total: "Total",
     none: "Nothing was used in this period.",
     caption: (by: string, days: number) => `Usage by ${by.toLowerCase()}, last ${days} days`,
+  },
+
+  quotas: {
+    title: "Your limits",
+    left: (quota: { remaining: number; limit: number; unit: string; measure: string }) => {
+      if (quota.measure === "storage_bytes") return `${bytes(quota.remaining)} of ${bytes(quota.limit)} left`;
+      const unit = quota.measure === "seconds" ? "seconds of computing" : quota.unit;
+      return `${amount(quota.remaining)} of ${amount(quota.limit)} ${unit} left`;
+    },
+    renews: (when: string) => `renews ${when}`,
+    bar: (share: number) => `${Math.round(share * 100)} % used`,
   },
 
   machine: {

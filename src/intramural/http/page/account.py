@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import StreamingResponse
 
 from intramural import __version__
 from intramural.core.errors import Refused, Unauthenticated
@@ -55,6 +56,14 @@ def router(doors: Doors) -> APIRouter:
         caller = await doors.identify(request, awaiting=True)
         await sign_in.sign_out(caller.actor, session_of(caller).id)
         response.delete_cookie(cookie, path="/", secure=doors.config.https, httponly=True, samesite="strict")
+
+    @api.get("/me/export", response_class=StreamingResponse)
+    async def export(request: Request) -> StreamingResponse:
+        """All that is kept of oneself, as a ZIP file: every table as JSON, and the bytes of one's files."""
+        caller = await doors.identify(request)
+        found = await doors.services.personal.export(caller.actor)
+        named = {"Content-Disposition": 'attachment; filename="intramural-export.zip"', "Cache-Control": "no-store"}
+        return StreamingResponse(found, media_type="application/zip", headers=named)
 
     @api.get("/me")
     async def me(request: Request) -> shapes.Me:

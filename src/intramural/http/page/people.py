@@ -38,11 +38,29 @@ def router(doors: Doors) -> APIRouter:
         )
         return _person(changed)
 
-    @api.delete("/people/{person_id}", status_code=204)
-    async def remove_person(person_id: Id, request: Request) -> None:
-        """Remove a person with their keys, sessions and chats."""
+    @api.delete("/people/{person_id}")
+    async def erase_person(person_id: Id, request: Request) -> shapes.ErasureOut:
+        """Erase a person: their keys are destroyed, and all that is kept of them is deleted. The certificate."""
         caller = await doors.identify(request)
-        await people.remove(caller.actor, person_id)
+        return shapes.ErasureOut(**await doors.services.personal.erase(caller.actor, person_id))
+
+    @api.get("/erasures/{person_id}")
+    async def read_erasure(person_id: Id, request: Request) -> shapes.ErasureOut:
+        """The certificate of an erasure."""
+        caller = await doors.identify(request)
+        return shapes.ErasureOut(**await doors.services.personal.certificate(caller.actor, person_id))
+
+    @api.post("/vault/key")
+    async def change_vault_key(request: Request) -> shapes.KeysChanged:
+        """Change the installation's key: everybody's data keys are wrapped anew, and the old one opens nothing."""
+        caller = await doors.identify(request)
+        return shapes.KeysChanged(changed=await doors.services.vault.change_key(caller.actor))
+
+    @api.post("/people/{person_id}/data-key")
+    async def change_data_key(person_id: Id, request: Request) -> shapes.KeysChanged:
+        """Give a person a new data key; all that is kept of them is sealed with it, and the old one is destroyed."""
+        caller = await doors.identify(request)
+        return shapes.KeysChanged(changed=await doors.services.vault.change_data_key(caller.actor, person_id))
 
     @api.get("/keys")
     async def list_keys(

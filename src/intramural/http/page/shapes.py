@@ -300,6 +300,21 @@ class PersonOut(BaseModel):
     disabled_ms: int | None
 
 
+class ErasureOut(BaseModel):
+    """A certificate: `signature` is a signed note of `statement`, by the key that signs the audit log."""
+
+    object: str
+    statement: dict[str, Any]
+    signature: str
+    public_key: str
+
+
+class KeysChanged(BaseModel):
+    """`changed`: data keys that were wrapped anew, or values that were sealed anew."""
+
+    changed: int
+
+
 class WorkerOut(BaseModel):
     pid: int | None
     planned_bytes: int

@@ -19,7 +19,6 @@ from sqlalchemy.util import greenlet_spawn
 
 from intramural.audit import verify_connection
 from intramural.core.errors import Conflicting, Refused, Untrusted
-from intramural.files import index_again
 from intramural.services.backups.folder import Folder, object_name, spoiled
 from intramural.services.backups.manifest import FilePart, Manifest, checked
 from intramural.services.moving import note_place
@@ -114,7 +113,6 @@ def _fill(connection: Connection, manifest: Manifest, source: "_Source") -> None
     if not verdict.ok or verdict.size != manifest.log_entries:
         message = f"The audit log in the backup is not right. {verdict.reason}"
         raise Untrusted("audit_log_broken", message, "Nothing was restored. Use an older backup.")
-    index_again(connection)
 
 
 @dataclass(frozen=True, slots=True)

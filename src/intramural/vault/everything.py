@@ -1,0 +1,139 @@
+"""All that is kept of one person, table by table: shown for their export, counted and removed for their erasure.
+
+Every table of the schema is in one of the two lists below; a test fails for a new one that is in neither.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, delete, func, select, update
+from sqlalchemy.sql.expression import FromClause
+
+from intramural.storage import Connection, Database
+from intramural.storage import schema as t
+from intramural.vault import places
+from intramural.vault.vault import Vault
+
+_Whose = Callable[[str], ColumnElement[bool]]
+
+
+def _by(column: Any) -> _Whose:
+    return lambda person_id: column == person_id
+
+
+def _within(column: Any, table: Table) -> _Whose:
+    return lambda person_id: column.in_(select(table.c.id).where(table.c.person_id == person_id))
+
+
+def _by_name(column: Any) -> _Whose:
+    named = select(t.people.c.username)
+    return lambda person_id: column == named.where(t.people.c.id == person_id).scalar_subquery()
+
+
+#: Whose the rows of a table are.
+OF_PEOPLE: Mapping[Table, _Whose] = {
+    t.people: _by(t.people.c.id),
+    t.sessions: _by(t.sessions.c.person_id),
+    t.keys: _by(t.keys.c.person_id),
+    t.group_members: _by(t.group_members.c.person_id),
+    t.workspace_people: _by(t.workspace_people.c.person_id),
+    t.audit_entries: _by(t.audit_entries.c.actor_id),
+    t.audit_texts: _by(t.audit_texts.c.person_id),
+    t.usage: _by(t.usage.c.person_id),
+    t.chats: _by(t.chats.c.person_id),
+    t.chat_messages: _within(t.chat_messages.c.chat_id, t.chats),
+    t.responses: _by(t.responses.c.person_id),
+    t.response_items: _within(t.response_items.c.response_id, t.responses),
+    t.transcripts: _by(t.transcripts.c.person_id),
+    t.transcript_items: _within(t.transcript_items.c.transcript_id, t.transcripts),
+    t.pulls: _by_name(t.pulls.c.requested_by),
+    t.files: _by(t.files.c.person_id),
+    t.file_passages: _within(t.file_passages.c.file_id, t.files),
+    t.batches: _by(t.batches.c.person_id),
+    t.batch_lines: _within(t.batch_lines.c.batch_id, t.batches),
+    t.data_keys: _by(t.data_keys.c.person_id),
+    t.erasures: _by(t.erasures.c.person_id),
+}
+#: Tables without anybody in them. The words of an index are in `file_passages`, as they were written.
+OF_NOBODY = frozenset(
+    {
+        t.setup_tokens,
+        t.groups,
+        t.roles,
+        t.workspaces,
+        t.workspace_groups,
+        t.audit_checkpoints,
+        t.model_settings,
+        t.vault_steps,
+        t.file_words,
+    }
+)
+#: What lets somebody in, or opens what is sealed, is nobody's to have.
+_SECRET = frozenset(
+    {
+        t.people.c.password_hash,
+        t.sessions.c.token_hash,
+        t.sessions.c.csrf_token,
+        t.keys.c.key_hash,
+        t.data_keys.c.wrapped,
+        t.audit_entries.c.leaf_hash,
+    }
+)
+#: Stays after an erasure, under an identifier that leads to nobody any more: the log must go on to verify, and what
+#: was used was used.
+STAYS = frozenset({t.audit_entries, t.usage, t.erasures})
+_SEALED = {each.column: each for each in places.ALL}
+
+
+async def shown(db: Database, vault: Vault, person_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Every row of this person's by table, opened. Raises Untrusted(`sealed_wrong`)."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with db.reading() as connection:
+        for table, whose in OF_PEOPLE.items():
+            columns = [column for column in table.c if column not in _SECRET]
+            wanted = select(*columns).where(whose(person_id)).order_by(*table.primary_key.columns)
+            rows = (await connection.execute(wanted)).all()
+            found[table.name] = [_shown(vault, person_id, table, row) for row in rows]
+    return found
+
+
+def _shown(vault: Vault, person_id: str, table: Table, row: Row[Any]) -> dict[str, Any]:
+    values = dict(row._mapping)
+    for column in table.c:
+        sealed = _SEALED.get(column)
+        if sealed is not None and values[column.name] is not None:
+            at = places.row_id(*(values[key.name] for key in sealed.keys))
+            value = vault.reveal(person_id, sealed.place, at, values[column.name])
+            values[column.name] = _read(zlib.decompress(value) if sealed is places.RESPONSE_EVENTS else value)
+        elif isinstance(values.get(column.name), bytes):
+            values[column.name] = _read(values[column.name])
+    return values
+
+
+def _read(value: bytes) -> Any:
+    """JSON where it is that, else text."""
+    try:
+        return json.loads(value) if value[:1] in (b"{", b"[") else value.decode()
+    except ValueError:
+        return value.decode(errors="replace")
+
+
+async def counted(connection: Connection, person_id: str) -> dict[str, int]:
+    """How many rows of this person's each table has, those without any left out."""
+    found: dict[str, int] = {}
+    for table, whose in OF_PEOPLE.items():
+        source: FromClause = table
+        rows = await connection.scalar(select(func.count()).select_from(source).where(whose(person_id)))
+        if rows:
+            found[table.name] = int(rows)
+    return found
+
+
+async def remove(connection: Connection, person_id: str) -> None:
+    """Delete every row of this person's but those that stay, in the caller's transaction. Their keys are `Vault`'s."""
+    name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
+    await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
+    await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
+    await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it
