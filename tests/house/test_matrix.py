@@ -69,6 +69,8 @@ DELETE /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
 POST   /intramural/v1/fit                        |      | A
+GET    /intramural/v1/guard                      |      | *
+POST   /intramural/v1/guard/check                |      | *
 GET    /intramural/v1/groups                     |      | AUG
 POST   /intramural/v1/groups                     |      | A
 PATCH  /intramural/v1/groups/{group_id}          | group | A | A | A
@@ -230,6 +232,7 @@ BODIES: dict[str, Any] = {
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
+    "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
     "PATCH /intramural/v1/groups/{group_id}": {"name": "y"},
     "POST /intramural/v1/keys": {"name": "x"},

@@ -49,6 +49,7 @@ def everything() -> Metrics:
     )
     metrics = Metrics("1", lambda: pool, lambda: {"sent": 1, "dropped": 0})
     metrics.request_ended(ROW, TIMING)
+    metrics.guarded("phi", "in", {("mrn", "redact"): 1})
     metrics.request_ended(replace(ROW, request_id="b", outcome="failed"), TIMING, Work.BATCH, "worker_died")
     return metrics
 

@@ -267,6 +267,11 @@ class Guarding:
 
     # for people -------------------------------------------------------------------------------------------------------
 
+    async def standing(self, actor: Actor) -> Policy:
+        """What is done about what `actor` asks now. Raises Refused."""
+        await self._gate.require(actor, Action.GUARD_READ, target="guard")
+        return self.policy_of(actor)
+
     async def check(self, actor: Actor, text: str, label: str | None = None) -> Checked:
         """What would be found in `text`.
 

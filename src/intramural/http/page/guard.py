@@ -58,7 +58,7 @@ def router(doors: Doors) -> APIRouter:
         """Under which label you ask, and what is done under it."""
         caller = await doors.identify(request)
         guard = doors.services.guard
-        policy = guard.policy_of(caller.actor)
+        policy = await guard.standing(caller.actor)
         return GuardOut(
             label=policy.label,
             claim=claim(),
