@@ -124,8 +124,6 @@ DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
 DELETE /intramural/v1/people/{person_id}/identities/{name}    | identity | A
 POST   /intramural/v1/people/{person_id}/invitation    | identity | A
-GET    /intramural/v1/erasures/{person_id}       | person | AU | AU | AU
-POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/policy/explain             |      | AUGM
 GET    /intramural/v1/provenance/bill            |      | AU
 POST   /intramural/v1/provenance/bundles/export  |      |
