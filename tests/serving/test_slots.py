@@ -141,6 +141,21 @@ def test_work_that_goes_anywhere_spoils_what_it_may_have_met() -> None:
     assert served(slots, "ann", ann, 6.0)[1] is True
 
 
+def test_work_that_goes_anywhere_does_not_wait_for_whoever_comes_after_it() -> None:
+    slots = Slots(2)
+    asked = marks("a" * 2000)
+    served(slots, "ann", asked)
+    before = slots.seat("ann")
+    assert before.take(asked, 1.0).reuse
+    slots.roam()
+    assert slots.unsettled
+    after = slots.seat("ann")
+    assert not after.take(asked, 2.0).reuse
+    before.begun(3.0)
+    assert not slots.unsettled
+    slots.roamed()
+
+
 def test_nobodys_requests_share_nothing() -> None:
     slots = Slots(1)
     for tenant in ("t1", "t2"):
@@ -162,6 +177,7 @@ class Engine:
     sent: list[tuple[Seat, int, bool]] = field(default_factory=list)
     running: list[Seat] = field(default_factory=list)
     ghosts: list[tuple[str, int, float]] = field(default_factory=list)
+    announced: int = 0
     roaming: int = 0
     now_s: float = 0.0
 
@@ -214,9 +230,12 @@ class Engine:
         if self.roaming:
             self.roaming -= 1
             self.slots.roamed()
-        elif not self.slots.unsettled:
-            self.roaming += 1
+        elif not self.announced:
+            self.announced += 1
             self.slots.roam()
+        elif not self.slots.unsettled:
+            self.announced -= 1
+            self.roaming += 1
 
     def roam(self) -> None:
         idle = [slot for slot in range(2) if slot not in self.busy]

@@ -146,11 +146,12 @@ class Lease:
         if target not in _ROAMING:
             return await self._whole(target, body, shape)
         slots = self._life.slots
-        while slots.unsettled:
-            self._life.moved.clear()
-            await self._life.moved.wait()
+        # First, so that whoever comes from now on relies on no slot: else those who do would never all have begun.
         slots.roam()
         try:
+            while slots.unsettled:
+                self._life.moved.clear()
+                await self._life.moved.wait()
             return await self._whole(target, body, shape)
         finally:
             slots.roamed()

@@ -99,7 +99,8 @@ class Slots:
         return any(seat.place is not None and seat.place.reuse and not seat.has_begun for seat in self._seats.values())
 
     def roam(self) -> None:
-        """Work begins that takes any slot which is idle. Wait until nothing is `unsettled`."""
+        """Work begins that takes any slot which is idle. Before it is sent, wait until nothing is `unsettled`; what is
+        placed from now on uses nothing that a slot holds, and so does not become that."""
         self._roaming += 1
         self._soil()
 
