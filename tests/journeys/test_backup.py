@@ -18,6 +18,7 @@ def _names(service: Service) -> set[str]:
     return {each["username"] for each in service.command("user", "ls")}
 
 
+@pytest.mark.slow  # the commands over real processes; `tests/services/test_backups` rehearses it in every run
 def test_backed_up_while_it_runs_and_restored_on_a_clean_directory(fresh: Service, tmp_path: Path) -> None:
     phrase = tmp_path / "phrase.txt"
     phrase.write_text("correct horse battery\n")

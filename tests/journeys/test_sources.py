@@ -14,7 +14,7 @@ from tests.service import Service
 
 
 async def test_a_model_from_a_registry_with_a_login_and_one_from_this_disk(fresh: Service, tmp_path: Path) -> None:
-    registry = Registry(scheme="bearer", login="me:password")
+    registry = Registry(scheme="bearer", login="me:crane-ledger-41")
     registry.manifest("3b", registry.layer(f"{OLLAMA}.model", tiny_model(seed=1)))
     file = tmp_path / "mine.gguf"
     file.write_bytes(tiny_model(seed=2))
@@ -23,7 +23,7 @@ async def test_a_model_from_a_registry_with_a_login_and_one_from_this_disk(fresh
         registry.url = server.url
         fresh.data_dir.mkdir(mode=0o700)
         credentials = fresh.data_dir / "registries.json"
-        auth = base64.b64encode(b"me:password").decode()
+        auth = base64.b64encode(b"me:crane-ledger-41").decode()
         credentials.write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
         credentials.chmod(0o600)
         await asyncio.to_thread(fresh.command, "pull", f"oci+http://{server.host}/library/tiny:3b")
@@ -33,7 +33,7 @@ async def test_a_model_from_a_registry_with_a_login_and_one_from_this_disk(fresh
     shelved = {e["facts"]["source"]: e["facts"]["trust"] for e in fresh.events() if e["event"] == "model.shelved"}
     assert shelved[f"oci+http://{server.host}/library/tiny:3b"] == "attested"
     assert shelved["file:mine.gguf"] == "local"
-    assert "password" not in json.dumps(fresh.events())
+    assert "crane-ledger-41" not in json.dumps(fresh.events())
 
 
 async def test_a_split_model_with_its_projector_from_a_private_hub(fresh: Service, tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ OPEN = {
     ("GET", "/intramural/v1/welcome"),
     ("POST", "/intramural/v1/setup"),
     ("POST", "/intramural/v1/login"),
+    ("POST", "/intramural/v1/login/passkey/begin"),
+    ("GET", "/intramural/v1/oidc/{name}/start"),
+    ("GET", "/intramural/v1/oidc/{name}/callback"),
+    ("POST", "/intramural/v1/oidc/{name}/logout"),
 }
 
 

@@ -108,9 +108,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         stack.push_async_callback(access.close)
         gate = Gate(audit)
 
-        async def nothing(_: str) -> None:
-            return None
-
         def make(settings: OidcProvider) -> Federation:
             return Federation(
                 gate, access.people, access.identities, access.sessions, access.setup,
@@ -121,7 +118,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         settings = OidcProvider(
             "school", "Springfield Schools", idp.issuer, idp.client_id, idp.client_secret, "anyone", ca_file=trusted
         )
-        people = PeopleDesk(gate, access.people, access.groups, access.roles, audit, nothing)
+        people = PeopleDesk(gate, access.people, access.groups, access.roles, audit)
         house = House(make(settings), people, access, audit, idp, settings, clock, make)
         await people.create(SYSTEM, "root", "a sentence nobody guesses", "administrator")
         yield house

@@ -21,8 +21,11 @@ async def written_bytes(worker: WorkerProcess) -> int:
 
 
 async def test_the_engine_is_held_back_by_a_reader_who_does_not_read() -> None:
-    spawner = PlainSpawner(per_start=(("--tokens-per-s", "1e9", "--context", "100000"),))
-    async with running(spawner) as pool, aclosing(pool.chat(model(), request(max_tokens=TOKENS))) as stream:
+    spawner = PlainSpawner(per_start=(("--tokens-per-s", "1e9"),))
+    async with (
+        running(spawner) as pool,
+        aclosing(pool.chat(model(context_tokens=100_000), request(max_tokens=TOKENS))) as stream,
+    ):
         first = await anext(stream)
         (worker,) = spawner.workers
         before, now = -1, 0
