@@ -1,10 +1,7 @@
 """Writing: durable, grouped, together with the act, and failing where it cannot be written."""
 
 import asyncio
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from tests import databases
 from tests.audit.settable_clock import SettableClock
+from tests.disks import disk_with
 from tests.vaults import vault_in
 
 from intramural.audit import AuditLog, Beside, Event, VerifierKey, commitment, verify_database
@@ -177,18 +175,9 @@ async def test_a_wrong_fact_fails_before_anything_is_written(log: AuditLog, ada:
     assert log.size == 0
 
 
-@contextmanager
-def full_disk(file: Path) -> Iterator[None]:
-    """No file of this process may grow beyond the database's write-ahead log as it is: as on a full disk."""
-    size = file.with_name(file.name + "-wal").stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+def full_disk(file: Path) -> AbstractContextManager[None]:
+    """No file of this process may grow beyond the database's write-ahead log as it is."""
+    return disk_with(file.with_name(file.name + "-wal").stat().st_size)
 
 
 @pytest.mark.sqlite(reason="the file may not grow")

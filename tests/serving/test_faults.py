@@ -1,13 +1,11 @@
 """What may go wrong with a worker and around it, and what is promised then; killed, hung and babbling: `test_pool`."""
 
 import asyncio
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from tests.disks import disk_with
 from tests.fakes.engine import OUT_OF_MEMORY
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import MiB, eventually, model, request, running
@@ -75,19 +73,6 @@ async def test_a_worker_that_hits_its_limit_while_answering_is_replaced() -> Non
         assert (await fails(pool, model(), max_tokens=9)).code == "worker_died"
         assert await read(pool.chat(model(), request(max_tokens=2))) == "word0 word1"
         assert spawner.processes[0].process.returncode == OUT_OF_MEMORY
-
-
-@contextmanager
-def disk_with(size_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond that: as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
 
 
 async def test_a_disk_that_is_full_while_a_state_is_saved_costs_only_that_state(weights: Path, tmp_path: Path) -> None:

@@ -81,17 +81,7 @@ def fill(connection: Connection, table: Table, rows: Iterable[list[Row]]) -> int
     for part in _parents_first(table, rows):
         connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in part])
         count += len(part)
-    if count:
-        _count_on(connection, table)
     return count
-
-
-def _count_on(connection: Connection, table: Table) -> None:
-    """PostgreSQL numbers rows by a sequence, which knows nothing of rows that came with their numbers."""
-    counted = table.autoincrement_column
-    if counted is not None and connection.dialect.name == "postgresql":
-        sequence = func.pg_get_serial_sequence(table.name, counted.name)
-        connection.execute(select(func.setval(sequence, select(func.max(counted)).scalar_subquery())))
 
 
 def _parents_first(table: Table, rows: Iterable[list[Row]]) -> Iterable[list[Row]]:

@@ -80,7 +80,6 @@ OF_NOBODY = frozenset(
         t.quota_holds,  # of answers under way: numbers, and whose they are, until they have ended
         t.vault_steps,
         t.file_words,
-        t.quota_holds,  # of answers being written; gone at the next start
     }
 )
 #: What lets somebody in, or opens what is sealed, is nobody's to have.
