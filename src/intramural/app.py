@@ -89,6 +89,7 @@ from intramural.services import (
     Reports,
     Responses,
     RoleDesk,
+    Rosters,
     Services,
     SignIn,
     TranscriptDesk,
@@ -329,6 +330,8 @@ def _services(
         [Provider(each, asking(each), clock) for each in config.providers.oidc],
         clock,
     )
+    issuers = {each.name: each.issuer for each in config.providers.oidc}
+    issuers |= {each.name: each.issuer for each in config.providers.ldap}
     return Services(
         identity=access.identify,
         sign_in=SignIn(
@@ -355,6 +358,7 @@ def _services(
         ),
         federation=federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        rosters=Rosters(gate, access, audit, clock, issuers),
         personal=Personal(
             gate,
             audit,

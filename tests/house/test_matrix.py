@@ -117,6 +117,7 @@ GET    /intramural/v1/oidc/{name}/start          | provider | open
 GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
+POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A

@@ -11,10 +11,12 @@ A change takes the open connection of the caller's transaction, so that the act 
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
 Read in this order: `rules`, `policy`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`, `workspaces`,
-`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `rosters`,
+`external`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.external import External
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
@@ -38,6 +40,7 @@ __all__ = [
     "Charter",
     "CustomRole",
     "Decision",
+    "External",
     "Group",
     "Groups",
     "HashedPassword",

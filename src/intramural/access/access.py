@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from intramural.access.external import External
 from intramural.access.factors import Factors, Rules
 from intramural.access.groups import Groups
 from intramural.access.identify import Identify
@@ -52,6 +53,7 @@ class Access:
         self.identify = Identify(db, clock, config, pepper, self._lately, self.workspaces)
         self.seal = Seal(pepper, clock)
         self.identities = Identities(db, clock, pepper)
+        self.external = External(db, clock)
         self.oidc = Flow(self.seal, clock)
         self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
         self.passkeys = Passkeys(db, clock, self.seal)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -103,13 +104,38 @@ class People:
         try:
             await connection.execute(insert(t.people).values(**_stored(person), **values))
         except IntegrityError:
-            raise Conflicting(
-                "username_taken", f"There is a person named {username!r} already.", "Choose another name.",
-                param="username",
-            ) from None  # fmt: skip
+            raise _taken(username) from None
         if first:
             await connection.execute(delete(t.setup_tokens))
         return person
+
+    async def create_all(self, connection: Connection, people: Sequence[Person]) -> None:
+        """Add people whose names and roles were checked, none of them with a password, and not the first ones.
+
+        Raises Conflicting(`username_taken`) where one of the names is somebody's by now.
+        """
+        rows = [
+            {"username_folded": fold(each.username), "password_hash": NO_PASSWORD.text, **_stored(each)}
+            for each in people
+        ]
+        try:
+            await connection.execute(insert(t.people), rows)
+        except IntegrityError:
+            message = "One of these names was given to somebody else in this moment."
+            raise Conflicting("username_taken", message, "Do it again.", param="username") from None
+
+    async def rename(self, connection: Connection, person_id: str, username: str) -> Person:
+        """Call a person otherwise. Raises Missing(`person_not_found`), Misasked(`bad_username`),
+        Conflicting(`username_taken`).
+        """
+        before = await self._stored_person(connection, person_id)
+        username = check_username(username)
+        values = {"username": username, "username_folded": fold(username)}
+        try:
+            await connection.execute(update(t.people).where(t.people.c.id == person_id).values(**values))
+        except IntegrityError:
+            raise _taken(username) from None
+        return replace(before, username=username)
 
     async def authenticate(self, username: str, password: str, address: str) -> Proven:
         """Whose name and password these are. `address` is the client's, for throttling.
@@ -297,6 +323,12 @@ def fold(username: str) -> str:
     if not _USERNAME.fullmatch(normal):
         return ""
     return unicodedata.normalize("NFKC", normal.casefold())
+
+
+def _taken(username: str) -> Conflicting:
+    return Conflicting(
+        "username_taken", f"There is a person named {username!r} already.", "Choose another name.", param="username"
+    )
 
 
 async def _check_role(connection: Connection, role: str, kind: Kind) -> None:

@@ -55,6 +55,7 @@ from intramural.http.page import (
     quotas,
     records,
     reports,
+    rosters,
     shapes,
 )
 from intramural.http.page import models as page_models
@@ -126,8 +127,8 @@ class _Nowhere:
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
-        account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records,
+        account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
+        catalogue, fit, guard, chats, quotas, reports, records,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

@@ -7,6 +7,7 @@ from typing import Any
 from intramural.core.errors import (
     Broken,
     Conflicting,
+    Flawed,
     IntramuralError,
     Misasked,
     Missing,
@@ -121,7 +122,14 @@ def ollama_body(error: IntramuralError) -> dict[str, Any]:
 
 def page_body(error: IntramuralError) -> dict[str, Any]:
     """The page's error shape."""
-    said = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
+    said: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "param": error.param,
+    }
+    if isinstance(error, Flawed):
+        said["problems"] = [dict(each) for each in error.problems]
     return {"error": {**said, **_quota(error)}}
 
 

@@ -7,9 +7,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
-`passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts
-of several.
+`passkeys`, `people`, `rosters`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`,
+`reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and
+`work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -46,6 +46,7 @@ from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.reports import Reports
 from intramural.services.responses import Responses
+from intramural.services.rosters import Rosters
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
@@ -63,6 +64,7 @@ class Services:
     factors: FactorDesk
     passkeys: PasskeyDesk
     people: PeopleDesk
+    rosters: Rosters
     personal: Personal
     vault: VaultDesk
     keys: KeyDesk
@@ -130,6 +132,7 @@ __all__ = [
     "Reports",
     "Responses",
     "RoleDesk",
+    "Rosters",
     "Services",
     "SignIn",
     "TranscriptDesk",
