@@ -101,6 +101,7 @@ from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
+from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
@@ -325,6 +326,7 @@ def _services(
         access.sessions,
         access.setup,
         seating,
+        Belonging(access.groups, access.external, access.identities),
         audit,
         access.oidc,
         [Provider(each, asking(each), clock) for each in config.providers.oidc],
