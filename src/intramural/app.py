@@ -81,6 +81,7 @@ from intramural.services import (
     PolicyDesk,
     Preloads,
     Provenance,
+    Provisioning,
     Pulls,
     PushDesk,
     Quotas,
@@ -360,6 +361,7 @@ def _services(
         ),
         federation=federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        provisioning=Provisioning(gate, db, access, audit),
         rosters=Rosters(gate, access, audit, clock, issuers),
         personal=Personal(
             gate,

@@ -52,6 +52,24 @@ POST   /api/web_fetch                            |      | *
 POST   /api/web_search                           |      | *
 POST   /apply-template                           |      | *
 POST   /detokenize                               |      | *
+GET    /scim/v2/ServiceProviderConfig            |      | A
+GET    /scim/v2/ResourceTypes                    |      | A
+GET    /scim/v2/ResourceTypes/{name}             | scim name | A
+GET    /scim/v2/Schemas                          |      | A
+GET    /scim/v2/Schemas/{name}                   | scim name | A
+POST   /scim/v2/.search                          |      | A
+GET    /scim/v2/Users                            |      | A
+POST   /scim/v2/Users                            |      | A
+GET    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PUT    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PATCH  /scim/v2/Users/{person_id}                | scim user | A | A | A
+DELETE /scim/v2/Users/{person_id}                | scim user | A | A | A
+GET    /scim/v2/Groups                           |      | A
+POST   /scim/v2/Groups                           |      | A
+GET    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PUT    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PATCH  /scim/v2/Groups/{group_id}                | scim group | A | A | A
+DELETE /scim/v2/Groups/{group_id}                | scim group | A | A | A
 POST   /tokenize                                 |      | *
 GET    /healthz                                  |      | open
 GET    /readyz                                   |      | open
@@ -255,6 +273,10 @@ BODIES: dict[str, Any] = {
     "PUT /intramural/v1/roles/{name}": {"permissions": ["people.read"]},
     "POST /intramural/v1/workspaces": {"name": "workspace_", "label": "public"},
     "PUT /intramural/v1/workspaces/{workspace_id}": {"name": "Another name", "label": "public"},
+    "PUT /scim/v2/Users/{person_id}": {"userName": "scim-again"},
+    "PATCH /scim/v2/Users/{person_id}": {"Operations": [{"op": "replace", "path": "active", "value": False}]},
+    "PUT /scim/v2/Groups/{group_id}": {"displayName": "x"},
+    "PATCH /scim/v2/Groups/{group_id}": {"Operations": [{"op": "replace", "path": "displayName", "value": "y"}]},
     "POST /v1/conversations/{conversation_id}": {"metadata": {}},
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
@@ -274,9 +296,12 @@ PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
 OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role"}
+ADMINISTERED = {"person", "group", "workspace", "role", "scim user", "scim group"}
 #: Of these there is none in a house without models, providers and limits.
-NOT_HERE = {"model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota", "erasure"}
+NOT_HERE = {
+    "model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota", "erasure",
+    "scim name",
+}  # fmt: skip
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.rosters.plan import Known, KnownGroup, Standing
@@ -29,7 +29,9 @@ _PART = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One person as a source knows them. `about`: names and addresses, as it sent them, for itself to read again."""
+    """One person as a source knows them. `about`: names and addresses, as it sent them, for itself to read again.
+    `gone`: it said that there is no such person any more; they are shut out, and it may make them anew.
+    """
 
     source: str
     person_id: str
@@ -37,7 +39,9 @@ class Link:
     role: str
     active: bool
     about: Mapping[str, Any] = field(default_factory=dict)
+    created_ms: int = 0
     changed_ms: int = 0
+    gone: bool = False
 
 
 class External:
@@ -81,6 +85,14 @@ class External:
         query = select(table.person_id).where(table.source == source, table.external_id == external_id)
         found: str | None = await connection.scalar(query)
         return found
+
+    async def links(self, connection: Connection, source: str, *, start: int, count: int) -> tuple[int, list[Link]]:
+        """How many people a source knows, and `count` of them from the one at `start` (0 is the first) on."""
+        table = t.external_people.c
+        mine = (table.source == source) & table.gone_ms.is_(None)
+        total = await connection.scalar(select(func.count()).select_from(t.external_people).where(mine))
+        query = select(t.external_people).where(mine).order_by(table.person_id).offset(start).limit(count)
+        return int(total or 0), [_link(row) for row in await connection.execute(query)]
 
     async def standing(self, source: str) -> Standing:
         """Everything here that a list of this source is compared with, as it is at one moment."""
@@ -139,9 +151,13 @@ def _row(link: Link, now_ms: int) -> dict[str, Any]:
         "about": json.dumps(dict(link.about), ensure_ascii=False),
         "created_ms": now_ms,
         "changed_ms": now_ms,
+        "gone_ms": now_ms if link.gone else None,
     }
 
 
 def _link(row: Row[Any]) -> Link:
     about = json.loads(row.about)
-    return Link(row.source, row.person_id, row.external_id, row.role, row.active, about, row.changed_ms)
+    return Link(
+        row.source, row.person_id, row.external_id, row.role, row.active, about,
+        row.created_ms, row.changed_ms, row.gone_ms is not None,
+    )  # fmt: skip

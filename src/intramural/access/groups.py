@@ -207,6 +207,61 @@ class Groups:
         found = await connection.execute(select(t.group_members).where(t.group_members.c.person_id == person_id))
         return {row.group_id: (row.manager, row.source) for row in found}
 
+    async def of_source(
+        self,
+        connection: Connection,
+        source: str,
+        *,
+        name: str | None,
+        external_id: str | None,
+        group_id: str | None,
+        start: int,
+        count: int,
+    ) -> tuple[int, list[Group]]:
+        """How many groups this source keeps that are called so, and `count` of them from the one at `start` on."""
+        table = t.groups.c
+        mine = table.source == source
+        if name is not None:
+            mine &= table.name == name
+        if external_id is not None:
+            mine &= table.external_id == external_id
+        if group_id is not None:
+            mine &= table.id == group_id
+        total = await connection.scalar(select(func.count()).select_from(t.groups).where(mine))
+        rows = await connection.execute(select(*_COLUMNS).where(mine).order_by(table.id).offset(start).limit(count))
+        return int(total or 0), [_group(row) for row in rows]
+
+    async def kept(self, connection: Connection, source: str, group_id: str) -> Group:
+        """A group of this source. Raises Missing(`group_not_found`), also for one that others keep."""
+        group = await self._group(connection, group_id)
+        if group.source != source:
+            raise _missing()
+        return group
+
+    async def members_of(self, connection: Connection, group_ids: Collection[str]) -> list[Member]:
+        """Whoever was put into one of these groups itself, by name."""
+        query = (
+            select(t.group_members, t.people.c.username)
+            .join(t.people)
+            .where(t.group_members.c.group_id.in_(list(group_ids)))
+            .order_by(t.people.c.username_folded)
+        )
+        found = await connection.execute(query)
+        return [Member(row.group_id, row.person_id, row.username, row.manager, row.source) for row in found]
+
+    async def named_of(
+        self, connection: Connection, source: str, person_ids: Collection[str]
+    ) -> list[tuple[str, str, str]]:
+        """Person, group and its name, of the groups of this source that these people were put into."""
+        table = t.group_members.c
+        query = (
+            select(table.person_id, t.groups.c.id, t.groups.c.name)
+            .select_from(t.group_members.join(t.groups))
+            .where(table.person_id.in_(list(person_ids)), t.groups.c.source == source)
+            .order_by(t.groups.c.name)
+        )
+        return [(row.person_id, row.id, row.name) for row in await connection.execute(query)]
+
     async def called(self, connection: Connection, name: str) -> list[str]:
         """The groups of this identifier, or else of this external identifier, or else of this name."""
         for column in (t.groups.c.id, t.groups.c.external_id, t.groups.c.name):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -34,6 +34,8 @@ _COLUMNS = (
     t.people.c.kind,
 )
 Kind = Literal["person", "service"]
+#: Identifiers in one query: below what every database takes.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,22 @@ class People:
     async def arrived(self, connection: Connection, person_id: str) -> Person:
         """The person as this transaction sees them. Raises Missing(`person_not_found`)."""
         return await self._stored_person(connection, person_id)
+
+    async def called(self, connection: Connection, username: str) -> Person | None:
+        """Whoever has this name, in whatever case, as this transaction sees it."""
+        found = await connection.execute(select(*_COLUMNS).where(t.people.c.username_folded == fold(username)))
+        row = found.one_or_none()
+        return None if row is None else _person(row)
+
+    async def all_of(self, connection: Connection, person_ids: Collection[str]) -> dict[str, Person]:
+        """Those of these people who are here, by identifier."""
+        found: dict[str, Person] = {}
+        wanted = list(person_ids)
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            rows = await connection.execute(select(*_COLUMNS).where(t.people.c.id.in_(part)))
+            found.update((row.id, _person(row)) for row in rows)
+        return found
 
     async def free_name(self, connection: Connection, wanted: str, spare: str) -> str:
         """`wanted` if it can be a name and nobody has it, else `spare`."""

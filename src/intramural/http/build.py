@@ -59,6 +59,7 @@ from intramural.http.page import (
     shapes,
 )
 from intramural.http.page import models as page_models
+from intramural.http.scim import door as scim
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
 from intramural.services import Services
 
@@ -86,6 +87,7 @@ _MODULES = (
     batches,
     receipts,
     mcp,
+    scim,
     streams,
     *ollama.MODULES,
 )
@@ -262,7 +264,7 @@ class _Else:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            elsewhere = scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/"))
+            elsewhere = scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/", "/scim/"))
             if elsewhere or (not _wants_html(scope) and _meant(self._app, scope)):
                 raise HTTPException(404)
         greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")

@@ -7,9 +7,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
-`passkeys`, `people`, `rosters`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`,
-`reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and
-`work` are parts of several.
+`belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `vault`, `keys`, `organisation`, `workspaces`,
+`explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`,
+`watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,7 @@ from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
+from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
 from intramural.services.pushes import PushDesk
 from intramural.services.quotas import Quotas
@@ -65,6 +66,7 @@ class Services:
     passkeys: PasskeyDesk
     people: PeopleDesk
     rosters: Rosters
+    provisioning: Provisioning
     personal: Personal
     vault: VaultDesk
     keys: KeyDesk
@@ -124,6 +126,7 @@ __all__ = [
     "PolicyDesk",
     "Preloads",
     "Provenance",
+    "Provisioning",
     "Pulls",
     "PushDesk",
     "Quotas",

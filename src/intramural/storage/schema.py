@@ -211,6 +211,7 @@ external_people = Table(
     Column("about", Text, nullable=False, server_default="{}"),  # JSON: names and addresses, for the directory itself
     Column("created_ms", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
+    Column("gone_ms", BigInteger),  # when it said that there is no such person; NULL: there is
     Index("ix_external_people_source_external_id", "source", "external_id", unique=True),
 )
 

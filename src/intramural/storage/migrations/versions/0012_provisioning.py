@@ -23,6 +23,7 @@ def upgrade() -> None:
         Column("about", Text, nullable=False, server_default="{}"),
         Column("created_ms", BigInteger, nullable=False),
         Column("changed_ms", BigInteger, nullable=False),
+        Column("gone_ms", BigInteger),
     )
     op.create_index("ix_external_people_person_id", "external_people", ["person_id"])
     op.create_index("ix_external_people_source_external_id", "external_people", ["source", "external_id"], unique=True)
