@@ -7,7 +7,7 @@ telephone numbers of the users are not taken in: nothing here needs them.
 from collections.abc import Mapping
 from typing import Final
 
-from intramural.access.groups import MAX_NAME_CHARS
+from intramural.access.naming import MAX_NAME_CHARS
 from intramural.access.rosters.plain import check_id, check_name
 from intramural.access.rosters.roster import Listed, ListedGroup, Problems, Reading, Roster
 from intramural.access.rosters.table import Line, Table

@@ -8,7 +8,8 @@
 known of a person besides (their age band, say) is for columns of their own here: `COLUMNS`, `_listed`, `Listed`.
 """
 
-from intramural.access.groups import MAX_DEPTH, MAX_NAME_CHARS
+from intramural.access.groups import MAX_DEPTH
+from intramural.access.naming import MAX_NAME_CHARS
 from intramural.access.people import fold
 from intramural.access.rosters.roster import MAX_ID_CHARS, Listed, ListedGroup, Problems, Reading, Roster
 from intramural.access.rosters.table import Line, Table, unfit
