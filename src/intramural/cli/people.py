@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from intramural.cli.organisation import found_person
 from intramural.cli.root import DEFAULT, PAGE, Common, people
 from intramural.core.errors import Conflicting, Missing
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 Flag = Annotated[bool, Parameter(negative="")]
 #: Changes that are shown one by one; `--json` has more.
 _SHOWN = 40
+#: The role of directories' accounts, and all that it may.
+_ROLE, _PERMISSION = "directory", "people.provision"
+_SCIM = "/scim/v2"
 
 
 @people.command(name="import")
@@ -52,6 +56,31 @@ def take_in(
                     bar.update(task, description="changing", completed=state["done"], total=state["total"])
                     plan["state"] = state["state"]
         _told(plan, common, dry_run=dry_run)
+
+    common.ask(act)
+
+
+@people.command
+def directory(name: str, *, common: Common = DEFAULT) -> None:
+    """Make the key with which a directory (Entra ID, Okta, …) keeps the people here by SCIM. It is shown this once.
+
+    NAME is what the directory is called here, as `entra`: a service account, which can do nothing else. The same again
+    makes another key; revoke the old one when the new one is in its place.
+    """
+
+    async def act(client: "Client") -> None:
+        await client.put(f"{PAGE}/roles/{_ROLE}", {"permissions": [_PERMISSION]})
+        try:
+            account = await found_person(client, name)
+        except Missing:
+            account = await client.post(f"{PAGE}/people", {"username": name, "role": _ROLE})
+        if account["kind"] != "service" or account["role"] != _ROLE:
+            message = f"{name!r} is somebody else already."
+            raise Conflicting("username_taken", message, "Choose another name for the directory.")
+        body = {"name": f"SCIM for {name}", "scopes": ["provision"], "person_id": account["id"]}
+        made = await client.post(f"{PAGE}/keys", body)
+        told = {"address": f"https://YOUR-HOST{_SCIM}", "secret": made["secret"], "key": made["key"]["id"]}
+        common.out.record({"directory": name, **told}, main="secret")
 
     common.ask(act)
 
