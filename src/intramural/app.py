@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import shutil
 import socket
@@ -695,7 +696,8 @@ class _Server(uvicorn.Server):
             await task
 
 
-def _server(application: ASGIApp) -> _Server:
+def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
+    """`proxies`: who may say whose request it is."""
     return _Server(
         uvicorn.Config(
             application,
@@ -706,10 +708,22 @@ def _server(application: ASGIApp) -> _Server:
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             timeout_graceful_shutdown=_DRAIN_S,
         )
     )
+
+
+def _proxies(given: Sequence[str]) -> Sequence[str]:
+    """Raises Misasked(`bad_setting`) for what is no address or network, such as `*`: anybody could be anywhere then."""
+    for each in given:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            message = f"[server] trusted_proxies: {each!r} is no address or network."
+            raise Misasked("bad_setting", message, "As `10.0.0.7` or `10.0.0.0/24`.") from None
+    return given
 
 
 @asynccontextmanager
@@ -828,7 +842,7 @@ async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
     settings = house.config.server
     listener = socket.create_server((settings.host, settings.port), backlog=1024)
     try:
-        async with _server(house.application).running(listener):
+        async with _server(house.application, _proxies(settings.trusted_proxies)).running(listener):
             yield listener.getsockname()[:2]
     finally:
         listener.close()

@@ -42,7 +42,9 @@ class Access:
     ) -> None:
         self._lately = Lately(db)
         self._passwords = Passwords(config.hash_concurrency, cost=cost)
-        throttle = Throttle(config.login_attempts, config.login_window_s)
+        throttle = Throttle(
+            config.login_attempts, config.login_window_s, address_attempts=config.login_attempts_per_address
+        )
         self.people = People(db, clock, self._passwords, throttle)
         self.groups = Groups(db, clock)
         self.keys = Keys(db, clock, pepper, self._lately)

@@ -16,7 +16,7 @@ from intramural.access.roles import grants
 from intramural.access.throttle import Attempt, Throttle
 from intramural.core.actor import ROLES
 from intramural.core.clock import Clock
-from intramural.core.errors import Conflicting, Misasked, Missing, Unauthenticated
+from intramural.core.errors import Conflicting, Misasked, Missing, Throttled, Unauthenticated
 from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
@@ -145,22 +145,35 @@ class People:
         Raises Unauthenticated(`sign_in_failed`), the same and after the same time whether the name, the password or a
         disabled person was the reason; Throttled after too many failures.
         """
-        attempt = self._throttle.admit(fold(username), address, self._clock.monotonic_s())
-        proven = await self._prove(username, password)
+        attempt = self.admit(username, address)
+        proven, is_guess = None, True
+        try:
+            proven = await self._prove(username, password)
+        except Throttled:  # the line before the hashing was full: nobody has looked at the password
+            is_guess = False
+            raise
+        finally:
+            self.failed(attempt) if proven is None and is_guess else self.succeeded(attempt)
         if proven is None:
             raise Unauthenticated(
                 "sign_in_failed", "The name or the password is wrong.", "Check both; an administrator can reset it."
             )
-        self._throttle.succeeded(attempt)
         return proven
 
     def admit(self, username: str, address: str) -> Attempt:
-        """Count an attempt to sign in that somebody else decides on. Raises Throttled(`too_many_attempts`)."""
+        """Count an attempt to sign in that somebody else decides on, and tells by `succeeded` or `failed`.
+
+        Raises Throttled(`too_many_attempts`, `sign_in_busy`).
+        """
         return self._throttle.admit(fold(username), address, self._clock.monotonic_s())
 
     def succeeded(self, attempt: Attempt) -> None:
         """Take the attempt back."""
         self._throttle.succeeded(attempt)
+
+    def failed(self, attempt: Attempt) -> None:
+        """It stays counted."""
+        self._throttle.failed(attempt, self._clock.monotonic_s())
 
     async def has_password(self, username: str) -> bool:
         """Whether somebody here has this name, and a password here."""
