@@ -9,10 +9,18 @@ import requests
 from tests.access.test_rosters import CLASSES, ENROLMENTS, ORGS, USERS_1_1
 from tests.service import Service
 
+from intramural.app import _proxies
+from intramural.core.errors import Misasked
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("house") / "data", Path("none"), {"INTRAMURAL_LIBRARY_STARTER": ""})
+    settings = {
+        "INTRAMURAL_LIBRARY_STARTER": "",
+        "INTRAMURAL_SERVER_TRUSTED_PROXIES": "127.0.0.1",
+        "INTRAMURAL_ACCESS_LOGIN_ATTEMPTS_PER_ADDRESS": "2",
+    }
+    service = Service(tmp_path_factory.mktemp("house") / "data", Path("none"), settings)
     service.start()
     service.set_up()
     yield service
@@ -58,3 +66,16 @@ def test_a_directory_gets_a_key_that_opens_its_own_door(house: Service) -> None:
     assert "username_taken" in house.command("people", "directory", "ada", check=False).stderr
     shown = [each for each in house.events(event="key.created") if each["facts"]["scopes"] == ["provision"]]
     assert len(shown) == 2 and made["secret"] not in str(shown)
+
+
+def test_behind_a_proxy_everybody_has_their_own_address(house: Service) -> None:
+    def guess(name: str, address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        body = {"username": name, "password": "a wrong password"}
+        return requests.post(f"{house.address}/intramural/v1/login", json=body, headers=headers).status_code
+
+    assert [guess(f"n{n}", "10.1.1.1") for n in range(3)] == [401, 401, 429]
+    assert guess("n4", "10.1.1.2") == 401
+    for wrong in ("*", "proxy.example", "10.0.0.1/8"):
+        with pytest.raises(Misasked):
+            _proxies([wrong])
