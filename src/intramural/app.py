@@ -56,6 +56,7 @@ from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
+from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -69,6 +70,7 @@ from intramural.services import (
     FileDesk,
     FitDesk,
     GroupDesk,
+    HoldDesk,
     Inference,
     KeyDesk,
     Locks,
@@ -82,6 +84,7 @@ from intramural.services import (
     Preloads,
     Provenance,
     Pulls,
+    Purging,
     PushDesk,
     Quotas,
     Receipts,
@@ -108,6 +111,7 @@ from intramural.services.media import Media, Outward
 from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
+from intramural.services.purging import Doing
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
@@ -193,6 +197,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.purging.open()
+        stack.push_async_callback(services.purging.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -231,7 +237,8 @@ def _services(
     rules: Sequence[Rule],
     names: Names,
 ) -> Services:
-    gate = Gate(audit, rules, vault)
+    holds = Holds(db, clock)
+    gate = Gate(audit, rules, vault, holds.on)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
@@ -364,6 +371,7 @@ def _services(
             Erased(list_of_erased),
             Forgetting(partial(pool.forget, for_good=True), sweep),
             lying,
+            holds,
             clock,
         ),
         vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
@@ -409,7 +417,19 @@ def _services(
             gate, models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
-        expiry=Expiry(kept, transcripts, audit),
+        expiry=Expiry(kept, transcripts, audit, holds),
+        holds=HoldDesk(gate, holds, audit, access.seal),
+        purging=Purging(
+            gate,
+            audit,
+            Kept(db),
+            holds,
+            access.workspaces.list,
+            config.retention,
+            config.guard.label,
+            clock,
+            Doing(inference.forget, pool.forget_older, stored.drop, kept_whole.scrub),
+        ),
         evictions=Evictions(inference, access.identify.again),
         records=Records(
             gate,

@@ -11,14 +11,12 @@ from zoneinfo import ZoneInfo
 
 from intramural.audit import Entry, Event, action_of
 from intramural.core.errors import Misasked
+from intramural.core.retention import AI_ACT_DAYS, DAY_MS
 
 #: Entries listed of one kind; of the others the number is told.
 MOST_LISTED = 500
 #: Reads by one person on one day from which they count as many.
 BULK_READS = 100
-#: AI Act, articles 19 and 26(6): logs are kept for six months at least.
-KEPT_LEAST_DAYS = 183
-_DAY_MS = 86_400_000
 _EXPORTS = ("bundle.exported", "audit.exported", "model.push_asked")
 _LISTS = ("failed_sign_ins", "refused", "emergency_access", "exports", "changes", "sign_offs", "clock_skew")
 _ASKED = ("chat.asked", "embedding.asked", "rerank.asked")
@@ -202,7 +200,7 @@ class SystemRecord:
 
     def result(self, oldest_ms: int | None, now_ms: int) -> dict[str, Any]:
         """`oldest_ms`: the time of the log's first entry."""
-        kept_days = 0 if oldest_ms is None else max(0, (now_ms - oldest_ms) // _DAY_MS)
+        kept_days = 0 if oldest_ms is None else max(0, (now_ms - oldest_ms) // DAY_MS)
         return {
             "system": self._target.removeprefix("model:"),
             "outputs": {"number": self._number, "listed": list(self._outputs.values())},
@@ -211,7 +209,7 @@ class SystemRecord:
             "retention": {
                 "log_begins_ms": oldest_ms,
                 "kept_days": kept_days,
-                "least_days": KEPT_LEAST_DAYS,
+                "least_days": AI_ACT_DAYS,
                 "purged_earlier": False,
             },
         }
