@@ -95,6 +95,11 @@ class Holds:
             pairs = (await connection.execute(select(t.legal_hold_people.c.hold_id))).scalars().all()
         return [_hold(row, pairs) for row in rows]
 
+    async def refresh(self) -> None:
+        """`follow`, by itself."""
+        async with self._db.writing() as connection:
+            await self.follow(connection)
+
     async def follow(self, connection: Connection) -> None:
         """Write down who came into groups that are held."""
         groups = select(t.legal_holds.c.id, t.legal_holds.c.subject_id).where(

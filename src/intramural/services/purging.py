@@ -177,6 +177,7 @@ class Purging:
         """Delete all that is due."""
         progress = self._progress = Progress(running=True, begun_ms=self._now_ms())
         try:
+            await self._holds.refresh()
             for rule in await self.rules():
                 for source in _sources_of(rule):
                     await self._purge(source, rule, progress)
