@@ -316,6 +316,7 @@ def _services(
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
     inference = _inference(ground, shelf.models, uploaded, guard)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
+    chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     return Services(
@@ -345,7 +346,7 @@ def _services(
         inference=inference,
         quotas=uploaded.quotas,
         guard=guard,
-        conversations=Conversations(gate, Chats(db, vault, clock), inference, audit, clock, workspaces),
+        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=uploaded.files,
         batches=uploaded.batches,
         responses=Responses(
@@ -354,7 +355,7 @@ def _services(
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=HoldDesk(gate, holds, audit, access.seal),
-        purging=_purging(ground, uploaded, inference),
+        purging=_purging(ground, uploaded, chats, inference),
         evictions=Evictions(inference, access.identify.again),
         records=_records(ground, shelf.catalogue),
         receipts=Receipts(gate, audit),
@@ -540,10 +541,11 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
-def _purging(ground: _Ground, uploaded: _Uploaded, inference: Inference) -> Purging:
+def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
-    doing = Doing(inference.forget, ground.pool.forget_older, uploaded.stored.drop, ground.kept_whole.scrub)
+    forget, older, scrub = inference.forget, ground.pool.forget_older, ground.kept_whole.scrub
+    doing = Doing(forget, older, chats.purge, uploaded.stored.drop, scrub)
     return Purging(
         ground.gate,
         ground.audit,

@@ -81,7 +81,13 @@ class Keeping:
             RetentionConfig(**days),
             label,
             self.clock,
-            Doing(self._forget, self._forget_older, self.files.drop, Stored(self.db, self.clock).scrub),
+            Doing(
+                self._forget,
+                self._forget_older,
+                self.chats.purge,
+                self.files.drop,
+                Stored(self.db, self.clock).scrub,
+            ),
         )
 
     async def _forget(self, person_id: str) -> None:

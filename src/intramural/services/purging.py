@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
@@ -26,6 +25,7 @@ from intramural.retention import SOURCES, Holds, Kept, Rule, Source, Thing, verd
 from intramural.retention.due import counted_days
 from intramural.services.gate import Gate
 from intramural.services.workspaces import refused_facts
+from intramural.storage import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class Doing:
     forget_states: Callable[[str], Awaitable[None]]
     #: Nor is what was last used before this time (seconds); how many that were.
     forget_older_states: Callable[[float], Awaitable[int]]
+    #: Delete these chats of a person in the transaction: their room knows what else is to be kept right.
+    delete_chats: Callable[[Connection, str, Collection[str]], Awaitable[int]]
     #: The bytes of these files, whose rows are gone.
     drop_files: Callable[[Collection[str]], Awaitable[None]]
     #: Nothing of what was deleted stays in the database's files.
@@ -246,12 +248,19 @@ class Purging:
                 there = [each for each in there if verdict(each, rule, now_ms).goes]
                 if not there:
                     raise _NothingLeft
-                number = await self._kept.remove(connection, source, [each.id for each in there], PIECES_AT_ONCE)
+                number = await self._remove(connection, source, there)
                 for person_id, facts in _told(source, rule, there, number):
                     record(Event.RETENTION_PURGED, SYSTEM, target=f"person:{person_id}", facts=facts)
             progress.deleted[source.name] += number
             return there
         return []
+
+    async def _remove(self, connection: Connection, source: Source, there: Sequence[Thing]) -> int:
+        """How many rows went."""
+        if source.name != "chats":
+            return await self._kept.remove(connection, source, [each.id for each in there], PIECES_AT_ONCE)
+        of = _by_owner(there)
+        return sum([await self._doing.delete_chats(connection, who, [each.id for each in of[who]]) for who in of])
 
     async def _forget_states(self, progress: Progress) -> None:
         """States say nothing of workspaces: the shortest time that is set anywhere counts for all of them."""
@@ -321,13 +330,19 @@ def _sources_of(rule: Rule) -> list[Source]:
     ]
 
 
+def _by_owner(things: Sequence[Thing]) -> dict[str, list[Thing]]:
+    """The oldest first."""
+    found: dict[str, list[Thing]] = {}
+    for each in sorted(things, key=lambda each: each.since_ms):
+        found.setdefault(each.person_id, []).append(each)
+    return found
+
+
 def _told(source: Source, rule: Rule, gone: Sequence[Thing], number: int) -> list[tuple[str, dict[str, Fact]]]:
     """What the log says of a step: for everybody whose something went. `number`: rows that went in all, where one
     thing has several."""
     found: list[tuple[str, dict[str, Fact]]] = []
-    by_owner = sorted(gone, key=lambda each: (each.person_id, each.since_ms))
-    for person_id, things in groupby(by_owner, key=lambda each: each.person_id):
-        theirs = list(things)
+    for person_id, theirs in _by_owner(gone).items():
         facts: dict[str, Fact] = {
             "class": source.data_class,
             "what": source.name,
