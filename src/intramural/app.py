@@ -112,7 +112,7 @@ from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
 from intramural.services.purging import Doing
-from intramural.services.reports import missed_review
+from intramural.services.reports import known_of, missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
 from intramural.services.turns import Turns
@@ -319,6 +319,15 @@ def _services(
     chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
+    reports = Reports(
+        gate,
+        audit,
+        clock,
+        WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+        config.audit.review_every_days,
+        __version__,
+        known_of(access.people, access.workspaces, Kept(db)),
+    )
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -357,16 +366,9 @@ def _services(
         holds=HoldDesk(gate, holds, audit, access.seal),
         purging=_purging(ground, uploaded, chats, inference),
         evictions=Evictions(inference, access.identify.again),
-        records=_records(ground, shelf.catalogue),
+        records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
-        reports=Reports(
-            gate,
-            audit,
-            clock,
-            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
-            config.audit.review_every_days,
-            __version__,
-        ),
+        reports=reports,
         ready=shelf.models.any_ready,
     )
 
@@ -574,7 +576,7 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
     return VaultDesk(ground.gate, ground.audit, people, ground.vault, ground.kept_whole, seal_files, reseal_files)
 
 
-def _records(ground: _Ground, catalogue: CatalogueDesk) -> Records:
+def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
     return Records(
         ground.gate,
         ground.audit,
@@ -582,6 +584,7 @@ def _records(ground: _Ground, catalogue: CatalogueDesk) -> Records:
         ground.metrics,
         ground.access.people,
         ground.access.groups,
+        reports.missed,
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,

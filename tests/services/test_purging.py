@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Table, update
@@ -17,6 +18,8 @@ from intramural.core.actor import CONSOLE, SYSTEM
 from intramural.core.errors import Conflicting, Misasked, Missing, Refused
 from intramural.core.retention import AI_ACT_DAYS
 from intramural.services.purging import AT_ONCE, PIECES_AT_ONCE
+from intramural.services.reports import Reports, known_of
+from intramural.services.reviews import WorkingHours
 from intramural.storage import schema as t
 
 OF_CHATS = (t.chats, t.chat_messages, t.responses, t.response_items, t.transcripts, t.transcript_items)
@@ -365,3 +368,44 @@ def run_and_kill(folder: Path, kill_at: int | None) -> None:
             last = line
     assert process.returncode == (-9 if kill_at else 0)
     assert kill_at or ("done" in last and "None" in last)
+
+
+# the reports that rest on it --------------------------------------------------------------------------------------
+
+
+async def test_what_is_a_students_is_found_in_the_database_too(house: Keeping) -> None:
+    async with house.db.writing() as connection:
+        group = await house.access.groups.create(connection, "Class")
+        await house.access.groups.put(connection, group.id, "ada")
+    maths, other = await house.workspace("Maths"), await house.workspace("Other")
+    async with house.db.writing() as connection:
+        await house.access.workspaces.admit(connection, maths, group.id)
+    chat, file = await house.chat(ADA, "x", other), await house.file(ADA, b"x")
+    await house.chat(BOB, "x")
+    known = await known_of(house.access.people, house.access.workspaces, house.kept)("ada")
+    assert known.things == {f"chat:{chat}", f"file:{file.id}"}
+    assert known.workspaces == {maths, other} and known.groups == {group.id}
+    await house.audit.record(Event.CHAT_READ, AUDITOR, target=f"chat:{chat}")
+    reports = Reports(
+        house.gate, house.audit, house.clock, WorkingHours.of("", ZoneInfo("UTC")), 0, "1",
+        known_of(house.access.people, house.access.workspaces, house.kept),
+    )  # fmt: skip
+    listed = (await reports.disclosures(AUDITOR, "ada"))["disclosures"]
+    assert ("chat.read", "a record of theirs") in [(each["event"], each["found_by"]) for each in listed]
+
+
+async def test_the_report_on_a_system_tells_what_was_really_deleted_and_refused(house: Keeping) -> None:
+    await house.audit.record(Event.CHAT_ASKED, ADA, target="model:m", texts={"prompt": "x"})
+    house.set(log_days=30)
+    with pytest.raises(Misasked):
+        await house.purging.open()
+    house.set(log_days=AI_ACT_DAYS)
+    house.later(AI_ACT_DAYS + 1)
+    await house.purging.round()
+    reports = Reports(
+        house.gate, house.audit, house.clock, WorkingHours.of("", ZoneInfo("UTC")), 0, "1",
+        known_of(house.access.people, house.access.workspaces, house.kept),
+    )  # fmt: skip
+    found = (await reports.system_record(AUDITOR, "m", 0, int(house.clock.now_s() * 1000)))["retention"]
+    assert (found["purged"]["texts"], found["refused"]["number"], found["purged_earlier"]) == (1, 1, False)
+    assert found["kept_days"] >= AI_ACT_DAYS

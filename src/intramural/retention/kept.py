@@ -142,11 +142,6 @@ class Kept:
         await connection.execute(source.table.update().where(source.id.in_(ids)).values(search=None))
         return (await connection.execute(delete(source.gone).where(source.gone.c.id.in_(some)))).rowcount
 
-    async def has_pieces(self, connection: Connection, ids: Collection[str]) -> list[str]:
-        """Those of these files of which something computed is still there."""
-        wanted = select(distinct(t.file_passages.c.file_id)).where(t.file_passages.c.file_id.in_(ids))
-        return list((await connection.execute(wanted)).scalars())
-
     async def outlook(self, source: Source, workspace_id: str | None, before_ms: Sequence[int]) -> Outlook:
         """Counts. `before_ms`: for each, how many are kept since before it and are not held."""
         held = is_held(source.person, source.workspace)
@@ -175,7 +170,7 @@ class Kept:
         async with self._db.reading() as connection:
             for source in SOURCES:
                 if source.workspace is not None:
-                    wanted = select(distinct(source.workspace)).where(source.person == person_id)
+                    wanted = select(source.workspace).where(source.person == person_id).distinct()
                     found |= {each for each in (await connection.execute(wanted)).scalars() if each}
         return found
 
