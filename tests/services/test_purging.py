@@ -14,9 +14,12 @@ from tests import databases
 from tests.services.keeping import ADA, AUDITOR, BOB, DAY_S, Keeping, keeping
 
 from intramural.audit import Event
+from intramural.chats import KeptResponses, Transcripts
 from intramural.core.actor import CONSOLE, SYSTEM
 from intramural.core.errors import Conflicting, Misasked, Missing, Refused
 from intramural.core.retention import AI_ACT_DAYS
+from intramural.retention.holds import is_held
+from intramural.services.expiry import Expiry
 from intramural.services.purging import AT_ONCE, PIECES_AT_ONCE
 from intramural.services.reports import Reports, known_of
 from intramural.services.reviews import WorkingHours
@@ -409,3 +412,25 @@ async def test_the_report_on_a_system_tells_what_was_really_deleted_and_refused(
     found = (await reports.system_record(AUDITOR, "m", 0, int(house.clock.now_s() * 1000)))["retention"]
     assert (found["purged"]["texts"], found["refused"]["number"], found["purged_earlier"]) == (1, 1, False)
     assert found["kept_days"] >= AI_ACT_DAYS
+
+
+async def test_what_its_owner_gave_an_end_is_held_too_and_out_of_their_sight(house: Keeping) -> None:
+    file = await house.file(ADA, b"x")
+    async with house.db.writing() as connection:
+        await connection.execute(update(t.files).values(expires_ms=1))
+    await house.response(ADA, "resp_a")
+    await house.transcripts.create("ada", {}, [])
+    brief = KeptResponses(house.db, house.vault, house.clock, 1), Transcripts(house.db, house.vault, house.clock, 1)
+    hold = await house.desk.put(AUDITOR, "person", "ada", "an inquiry")
+    house.later(2)
+    expiry = Expiry(*brief, house.audit, house.holds)
+    await expiry.sweep()
+    assert not await house.files.any_expired(is_held)
+    assert await counts(house, t.files, t.responses, t.transcripts) == [1, 1, 1]
+    with pytest.raises(Missing):
+        await house.files.get("ada", file.id)
+    with pytest.raises(Missing):
+        await brief[0].get("ada", "resp_a")
+    await house.desk.lift(AUDITOR, hold.id, "over")
+    await expiry.sweep()
+    assert await house.files.any_expired(is_held) and await counts(house, t.responses, t.transcripts) == [0, 0]
