@@ -118,17 +118,18 @@ class Kept:
         identifier of the last one seen). Held ones are among them."""
         wanted = self._things(source).where(*source.within(workspace_id), source.since <= before_ms)
         if after is not None:
+            wanted = wanted.where(source.since >= after[0])  # what an index answers
             wanted = wanted.where(
                 tuple_(source.since, source.id) > tuple_(literal(after[0], BigInteger), literal(after[1]))
             )
         wanted = wanted.order_by(source.since, source.id).limit(limit)
         async with self._db.reading() as connection:
-            return [Thing(*row) for row in await connection.execute(wanted)]
+            return _things([tuple(row) for row in await connection.execute(wanted)])
 
     async def again(self, connection: Connection, source: Source, ids: Collection[str]) -> list[Thing]:
         """Those of `ids` that are there, as the caller's transaction has them."""
         wanted = self._things(source).where(*source.also, source.id.in_(ids)).order_by(source.since, source.id)
-        return [Thing(*row) for row in await connection.execute(wanted)]
+        return _things([tuple(row) for row in await connection.execute(wanted)])
 
     async def remove(self, connection: Connection, source: Source, ids: Collection[str], most: int) -> int:
         """Delete these and all that belongs to them, in the caller's transaction; how many rows of the source's went.
@@ -176,4 +177,9 @@ class Kept:
 
     def _things(self, source: Source) -> Select[Any]:
         held = is_held(source.person, source.workspace)
-        return select(source.id, source.person, source.since, held).distinct()
+        return select(source.id, source.person, source.since, held)
+
+
+def _things(rows: Sequence[tuple[Any, ...]]) -> list[Thing]:
+    """In their order, each once: of texts there are several of one name."""
+    return list({row[0]: Thing(row[0], row[1], row[2], bool(row[3])) for row in rows}.values())

@@ -210,7 +210,7 @@ class Purging:
             progress.held += sum(each.held for each in found)
             if due := [each for each in found if verdict(each, rule, now_ms).goes]:
                 await self._delete(source, rule, due, progress)
-            if len(found) < AT_ONCE:
+            if not found:
                 return
             after = found[-1].since_ms, found[-1].id
             await asyncio.sleep(PAUSE_S)

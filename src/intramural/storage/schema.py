@@ -288,7 +288,7 @@ chats = Table(
     Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False, index=True),
     Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
 )
 
@@ -387,7 +387,7 @@ files = Table(
     Column("purpose", String, nullable=False),  # see files.PURPOSES
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
     Column("expires_ms", BigInteger, index=True),
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
@@ -457,7 +457,7 @@ batches = Table(
     Column("begun_ms", BigInteger),
     Column("finalizing_ms", BigInteger),
     Column("cancelling_ms", BigInteger),
-    Column("ended_ms", BigInteger),
+    Column("ended_ms", BigInteger, index=True),
     Column("notes", LargeBinary, nullable=False),  # sealed JSON
     Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),

@@ -28,6 +28,10 @@ def upgrade() -> None:
         Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
         Column("since_ms", BigInteger, nullable=False),
     )
+    # the oldest of everybody's are looked for
+    op.create_index("ix_chats_updated_ms", "chats", ["updated_ms"])
+    op.create_index("ix_files_created_ms", "files", ["created_ms"])
+    op.create_index("ix_batches_ended_ms", "batches", ["ended_ms"])
     op.add_column("audit_texts", Column("time_ms", BigInteger, nullable=False, server_default="0"))
     op.add_column("audit_texts", Column("workspace_id", String))
     # nobody knows which is whose time without reading the log: none is kept too short if all count as the newest
