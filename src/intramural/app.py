@@ -22,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Rule, read_rules
+from intramural.access import Access, Action, Openings, Rule, read_rules
 from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
@@ -59,6 +59,7 @@ from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, 
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
+    BreakGlass,
     Bundles,
     CatalogueDesk,
     Conversations,
@@ -193,6 +194,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.break_glass.watch()
+        stack.push_async_callback(services.break_glass.rest)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -365,6 +368,17 @@ def _services(
             Forgetting(partial(pool.forget, for_good=True), sweep),
             lying,
             clock,
+        ),
+        break_glass=BreakGlass(
+            gate,
+            Openings(db, vault, config.break_glass, clock),
+            access.people,
+            access.workspaces,
+            vault,
+            chats.people_in,
+            audit,
+            access.identify.again,
+            config.break_glass,
         ),
         vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),

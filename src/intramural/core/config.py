@@ -378,6 +378,22 @@ class VaultConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlassConfig:
+    """Reading what is another's in an emergency (docs/break-glass.md)."""
+
+    second_person: bool = setting(
+        False,
+        "Whether a second person, an administrator or an auditor, has to agree before anything is opened. What is "
+        "asked for on the machine itself always needs one.",
+    )
+    minutes: int = setting(60, "Minutes that an opening lasts, unless it is asked for otherwise.", within=(1, 1_440))
+    most_minutes: int = setting(240, "Most minutes that an opening may last.", within=(1, 1_440))
+    request_hours: int = setting(
+        24, "Hours after which what was asked for and not opened can be opened no more.", within=(1, 168)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -396,6 +412,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
+    break_glass: BreakGlassConfig = BreakGlassConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
@@ -431,6 +448,7 @@ SECTIONS: Mapping[str, type] = {
     "storage": StorageConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
+    "break_glass": BreakGlassConfig,
     "guard": GuardConfig,
 }
 

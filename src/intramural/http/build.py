@@ -41,6 +41,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    break_glass,
     catalogue,
     chats,
     factors,
@@ -127,7 +128,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records,
+        guard, chats, quotas, reports, records, break_glass,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
