@@ -73,7 +73,7 @@ def test_every_state_with_every_step(state: str, step: str) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3)), max_size=12))
-def test_nothing_is_ever_open_without_having_been_agreed_to_and_nothing_comes_back(
+def test_nothing_is_open_that_was_not_agreed_to_and_nothing_comes_back(
     steps: list[tuple[str, int]],
 ) -> None:
     opening, now, seen = ASKED, 0, ["requested"]
