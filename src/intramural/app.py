@@ -380,7 +380,7 @@ def _services(
             access.identify.again,
             config.break_glass,
         ),
-        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
+        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, chats, seal_files, reseal_files),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),

@@ -133,6 +133,7 @@ GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
@@ -167,6 +168,7 @@ PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *

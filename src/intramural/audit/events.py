@@ -114,6 +114,10 @@ class Event(StrEnum):
         "vault.checked",
         "All kept conversations were held against their heads, and against the log; the facts hold what was found.",
     )
+    HEADS_MADE = (
+        "vault.heads_made",
+        "Chats of an older version were summed up; from now on one that is not as it was left is noticed.",
+    )
     HISTORY_ACCEPTED = (
         "vault.history_accepted",
         "An administrator took a person's kept conversations as they lie, after something about them was wrong.",

@@ -57,6 +57,7 @@ from intramural.http.page import (
     records,
     reports,
     shapes,
+    vault,
 )
 from intramural.http.page import models as page_models
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
@@ -128,7 +129,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records, break_glass,
+        guard, chats, quotas, reports, records, break_glass, vault,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

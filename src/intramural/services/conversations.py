@@ -20,6 +20,9 @@ from intramural.services.looking import Looking
 from intramural.services.workspaces import WorkspaceDesk
 from intramural.serving import WaitNote
 
+#: The fact by which the log says what all of somebody's chats come to: what lies here is never older than that.
+KEPT = "kept"
+
 
 @dataclass(frozen=True, slots=True)
 class WholeChat:
@@ -120,8 +123,8 @@ class Conversations:
     async def delete(self, actor: Actor, chat_id: str) -> None:
         actor = await self._within(actor, Action.CHATS_DELETE, chat_id)
         async with self._audit.transaction() as (connection, record):
-            await self._chats.delete(actor.person_id, chat_id, connection=connection)
-            record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
+            kept = await self._chats.delete(actor.person_id, chat_id, connection=connection)
+            record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}", facts={KEPT: kept})
         await self._inference.forget(actor.person_id)
 
     async def _within(self, actor: Actor, action: Action, chat_id: str) -> Actor:
@@ -178,7 +181,7 @@ class Conversations:
     ) -> AsyncGenerator[ChatEvent, None]:
         said: list[str] = []
         outcome: Outcome = "cancelled"
-        events = self._inference.answer(actor, request, "page", "chat", on_wait=on_wait)
+        events = self._inference.answer(actor, request, "page", "chat", on_wait=on_wait, told={KEPT: turn.kept})
         try:
             async with aclosing(events):
                 async for event in events:

@@ -182,6 +182,10 @@ class Vault:
         """Of this person's commitments in the audit log (32 bytes). Raises Missing(`no_data_key`)."""
         return self._of(person_id).salts
 
+    def heads_key(self, person_id: str) -> bytes:
+        """Of what this person's chats come to (32 bytes); a change of their data key leaves it. Raises Missing."""
+        return derived(self._of(person_id).salts, "heads")
+
     def sealer(self, person_id: str, file_id: str) -> streams.Sealer:
         """Seals the bytes of a file. Raises Missing(`no_data_key`)."""
         key = self._of(person_id).newest
