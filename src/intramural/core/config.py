@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from intramural.core import engines as engines_file
 from intramural.core import providers as providers_file
@@ -360,6 +360,9 @@ class TracesConfig:
     ca_file: str = setting("", "Certificates to check a collector by; empty: those that the system trusts.")
 
 
+VaultLock = Literal["auto", "none", "passphrase", "keyring", "pkcs11"]
+
+
 @dataclass(frozen=True, slots=True)
 class VaultConfig:
     """Encryption of what people write (docs/vault.md)."""
@@ -369,6 +372,20 @@ class VaultConfig:
         "Path of a file with the passphrase that locks the installation's key; it need exist only while the service "
         "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
         "for whoever can read that folder.",
+    )
+    lock: str = setting(
+        "auto",
+        "What locks the installation's key when it is written: `none`, `passphrase`, `keyring` (the operating "
+        "system's, with the extra `intramural[keyring]`), `pkcs11` (a token, with `intramural[pkcs11]`), or `auto`: "
+        "the passphrase if one is named, else none. `intramural vault change-key` moves the key to another one.",
+    )
+    pkcs11_module: str = setting("", "Path of the PKCS #11 library of the token's maker.")
+    pkcs11_token: str = setting("", "Label of the token.")
+    pkcs11_key: str = setting("intramural", "Label of the RSA key pair on the token.")
+    pin_file: str = setting(
+        "",
+        "Path of a file, for this user alone (0600), with the token's PIN; it need exist only while the service starts "
+        "and while the key is changed (systemd: `LoadCredential`).",
     )
     erased_file: str = setting(
         "",

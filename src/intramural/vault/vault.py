@@ -85,7 +85,8 @@ class Vault:
     ) -> "Vault":
         """Open the vault in `db`, or begin one; a change of the installation's key that was cut off is finished.
 
-        Raises Untrusted(`vault_key_missing`|`passphrase_wrong`|`secret_exposed`|`secret_damaged`|`data_key_wrong`).
+        Raises Untrusted(`vault_key_missing`|`secret_exposed`|`secret_damaged`|`data_key_wrong`), and as the key's lock
+        does.
         """
         vault = cls(db, KeyFile(secrets_dir, config, clock), clock, held)
         async with db.reading() as connection:
