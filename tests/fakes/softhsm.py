@@ -1,6 +1,7 @@
 """A real PKCS #11 token made of software (SoftHSM), in a folder of its own; `scripts/test-system` unpacks it."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,15 @@ class SoftHsm:
     @property
     def environment(self) -> dict[str, str]:
         return {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")}
+
+    def copied(self, folder: Path) -> "SoftHsm":
+        """The same token once more. SoftHSM writes its files anew at every login, and not in a way that outlasts being
+        killed meanwhile; no token of hardware is like that.
+        """
+        shutil.copytree(self.folder / "tokens", folder / "tokens")
+        conf = (self.folder / "softhsm2.conf").read_text().replace(str(self.folder), str(folder))
+        (folder / "softhsm2.conf").write_text(conf)
+        return SoftHsm(folder)
 
     def pin_file(self, pin: str = PIN) -> str:
         """A file with the PIN, for this user alone."""

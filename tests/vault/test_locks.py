@@ -281,7 +281,9 @@ async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_nex
         copy.mkdir()
         shutil.copy(tmp_path / "intramural.db", copy)
         shutil.copytree(tmp_path / "secrets", copy / "secrets")
-        process = subprocess.Popen([sys.executable, changer, copy, settings], stdout=subprocess.PIPE)
+        environment = {**os.environ, **hsm.copied(copy / "hsm").environment}
+        command = [sys.executable, changer, copy, settings]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         assert softhsm.PIN.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         while n and not (copy / "secrets" / (KEY_FILE + NEXT)).exists() and process.poll() is None:
