@@ -13,7 +13,7 @@ from sqlalchemy import Row, insert, select, update
 from intramural.chats.sums import NOTHING, Head, Root, all_of, of_about, of_chat, of_message, together
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Untrusted
-from intramural.storage import Connection
+from intramural.storage import BlockingConnection
 from intramural.storage import schema as t
 from intramural.vault import Vault
 from intramural.vault.places import CHAT_HEAD, CHAT_ROOT, CHAT_TITLE, MESSAGE
@@ -99,23 +99,23 @@ class Heads:
 
     # of all chats of a person
 
-    async def moved(
-        self, inside: Connection, person_id: str, chat_id: str, before: Head | None, after: Head | None
+    def moved(
+        self, inside: BlockingConnection, person_id: str, chat_id: str, before: Head | None, after: Head | None
     ) -> str:
         """A chat has another head now (None: it was not there, or is gone): so has its person. What to tell the log."""
         key = self._vault.heads_key(person_id)
         parts = [of_chat(key, chat_id, each) for each in (before, after) if each is not None]
-        root = await self._root(inside, person_id) or Root(0, NOTHING)
+        root = self._root(inside, person_id) or Root(0, NOTHING)
         root = Root(root.changes + 1, together(root.chats, *parts))
-        await self._put_root(inside, person_id, root)
+        self._put_root(inside, person_id, root)
         return root.told(key)
 
-    async def told(self, connection: Connection, person_id: str) -> str | None:
+    def told(self, connection: BlockingConnection, person_id: str) -> str | None:
         """What the log would be told of the root as it is; None where there is none."""
-        root = await self._root(connection, person_id)
+        root = self._root(connection, person_id)
         return None if root is None else root.told(self._vault.heads_key(person_id))
 
-    async def require_all(self, connection: Connection, person_id: str) -> None:
+    def require_all(self, connection: BlockingConnection, person_id: str) -> None:
         """Return if this person's chats are those that their root is of; looked at now and then.
 
         Raises Untrusted(`chats_changed`): one is older than it was, gone, or back.
@@ -123,13 +123,13 @@ class Heads:
         now_s = self._clock.monotonic_s()
         if now_s < self._fitted.get(person_id, float("-inf")) + AGAIN_S:
             return
-        await self.fit(connection, person_id)
+        self.fit(connection, person_id)
         self._fitted[person_id] = now_s
 
-    async def fit(self, connection: Connection, person_id: str) -> None:
+    def fit(self, connection: BlockingConnection, person_id: str) -> None:
         """As `require_all`, now. 7 µs a chat."""
-        heads = await self._heads(connection, person_id)
-        root = await self._root(connection, person_id)
+        heads = self._heads(connection, person_id)
+        root = self._root(connection, person_id)
         if root is None and not heads:
             return
         key = self._vault.heads_key(person_id)
@@ -137,31 +137,31 @@ class Heads:
         if root is None or root.chats != all_of(parts):
             raise all_changed()
 
-    async def make(self, inside: Connection, person_id: str) -> tuple[int, int]:
+    def make(self, inside: BlockingConnection, person_id: str) -> tuple[int, int]:
         """Heads and a root of what lies here now, whatever was before; how many chats, and how many messages and chats
         did not open at all and were left out of it: those chats can only be deleted.
         """
         self._fitted.pop(person_id, None)
         key = self._vault.heads_key(person_id)
-        rows = (await inside.execute(select(t.chats).where(t.chats.c.person_id == person_id))).all()
+        rows = (inside.execute(select(t.chats).where(t.chats.c.person_id == person_id))).all()
         parts, lost = [], 0
         for row in rows:
-            head, missing = await self._made(inside, person_id, row)
+            head, missing = self._made(inside, person_id, row)
             lost += missing
             put = update(t.chats).where(t.chats.c.id == row.id)
-            await inside.execute(put.values(head=self.sealed(person_id, row.id, head)))
+            inside.execute(put.values(head=self.sealed(person_id, row.id, head)))
             parts.append(of_chat(key, row.id, head))
-        before = await self._root_or_none(inside, person_id)
-        await self._put_root(inside, person_id, Root((before.changes if before else 0) + 1, all_of(parts)))
+        before = self._root_or_none(inside, person_id)
+        self._put_root(inside, person_id, Root((before.changes if before else 0) + 1, all_of(parts)))
         return len(rows), lost
 
-    async def _made(self, inside: Connection, person_id: str, row: Row[Any]) -> tuple[Head, int]:
+    def _made(self, inside: BlockingConnection, person_id: str, row: Row[Any]) -> tuple[Head, int]:
         """The head of what lies in a chat; one that nothing fits, where something does not open."""
         key = self._vault.heads_key(person_id)
         messages = t.chat_messages
         wanted = select(messages).where(messages.c.chat_id == row.id).order_by(messages.c.position)
         parts, lost = [], 0
-        for each in await inside.execute(wanted):
+        for each in inside.execute(wanted):
             try:
                 content = self._vault.reveal(person_id, MESSAGE.place, each.id, each.content).decode()
             except IntramuralError:
@@ -175,9 +175,9 @@ class Heads:
         said = self._clock.token_bytes(32) if lost else all_of(parts)
         return Head(0, said, of_about(key, row.id, title, row.workspace_id)), lost
 
-    async def _heads(self, connection: Connection, person_id: str) -> Sequence[tuple[str, bytes | None]]:
+    def _heads(self, connection: BlockingConnection, person_id: str) -> Sequence[tuple[str, bytes | None]]:
         wanted = select(t.chats.c.id, t.chats.c.head).where(t.chats.c.person_id == person_id)
-        return [(row.id, row.head) for row in await connection.execute(wanted)]
+        return [(row.id, row.head) for row in connection.execute(wanted)]
 
     def _head(self, person_id: str, chat_id: str, sealed: bytes | None) -> Head:
         if sealed is None:
@@ -187,9 +187,9 @@ class Heads:
         except ValueError:
             raise changed() from None
 
-    async def _root(self, connection: Connection, person_id: str) -> Root | None:
+    def _root(self, connection: BlockingConnection, person_id: str) -> Root | None:
         wanted = select(t.chat_roots.c.root).where(t.chat_roots.c.person_id == person_id)
-        sealed = await connection.scalar(wanted)
+        sealed = connection.execute(wanted).scalar()
         if sealed is None:
             return None
         try:
@@ -197,17 +197,17 @@ class Heads:
         except ValueError:
             raise all_changed() from None
 
-    async def _root_or_none(self, connection: Connection, person_id: str) -> Root | None:
+    def _root_or_none(self, connection: BlockingConnection, person_id: str) -> Root | None:
         try:
-            return await self._root(connection, person_id)
+            return self._root(connection, person_id)
         except IntramuralError:
             return None
 
-    async def _put_root(self, inside: Connection, person_id: str, root: Root) -> None:
+    def _put_root(self, inside: BlockingConnection, person_id: str, root: Root) -> None:
         sealed = self._vault.seal(person_id, CHAT_ROOT.place, person_id, root.to_bytes())
         mine = t.chat_roots.c.person_id == person_id
-        if not (await inside.execute(update(t.chat_roots).where(mine).values(root=sealed))).rowcount:
-            await inside.execute(insert(t.chat_roots).values(person_id=person_id, root=sealed))
+        if not (inside.execute(update(t.chat_roots).where(mine).values(root=sealed))).rowcount:
+            inside.execute(insert(t.chat_roots).values(person_id=person_id, root=sealed))
 
 
 def changed() -> Untrusted:
