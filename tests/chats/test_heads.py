@@ -79,6 +79,14 @@ async def test_what_nobody_touched_is_as_it_was_left(
         assert not await found(each) and not await found(each, BOB)
 
 
+async def test_what_is_deleted_because_its_time_is_over_leaves_the_rest_fitting(chats: Chats, db: Database) -> None:
+    stays, old, older = [(await talk(chats))[0] for _ in range(3)]
+    async with db.writing() as connection:
+        assert await chats.purge(connection, ADA, [old, older, "chat_none"]) == 2
+    assert not await found(chats)
+    await chats.get(ADA, stays)
+
+
 async def test_an_older_version_of_a_message(chats: Chats, db: Database) -> None:
     """The answer as it was before it was written, with the ciphertext of then, which still opens."""
     chat_id, turns = await talk(chats)

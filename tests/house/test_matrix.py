@@ -95,6 +95,9 @@ POST   /intramural/v1/guard/check                |      | *
 GET    /intramural/v1/keys                       |      | AUGM
 POST   /intramural/v1/keys                       |      | AUGM
 DELETE /intramural/v1/keys/{key_id}              | key  | AUGM | A | A
+GET    /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds/{hold_id}/lift | legal hold | AU
 POST   /intramural/v1/login                      |      | open
 POST   /intramural/v1/login/passkey              |      | open
 POST   /intramural/v1/login/passkey/begin        |      | open
@@ -163,6 +166,9 @@ GET    /intramural/v1/reports/ai-act             |      | AU
 GET    /intramural/v1/reports/ferpa-99.32/{student_id} | oneself | AUGM | AU | AU
 GET    /intramural/v1/reports/hipaa-activity-review    |      | AU
 POST   /intramural/v1/reports/hipaa-activity-review/sign-off    |      | AU
+GET    /intramural/v1/retention                  |      | AU
+POST   /intramural/v1/retention/run              |      | A
+DELETE /intramural/v1/retention/run              |      | A
 GET    /intramural/v1/roles                      |      | AU
 PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
@@ -251,6 +257,8 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/groups": {"name": "x"},
     "PATCH /intramural/v1/groups/{group_id}": {"name": "y"},
     "POST /intramural/v1/keys": {"name": "x"},
+    "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
+    "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
     "POST /intramural/v1/me/password": {"old": "x", "new": "y"},
     "POST /intramural/v1/models/{name}/release": {"reason": "x"},
     "POST /intramural/v1/people": {"username": "-", "role": "service"},
@@ -303,7 +311,9 @@ NOT_HERE = {
     "identity",
     "quota",
     "erasure",
-} | {"notice"}
+    "legal hold",
+    "notice",
+}
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
 KNOWS |= {

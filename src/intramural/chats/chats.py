@@ -232,6 +232,20 @@ class Chats:
 
         return await self._write(work, connection)
 
+    async def purge(self, connection: Connection, person_id: str, chat_ids: Collection[str]) -> int:
+        """Delete those of these chats that are there, with every message, in the caller's transaction. How many."""
+        where = t.chats.c.id.in_(chat_ids) & (t.chats.c.person_id == person_id)
+
+        def work(inside: BlockingConnection) -> int:
+            rows = inside.execute(select(t.chats.c.id, t.chats.c.head).where(where)).all()
+            inside.execute(delete(t.chats).where(where))
+            for row in rows:
+                head = self._heads.opened_or_none(person_id, row.id, row.head)
+                self._heads.moved(inside, person_id, row.id, head, None)
+            return len(rows)
+
+        return await connection.run_sync(work)
+
     async def append_turn(
         self,
         person_id: str,

@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
-`database`, `fit`, `guard`, `inspect`, `integrity`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`,
-`top`.
+`database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `provenance`, `pull`, `quota`,
+`report`, `serve`, `top`.
 """
 
 import sys
@@ -23,6 +23,7 @@ from intramural.cli import (
     guard,
     inspect,
     integrity,
+    lifecycle,
     organisation,
     provenance,
     pull,
@@ -48,8 +49,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, break_glass, catalogue, commands, connect, database, fit, guard, inspect, integrity, organisation,
-    provenance, pull, quota, report, top,
+    backups, break_glass, catalogue, commands, connect, database, fit, guard, inspect, integrity, lifecycle,
+    organisation, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

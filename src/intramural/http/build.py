@@ -48,6 +48,7 @@ from intramural.http.page import (
     federation,
     fit,
     guard,
+    lifecycle,
     organisation,
     passkeys,
     people,
@@ -129,7 +130,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records, break_glass, vault,
+        guard, chats, quotas, lifecycle, reports, records, break_glass, vault,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
