@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Policy, Rule, read_rules
+from intramural.access import Access, Action, Openings, Policy, Rule, read_rules
 from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
@@ -60,6 +60,7 @@ from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
+    BreakGlass,
     Bundles,
     CatalogueDesk,
     Conversations,
@@ -197,6 +198,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.break_glass.watch()
+        stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
         stack.push_async_callback(services.purging.close)
         await services.batches.recall()
@@ -336,7 +339,8 @@ def _services(
         federation=entrance.federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
         personal=_personal(ground, uploaded),
-        vault=_vault_desk(ground, uploaded),
+        break_glass=_break_glass(ground, chats),
+        vault=_vault_desk(ground, uploaded, chats),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
@@ -543,6 +547,22 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
+def _break_glass(ground: _Ground, chats: Chats) -> BreakGlass:
+    """Reading what is another's, and who has something to be read."""
+    access, config = ground.access, ground.config.break_glass
+    return BreakGlass(
+        ground.gate,
+        Openings(ground.db, ground.vault, config, ground.clock),
+        access.people,
+        access.workspaces,
+        ground.vault,
+        chats.people_in,
+        ground.audit,
+        access.identify.again,
+        config,
+    )
+
+
 def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
@@ -561,7 +581,7 @@ def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Infe
     )
 
 
-def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
+def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk:
     async def seal_files() -> int:
         return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
 
@@ -573,7 +593,9 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
         uploaded.files.index_again()
 
     people = ground.access.people
-    return VaultDesk(ground.gate, ground.audit, people, ground.vault, ground.kept_whole, seal_files, reseal_files)
+    return VaultDesk(
+        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+    )
 
 
 def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:

@@ -60,6 +60,18 @@ POST   /mcp                                      |      | *
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
+GET    /intramural/v1/break-glass                |      | AU
+POST   /intramural/v1/break-glass                |      | A
+GET    /intramural/v1/break-glass/{opening_id}   | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/approve    | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/refuse     | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/close      | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/open       | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/owners     | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats/{chat_id}    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files/{file_id}/content    | my opening | A | |
 GET    /intramural/v1/catalogue                  |      | *
 GET    /intramural/v1/chats                      |      | AUGM
 POST   /intramural/v1/chats                      |      | AUGM
@@ -97,6 +109,8 @@ POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM
 POST   /intramural/v1/me/codes/confirm           |      | AUGM
 GET    /intramural/v1/me/export                  |      | AUGM
+GET    /intramural/v1/me/openings                |      | AUGM
+POST   /intramural/v1/me/openings/{opening_id}/seen    | notice | AUGM
 GET    /intramural/v1/me/factors                 |      | AUGM
 GET    /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys                |      | AUGM
@@ -122,6 +136,7 @@ GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
@@ -159,6 +174,7 @@ PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
@@ -235,6 +251,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/chats": {"model": "none:1b"},
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
+    "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
@@ -279,9 +296,9 @@ EVERYBODY = "AUGMS"
 #: Refused for another reason than who asks: a wrong password, a network that is shut.
 PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
-OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation"}
+OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation", "my opening"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role"}
+ADMINISTERED = {"person", "group", "workspace", "role", "opening"}
 #: Of these there is none in a house without models, providers and limits.
 NOT_HERE = {
     "model",
@@ -295,9 +312,17 @@ NOT_HERE = {
     "quota",
     "erasure",
     "legal hold",
+    "notice",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
+KNOWS |= {
+    f"{method} /intramural/v1/break-glass/{{opening_id}}/{rest}": "A"
+    for method, rest in (
+        ("POST", "open"), ("GET", "owners"), ("GET", "chats"), ("GET", "chats/{chat_id}"), ("GET", "files"),
+        ("GET", "files/{file_id}/content"),
+    )
+}  # fmt: skip
 
 
 def rows() -> dict[str, tuple[str, dict[str, str]]]:

@@ -31,7 +31,10 @@ group = App(name="group", help="Groups of people, one inside another.")
 role = App(name="role", help="Roles of the institution's own.")
 workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
 policy = App(name="policy", help="Who may do what, and why.")
-for _each in (user, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention):
+break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
+for _each in (
+    user, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention, break_glass,
+):  # fmt: skip
     cli.command(_each)
 
 

@@ -41,6 +41,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    break_glass,
     catalogue,
     chats,
     factors,
@@ -57,6 +58,7 @@ from intramural.http.page import (
     records,
     reports,
     shapes,
+    vault,
 )
 from intramural.http.page import models as page_models
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
@@ -128,7 +130,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, lifecycle, reports, records,
+        guard, chats, quotas, lifecycle, reports, records, break_glass, vault,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

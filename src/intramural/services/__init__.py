@@ -7,9 +7,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
-`federation`, `factors`, `passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`,
-`records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched`
-and `work` are parts of several.
+`federation`, `factors`, `passkeys`, `people`, `personal`, `break_glass`, `vault`, `keys`, `organisation`, `workspaces`,
+`explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`,
+`truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from intramural.access import Identify
 from intramural.services.batches import BatchDesk
+from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -66,6 +67,7 @@ class Services:
     passkeys: PasskeyDesk
     people: PeopleDesk
     personal: Personal
+    break_glass: BreakGlass
     vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -103,6 +105,7 @@ class Services:
 
 __all__ = [
     "BatchDesk",
+    "BreakGlass",
     "Bundles",
     "CatalogueDesk",
     "Conversations",

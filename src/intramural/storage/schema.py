@@ -289,6 +289,7 @@ chats = Table(
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
+    Column("head", LargeBinary),  # sealed; see chats.heads. NULL: of before there were any
     Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
 )
 
@@ -516,6 +517,54 @@ erasures = Table(
     Column("person_id", String, primary_key=True),
     Column("time_ms", BigInteger, nullable=False),
     Column("certificate", Text, nullable=False),
+)
+
+#: What all of a person's chats come to: an older state of one, put back, does not fit it. See chats.heads.
+chat_roots = Table(
+    "chat_roots",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("root", LargeBinary, nullable=False),  # sealed
+)
+
+# break glass ----------------------------------------------------------------------------------------------------------
+
+#: Who asked to read what is another's, and what became of it. See access.glass.
+openings = Table(
+    "openings",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("asker_id", String, nullable=False, index=True),  # no foreign key: the console is no person
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), index=True),  # NULL: everybody's there
+    Column("workspace_id", String, index=True),  # NULL: wherever it is
+    Column("purpose", String, nullable=False),
+    Column("reason", LargeBinary, nullable=False),  # sealed, under the asker's key
+    Column("minutes", Integer, nullable=False),
+    Column("second", Boolean, nullable=False),  # a second person has to agree
+    Column("state", String, nullable=False, index=True),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False),
+    Column("approver_id", String),
+    Column("approved_ms", BigInteger),
+    Column("opened_ms", BigInteger),
+    Column("closed_ms", BigInteger),
+    Column("why", String),  # asker | other | time | bar
+)
+
+#: What owners were told of it.
+opening_notices = Table(
+    "opening_notices",
+    metadata,
+    Column("opening_id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("asker_id", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("reason", LargeBinary, nullable=False),  # sealed, under the owner's key
+    Column("told_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),
+    Column("reads", Integer, nullable=False),  # how often something of theirs was read
+    Column("seen_ms", BigInteger),
 )
 
 # retention ------------------------------------------------------------------------------------------------------------
