@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from intramural.access import Charter, Person, Proven
+from intramural.access import Charter, Openings, Person, Proven
 from intramural.app import House, opened
 from intramural.chats import Chats, KeptResponse, KeptResponses
 from intramural.core.clock import SystemClock
@@ -237,6 +237,32 @@ async def _oneself(_world: World, owner: Someone, _relation: str) -> dict[str, s
     return {"person_id": owner.person.id, "student_id": owner.person.id}
 
 
+async def _opening(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    return {"opening_id": await _asked(world, world.who["friend"], world.who["stranger"])}
+
+
+async def _open(world: World, owner: Someone, relation: str) -> dict[str, str]:
+    """One that `owner` has open, of a stranger's things."""
+    whose = world.who["insider" if relation == "other" else "stranger"]
+    opening_id = await _asked(world, owner, whose)
+    for step in ("approve", "open"):
+        await world.act(_openings(world).move, opening_id, step, "x")
+    chat, file = await _chat(world, whose, ""), await _file(world, whose, "")
+    return {"opening_id": opening_id, **chat, **file}
+
+
+def _openings(world: World) -> Openings:
+    return world.house.services.break_glass._openings
+
+
+async def _asked(world: World, asker: Someone, whose: Someone) -> str:
+    opening = await world.act(
+        _openings(world).ask, asker.person.id, person_id=whose.person.id, workspace_id=None, purpose="legal",
+        reason="a reason that is long enough", minutes=60, second=True,
+    )  # fmt: skip
+    return str(opening.id)
+
+
 _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] = {
     "chat": _chat,
     "key": _key,
@@ -252,6 +278,8 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "group": _group,
     "workspace": _workspace,
     "role": _role,
+    "opening": _opening,
+    "my opening": _open,
     "oneself": _oneself,
 }
 #: What stands in a path for a thing that is gone.
@@ -271,6 +299,13 @@ GONE = {
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
     "role": {"name": "gone"},
+    "opening": {"opening_id": f"opening_{NOBODY_S}"},
+    "my opening": {
+        "opening_id": f"opening_{NOBODY_S}",
+        "chat_id": f"chat_{NOBODY_S}",
+        "file_id": f"file_{NOBODY_S}",
+    },
+    "notice": {"opening_id": f"opening_{NOBODY_S}"},
     # there are none in this house: that one is gone is all that can be tried
     "model": {"name": "none:1b"},
     "pull": {"pull_id": f"pull_{NOBODY_S}"},
@@ -281,6 +316,7 @@ GONE = {
     "provider": {"name": "school"},
     "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
     "erasure": {"person_id": f"person_{NOBODY_S}"},
+    "legal hold": {"hold_id": f"hold_{NOBODY_S}"},
     "quota": {"quota_id": f"quota_{NOBODY_S}"},
     "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }

@@ -78,6 +78,18 @@ POST   /mcp                                      |      | *
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
+GET    /intramural/v1/break-glass                |      | AU
+POST   /intramural/v1/break-glass                |      | A
+GET    /intramural/v1/break-glass/{opening_id}   | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/approve    | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/refuse     | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/close      | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/open       | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/owners     | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats/{chat_id}    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files/{file_id}/content    | my opening | A | |
 GET    /intramural/v1/catalogue                  |      | *
 GET    /intramural/v1/chats                      |      | AUGM
 POST   /intramural/v1/chats                      |      | AUGM
@@ -101,6 +113,9 @@ POST   /intramural/v1/guard/check                |      | *
 GET    /intramural/v1/keys                       |      | AUGM
 POST   /intramural/v1/keys                       |      | AUGM
 DELETE /intramural/v1/keys/{key_id}              | key  | AUGM | A | A
+GET    /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds/{hold_id}/lift | legal hold | AU
 POST   /intramural/v1/login                      |      | open
 POST   /intramural/v1/login/passkey              |      | open
 POST   /intramural/v1/login/passkey/begin        |      | open
@@ -112,6 +127,8 @@ POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM
 POST   /intramural/v1/me/codes/confirm           |      | AUGM
 GET    /intramural/v1/me/export                  |      | AUGM
+GET    /intramural/v1/me/openings                |      | AUGM
+POST   /intramural/v1/me/openings/{opening_id}/seen    | notice | AUGM
 GET    /intramural/v1/me/factors                 |      | AUGM
 GET    /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys                |      | AUGM
@@ -138,6 +155,7 @@ POST   /intramural/v1/people                     |      | A
 POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
@@ -167,11 +185,15 @@ GET    /intramural/v1/reports/ai-act             |      | AU
 GET    /intramural/v1/reports/ferpa-99.32/{student_id} | oneself | AUGM | AU | AU
 GET    /intramural/v1/reports/hipaa-activity-review    |      | AU
 POST   /intramural/v1/reports/hipaa-activity-review/sign-off    |      | AU
+GET    /intramural/v1/retention                  |      | AU
+POST   /intramural/v1/retention/run              |      | A
+DELETE /intramural/v1/retention/run              |      | A
 GET    /intramural/v1/roles                      |      | AU
 PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
@@ -248,11 +270,14 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/chats": {"model": "none:1b"},
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
+    "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
     "PATCH /intramural/v1/groups/{group_id}": {"name": "y"},
     "POST /intramural/v1/keys": {"name": "x"},
+    "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
+    "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
     "POST /intramural/v1/me/password": {"old": "x", "new": "y"},
     "POST /intramural/v1/models/{name}/release": {"reason": "x"},
     "POST /intramural/v1/people": {"username": "-", "role": "service"},
@@ -294,16 +319,34 @@ EVERYBODY = "AUGMS"
 #: Refused for another reason than who asks: a wrong password, a network that is shut.
 PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
-OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation"}
+OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation", "my opening"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role", "scim user", "scim group"}
+ADMINISTERED = {"person", "group", "workspace", "role", "opening", "scim user", "scim group"}
 #: Of these there is none in a house without models, providers and limits.
 NOT_HERE = {
-    "model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota", "erasure",
+    "model",
+    "pull",
+    "blob",
+    "answer",
+    "ollama's key",
+    "passkey",
+    "provider",
+    "identity",
+    "quota",
+    "erasure",
+    "legal hold",
+    "notice",
     "scim name",
-}  # fmt: skip
+}
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
+KNOWS |= {
+    f"{method} /intramural/v1/break-glass/{{opening_id}}/{rest}": "A"
+    for method, rest in (
+        ("POST", "open"), ("GET", "owners"), ("GET", "chats"), ("GET", "chats/{chat_id}"), ("GET", "files"),
+        ("GET", "files/{file_id}/content"),
+    )
+}  # fmt: skip
 
 
 def rows() -> dict[str, tuple[str, dict[str, str]]]:

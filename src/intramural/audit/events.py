@@ -115,6 +115,35 @@ class Event(StrEnum):
     )
     DATA_KEY_CHANGING = "vault.data_key_changing", "A person's data key is about to be changed."
     DATA_KEY_CHANGED = "vault.data_key_changed", "All that is kept of a person is sealed with a new data key."
+    VAULT_CHECKED = (
+        "vault.checked",
+        "All kept conversations were held against their heads, and against the log; the facts hold what was found.",
+    )
+    HEADS_MADE = (
+        "vault.heads_made",
+        "Chats of an older version were summed up; from now on one that is not as it was left is noticed.",
+    )
+    HISTORY_ACCEPTED = (
+        "vault.history_accepted",
+        "An administrator took a person's kept conversations as they lie, after something about them was wrong.",
+    )
+
+    BREAKGLASS_ASKED = (
+        "breakglass.asked",
+        "Somebody asked to read what is another's, for a reason: its commitment is in the entry.",
+    )
+    BREAKGLASS_APPROVED = "breakglass.approved", "A second person agreed that somebody may read what is another's."
+    BREAKGLASS_REFUSED = "breakglass.refused", "A second person refused it, or took back that they agreed."
+    BREAKGLASS_OPENED = "breakglass.opened", "From now on, until a time, somebody may read what is another's."
+    BREAKGLASS_TOLD = "breakglass.told", "The owner was told of it, in their account: the same moment as it was opened."
+    BREAKGLASS_READ = (
+        "breakglass.read",
+        "Somebody read what is another's; the facts name the opening and the owner. Durable before they see it.",
+    )
+    BREAKGLASS_CLOSED = "breakglass.closed", "It is over; the fact `why` says by whom or what: a hand, time, a bar."
+    BREAKGLASS_EXPIRED = "breakglass.expired", "It was asked for and never opened in time."
+    BREAKGLASS_SEEN = "breakglass.seen", "The owner said that they have seen the notice."
+
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."
@@ -136,6 +165,19 @@ class Event(StrEnum):
     QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
     QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
     QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
+    LEGAL_HOLD_PUT = "legal_hold.put", "A legal hold was put on a person, a group or a workspace."
+    LEGAL_HOLD_LIFTED = "legal_hold.lifted", "A legal hold was lifted."
+    RETENTION_BEGUN = "retention.begun", "Somebody had what is due deleted at once, without waiting for the hour."
+    RETENTION_STOPPED = "retention.stopped", "Somebody stopped the deleting of what is due; it goes on within the hour."
+    RETENTION_PURGED = (
+        "retention.purged",
+        "What was somebody's had been kept long enough and was deleted; the facts say which class, how much, of when, "
+        "and under which rule.",
+    )
+    RETENTION_REFUSED = (
+        "retention.refused",
+        "The log was to be deleted earlier than the law has it kept; the facts name the rule. Nothing was changed.",
+    )
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     GUARD_STOPPED = (

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from intramural.core import engines as engines_file
 from intramural.core import providers as providers_file
@@ -198,6 +198,32 @@ class ResponsesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    """How long what is outside workspaces is kept (docs/lifecycle.md); what is in one, as that says. 0: for ever."""
+
+    chat_days: int = setting(
+        0,
+        "Days after its last use after which a chat is deleted, a program's response or conversation, or a finished "
+        "batch; also what models have computed of any conversation. See `responses.keep_days`, which is often less.",
+        within=(0, 36_500),
+    )
+    file_days: int = setting(0, "Days after which a stored file is deleted, with its bytes.", within=(0, 36_500))
+    embedding_days: int = setting(
+        0,
+        "Days after which what was computed of a file, so that it is found, is deleted. The file stays, and is no "
+        "longer searched.",
+        within=(0, 36_500),
+    )
+    log_days: int = setting(
+        0,
+        "Days after which texts that the audit log commits to are deleted, where `audit.record_prompts` keeps them. "
+        "The log itself stays. Less than the law has for the label in `guard.label` is refused at the start: 184 days, "
+        "2,192 for `phi`, for `education` as long as chats and files.",
+        within=(0, 36_500),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryConfig:
     """Where models come from."""
 
@@ -370,6 +396,9 @@ class TracesConfig:
     ca_file: str = setting("", "Certificates to check a collector by; empty: those that the system trusts.")
 
 
+VaultLock = Literal["auto", "none", "passphrase", "keyring", "pkcs11"]
+
+
 @dataclass(frozen=True, slots=True)
 class VaultConfig:
     """Encryption of what people write (docs/vault.md)."""
@@ -380,10 +409,40 @@ class VaultConfig:
         "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
         "for whoever can read that folder.",
     )
+    lock: str = setting(
+        "auto",
+        "What locks the installation's key when it is written: `none`, `passphrase`, `keyring` (the operating "
+        "system's, with the extra `intramural[keyring]`), `pkcs11` (a token, with `intramural[pkcs11]`), or `auto`: "
+        "the passphrase if one is named, else none. `intramural vault change-key` moves the key to another one.",
+    )
+    pkcs11_module: str = setting("", "Path of the PKCS #11 library of the token's maker.")
+    pkcs11_token: str = setting("", "Label of the token.")
+    pkcs11_key: str = setting("intramural", "Label of the RSA key pair on the token.")
+    pin_file: str = setting(
+        "",
+        "Path of a file, for this user alone (0600), with the token's PIN; it need exist only while the service starts "
+        "and while the key is changed (systemd: `LoadCredential`).",
+    )
     erased_file: str = setting(
         "",
         "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
         "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BreakGlassConfig:
+    """Reading what is another's in an emergency (docs/break-glass.md)."""
+
+    second_person: bool = setting(
+        False,
+        "Whether a second person, an administrator or an auditor, has to agree before anything is opened. What is "
+        "asked for on the machine itself always needs one.",
+    )
+    minutes: int = setting(60, "Minutes that an opening lasts, unless it is asked for otherwise.", within=(1, 1_440))
+    most_minutes: int = setting(240, "Most minutes that an opening may last.", within=(1, 1_440))
+    request_hours: int = setting(
+        24, "Hours after which what was asked for and not opened can be opened no more.", within=(1, 168)
     )
 
 
@@ -402,10 +461,12 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    retention: RetentionConfig = RetentionConfig()
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
+    break_glass: BreakGlassConfig = BreakGlassConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
@@ -437,10 +498,12 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "retention": RetentionConfig,
     "quotas": QuotasConfig,
     "storage": StorageConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
+    "break_glass": BreakGlassConfig,
     "guard": GuardConfig,
 }
 

@@ -41,12 +41,14 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    break_glass,
     catalogue,
     chats,
     factors,
     federation,
     fit,
     guard,
+    lifecycle,
     organisation,
     passkeys,
     people,
@@ -57,6 +59,7 @@ from intramural.http.page import (
     reports,
     rosters,
     shapes,
+    vault,
 )
 from intramural.http.page import models as page_models
 from intramural.http.scim import door as scim
@@ -130,7 +133,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
-        catalogue, fit, guard, chats, quotas, reports, records,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

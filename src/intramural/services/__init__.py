@@ -6,10 +6,10 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
-`responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
-`belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `vault`, `keys`, `organisation`, `workspaces`,
-`explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`,
-`watched` and `work` are parts of several.
+`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
+`federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`looking`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from intramural.access import Identify
 from intramural.services.batches import BatchDesk
+from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -28,6 +29,7 @@ from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.guarding import Guarding
+from intramural.services.holds import HoldDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
@@ -41,6 +43,7 @@ from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
+from intramural.services.purging import Purging
 from intramural.services.pushes import PushDesk
 from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
@@ -68,6 +71,7 @@ class Services:
     rosters: Rosters
     provisioning: Provisioning
     personal: Personal
+    break_glass: BreakGlass
     vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -93,6 +97,8 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    holds: HoldDesk
+    purging: Purging
     evictions: Evictions
     records: Records
     receipts: Receipts
@@ -103,6 +109,7 @@ class Services:
 
 __all__ = [
     "BatchDesk",
+    "BreakGlass",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
@@ -114,6 +121,7 @@ __all__ = [
     "FitDesk",
     "GroupDesk",
     "Guarding",
+    "HoldDesk",
     "Inference",
     "KeyDesk",
     "Locks",
@@ -128,6 +136,7 @@ __all__ = [
     "Provenance",
     "Provisioning",
     "Pulls",
+    "Purging",
     "PushDesk",
     "Quotas",
     "Receipts",

@@ -1,4 +1,4 @@
-"""A person's stored files. Nobody else's can be reached from here."""
+"""A person's stored files. Nobody else's can be reached from here, but read through an opening (`looking`)."""
 
 import asyncio
 import logging
@@ -13,7 +13,9 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
 from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
+from intramural.retention.holds import is_held
 from intramural.services.gate import Gate
+from intramural.services.looking import Looking
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ EXPIRY_S = (3_600, 7_776_000)
 BATCH_EXPIRY_S = 2_592_000
 #: Between two looks for files whose time is over.
 REAP_EVERY_S = 60.0
+#: Of somebody else's files, an opening shows the newest.
+SHOWN_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,29 @@ class FileDesk:
             raise
         return file, opened
 
+    async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
+        """Files of somebody else's, through an opening, the newest first; that it was looked is durable before.
+
+        Raises Refused, Conflicting(`opening_over`).
+        """
+        target = f"person:{owner_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await looking.note(owner_id, target, {"what": "list of files"})
+        return await self._files.list(owner_id, purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
+
+    async def shown_content(
+        self, actor: Actor, looking: Looking, owner_id: str, file_id: str
+    ) -> tuple[StoredFile, BinaryIO]:
+        """A file of somebody else's, through an opening, and its bytes open for reading; the record is durable before.
+
+        Raises Missing(`file_not_found`), Refused, Conflicting(`opening_over`).
+        """
+        target = f"file:{file_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await self._files.get(owner_id, file_id)
+        await looking.note(owner_id, target, {"what": "file"})
+        return await self._files.content(owner_id, file_id)
+
     async def delete(self, actor: Actor, file_id: str) -> None:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""
         await self._gate.require(actor, Action.FILES_DELETE, owner_id=actor.person_id)
@@ -199,7 +226,7 @@ class FileDesk:
     async def _reap(self) -> None:
         while True:
             try:
-                if await self._files.any_expired():
+                if await self._files.any_expired(is_held):
                     await self._remove_expired()
             except IntramuralError as error:  # the log cannot be written: nothing was removed, so try again later
                 log.error("expired files could not be removed: %s", error.code)
@@ -207,7 +234,7 @@ class FileDesk:
 
     async def _remove_expired(self) -> None:
         async with self._audit.transaction() as (connection, record):
-            gone = await self._files.expired(connection)
+            gone = await self._files.expired(connection, is_held)
             for file in gone:
                 record(Event.FILE_EXPIRED, SYSTEM, target=f"file:{file.id}", facts={"purpose": file.purpose})
         await self._files.drop([file.id for file in gone])

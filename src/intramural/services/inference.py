@@ -85,6 +85,9 @@ class _Run:
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
+    told: Mapping[str, Fact] = field(default_factory=dict)
+    #: Nothing that is said is kept anywhere, whatever the settings are.
+    passing: bool = False
 
 
 class Inference:
@@ -131,19 +134,20 @@ class Inference:
         on_read: ReadNote | None = None,
         keeping: Keeping | None = None,
         passing: bool = False,
+        told: Mapping[str, Fact] | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
         """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
 
         `on_read` is called just before the first event, when the whole prompt has been read, with the counts of then.
         `keeping` is called once for every answer that began, before its end is seen here, and gives rows that are on
-        the disk when it is. `passing`: nothing of it may be stored. Closing the generator cancels the generation.
+        the disk when it is. `passing`: nothing of it may be stored. `told`: what else the log is to say of it. Closing
+        the generator cancels the generation.
 
         Raises Refused, Missing(`model_not_found`), Misasked(`context_length_exceeded`), Unavailable (queue, worker,
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
-        # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
-        passing = passing or (actor.kind == "person" and dialect != "page")
+        passing = passing or _is_temporary(actor, dialect)
         owner = self._turns.of(actor, passing=passing)
         with self._counting_refusals(dialect, operation, owner.work):
             rule = await self._may_use(actor, request.model, request.id)
@@ -151,6 +155,8 @@ class Inference:
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
+        run.told = told or {}
+        run.passing = passing
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
@@ -345,7 +351,9 @@ class Inference:
         with self._counting_refusals(dialect, operation, work):
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
-        return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
+        run = _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
+        run.passing = _is_temporary(actor, dialect)
+        return run
 
     async def _held(self, actor: Actor, served: ModelToServe, request: ChatRequest) -> Hold | None:
         """What quotas hold for `request`. Raises as `Quotas.reserve`."""
@@ -441,6 +449,7 @@ class Inference:
             },
             texts=particulars.labelled(labels),
             beside=self._quotas.asked_rows(run.hold),
+            passing=run.passing,
         )
 
     def _with_seed(self, request: ChatRequest) -> ChatRequest:
@@ -463,6 +472,7 @@ class Inference:
                 computed=self._models.computed(run.manifest),
             ),
             **({} if run.shield is None else run.shield.asked_facts()),
+            **run.told,
         }
         await self._audit.record(
             Event.CHAT_ASKED,
@@ -472,6 +482,7 @@ class Inference:
             facts=facts,
             texts=particulars.asked_texts(request),
             beside=self._quotas.asked_rows(run.hold),
+            passing=run.passing,
         )
 
     async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
@@ -545,6 +556,7 @@ class Inference:
             request_id=run.request_id,
             facts=facts,
             texts=run.said.texts() if run.operation in ("chat", "completion") else {},
+            passing=run.passing,
         )
         metered = (Beside(*self._meter.insertion(row)), *charged)
         try:
@@ -555,6 +567,11 @@ class Inference:
                 self._quotas.written(run.hold)
             raise
         self._quotas.written(run.hold)
+
+
+def _is_temporary(actor: Actor, dialect: Dialect) -> bool:
+    """What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored."""
+    return actor.kind == "person" and dialect != "page"
 
 
 def _where(actor: Actor) -> Mapping[str, Fact]:

@@ -308,7 +308,8 @@ chats = Table(
     Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False, index=True),
+    Column("head", LargeBinary),  # sealed; see chats.heads. NULL: of before there were any
     Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
 )
 
@@ -407,7 +408,7 @@ files = Table(
     Column("purpose", String, nullable=False),  # see files.PURPOSES
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
     Column("expires_ms", BigInteger, index=True),
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
@@ -477,7 +478,7 @@ batches = Table(
     Column("begun_ms", BigInteger),
     Column("finalizing_ms", BigInteger),
     Column("cancelling_ms", BigInteger),
-    Column("ended_ms", BigInteger),
+    Column("ended_ms", BigInteger, index=True),
     Column("notes", LargeBinary, nullable=False),  # sealed JSON
     Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
@@ -525,6 +526,8 @@ audit_texts = Table(
     Column("name", String, primary_key=True),
     Column("person_id", String, nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),  # sealed
+    Column("time_ms", BigInteger, nullable=False, index=True),  # the record's
+    Column("workspace_id", String),  # in which it was said; NULL: in none
 )
 
 #: Who was erased, when, and what went; the certificate as it was signed.
@@ -534,4 +537,78 @@ erasures = Table(
     Column("person_id", String, primary_key=True),
     Column("time_ms", BigInteger, nullable=False),
     Column("certificate", Text, nullable=False),
+)
+
+#: What all of a person's chats come to: an older state of one, put back, does not fit it. See chats.heads.
+chat_roots = Table(
+    "chat_roots",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("root", LargeBinary, nullable=False),  # sealed
+)
+
+# break glass ----------------------------------------------------------------------------------------------------------
+
+#: Who asked to read what is another's, and what became of it. See access.glass.
+openings = Table(
+    "openings",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("asker_id", String, nullable=False, index=True),  # no foreign key: the console is no person
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), index=True),  # NULL: everybody's there
+    Column("workspace_id", String, index=True),  # NULL: wherever it is
+    Column("purpose", String, nullable=False),
+    Column("reason", LargeBinary, nullable=False),  # sealed, under the asker's key
+    Column("minutes", Integer, nullable=False),
+    Column("second", Boolean, nullable=False),  # a second person has to agree
+    Column("state", String, nullable=False, index=True),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False),
+    Column("approver_id", String),
+    Column("approved_ms", BigInteger),
+    Column("opened_ms", BigInteger),
+    Column("closed_ms", BigInteger),
+    Column("why", String),  # asker | other | time | bar
+)
+
+#: What owners were told of it.
+opening_notices = Table(
+    "opening_notices",
+    metadata,
+    Column("opening_id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("asker_id", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("reason", LargeBinary, nullable=False),  # sealed, under the owner's key
+    Column("told_ms", BigInteger, nullable=False),
+    Column("ends_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),
+    Column("reads", Integer, nullable=False),  # how often something of theirs was read
+    Column("seen_ms", BigInteger),
+)
+
+# retention ------------------------------------------------------------------------------------------------------------
+
+#: What may not be deleted, however old and whoever wants it, until it is lifted. A row stays when it is.
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subject", String, nullable=False),  # person | group | workspace
+    Column("subject_id", String, nullable=False, index=True),
+    Column("reason", Text, nullable=False),  # sealed under a key of the installation, see access.Seal
+    Column("put_by", String, nullable=False),
+    Column("put_ms", BigInteger, nullable=False),
+    Column("lifted_by", String),
+    Column("lifted_reason", Text),  # sealed likewise
+    Column("lifted_ms", BigInteger, index=True),
+)
+
+#: Whom a hold on a person or a group is on: also who left the group since.
+legal_hold_people = Table(
+    "legal_hold_people",
+    metadata,
+    Column("hold_id", String, ForeignKey("legal_holds.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("since_ms", BigInteger, nullable=False),
 )

@@ -65,8 +65,14 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.file_passages: _within(t.file_passages.c.file_id, t.files),
     t.batches: _by(t.batches.c.person_id),
     t.batch_lines: _within(t.batch_lines.c.batch_id, t.batches),
+    t.chat_roots: _by(t.chat_roots.c.person_id),
+    # what they asked for; what was asked for of them goes with them, and stands in their notices
+    t.openings: _by(t.openings.c.asker_id),
+    t.opening_notices: _by(t.opening_notices.c.person_id),
     t.data_keys: _by(t.data_keys.c.person_id),
     t.erasures: _by(t.erasures.c.person_id),
+    t.legal_holds: lambda person_id: (t.legal_holds.c.subject == "person") & (t.legal_holds.c.subject_id == person_id),
+    t.legal_hold_people: _by(t.legal_hold_people.c.person_id),
 }
 #: Tables without anybody in them. The words of an index are in `file_passages`, as they were written.
 OF_NOBODY = frozenset(
@@ -97,6 +103,8 @@ _SECRET = frozenset(
         t.passkeys.c.public_key,
         t.data_keys.c.wrapped,
         t.audit_entries.c.leaf_hash,
+        t.legal_holds.c.reason,  # nor is what others say of a matter
+        t.legal_holds.c.lifted_reason,
     }
 )
 #: Stays after an erasure, under an identifier that leads to nobody any more: the log must go on to verify, and what
@@ -158,6 +166,7 @@ async def remove(connection: Connection, person_id: str) -> None:
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
-    for table in (t.quota_limits, t.quota_balances):
+    # holds: those that were lifted
+    for table in (t.quota_limits, t.quota_balances, t.legal_holds, t.openings):
         await connection.execute(delete(table).where(OF_PEOPLE[table](person_id)))
     await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it
