@@ -111,6 +111,7 @@ from intramural.services.provider_web import asking
 from intramural.services.reports import missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
+from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -235,6 +236,8 @@ class _Ground:
     gate: Gate
     meter: Meter
     metrics: Metrics
+    #: Whoever asked for what goes on by itself, as they may act by now.
+    again: Again
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
 
@@ -298,16 +301,16 @@ def _services(
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        Stored(db, clock),
+        standing(access.identify, workspaces), Stored(db, clock),
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
     entrance = _entrance(ground)
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
     inference = _inference(ground, shelf.models, uploaded, guard)
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     return Services(
@@ -345,7 +348,7 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit),
-        evictions=Evictions(inference, access.identify.again),
+        evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue),
         receipts=Receipts(gate, audit),
         reports=Reports(
@@ -432,7 +435,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
             inputs=inputs,
             files=stored,
             audit=audit,
-            again=access.identify.again,
+            again=ground.again,
             clock=clock,
             config=config.batches,
             max_line_bytes=config.server.max_body_bytes,

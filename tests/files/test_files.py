@@ -6,7 +6,7 @@ import stat
 
 import pytest
 from sqlalchemy import delete
-from tests.files.conftest import Stores
+from tests.files.conftest import ADA, BOB, Stores
 
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, TooLarge, Unavailable
 from intramural.files import check_name
@@ -17,7 +17,7 @@ async def test_bytes_come_back_and_only_this_service_can_read_them(stores: Store
     data = os.urandom(2_500_001)
     file = await stores.put("ada", data)
     assert (file.size_bytes, file.digest) == (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}")
-    found, opened = await stores.files.content("ada", file.id)
+    found, opened = await stores.files.content(ADA, file.id)
     with opened:
         assert (found, opened.read()) == (file, data)
     assert stat.S_IMODE((stores.folder / file.id).stat().st_mode) == 0o600
@@ -32,12 +32,12 @@ async def test_an_empty_file_is_one(stores: Stores) -> None:
 async def test_nobody_reaches_somebody_elses(stores: Stores) -> None:
     file = await stores.put("ada", b"x")
     assert await stores.ids("bob") == []
-    for reach in (stores.files.get("bob", file.id), stores.files.content("bob", file.id)):
+    for reach in (stores.files.get(BOB, file.id), stores.files.content(BOB, file.id)):
         with pytest.raises(Missing):
             await reach
     with pytest.raises(Missing):
         async with stores.db.writing() as connection:
-            await stores.files.delete(connection, "bob", file.id)
+            await stores.files.delete(connection, BOB, file.id)
     assert await stores.ids("ada") == [file.id]
 
 
@@ -47,7 +47,7 @@ async def test_pages_in_both_orders(stores: Stores) -> None:
     made.sort()
 
     async def listed(limit: int, after: str | None, newest_first: bool, purpose: str | None = None) -> list[str]:
-        found = await stores.files.list("ada", purpose=purpose, limit=limit, after=after, newest_first=newest_first)
+        found = await stores.files.list(ADA, purpose=purpose, limit=limit, after=after, newest_first=newest_first)
         return [file.id for file in found]
 
     assert await listed(2, None, False) == made[:2]
@@ -132,7 +132,7 @@ async def test_what_expired_is_gone_at_once_and_then_from_the_disk(stores: Store
     kept, over = await stores.put("ada", b"x", expires_ms=2**52), await stores.put("ada", b"y", expires_ms=1)
     assert await stores.ids("ada") == [kept.id]
     with pytest.raises(Missing):
-        await stores.files.get("ada", over.id)
+        await stores.files.get(ADA, over.id)
     assert await stores.files.any_expired()
     async with stores.db.writing() as connection:
         gone = await stores.files.expired(connection)
@@ -146,7 +146,7 @@ async def test_bytes_that_somebody_removed_are_missed(stores: Stores) -> None:
     file = await stores.put("ada", b"x")
     (stores.folder / file.id).unlink()
     with pytest.raises(Broken) as lost:
-        await stores.files.content("ada", file.id)
+        await stores.files.content(ADA, file.id)
     assert lost.value.code == "file_lost"
 
 

@@ -16,7 +16,7 @@ from tests.library.shop import Shop
 from tests.vaults import vault_in
 
 from intramural.audit import AuditLog
-from intramural.core.actor import SCOPES, Actor
+from intramural.core.actor import SCOPES, Actor, Whose
 from intramural.core.chat import ChatRequest, Image, Message
 from intramural.core.clock import SystemClock
 from intramural.core.config import AuditConfig, FilesConfig
@@ -58,7 +58,9 @@ class Desk:
         await arriving.write(data)
         await arriving.finish()
         async with self.db.writing() as connection:
-            file = await self.files.keep(connection, "mia", arriving, name="a.png", purpose="vision", expires_ms=None)
+            file = await self.files.keep(
+                connection, Whose("mia"), arriving, name="a.png", purpose="vision", expires_ms=None
+            )
         await self.files.settled("mia", arriving)
         return file
 

@@ -247,16 +247,6 @@ _TABLE: Mapping[Action, _Row] = {
 
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.
 _NAMES_A_MODEL = frozenset({Action.MODEL_USE, Action.MODELS_READ})
-#: What would put something of a workspace where no workspace is written beside it.
-_KEEPS_ELSEWHERE = frozenset(
-    {
-        Action.FILES_CREATE,
-        Action.BATCHES_CREATE,
-        Action.RESPONSES_KEEP,
-        Action.CONVERSATIONS_CREATE,
-        Action.CONVERSATIONS_CHANGE,
-    }
-)
 #: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
 _ABOUT_A_PERSON = frozenset({Action.PEOPLE_CREATE, Action.PEOPLE_CHANGE, Action.PEOPLE_REMOVE})
 #: What no role of an institution's own can have: who makes roles could give themselves any.
@@ -470,13 +460,6 @@ def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | Non
             "purpose_required",
             f"In the workspace {place.name!r} models are asked for a purpose of its list, {said}.",
             f"Send X-Intramural-Purpose: {' or '.join(place.purposes)}.",
-        )
-    if action in _KEEPS_ELSEWHERE:
-        return Decision(
-            False,
-            "not_kept_in_workspace",
-            f"{action} would keep something of the workspace {place.name!r} outside it.",
-            "Ask without keeping it (`store: false`), or outside the workspace.",
         )
     return None
 

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
 
+from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
 from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge, Untrusted
@@ -49,10 +50,19 @@ class StoredFile:
     expires_ms: int | None
     #: `ready`: its text can be searched; `pending`: soon; None: it is not searched.
     search: str | None = None
+    #: The workspace it is of, if it is of one.
+    workspace_id: str | None = None
+
+    @property
+    def whose(self) -> Whose:
+        return Whose(self.person_id, self.workspace_id)
 
 
 class Files:
-    """Everybody's files, each reached only with the identifier of the person whose it is."""
+    """Everybody's files, each reached only by saying whose it is, and of which workspace.
+
+    A person's share, their keys and what is erased with them are of all their files, wherever those are.
+    """
 
     def __init__(self, db: Database, vault: Vault, folder: Path, config: FilesConfig, clock: Clock) -> None:
         self._db = db
@@ -110,7 +120,7 @@ class Files:
     async def keep(
         self,
         connection: Connection,
-        person_id: str,
+        whose: Whose,
         arriving: Arriving,
         *,
         name: str,
@@ -123,14 +133,14 @@ class Files:
 
         `counted` and `most_bytes` as for `arriving`.
         """
-        used_bytes, count = await self._used(connection, person_id)
+        used_bytes, count = await self._used(connection, whose.person_id)
         if counted:
             self._check_room(used_bytes + arriving.size_bytes, count, most_bytes)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
             arriving.id,
-            person_id,
+            whose.person_id,
             name,
             purpose,
             arriving.size_bytes,
@@ -138,8 +148,9 @@ class Files:
             now_ms,
             expires_ms,
             "pending" if searched else None,
+            whose.workspace_id,
         )
-        sealed = self._vault.seal(person_id, _NAME, file.id, name.encode())
+        sealed = self._vault.seal(whose.person_id, _NAME, file.id, name.encode())
         await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
         return file
 
@@ -153,14 +164,14 @@ class Files:
             await arriving.abandon()
         self._on_their_way.discard(arriving.id)
 
-    async def get(self, person_id: str, file_id: str) -> StoredFile:
+    async def get(self, whose: Whose, file_id: str) -> StoredFile:
         """One file. Raises Missing(`file_not_found`)."""
         async with self._db.reading() as connection:
-            return await self._own(connection, person_id, file_id)
+            return await self._own(connection, whose, file_id)
 
     async def list(
         self,
-        person_id: str,
+        whose: Whose,
         *,
         purpose: str | None,
         limit: int,
@@ -168,7 +179,7 @@ class Files:
         newest_first: bool,
         ids: Collection[str] | None = None,
     ) -> list[StoredFile]:
-        """This person's files by their time of making; `after` is the last one of the page before.
+        """These files by their time of making; `after` is the last one of the page before.
 
         Of those named in `ids`, where that is given.
 
@@ -176,7 +187,7 @@ class Files:
         """
         if not 1 <= limit <= MAX_LIST + 1:
             raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
-        wanted = select(table).where(table.c.person_id == person_id, self._alive())
+        wanted = select(table).where(*_of(whose), self._alive())
         if purpose is not None:
             wanted = wanted.where(table.c.purpose == purpose)
         if ids is not None:
@@ -187,12 +198,12 @@ class Files:
         async with self._db.reading() as connection:
             return [self._file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
-    async def delete(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
+    async def delete(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
         """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
 
         Raises Missing(`file_not_found`).
         """
-        file = await self._own(connection, person_id, file_id)
+        file = await self._own(connection, whose, file_id)
         await self._index.remove(connection, file_id)
         await connection.execute(delete(table).where(table.c.id == file_id))
         return file
@@ -217,15 +228,15 @@ class Files:
             wanted = select(table.c.id).where(table.c.expires_ms <= self._now_ms()).limit(1)
             return (await connection.execute(wanted)).first() is not None
 
-    async def content(self, person_id: str, file_id: str) -> tuple[StoredFile, BinaryIO]:
+    async def content(self, whose: Whose, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
-        file = await self.get(person_id, file_id)
-        return file, await asyncio.to_thread(self._disk.open, person_id, file_id)
+        file = await self.get(whose, file_id)
+        return file, await asyncio.to_thread(self._disk.open, whose.person_id, file_id)
 
-    async def lend(self, person_id: str, file_id: str, to: Disk, as_id: str) -> StoredFile:
+    async def lend(self, whose: Whose, file_id: str, to: Disk, as_id: str) -> StoredFile:
         """Put the bytes of a file on another disk too, where they stay when it is deleted. Raises as `content`."""
-        file = await self.get(person_id, file_id)
-        await asyncio.to_thread(to.adopt, self._disk, person_id, file_id, as_id)
+        file = await self.get(whose, file_id)
+        await asyncio.to_thread(to.adopt, self._disk, whose.person_id, file_id, as_id)
         return file
 
     # searching ------------------------------------------------------------------------------------------------
@@ -251,20 +262,21 @@ class Files:
         async with self._db.writing() as connection:
             await self._mark(connection, file.id, None if whole is None else "ready")
 
-    async def search(self, person_id: str, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
-        """The passages of this person's files that hold words of `query`, the best first. Raises as `search.search`."""
+    async def search(self, whose: Whose, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
+        """The passages of these files that hold words of `query`, the best first. Raises as `search.search`."""
+        searched = (*_of(whose), self._alive())
         async with self._db.reading() as connection:
-            found = await self._index.search(connection, person_id, query, limit)
-            wanted = select(table).where(table.c.person_id == person_id, self._alive())
+            found = await self._index.search(connection, whose.person_id, searched, query, limit)
+            wanted = select(table).where(*searched)
             rows = await connection.execute(wanted.where(table.c.id.in_([each.file_id for each in found])))
             files = {row.id: self._file(row) for row in rows}
         return [(files[each.file_id], each.passage) for each in found if each.file_id in files]
 
-    async def searched(self, person_id: str) -> tuple[int, int]:
-        """How many of this person's files are searched, and how many are not (yet)."""
+    async def searched(self, whose: Whose) -> tuple[int, int]:
+        """How many of these files are searched, and how many are not (yet)."""
         wanted = select(func.count(), func.count().filter(table.c.search == "ready"))
         async with self._db.reading() as connection:
-            row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
+            row = (await connection.execute(wanted.where(*_of(whose), self._alive()))).one()
         return int(row[1]), int(row[0]) - int(row[1])
 
     def _text(self, file: StoredFile) -> str | None:
@@ -314,8 +326,8 @@ class Files:
                 await self._index.remove(connection, file_id)
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
-    async def _own(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
-        wanted = select(table).where(table.c.id == file_id, table.c.person_id == person_id, self._alive())
+    async def _own(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
+        wanted = select(table).where(table.c.id == file_id, *_of(whose), self._alive())
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
             raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
@@ -352,6 +364,11 @@ class Files:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The only way to a file: whose it is, and where, is part of the question."""
+    return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
 
 
 def check_name(name: str) -> str:

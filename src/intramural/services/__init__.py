@@ -8,8 +8,8 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
 `passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts
-of several.
+`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched` and `work`
+are parts of several.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A person's stored files. Nobody else's can be reached from here."""
+"""A person's stored files. Nobody else's can be reached from here, nor one's own of another workspace."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
 from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,10 @@ class Search:
 
 
 class FileDesk:
-    """Files of an actor's person. `recall` when the house is opened, `close` before it is left."""
+    """Files of an actor's person, of the workspace that they ask in.
+
+    `recall` when the house is opened, `close` before it is left.
+    """
 
     def __init__(
         self,
@@ -118,20 +121,20 @@ class FileDesk:
         """A page of them, of all or of those named in `ids`. Raises Misasked(`bad_limit`)."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
         return await self._files.list(
-            actor.person_id, purpose=purpose, limit=limit, after=after, newest_first=newest_first, ids=ids
+            actor.whose, purpose=purpose, limit=limit, after=after, newest_first=newest_first, ids=ids
         )
 
     async def get(self, actor: Actor, file_id: str) -> StoredFile:
         """Missing(`file_not_found`) also when it is somebody else's."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        return await self._files.get(actor.person_id, file_id)
+        return await self._files.get(actor.whose, file_id)
 
     async def content(self, actor: Actor, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """The file, and its bytes open for reading; the record that it was read is durable before."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        file, opened = await self._files.content(actor.person_id, file_id)
+        file, opened = await self._files.content(actor.whose, file_id)
         try:
-            await self._audit.record(Event.FILE_READ, actor, target=f"file:{file_id}")
+            await self._audit.record(Event.FILE_READ, actor, target=f"file:{file_id}", facts=where(actor))
         except BaseException:
             opened.close()
             raise
@@ -141,16 +144,20 @@ class FileDesk:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""
         await self._gate.require(actor, Action.FILES_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
-            file = await self._files.delete(connection, actor.person_id, file_id)
-            record(Event.FILE_DELETED, actor, target=f"file:{file_id}", facts={"purpose": file.purpose})
+            file = await self._files.delete(connection, actor.whose, file_id)
+            facts: dict[str, Fact] = {"purpose": file.purpose, **_there(actor)}
+            record(Event.FILE_DELETED, actor, target=f"file:{file_id}", facts=facts)
         await self._files.drop([file_id])
 
     async def search(self, actor: Actor, query: str, limit: int) -> Search:
-        """The best passages of the actor's own files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
+        """The best passages of the actor's own files of where they ask, the best first.
+
+        Raises Misasked(`bad_query`, `bad_limit`).
+        """
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        found = await self._files.search(actor.person_id, query, limit)
-        searched, others = await self._files.searched(actor.person_id)
-        facts: dict[str, Fact] = {"passages": len(found), "files": searched}
+        found = await self._files.search(actor.whose, query, limit)
+        searched, others = await self._files.searched(actor.whose)
+        facts: dict[str, Fact] = {"passages": len(found), "files": searched, **where(actor)}
         await self._audit.record(Event.DOCUMENTS_SEARCHED, actor, facts=facts, texts={"query": query})
         return Search(found, searched, others)
 
@@ -171,18 +178,19 @@ class FileDesk:
             async with self._audit.transaction() as (connection, record):
                 file = await self._files.keep(
                     connection,
-                    actor.person_id,
+                    actor.whose,
                     arriving,
                     name=name,
                     purpose=purpose,
                     expires_ms=expires_ms,
                     most_bytes=self._most_bytes(actor),
                 )
+                facts: dict[str, Fact] = {"size_bytes": file.size_bytes, "expires_ms": expires_ms}
                 record(
                     Event.FILE_STORED,
                     actor,
                     target=f"file:{file.id}",
-                    facts={"purpose": purpose, "size_bytes": file.size_bytes, "expires_ms": expires_ms},
+                    facts={"purpose": purpose, **facts, **_there(actor)},
                     texts={"name": name},
                 )
             self._to_index.set()
@@ -211,6 +219,11 @@ class FileDesk:
             for file in gone:
                 record(Event.FILE_EXPIRED, SYSTEM, target=f"file:{file.id}", facts={"purpose": file.purpose})
         await self._files.drop([file.id for file in gone])
+
+
+def _there(actor: Actor) -> dict[str, Fact]:
+    """The workspace, for events whose `purpose` is the file's."""
+    return {name: fact for name, fact in where(actor).items() if name != "purpose"}
 
 
 def require_person(actor: Actor) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
 from intramural.vault import Vault
@@ -53,6 +53,13 @@ class Gate:
             facts={"action": action.value, "rule": decision.rule},
         )
         raise decision.refusal()
+
+
+def where(actor: Actor) -> dict[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def require_here(actor: Actor) -> None:

@@ -7,7 +7,7 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,12 +24,13 @@ from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import estimates, particulars, vectors
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
 from intramural.services.quotas import Hold, Quotas
 from intramural.services.shield import Shield
+from intramural.services.standing import Again
 from intramural.services.turns import Turns
 from intramural.serving import ModelToServe, Pool, Repeated, Stream, Token, WaitNote
 
@@ -307,15 +308,16 @@ class Inference:
         action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
-    async def shut_out(self, again: Callable[[str, str, str], Awaitable[Actor]]) -> int:
-        """End what runs for who is not let in any more, as `again` (kind, person, credential) says; how much that was.
+    async def shut_out(self, again: Again) -> int:
+        """End what runs for who is not let in any more, as `again` says; how much that was.
 
         Who waits is told so in the words of that error. An answer on its way ends before its next token.
         """
-        ended: dict[tuple[str, str, str], IntramuralError | None] = {}
+        ended: dict[tuple[str, str, str, str | None, str], IntramuralError | None] = {}
         for run in list(self._running.values()):
-            who = (run.actor.kind, run.actor.person_id, run.actor.credential_id)
-            if run.actor.kind != "system" and who not in ended:
+            actor = run.actor
+            who = (actor.kind, actor.person_id, actor.credential_id, actor.workspace, actor.purpose)
+            if actor.kind != "system" and who not in ended:
                 try:
                     await again(*who)
                     ended[who] = None
@@ -432,7 +434,7 @@ class Inference:
             facts={
                 "dialect": run.dialect,
                 "operation": run.operation,
-                **_where(run.actor),
+                **where(run.actor),
                 **facts,
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
@@ -454,7 +456,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            **_where(run.actor),
+            **where(run.actor),
             **particulars.asked(
                 request,
                 run.manifest,
@@ -555,13 +557,6 @@ class Inference:
                 self._quotas.written(run.hold)
             raise
         self._quotas.written(run.hold)
-
-
-def _where(actor: Actor) -> Mapping[str, Fact]:
-    """The workspace in which it is asked, for the log."""
-    if actor.place is None:
-        return {}
-    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def _raise_shut(run: _Run) -> None:
