@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -328,3 +328,111 @@ async def test_nothing_is_charged_when_the_log_cannot_be_written(bench: Bench) -
     assert bench.audit.size == size and await bench.rows() == (0, 1)
     await bench.start()  # what is not known to have ended is charged as held
     assert await bench.rows() == (20, 0)
+
+
+# engine time ----------------------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """As many answers as are begun, each of which takes `step_ms` of an engine until it can be stopped again."""
+
+    def __init__(self, bench: Bench, chance: Random, steps_ms: tuple[float, float]) -> None:
+        self.bench, self.chance, self.steps_ms = bench, chance, steps_ms
+        self.running: dict[int, tuple[Hold, Actor, float]] = {}
+        self.names = iter(range(10**6))
+        self.charged_ms = self.cut = self.over_ms = 0.0
+
+    async def begin(self, actor: Actor) -> None:
+        with suppress(QuotaSpent):
+            hold = await self.bench.ask(actor, 20, 30)
+            assert hold is not None
+            self.running[next(self.names)] = (hold, actor, 0.0)
+
+    async def step(self) -> None:
+        """One of them uses the engine for a while, and may end by itself."""
+        name = self.chance.choice(list(self.running))
+        hold, actor, used_ms = self.running[name]
+        used_ms += self.chance.uniform(*self.steps_ms)
+        self.running[name] = (hold, actor, used_ms)
+        self.over_ms = max(self.over_ms, used_ms - hold.engine_ms)
+        try:
+            self.bench.quotas.time_passed(hold, used_ms)
+        except QuotaSpent:
+            self.cut += 1
+            await self.end(name)
+            return
+        if self.chance.random() < 0.05:
+            await self.end(name)
+
+    async def end(self, name: int) -> None:
+        hold, actor, used_ms = self.running.pop(name)
+        self.charged_ms += used_ms
+        await self.bench.end(hold, actor, Usage(20, 30, prompt_ms=used_ms / 4, completion_ms=used_ms * 3 / 4))
+
+    @property
+    def used_ms(self) -> float:
+        return self.charged_ms + sum(used for _, _, used in self.running.values())
+
+
+async def drive(bench: Bench, steps_ms: tuple[float, float], seed: int) -> Engine:
+    """Sixteen clients until nothing is left of the limit, looking at every step."""
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=30_000, each=False))
+    engine = Engine(bench, Random(seed), steps_ms)
+    for _ in range(20_000):
+        if len(engine.running) < 16:
+            await engine.begin(engine.chance.choice([MIA, BOB, EVE]))
+        if not engine.running:
+            break
+        await engine.step()
+        _check(await bench.quotas.own(MIA)) if engine.over_ms <= 0 else None
+    assert not engine.running and engine.cut
+    return engine
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_sixteen_clients_never_go_over_a_limit_of_engine_time(bench: Bench, seed: int) -> None:
+    """However long their answers take: more is held before what is held is used up, else the answer is stopped."""
+    engine = await drive(bench, (1.0, 400.0), seed)
+    assert 27_000 < engine.used_ms <= 30_000 and engine.over_ms <= 0
+    (standing,) = await bench.quotas.own(MIA)
+    assert standing.held == 0 and abs(standing.used - engine.used_ms) <= len(range(200))
+
+
+async def test_a_step_longer_than_any_before_exceeds_a_limit_by_its_own_rest_alone(bench: Bench) -> None:
+    """Nothing stops an engine half-way. Whoever else is under way stays within what they hold."""
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=4_000, each=False))
+    other, hold = await bench.ask(BOB, 20, 30), await bench.ask(MIA, 20, 30)
+    assert other is not None and hold is not None and hold.engine_ms == other.engine_ms == 900
+    with pytest.raises(QuotaSpent, match="cut"):
+        bench.quotas.time_passed(hold, 3_500.0)
+    await bench.end(hold, MIA, Usage(20, 30, prompt_ms=3_500.0))
+    with pytest.raises(QuotaSpent, match="cut"):  # there is nothing more to hold than it has
+        bench.quotas.time_passed(other, 100.0)
+    await bench.end(other, BOB, Usage(20, 30, prompt_ms=100.0))
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held) == (3_600, 0)
+    with pytest.raises(QuotaSpent):
+        await bench.ask(MIA, 20, 30)
+    bench.clock.offset_s += DAY_S  # and one long silence does not shut a small limit for ever
+    assert await bench.ask(MIA, 20, 30) is not None
+
+
+async def test_engine_time_that_is_limited_is_held_from_what_the_model_takes(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=60_000))
+    hold = await bench.ask(MIA, 1_000, 1_000)
+    assert hold is not None and hold.engine_ms == 1_000 * 1 + 1_000 * 20
+    bench.quotas.prompt_read(hold, Usage(200, 0, prompt_ms=100.0))
+    assert hold.engine_ms == 100 + 1_000 * 20
+    bench.quotas.time_passed(hold, 5_000.0)
+    assert hold.engine_ms == 20_100
+    bench.quotas.time_passed(hold, 19_500.0)
+    assert hold.engine_ms > 20_100
+    await bench.end(hold, MIA, Usage(200, 1_000, prompt_ms=100.0, completion_ms=19_400.0))
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held) == (19_500, 0)
+
+
+async def test_without_a_limit_of_seconds_nobody_looks_at_the_time(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 10, 10)
+    assert hold is not None and hold.least_ms == 0

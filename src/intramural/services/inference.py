@@ -18,7 +18,7 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unauthenticated, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, QuotaSpent, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
@@ -28,7 +28,7 @@ from intramural.services.gate import Gate, where
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
-from intramural.services.quotas import Hold, Quotas
+from intramural.services.quotas import LOOK_EVERY_S, Hold, Quotas
 from intramural.services.shield import Shield
 from intramural.services.standing import Again
 from intramural.services.turns import Turns
@@ -84,8 +84,16 @@ class _Run:
     #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
     shut: IntramuralError | None = None
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
+    #: When it had its slot, where that is not told by its first piece.
+    begun_s: float | None = None
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
+
+    def engine_ms(self, usage: Usage, now_s: float) -> float:
+        """How long it has had the engine: as that counts, else since it had its slot or its first piece came."""
+        counted_ms = usage.prompt_ms + usage.completion_ms
+        began_s = self.begun_s if self.begun_s is not None else self.first_s
+        return counted_ms if counted_ms or began_s is None else (now_s - began_s) * 1000
 
 
 class Inference:
@@ -163,6 +171,8 @@ class Inference:
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
         self._running[run.request_id] = run
+        timed = run.hold is not None and run.hold.least_ms > 0
+        watching = asyncio.ensure_future(self._watch(run, lambda: stream.usage)) if timed else None
         try:
             async for event in stream:
                 if run.shut is not None:
@@ -171,7 +181,7 @@ class Inference:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
                     if run.hold is not None:
-                        self._quotas.prompt_read(run.hold, stream.usage.prompt_tokens)
+                        self._quotas.prompt_read(run.hold, stream.usage)
                     if on_read is not None:
                         on_read(stream.usage)
                 if isinstance(event, Usage):
@@ -182,6 +192,8 @@ class Inference:
                     yield shown
                 if run.hold is not None and run.hold.note():
                     self._quotas.grow(run.hold, stream.usage)
+                if timed:
+                    self._time_passed(run, stream.usage)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -195,6 +207,8 @@ class Inference:
             raise
         finally:
             self._running.pop(run.request_id, None)
+            if watching is not None:
+                watching.cancel()
             try:
                 await self._end(run, stream, asked)
             finally:
@@ -228,7 +242,12 @@ class Inference:
         served = self._models.to_serve(run.manifest, actor)
         await self._hold_texts(run, served, texts)
         result = await self._whole(
-            run, facts, labels, self._pool.embed(served, texts, cut=cut, owner=self._turns.of(actor))
+            run,
+            facts,
+            labels,
+            self._pool.embed(
+                served, texts, cut=cut, owner=self._turns.of(actor), on_begin=partial(self._slot_had, run)
+            ),
         )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
@@ -257,7 +276,9 @@ class Inference:
             run,
             facts,
             labels,
-            self._pool.rerank(served, query, documents, max_tokens_per_document, self._turns.of(actor)),
+            self._pool.rerank(
+                served, query, documents, max_tokens_per_document, self._turns.of(actor), partial(self._slot_had, run)
+            ),
         )
         return vectors.relevance(result, run.manifest.architecture)
 
@@ -408,9 +429,11 @@ class Inference:
         asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
         usage = Usage(0, 0)
         self._running[run.request_id] = run
+        timed = run.hold is not None and run.hold.least_ms > 0
+        watching = asyncio.ensure_future(self._watch(run, lambda: usage)) if timed else None
         try:
             result = await work
-            usage = Usage(result.prompt_tokens, 0)
+            usage = Usage(result.prompt_tokens, 0, prompt_ms=result.engine_ms)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -421,8 +444,28 @@ class Inference:
             raise
         finally:
             self._running.pop(run.request_id, None)
+            if watching is not None:
+                watching.cancel()
             await self._settled(run, usage, 0.0, asked)
         return result
+
+    def _slot_had(self, run: _Run) -> None:
+        run.begun_s = self._clock.monotonic_s()
+
+    def _time_passed(self, run: _Run, usage: Usage) -> None:
+        assert run.hold is not None
+        self._quotas.time_passed(run.hold, run.engine_ms(usage, self._clock.monotonic_s()))
+
+    async def _watch(self, run: _Run, usage: Callable[[], Usage]) -> None:
+        """Stop `run` where the engine time held for it is used up while nothing comes, and there is no more of it."""
+        while run.shut is None:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                self._time_passed(run, usage())
+            except QuotaSpent as spent:
+                run.shut = spent
+                if run.first_s is None and run.task is not None and run.request_id in self._running:
+                    run.task.cancel()  # else it ends before its next piece
 
     async def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> None:
         manifest = run.manifest
@@ -516,7 +559,7 @@ class Inference:
             "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
-        charged = self._quotas.settle(run.hold, usage)
+        charged = self._quotas.settle(run.hold, usage, run.engine_ms(usage, ended_s))
         if run.shield is not None:
             facts |= run.shield.answered_facts()
             self._guard.answered(run.shield)

@@ -5,6 +5,7 @@ the charge with the meter's row and the answer's record. What a crash leaves ope
 nobody knows how much of the answer was made, and a limit that a crash can stretch is none.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,12 @@ from intramural.services.gate import Gate
 
 #: An answer of no stated length holds so many tokens more whenever it has used up what it held; less near the limit.
 STEPS_TOKENS = (64, 8, 1)
+#: How often the engine time of an answer is looked at while nothing comes of it.
+LOOK_EVERY_S = 0.1
+#: Engine time that is held ahead: so many times the longest that a model was silent, and how long that is at first.
+_AHEAD, _SILENT_MS = 1.5, 600.0
+#: An engine that is silent for less is as good as never silent: a look may come late by so much.
+_TOLD_MS = 100.0
 #: Means move this much towards each answer: about the last fifty count.
 _TOWARDS = 0.02
 #: Requests whose standing can still be told in their headers.
@@ -55,13 +62,21 @@ Count = Callable[[], Awaitable[int]]
 
 @dataclass(slots=True)
 class _Mean:
-    """What answers of one model have been like."""
+    """What answers of one model have been like. `silent_ms`: the longest engine time between two of its counts."""
 
     completion_tokens: float
     prompt_ms: float = 1.0
     token_ms: float = 20.0
+    silent_ms: float = _SILENT_MS
 
-    def note(self, usage: Usage) -> None:
+    def ahead_ms(self, least_ms: int) -> int:
+        """What must be held beyond what was used: no step of the engine can be stopped half-way. Of a limit of
+        `least_ms` no more than half, or one long silence would end its use for ever.
+        """
+        return min(math.ceil(self.silent_ms * _AHEAD), least_ms // 2)
+
+    def note(self, usage: Usage, silent_ms: float) -> None:
+        self.silent_ms += _TOWARDS * (max(silent_ms, _TOLD_MS) - self.silent_ms)
         self.completion_tokens += _TOWARDS * (usage.completion_tokens - self.completion_tokens)
         if fresh := usage.prompt_tokens - usage.cached_tokens:
             self.prompt_ms += _TOWARDS * (usage.prompt_ms / max(1, fresh) - self.prompt_ms)
@@ -78,7 +93,13 @@ class Hold:
     prompt_tokens: int
     completion_tokens: int
     open_ended: bool
+    engine_ms: int = 0
+    #: The smallest limit of engine time that applies; 0: none does, and `time_passed` need not be told.
+    least_ms: int = 0
     written: int = 0
+    #: Of engine time: what was counted when it was last looked at, and the longest between two looks.
+    seen_ms: float = 0.0
+    silent_ms: float = 0.0
 
     def note(self) -> bool:
         """A piece of the answer has come, a token at least; True where more must be held before the next."""
@@ -163,13 +184,14 @@ class Quotas:
         tokens = round(self._mean(model).completion_tokens) if completion_tokens is None else completion_tokens
         tries = [(prompt_tokens, tokens)]
         asker, refusal = _asker(actor), None
+        least_ms = self._ledger.smallest(asker, model, "seconds")
         for prompt, completion in tries:
-            wanted, now_ms = self._amounts(model, prompt, completion), self._now_ms()
+            wanted, now_ms = self._amounts(model, prompt, completion, least_ms), self._now_ms()
             await self._ledger.prepare(asker, model, now_ms)
             found = self._ledger.reserve(request_id, asker, model, wanted, now_ms)
             if isinstance(found, Reservation):
                 self._remember(found)
-                return Hold(found, model, prompt, completion, open_ended)
+                return Hold(found, model, prompt, completion, open_ended, wanted.engine_ms, least_ms)
             if found is None:
                 return None
             refusal = found
@@ -180,9 +202,12 @@ class Quotas:
         assert refusal is not None
         raise await self._refusal(actor, request_id, refusal)
 
-    def prompt_read(self, hold: Hold, prompt_tokens: int) -> None:
+    def prompt_read(self, hold: Hold, usage: Usage) -> None:
         """The engine has counted the prompt: hold that, which is no more."""
-        hold.prompt_tokens = min(hold.prompt_tokens, prompt_tokens)
+        hold.prompt_tokens = min(hold.prompt_tokens, usage.prompt_tokens)
+        mean = self._mean(hold.model)
+        to_come_ms = max(mean.ahead_ms(hold.least_ms), math.ceil(hold.completion_tokens * mean.token_ms))
+        hold.engine_ms = min(hold.engine_ms, math.ceil(usage.prompt_ms + usage.completion_ms) + to_come_ms)
         self._ledger.change(hold.reservation, self._held(hold), self._now_ms())
 
     def grow(self, hold: Hold, usage: Usage) -> None:
@@ -198,6 +223,28 @@ class Quotas:
         assert refusal is not None
         raise self._spent(refusal, cut=True)
 
+    def time_passed(self, hold: Hold, engine_ms: float) -> None:
+        """So much engine time was used by now. What is held stays ahead of it; raises QuotaSpent where it cannot.
+
+        It is to be told whenever something has come, and every `LOOK_EVERY_S`.
+        """
+        mean = self._mean(hold.model)
+        hold.silent_ms = max(hold.silent_ms, engine_ms - hold.seen_ms)
+        mean.silent_ms = max(mean.silent_ms, hold.silent_ms)
+        hold.seen_ms = engine_ms
+        ahead_ms = mean.ahead_ms(hold.least_ms)
+        if engine_ms + ahead_ms <= hold.engine_ms:
+            return
+        refusal = None
+        for times in (4, 1):
+            grown = replace(hold, engine_ms=math.ceil(engine_ms) + times * ahead_ms)
+            refusal = self._ledger.change(hold.reservation, self._held(grown), self._now_ms())
+            if refusal is None:
+                hold.engine_ms = grown.engine_ms
+                return
+        assert refusal is not None
+        raise self._spent(refusal, cut=True)
+
     def asked_rows(self, hold: Hold | None) -> Sequence[Beside]:
         """What is to be committed with the question's record."""
         charges = [] if hold is None else hold.reservation.charges()
@@ -205,10 +252,11 @@ class Quotas:
             return ()
         return [Beside(*row) for row in self._rows.hold(hold.reservation.request_id, self._now_ms(), charges)]
 
-    def settle(self, hold: Hold | None, usage: Usage) -> Sequence[Beside]:
+    def settle(self, hold: Hold | None, usage: Usage, engine_ms: float | None = None) -> Sequence[Beside]:
         """The answer has ended: what is to be committed with its record. Call `written` when it is.
 
-        What failed before anything was computed costs nothing.
+        `engine_ms`: of an engine that does not count it in `usage`. What failed before anything was computed costs
+        nothing.
         """
         if hold is None or hold.reservation.settled:
             return ()
@@ -216,11 +264,11 @@ class Quotas:
         spent = Amounts(
             requests=1 if tokens else 0,
             tokens=tokens,
-            engine_ms=round(usage.prompt_ms + usage.completion_ms),
+            engine_ms=round(usage.prompt_ms + usage.completion_ms if engine_ms is None else engine_ms),
             micros=self._price(hold.model).of(usage.prompt_tokens, usage.completion_tokens),
         )
         if usage.completion_tokens:
-            self._mean(hold.model).note(usage)
+            self._mean(hold.model).note(usage, hold.silent_ms)
         kept = hold.reservation.charges()
         charges = self._ledger.settle(hold.reservation, spent)
         return [Beside(*row) for row in self._rows.settle(hold.reservation.request_id, charges)] if kept else ()
@@ -315,18 +363,20 @@ class Quotas:
     def _price(self, model: str) -> Price:
         return self._prices.get(model) or self._prices.get("*") or Price()
 
-    def _amounts(self, model: str, prompt_tokens: int, completion_tokens: int) -> Amounts:
+    def _amounts(self, model: str, prompt_tokens: int, completion_tokens: int, least_ms: int) -> Amounts:
         mean = self._mean(model)
+        mean_ms = round(prompt_tokens * mean.prompt_ms + completion_tokens * mean.token_ms)
         return Amounts(
             requests=1,
             tokens=prompt_tokens + completion_tokens,
-            engine_ms=max(1, round(prompt_tokens * mean.prompt_ms + completion_tokens * mean.token_ms)),
+            engine_ms=max(mean.ahead_ms(least_ms), mean_ms, 1),
             streams=1,
             micros=self._price(model).of(prompt_tokens, completion_tokens),
         )
 
     def _held(self, hold: Hold) -> Amounts:
-        return self._amounts(hold.model, hold.prompt_tokens, hold.completion_tokens)
+        amounts = self._amounts(hold.model, hold.prompt_tokens, hold.completion_tokens, hold.least_ms)
+        return replace(amounts, engine_ms=hold.engine_ms)
 
     def _storage(self, actor: Actor) -> list[Limit]:
         wanted = (limit for limit in self._ledger.limits if limit.measure == "storage_bytes")
