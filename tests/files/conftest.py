@@ -12,7 +12,7 @@ from tests.vaults import vault_in
 from intramural.core.actor import Whose
 from intramural.core.clock import SystemClock
 from intramural.core.config import FilesConfig
-from intramural.files import Files, StoredFile
+from intramural.files import ANY, Files, Most, StoredFile
 from intramural.storage import Database
 from intramural.storage.schema import people
 from intramural.vault import Vault
@@ -40,8 +40,10 @@ class Stores:
         purpose: str = "batch",
         name: str = "a.txt",
         workspace_id: str | None = None,
+        most: Most = ANY,
     ) -> StoredFile:
-        arriving = await self.files.arriving(person_id, len(data))
+        whose = Whose(person_id, workspace_id)
+        arriving = await self.files.arriving(whose, len(data), most=most)
         try:
             for at in range(0, len(data), 300_000):
                 await arriving.write(data[at : at + 300_000])
@@ -49,14 +51,15 @@ class Stores:
             async with self.db.writing() as connection:
                 return await self.files.keep(
                     connection,
-                    Whose(person_id, workspace_id),
+                    whose,
                     arriving,
+                    most=most,
                     name=name,
                     purpose=purpose,
                     expires_ms=expires_ms,
                 )
         finally:
-            await self.files.settled(person_id, arriving)
+            await self.files.settled(whose, arriving)
 
     async def index(self) -> None:
         """Whatever waits for it."""

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import delete
 from tests.files.conftest import ADA, BOB, Stores
 
+from intramural.core.actor import Whose
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, TooLarge, Unavailable
-from intramural.files import check_name
+from intramural.files import Most, check_name
 from intramural.storage.schema import people
 
 
@@ -59,35 +60,35 @@ async def test_pages_in_both_orders(stores: Stores) -> None:
 
 
 async def test_a_file_over_the_limit_leaves_nothing(stores: Stores) -> None:
-    arriving = await stores.files.arriving("ada")
+    arriving = await stores.files.arriving(ADA)
     with pytest.raises(TooLarge):
         for _ in range(6):
             await arriving.write(bytes(1_000_000))
     assert stores.lying() == [arriving.id + ".part"]
-    await stores.files.settled("ada", arriving)
+    await stores.files.settled(ADA, arriving)
     assert stores.lying() == []
 
 
 async def test_an_announced_length_is_refused_before_any_byte(stores: Stores) -> None:
     with pytest.raises(TooLarge):
-        await stores.files.arriving("ada", 5_000_001)
+        await stores.files.arriving(ADA, 5_000_001)
     await stores.put("ada", bytes(4_000_000))
     with pytest.raises(Refused):
-        await stores.files.arriving("ada", 4_500_000)
+        await stores.files.arriving(ADA, 4_500_000)
 
 
 async def test_a_share_holds_also_for_uploads_at_the_same_time(stores: Stores) -> None:
-    first, second = await stores.files.arriving("ada"), await stores.files.arriving("ada")
+    first, second = await stores.files.arriving(ADA), await stores.files.arriving(ADA)
     await first.write(bytes(4_000_000))
     await second.write(bytes(4_000_000))
     for arriving in (first, second):
         with pytest.raises(IntramuralError) as refused:
             await arriving.write(b"x")
         assert refused.value.code == "files_quota"
-    other = await stores.files.arriving("bob")
+    other = await stores.files.arriving(BOB)
     await other.write(bytes(4_000_000))
     for person, arriving in (("ada", first), ("ada", second), ("bob", other)):
-        await stores.files.settled(person, arriving)
+        await stores.files.settled(Whose(person), arriving)
     await stores.put("ada", bytes(4_900_000))
 
 
@@ -111,7 +112,7 @@ async def test_what_a_crash_leaves_is_swept_and_what_is_on_its_way_is_not(stores
     kept = await stores.put("ada", b"x")
     (stores.folder / "file_lost").write_bytes(b"bytes whose row was never written")
     (stores.folder / "file_half.part").write_bytes(b"half")
-    arriving = await stores.files.arriving("ada")
+    arriving = await stores.files.arriving(ADA)
     await arriving.write(bytes(2_000_000))
     await stores.files.sweep()
     assert stores.lying() == sorted([kept.id, arriving.id + ".part"])
@@ -151,14 +152,14 @@ async def test_bytes_that_somebody_removed_are_missed(stores: Stores) -> None:
 
 
 async def test_a_link_in_the_way_is_not_followed(stores: Stores) -> None:
-    arriving = await stores.files.arriving("ada")
+    arriving = await stores.files.arriving(ADA)
     victim = stores.folder.parent / "victim"
     victim.write_bytes(b"mine")
     (stores.folder / (arriving.id + ".part")).symlink_to(victim)
     await arriving.write(b"overwritten?")
     with pytest.raises(Broken):
         await arriving.finish()
-    await stores.files.settled("ada", arriving)
+    await stores.files.settled(ADA, arriving)
     assert victim.read_bytes() == b"mine" and stores.lying() == []
 
 
@@ -173,3 +174,35 @@ def test_names_lose_their_folders(name: str, kept: str) -> None:
 def test_what_cannot_be_a_name(name: str) -> None:
     with pytest.raises(Misasked):
         check_name(name)
+
+
+async def test_a_workspace_has_its_own_share_over_all_whose_files_are_in_it(stores: Stores) -> None:
+    most = Most(of_workspace=1_000_000)
+    first = await stores.put("ada", b"x" * 600_000, workspace_id="w1", most=most)
+    with pytest.raises(Refused, match=r"workspace.*1000000 bytes"):
+        await stores.put("bob", b"x" * 500_000, workspace_id="w1", most=most)
+    await stores.put("bob", b"x" * 500_000, workspace_id="w2", most=most)
+    assert (await stores.files.used_in_bytes("w1"), await stores.files.used_bytes("bob")) == (600_000, 500_000)
+    one, two = Whose("ada", "w1"), Whose("bob", "w1")
+    arriving = await stores.files.arriving(one, most=most)
+    await arriving.write(b"x" * 300_000)  # what is on its way counts, for everybody there
+    with pytest.raises(Refused, match="files_quota"):
+        await stores.files.arriving(two, 200_000, most=most)
+    await stores.files.settled(one, arriving)
+    await stores.files.settled(two, await stores.files.arriving(two, 200_000, most=most))
+    async with stores.db.writing() as connection:
+        await stores.files.delete(connection, one, first.id)
+    assert await stores.files.used_in_bytes("w1") == 0
+
+
+async def test_a_file_is_reached_where_it_was_stored_and_nowhere_else(stores: Stores) -> None:
+    inside, outside = await stores.put("ada", b"in", workspace_id="w1"), await stores.put("ada", b"out")
+    for whose, file, other in ((Whose("ada", "w1"), inside, outside), (ADA, outside, inside)):
+        assert await stores.files.get(whose, file.id) == file
+        with pytest.raises(Missing):
+            await stores.files.content(whose, other.id)
+        listed = await stores.files.list(whose, purpose=None, limit=10, after=None, newest_first=False)
+        assert [each.id for each in listed] == [file.id]
+        async with stores.db.writing() as connection:
+            with pytest.raises(Missing):
+                await stores.files.delete(connection, whose, other.id)

@@ -154,3 +154,19 @@ async def test_any_query_gets_an_answer(stores: Stores) -> None:
             await found(stores, "ada", query)
     with pytest.raises(Misasked):
         await found(stores, "ada", "fox", limit=0)
+
+
+async def test_what_lies_in_another_workspace_is_not_found_and_does_not_change_the_order(stores: Stores) -> None:
+    """The same two files searched with and without thousands of words beside them in a workspace: the same answer."""
+    await stores.put("ada", b"fox fox hare", purpose="user_data", name="a.md")
+    await stores.put("ada", b"hare hare fox and an owl", purpose="user_data", name="b.md")
+    await stores.index()
+    alone = await stores.files.search(ADA, "fox hare", 10)
+    await stores.put("ada", b"fox\n\n" * 3_000, purpose="user_data", name="c.md", workspace_id="w1")
+    await stores.index()
+    again = await stores.files.search(ADA, "fox hare", 10)
+    assert [(file.id, passage) for file, passage in again] == [(file.id, passage) for file, passage in alone]
+    there = await stores.files.search(Whose("ada", "w1"), "fox", 50)
+    assert there and {file.name for file, _ in there} == {"c.md"}
+    assert await stores.files.searched(ADA) == (2, 0) and await stores.files.searched(Whose("ada", "w1")) == (1, 0)
+    assert await stores.files.search(Whose("ada", "w2"), "fox", 10) == []

@@ -13,7 +13,7 @@ from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog, Beside, Event
-from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor
+from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor, Place
 from intramural.core.chat import Usage
 from intramural.core.config import AuditConfig, QuotasConfig
 from intramural.core.errors import Misasked, Missing, QuotaSpent, Refused, Throttled, Unavailable
@@ -47,18 +47,21 @@ class Bench:
             self.stack.push_async_callback(self.audit.close)
         self.meter = Meter(self.db, self.clock)
 
-        async def stored(person_id: str) -> int:
-            return self.stored.get(person_id, 0)
-
         async def known(person_id: str) -> object:
             if person_id not in ("mia", "bob", "eve"):
                 raise Missing("person_not_found", "No.")
             return person_id
 
         settings = QuotasConfig(**{"answer_tokens": 100, **config})  # type: ignore[arg-type]  # a test's own
-        self.quotas = Quotas(Gate(self.audit), QuotaRows(self.db), self.audit, self.clock, settings, stored, known)
+        self.quotas = Quotas(Gate(self.audit), QuotaRows(self.db), self.audit, self.clock, settings, self, known)
         await self.quotas.open()
         return self.quotas
+
+    async def used_bytes(self, person_id: str) -> int:
+        return self.stored.get(person_id, 0)
+
+    async def used_in_bytes(self, workspace_id: str) -> int:
+        return self.stored.get(workspace_id, 0)
 
     async def ask(self, actor: Actor, prompt: int, answer: int | None, model: str = "m") -> Hold | None:
         async def count() -> int:
@@ -297,7 +300,13 @@ async def test_stored_bytes_are_limited_by_the_nearest_quota(bench: Bench) -> No
     (standing,) = await bench.quotas.own(MIA)
     assert (standing.used, standing.remaining) == (70, 30)
     await bench.quotas.set(CONSOLE, replace(stored, subject="person", subject_id="mia", each=False, amount=500))
-    assert (bench.quotas.most_stored_bytes(MIA), bench.quotas.most_stored_bytes(BOB)) == (500, 100)
+    assert bench.quotas.most_stored_bytes(MIA) == (500, None) and bench.quotas.most_stored_bytes(BOB) == (100, None)
+    bench.stored["w1"] = 40
+    await bench.quotas.set(CONSOLE, replace(stored, subject="workspace", subject_id="w1", each=False, amount=300))
+    inside = MIA.inside(Place("w1", "Ward", "phi"), "")
+    assert bench.quotas.most_stored_bytes(inside) == (500, 300)
+    standings = {each.limit.subject: each.used for each in await bench.quotas.own(inside)}
+    assert standings == {"person": 70, "workspace": 40}
 
 
 async def test_the_service_itself_has_no_limits(bench: Bench) -> None:

@@ -58,6 +58,17 @@ class StoredFile:
         return Whose(self.person_id, self.workspace_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How many bytes files may have together, where that is less than the settings allow; None: nothing says."""
+
+    of_person: int | None = None
+    of_workspace: int | None = None
+
+
+ANY = Most()
+
+
 class Files:
     """Everybody's files, each reached only by saying whose it is, and of which workspace.
 
@@ -82,23 +93,27 @@ class Files:
     async def used_bytes(self, person_id: str) -> int:
         """How many bytes this person's files have together."""
         async with self._db.reading() as connection:
-            return (await self._used(connection, person_id))[0]
+            return (await self._used(connection, table.c.person_id == person_id))[0]
+
+    async def used_in_bytes(self, workspace_id: str) -> int:
+        """How many bytes the files of a workspace have together."""
+        async with self._db.reading() as connection:
+            return (await self._used(connection, table.c.workspace_id == workspace_id))[0]
 
     async def arriving(
-        self, person_id: str, announced_bytes: int = 0, *, counted: bool = True, most_bytes: int | None = None
+        self, whose: Whose, announced_bytes: int = 0, *, counted: bool = True, most: Most = ANY
     ) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
-        the limit of a file may refuse it; what the service itself makes is kept in any case. `most_bytes`: what their
-        files may have together, where that is less than the settings allow.
+        the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
         if not counted:
-            return self._begun(person_id, lambda more_bytes: None)
+            return self._begun(whose.person_id, lambda more_bytes: None)
         async with self._db.reading() as connection:
-            used_bytes, count = await self._used(connection, person_id)
-        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count, most_bytes)
+            used = await self._room_used(connection, whose)
+        self._check_room(used, whose, announced_bytes, most)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
         size_bytes = 0
@@ -106,11 +121,11 @@ class Files:
         def admit(more_bytes: int) -> None:
             nonlocal size_bytes
             self._check_size(size_bytes + more_bytes)
-            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count, most_bytes)
+            self._check_room(used, whose, more_bytes, most)
             size_bytes += more_bytes
-            self._arriving_bytes[person_id] += more_bytes
+            self._note_arriving(whose, more_bytes)
 
-        return self._begun(person_id, admit)
+        return self._begun(whose.person_id, admit)
 
     def _begun(self, person_id: str, admit: Callable[[int], None]) -> Arriving:
         arriving = self._disk.arriving(person_id, new_id("file", self._clock), admit)
@@ -127,15 +142,15 @@ class Files:
         purpose: str,
         expires_ms: int | None,
         counted: bool = True,
-        most_bytes: int | None = None,
+        most: Most = ANY,
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted` and `most_bytes` as for `arriving`.
+        `counted` and `most` as for `arriving`.
         """
-        used_bytes, count = await self._used(connection, whose.person_id)
         if counted:
-            self._check_room(used_bytes + arriving.size_bytes, count, most_bytes)
+            used = await self._room_used(connection, whose)
+            self._check_share(used, arriving.size_bytes, arriving.size_bytes, most)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
@@ -154,10 +169,10 @@ class Files:
         await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
         return file
 
-    async def settled(self, person_id: str, arriving: Arriving, *, counted: bool = True) -> None:
+    async def settled(self, whose: Whose, arriving: Arriving, *, counted: bool = True) -> None:
         """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
         if counted:
-            self._arriving_bytes[person_id] -= arriving.size_bytes
+            self._note_arriving(whose, -arriving.size_bytes)
         async with self._db.reading() as connection:
             kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
         if kept is None:
@@ -333,10 +348,22 @@ class Files:
             raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
         return self._file(row)
 
-    async def _used(self, connection: Connection, person_id: str) -> tuple[int, int]:
+    async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
         wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
-        row = (await connection.execute(wanted.where(table.c.person_id == person_id))).one()
+        row = (await connection.execute(wanted.where(which))).one()
         return int(row[0]), int(row[1])
+
+    async def _room_used(self, connection: Connection, whose: Whose) -> "_Used":
+        of_person, count = await self._used(connection, table.c.person_id == whose.person_id)
+        of_workspace = 0
+        if whose.workspace_id is not None:
+            of_workspace, _ = await self._used(connection, table.c.workspace_id == whose.workspace_id)
+        return _Used(of_person, count, of_workspace)
+
+    def _note_arriving(self, whose: Whose, more_bytes: int) -> None:
+        for each in (whose.person_id, whose.workspace_id):
+            if each is not None:
+                self._arriving_bytes[each] += more_bytes
 
     def _check_size(self, size_bytes: int) -> None:
         most = self._config.max_file_bytes
@@ -345,11 +372,19 @@ class Files:
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
 
-    def _check_room(self, used_bytes: int, count: int, most_bytes: int | None) -> None:
+    def _check_room(self, used: "_Used", whose: Whose, more_bytes: int, most: Most) -> None:
+        """As `_check_share`, with all that is on its way."""
+        there_bytes = self._arriving_bytes[whose.workspace_id] if whose.workspace_id is not None else 0
+        self._check_share(used, self._arriving_bytes[whose.person_id] + more_bytes, there_bytes + more_bytes, most)
+
+    def _check_share(self, used: "_Used", more_bytes: int, more_there_bytes: int, most: Most) -> None:
+        if most.of_workspace is not None and used.of_workspace + more_there_bytes > most.of_workspace:
+            message = f"The files of this workspace would be over its share: {most.of_workspace} bytes together."
+            raise Refused("files_quota", message, "Delete files there, or ask an administrator for a larger quota.")
         share_bytes = self._config.max_person_bytes
-        if most_bytes is not None:
-            share_bytes = min(share_bytes, most_bytes)
-        if used_bytes > share_bytes or count >= self._config.max_person_files:
+        if most.of_person is not None:
+            share_bytes = min(share_bytes, most.of_person)
+        if used.of_person + more_bytes > share_bytes or used.count >= self._config.max_person_files:
             message = (
                 f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
             )
@@ -364,6 +399,15 @@ class Files:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Bytes and files of a person, and bytes of the workspace."""
+
+    of_person: int
+    count: int
+    of_workspace: int
 
 
 def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

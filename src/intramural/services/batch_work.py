@@ -278,7 +278,7 @@ class BatchWork:
         finally:
             for each in arrived:
                 if each is not None:
-                    await self._shop.files.settled(batch.person_id, each, counted=False)
+                    await self._shop.files.settled(batch.whose, each, counted=False)
         await asyncio.to_thread(self._shop.inputs.drop, batch.id)
 
     async def _skip_the_rest(self, batch: Batch, outcome: LineOutcome) -> None:
@@ -317,7 +317,7 @@ class BatchWork:
                             continue
                         arriving = arrived[which]
                         if arriving is None:
-                            arriving = arrived[which] = await self._shop.files.arriving(batch.person_id, counted=False)
+                            arriving = arrived[which] = await self._shop.files.arriving(batch.whose, counted=False)
                         await arriving.write(text + b"\n")
             for arriving in arrived:
                 if arriving is not None:
@@ -325,7 +325,7 @@ class BatchWork:
         except BaseException:
             for arriving in arrived:
                 if arriving is not None:
-                    await self._shop.files.settled(batch.person_id, arriving, counted=False)
+                    await self._shop.files.settled(batch.whose, arriving, counted=False)
             raise
         return arrived
 

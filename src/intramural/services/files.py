@@ -12,7 +12,7 @@ from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
-from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
+from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name
 from intramural.services.gate import Gate, where
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ class FileDesk:
         files: Files,
         audit: AuditLog,
         clock: Clock,
-        most_bytes: Callable[[Actor], int | None] = lambda _: None,
+        most: Callable[[Actor], Most] = lambda _: ANY,
     ) -> None:
-        """`most_bytes`: what quotas let somebody's files have together (None: they say nothing)."""
-        self._most_bytes = most_bytes
+        """`most`: what quotas let the files of somebody, and of where they ask, have together."""
+        self._most = most
         self._gate = gate
         self._files = files
         self._audit = audit
@@ -85,13 +85,12 @@ class FileDesk:
         """
         await self._gate.require(actor, Action.FILES_CREATE, owner_id=actor.person_id)
         require_person(actor)
-        most_bytes = self._most_bytes(actor)
-        arriving = await self._files.arriving(actor.person_id, announced_bytes, most_bytes=most_bytes)
+        arriving = await self._files.arriving(actor.whose, announced_bytes, most=self._most(actor))
         try:
             yield arriving
         finally:
             if arriving.id not in self._taken:
-                await asyncio.shield(self._files.settled(actor.person_id, arriving))
+                await asyncio.shield(self._files.settled(actor.whose, arriving))
             self._taken.discard(arriving.id)
 
     async def keep(
@@ -183,7 +182,7 @@ class FileDesk:
                     name=name,
                     purpose=purpose,
                     expires_ms=expires_ms,
-                    most_bytes=self._most_bytes(actor),
+                    most=self._most(actor),
                 )
                 facts: dict[str, Fact] = {"size_bytes": file.size_bytes, "expires_ms": expires_ms}
                 record(
@@ -196,7 +195,7 @@ class FileDesk:
             self._to_index.set()
             return file
         finally:
-            await self._files.settled(actor.person_id, arriving)
+            await self._files.settled(actor.whose, arriving)
 
     async def _index(self) -> None:
         while await self._to_index.wait():

@@ -9,6 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Beside, Event, Fact
@@ -58,6 +59,13 @@ _LISTED = 20
 
 #: The exact number of tokens of a prompt, where it matters.
 Count = Callable[[], Awaitable[int]]
+
+
+class Stored(Protocol):
+    """What is stored, as `files.Files` knows it."""
+
+    async def used_bytes(self, person_id: str) -> int: ...
+    async def used_in_bytes(self, workspace_id: str) -> int: ...
 
 
 @dataclass(slots=True)
@@ -125,7 +133,7 @@ class Quotas:
         audit: AuditLog,
         clock: Clock,
         config: QuotasConfig,
-        stored_bytes: Callable[[str], Awaitable[int]],
+        stored: Stored,
         known_person: Callable[[str], Awaitable[object]],
     ) -> None:
         """Raises Misasked(`bad_setting`) for a time zone or prices that are none."""
@@ -134,7 +142,7 @@ class Quotas:
         self._audit = audit
         self._clock = clock
         self._config = config
-        self._stored_bytes = stored_bytes
+        self._stored = stored
         self._known_person = known_person
         self._prices = parse_prices(config.prices)
         self._ledger = Ledger(rows.used, zone_of(config.time_zone))
@@ -291,10 +299,11 @@ class Quotas:
 
     # stored files -----------------------------------------------------------------------------------------------------
 
-    def most_stored_bytes(self, actor: Actor) -> int | None:
-        """How many bytes the files of `actor` may have together; None: no quota says."""
+    def most_stored_bytes(self, actor: Actor) -> tuple[int | None, int | None]:
+        """How many bytes the files of `actor` may have together, and those of where they ask; None: no quota says."""
         found = self._storage(actor)
-        return min((limit.amount for limit in found), default=None)
+        own = min((limit.amount for limit in found if limit.personal), default=None)
+        return own, min((limit.amount for limit in found if not limit.personal), default=None)
 
     # asking and setting -----------------------------------------------------------------------------------------------
 
@@ -304,9 +313,13 @@ class Quotas:
         asker, now_ms = _asker(actor), self._now_ms()
         await self._ledger.prepare(asker, model, now_ms)
         found = self._ledger.standings(asker, model, now_ms)
-        if storage := self._storage(actor):
-            stored = await self._stored_bytes(actor.person_id)
-            found += [Standing(limit, stored, 0, None) for limit in storage]
+        for limit in self._storage(actor):
+            stored = await (
+                self._stored.used_bytes(actor.person_id)
+                if limit.personal
+                else self._stored.used_in_bytes(limit.subject_id)
+            )
+            found.append(Standing(limit, stored, 0, None))
         return found
 
     async def all(self, actor: Actor) -> list[Listed]:
@@ -316,7 +329,8 @@ class Quotas:
         found: list[Listed] = []
         for limit in self._ledger.limits:
             if limit.measure == "storage_bytes":
-                found.append(Listed(limit))
+                there = [] if limit.personal else [("", await self._stored.used_in_bytes(limit.subject_id))]
+                found.append(Listed(limit, [(who, Standing(limit, used, 0, None)) for who, used in there]))
                 continue
             start_ms = self._ledger.start_ms(limit.period, now_ms)
             used = await self._rows.balances(limit.id, start_ms, _LISTED) if limit.personal else [("", 0)]
