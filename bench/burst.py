@@ -126,7 +126,7 @@ def main() -> None:
             rows.append(rows_of(name, uvloop.run(measure(service, light_key, heavy_key))))
     show(
         "A burst of one person",
-        f"{REQUESTS} requests over {CONNECTIONS} connections; answers of {TOKENS} words at {TOKENS_PER_S:.0f} a second; "
+        f"{REQUESTS} requests over {CONNECTIONS} connections; answers of {TOKENS} words, {TOKENS_PER_S:.0f} a second; "
         f"milliseconds, p95. Load {os.getloadavg()[0]:.1f}.",
         ["", "alone", "beside", "ratio", "failed", "the burst"],
         rows,
