@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from zipfile import ZipFile
 
@@ -15,7 +16,8 @@ from tests.house.test_matrix import code_of
 
 from intramural.access import Charter, Proven
 from intramural.audit import Wanted
-from intramural.core.actor import CONSOLE
+from intramural.core.actor import CONSOLE, SCOPES, Actor, Place
+from intramural.core.errors import Misasked
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -139,6 +141,18 @@ async def test_cve_2026_45671_inside_a_workspace_nobody_deletes_anothers_file_by
         assert (await client.post(f"/v1/batches/{batch_id}/cancel", headers=headers)).status_code == 404
     assert (await friend.client.get(f"/v1/files/{file_id}/content", headers=WARD)).status_code == 200
     assert (await friend.client.get(f"/v1/batches/{batch_id}", headers=WARD)).json()["status"] != "cancelling"
+
+
+async def test_what_was_sealed_in_a_workspace_is_opened_there_alone(there: World) -> None:
+    """What a model thought, which a program keeps sealed and hands back: not to a model outside."""
+    responses, place = there.house.services.responses, Place("workspace_1", "Ward", "phi")
+    outside = Actor("person", "person_1", "mia", "member", frozenset(SCOPES), "session_1")
+    inside, other = (outside.inside(each, "") for each in (place, replace(place, id="workspace_2")))
+    sealed = responses.sealed(inside, "thoughts")
+    assert responses.unsealed(inside, sealed) == "thoughts"
+    for actor in (outside, other, replace(inside, person_id="person_2")):
+        with pytest.raises(Misasked, match="bad_encrypted_content"):
+            responses.unsealed(actor, sealed)
 
 
 async def test_a_key_of_a_workspace_keeps_what_it_makes_there(there: World) -> None:

@@ -150,11 +150,11 @@ class Responses:
 
     def sealed(self, actor: Actor, text: str) -> str:
         """`text`, to be kept by the person's program: nobody else's can hand it back."""
-        return self._seal.close(actor.person_id, text)
+        return self._seal.close(_sealed_for(actor), text)
 
     def unsealed(self, actor: Actor, sealed: str) -> str:
         """What `sealed` gave. Raises Misasked(`bad_encrypted_content`)."""
-        return self._seal.open(actor.person_id, sealed)
+        return self._seal.open(_sealed_for(actor), sealed)
 
     # answering --------------------------------------------------------------------------------------------------------
 
@@ -345,6 +345,11 @@ class Responses:
             return live.writer.body
         kept = await self._kept.get(actor.whose, response_id)
         return {**kept.body, "output": list(kept.output)}
+
+
+def _sealed_for(actor: Actor) -> str:
+    """What was thought in a workspace cannot be handed back outside it."""
+    return actor.person_id if actor.workspace is None else f"{actor.person_id}/{actor.workspace}"
 
 
 def _kept(asked: Asked, body: dict[str, Any]) -> KeptResponse:
