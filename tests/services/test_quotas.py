@@ -323,6 +323,23 @@ async def test_an_address_that_knocks_too_often_waits(bench: Bench) -> None:
     quotas.knock("10.0.0.2")
 
 
+async def test_a_person_who_asks_too_often_waits_whichever_key_they_use_and_so_does_everybody(bench: Bench) -> None:
+    quotas = await bench.start(person_requests_per_minute=3, requests_per_minute=5)
+    key = replace(MIA, kind="key", credential_id="key_1")
+    for actor in (MIA, key, MIA):
+        quotas.knock_as(actor)
+    with pytest.raises(Throttled, match="3 requests a minute of yours") as caught:
+        quotas.knock_as(key)
+    assert 0 < caught.value.retry_after_s <= 20
+    quotas.knock_as(BOB)
+    quotas.knock_as(EVE)
+    with pytest.raises(Throttled, match="5 requests a minute of everybody together"):
+        quotas.knock_as(BOB)
+    bench.clock.offset_s += 3_600  # a clock that is set makes no difference: nobody's turn comes sooner
+    with pytest.raises(Throttled):
+        quotas.knock_as(MIA)
+
+
 async def test_nothing_is_charged_when_the_log_cannot_be_written(bench: Bench) -> None:
     """The record, the meter's row and the charge are one: a meter's row that cannot be written takes all along."""
     await bench.quotas.set(CONSOLE, TOKENS)

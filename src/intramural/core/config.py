@@ -335,6 +335,17 @@ class QuotasConfig:
         "proxy everybody has its address.",
         within=(0, 1_000_000),
     )
+    person_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute of one person, of whatever kind and with whichever key; then a 429, before anything is "
+        "read of the request. 0: any number.",
+        within=(0, 1_000_000),
+    )
+    requests_per_minute: int = setting(
+        0,
+        "The same, of everybody together.",
+        within=(0, 100_000_000),
+    )
 
 
 @dataclass(frozen=True, slots=True)

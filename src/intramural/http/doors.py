@@ -39,6 +39,8 @@ class Doors:
         if request.client is not None:  # not through the private socket, and not of ourselves
             self.services.quotas.knock(request.client.host)
         caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
+        if request.client is not None:
+            self.services.quotas.knock_as(caller.actor)
         called = request.headers.get(WORKSPACE_HEADER, "")
         purpose = request.headers.get(PURPOSE_HEADER, "")
         if called or purpose:

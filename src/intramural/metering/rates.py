@@ -13,6 +13,7 @@ class Rate:
     """At most `per_minute` in the long run and as many at once; 0: any number."""
 
     def __init__(self, per_minute: int, capacity: int = CAPACITY) -> None:
+        self.per_minute = per_minute
         self._apart_s = 60 / per_minute if per_minute else 0.0
         self._burst_s = 60.0
         self._capacity = capacity

@@ -147,6 +147,8 @@ class Quotas:
         self._prices = parse_prices(config.prices)
         self._ledger = Ledger(rows.used, zone_of(config.time_zone))
         self._addresses = Rate(config.address_requests_per_minute)
+        self._people = Rate(config.person_requests_per_minute)
+        self._everybody = Rate(config.requests_per_minute)
         self._means: dict[str, _Mean] = {}
         self._told: OrderedDict[str, Reservation] = OrderedDict()
         self._refused: OrderedDict[tuple[str, str, int | None], None] = OrderedDict()
@@ -168,10 +170,17 @@ class Quotas:
 
     def knock(self, address: str) -> None:
         """Count a request from `address`. Raises Throttled(`too_many_requests`)."""
-        wait_s = self._addresses.wait_s(address, self._clock.monotonic_s())
+        self._knock(self._addresses, address, "from this address")
+
+    def knock_as(self, actor: Actor) -> None:
+        """Count a request of a person's, with whichever key, and one of everybody's. Raises as `knock`."""
+        self._knock(self._people, actor.person_id, "of yours")
+        self._knock(self._everybody, "", "of everybody together")
+
+    def _knock(self, rate: Rate, name: str, whose: str) -> None:
+        wait_s = rate.wait_s(name, self._clock.monotonic_s())
         if wait_s:
-            most = self._config.address_requests_per_minute
-            message = f"There were more than {most} requests a minute from this address."
+            message = f"There were more than {rate.per_minute} requests a minute {whose}."
             raise Throttled("too_many_requests", message, f"Try again in {wait_s:.1f} s.", retry_after_s=wait_s)
 
     # answers ----------------------------------------------------------------------------------------------------------
