@@ -28,7 +28,7 @@ from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.config import Config
+from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files, Most
@@ -459,7 +459,13 @@ def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guar
         Turns(ground.config.serving),
         uploaded.quotas,
         guard,
+        _most_at_once(ground.config.serving),
     )
+
+
+def _most_at_once(serving: ServingConfig) -> int:
+    """How many requests one person may have under way."""
+    return serving.person_limit or serving.slots + max(8, serving.queue_limit // 2)
 
 
 def _entrance(ground: _Ground) -> _Entrance:

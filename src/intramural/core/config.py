@@ -55,6 +55,12 @@ class ServingConfig:
         8192, "Most context tokens a slot gets; less where the model was trained for less or memory is short."
     )
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
+    person_limit: int = setting(
+        0,
+        "Requests of one person that may be waiting or answered at a time, batches aside; the next one gets a 429 with "
+        "Retry-After. 0: as many as a worker has slots and half of the queue.",
+        within=(0, 1_000_000),
+    )
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
         "",

@@ -7,6 +7,7 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, QuotaSpent, Unauthenticated, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, QuotaSpent, Throttled, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
 from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
@@ -113,7 +114,9 @@ class Inference:
         turns: Turns,
         quotas: Quotas,
         guard: Guarding,
+        most_at_once: int = _MOST_TOKENS,
     ) -> None:
+        """`most_at_once`: how many requests of one person may be waiting or answered."""
         self._guard = guard
         self._turns = turns
         self._quotas = quotas
@@ -127,7 +130,9 @@ class Inference:
         self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
+        self._most_at_once = most_at_once
         self._running: dict[str, _Run] = {}
+        self._running_of: Counter[str] = Counter()  # by person
 
     async def answer(
         self,
@@ -155,6 +160,7 @@ class Inference:
         passing = passing or (actor.kind == "person" and dialect != "page")
         owner = self._turns.of(actor, passing=passing)
         with self._counting_refusals(dialect, operation, owner.work):
+            self._check_room(actor, owner.work)
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
@@ -170,7 +176,7 @@ class Inference:
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
-        self._running[run.request_id] = run
+        self._entered(run)
         timed = run.hold is not None and run.hold.least_ms > 0
         watching = asyncio.ensure_future(self._watch(run, lambda: stream.usage)) if timed else None
         try:
@@ -206,7 +212,7 @@ class Inference:
             run.outcome = "cancelled"
             raise
         finally:
-            self._running.pop(run.request_id, None)
+            self._left(run)
             if watching is not None:
                 watching.cancel()
             try:
@@ -356,6 +362,26 @@ class Inference:
         while self._settling:
             await asyncio.wait(self._settling)
 
+    def _check_room(self, actor: Actor, work: Work) -> None:
+        """Whoever has very many requests under way is told to wait before anything is done for the next.
+
+        Raises Throttled(`too_many_at_once`).
+        """
+        if work is Work.BATCH or actor.kind == "system" or self._running_of[actor.person_id] < self._most_at_once:
+            return
+        message = f"{self._most_at_once} requests of yours are waiting or being answered already."
+        raise Throttled("too_many_at_once", message, "Wait for one of them.", retry_after_s=1.0)
+
+    def _entered(self, run: _Run) -> None:
+        self._running[run.request_id] = run
+        self._running_of[run.actor.person_id] += 1
+
+    def _left(self, run: _Run) -> None:
+        if self._running.pop(run.request_id, None) is not None:
+            self._running_of[run.actor.person_id] -= 1
+            if not self._running_of[run.actor.person_id]:
+                del self._running_of[run.actor.person_id]
+
     async def _may_use(self, actor: Actor, model: str, request_id: str) -> str:
         """The rule that allows it."""
         target = f"model:{model}"
@@ -366,6 +392,7 @@ class Inference:
         began_s = self._clock.monotonic_s()
         work = self._turns.of(actor).work
         with self._counting_refusals(dialect, operation, work):
+            self._check_room(actor, work)
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
         return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
@@ -428,7 +455,7 @@ class Inference:
         """Do `work`, which is no stream; what was asked and what came of it are written down."""
         asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
         usage = Usage(0, 0)
-        self._running[run.request_id] = run
+        self._entered(run)
         timed = run.hold is not None and run.hold.least_ms > 0
         watching = asyncio.ensure_future(self._watch(run, lambda: usage)) if timed else None
         try:
@@ -443,7 +470,7 @@ class Inference:
             _raise_shut(run)
             raise
         finally:
-            self._running.pop(run.request_id, None)
+            self._left(run)
             if watching is not None:
                 watching.cancel()
             await self._settled(run, usage, 0.0, asked)
