@@ -5,6 +5,9 @@ The generic cell rate algorithm: one number for each name, the moment from which
 
 from collections import OrderedDict
 
+#: So long takes a refusal for asking too often to be told: programs that ask again at once ask less often, and those
+#: that wait as they are told do not notice.
+PAUSE_S = 0.5
 #: Names remembered at once; beyond it the one left alone longest is forgotten, which forgives it.
 CAPACITY = 10_000
 

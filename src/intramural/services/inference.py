@@ -8,8 +8,8 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, QuotaSpent, Throttled, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
-from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
+from intramural.metering import PAUSE_S, Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import estimates, particulars, vectors
 from intramural.services.gate import Gate, where
@@ -159,7 +159,7 @@ class Inference:
         # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
         passing = passing or (actor.kind == "person" and dialect != "page")
         owner = self._turns.of(actor, passing=passing)
-        with self._counting_refusals(dialect, operation, owner.work):
+        async with self._counting_refusals(dialect, operation, owner.work):
             self._check_room(actor, owner.work)
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
@@ -168,7 +168,7 @@ class Inference:
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
-        with self._counting_refusals(dialect, operation, run.work):
+        async with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
             run.hold = await self._held(actor, served, request)
             with self._let_go(run):
@@ -391,7 +391,7 @@ class Inference:
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:
         began_s = self._clock.monotonic_s()
         work = self._turns.of(actor).work
-        with self._counting_refusals(dialect, operation, work):
+        async with self._counting_refusals(dialect, operation, work):
             self._check_room(actor, work)
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
@@ -425,7 +425,7 @@ class Inference:
 
         most = estimates.of_texts(texts)
         name = run.manifest.name
-        with self._counting_refusals(run.dialect, run.operation, run.work):
+        async with self._counting_refusals(run.dialect, run.operation, run.work):
             run.hold = await self._quotas.reserve(run.actor, name, run.request_id, most, 0, count)
 
     @contextmanager
@@ -437,12 +437,14 @@ class Inference:
             self._quotas.let_go(run.hold)
             raise
 
-    @contextmanager
-    def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> Iterator[None]:
+    @asynccontextmanager
+    async def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> AsyncIterator[None]:
         try:
             yield
         except IntramuralError as error:
             self._metrics.request_refused(dialect, operation, work, error.code)
+            if isinstance(error, Throttled):
+                await asyncio.sleep(PAUSE_S)
             raise
 
     async def _whole(
