@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import shutil
 import socket
@@ -84,6 +85,7 @@ from intramural.services import (
     PolicyDesk,
     Preloads,
     Provenance,
+    Provisioning,
     Pulls,
     Purging,
     PushDesk,
@@ -93,6 +95,7 @@ from intramural.services import (
     Reports,
     Responses,
     RoleDesk,
+    Rosters,
     Services,
     SignIn,
     TranscriptDesk,
@@ -104,6 +107,7 @@ from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
+from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
@@ -338,6 +342,8 @@ def _services(
         passkeys=entrance.passkeys,
         federation=entrance.federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        rosters=_rosters(ground),
+        provisioning=Provisioning(gate, ground.db, access, audit),
         personal=_personal(ground, uploaded),
         break_glass=_break_glass(ground, chats),
         vault=_vault_desk(ground, uploaded, chats),
@@ -489,6 +495,7 @@ def _entrance(ground: _Ground) -> _Entrance:
         access.sessions,
         access.setup,
         seating,
+        Belonging(access.groups, access.external, access.identities),
         audit,
         access.oidc,
         [Provider(each, asking(each), clock) for each in providers.oidc],
@@ -516,6 +523,13 @@ def _entrance(ground: _Ground) -> _Entrance:
         clock,
     )
     return _Entrance(sign_in, federation, factors, passkeys)
+
+
+def _rosters(ground: _Ground) -> Rosters:
+    providers = ground.config.providers
+    issuers = {each.name: each.issuer for each in providers.oidc}
+    issuers |= {each.name: each.issuer for each in providers.ldap}
+    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
@@ -737,7 +751,8 @@ class _Server(uvicorn.Server):
             await task
 
 
-def _server(application: ASGIApp) -> _Server:
+def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
+    """`proxies`: who may say whose request it is."""
     return _Server(
         uvicorn.Config(
             application,
@@ -748,10 +763,22 @@ def _server(application: ASGIApp) -> _Server:
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             timeout_graceful_shutdown=_DRAIN_S,
         )
     )
+
+
+def _proxies(given: Sequence[str]) -> Sequence[str]:
+    """Raises Misasked(`bad_setting`) for what is no address or network, such as `*`: anybody could be anywhere then."""
+    for each in given:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            message = f"[server] trusted_proxies: {each!r} is no address or network."
+            raise Misasked("bad_setting", message, "As `10.0.0.7` or `10.0.0.0/24`.") from None
+    return given
 
 
 @asynccontextmanager
@@ -870,7 +897,7 @@ async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
     settings = house.config.server
     listener = socket.create_server((settings.host, settings.port), backlog=1024)
     try:
-        async with _server(house.application).running(listener):
+        async with _server(house.application, _proxies(settings.trusted_proxies)).running(listener):
             yield listener.getsockname()[:2]
     finally:
         listener.close()

@@ -26,9 +26,9 @@ from intramural.core.errors import Misasked
 
 #: action | roles, to their own | to those' of groups they manage | to others' and everybody's | scopes, one of which a
 #: key needs (-: none will do). Roles: A administrator, U auditor, G manager, M member, S service; scopes: i inference,
-#: c chats, a admin, m metrics
+#: c chats, a admin, m metrics, p provision
 EXPECTED = """
-me.read              | AUGMS | AUGMS | AUGMS | icam
+me.read              | AUGMS | AUGMS | AUGMS | icamp
 me.change_password   | AUGM  |       |       | -
 me.read_sessions     | AUGM  |       |       | -
 me.close_session     | AUGM  |       |       | -
@@ -40,6 +40,8 @@ people.read          | AU    | AUG   | AU    | a
 people.create        | A     | A     | A     | a
 people.change        | A     | A     | A     | a
 people.remove        | A     | A     | A     | a
+people.import        | A     | A     | A     | a
+people.provision     | A     | A     | A     | p
 vault.change_keys    | A     | A     | A     | a
 groups.read          | AU    | AUG   | AU    | a
 groups.change        | A     | A     | A     | a
@@ -47,7 +49,7 @@ roles.read           | AU    | AU    | AU    | a
 roles.change         | A     | A     | A     | a
 workspaces.read      | AUGMS | AU    | AU    | ica
 workspaces.change    | A     | A     | A     | a
-workspace.enter      | AUGMS | AUGMS | AUGMS | icam
+workspace.enter      | AUGMS | AUGMS | AUGMS | icamp
 policy.explain       | AUGMS | AU    | AU    | a
 models.read          | AUGMS | AUGMS | AUGMS | ica
 model.use            | AUGMS | AUGMS | AUGMS | i
@@ -104,7 +106,7 @@ breakglass.approve   | AU    | AU    | AU    | -
 breakglass.close     | AU    | AU    | AU    | -
 """
 ROLE_LETTERS = {"A": "administrator", "U": "auditor", "G": "manager", "M": "member", "S": "service"}
-SCOPE_LETTERS = {"i": "inference", "c": "chats", "a": "admin", "m": "metrics"}
+SCOPE_LETTERS = {"i": "inference", "c": "chats", "a": "admin", "m": "metrics", "p": "provision"}
 TABLE = {
     action.strip(): (
         *({ROLE_LETTERS[letter] for letter in column.strip()} for column in columns),
@@ -120,7 +122,7 @@ THINGS = {
     "in no group": (Thing("person_else"), 2),
     "everybody's": (ANYTHING, 2),
 }
-SCOPE_SETS = [frozenset(some) for some in chain.from_iterable(combinations(SCOPES, n) for n in range(5))]
+SCOPE_SETS = [frozenset(some) for some in chain.from_iterable(combinations(SCOPES, n) for n in range(6))]
 _LOOKING = ("read", "read_sessions", "read_openings", "list", "verify", "explain")
 CHANGING = [action for action in Action if action.value.split(".")[1] not in _LOOKING]
 

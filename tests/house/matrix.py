@@ -198,6 +198,20 @@ async def _person(world: World, _owner: Someone, relation: str) -> dict[str, str
     return {"person_id": person.id}
 
 
+async def _scim_user(world: World, _owner: Someone, relation: str) -> dict[str, str]:
+    """Somebody whom a directory keeps, as seen by the administrator who does what a directory does."""
+    made = await world.who["administrator"].client.post("/scim/v2/Users", json={"userName": new_id("x", SystemClock())})
+    person_id = made.json()["id"]
+    if relation == "same group":
+        await world.act(world.house.access.groups.put, world.ids["group"], person_id)
+    return {"person_id": person_id}
+
+
+async def _scim_group(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    made = await world.who["administrator"].client.post("/scim/v2/Groups", json={"displayName": "A group"})
+    return {"group_id": made.json()["id"]}
+
+
 async def _group(world: World, _owner: Someone, relation: str) -> dict[str, str]:
     around = world.ids["group"] if relation in ("own", "same group") else None
     group = await world.act(world.house.access.groups.create, "A group", around)
@@ -259,6 +273,8 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "response": _response,
     "conversation": _conversation,
     "person": _person,
+    "scim user": _scim_user,
+    "scim group": _scim_group,
     "group": _group,
     "workspace": _workspace,
     "role": _role,
@@ -277,6 +293,9 @@ GONE = {
     "response": {"response_id": f"resp_{NOBODY_S}"},
     "conversation": {"conversation_id": f"conv_{NOBODY_S}", "item_id": "msg_1"},
     "person": {"person_id": f"person_{NOBODY_S}"},
+    "scim user": {"person_id": f"person_{NOBODY_S}"},
+    "scim group": {"group_id": f"group_{NOBODY_S}"},
+    "scim name": {"name": "User"},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
     "role": {"name": "gone"},

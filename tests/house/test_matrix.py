@@ -52,6 +52,24 @@ POST   /api/web_fetch                            |      | *
 POST   /api/web_search                           |      | *
 POST   /apply-template                           |      | *
 POST   /detokenize                               |      | *
+GET    /scim/v2/ServiceProviderConfig            |      | A
+GET    /scim/v2/ResourceTypes                    |      | A
+GET    /scim/v2/ResourceTypes/{name}             | scim name | A
+GET    /scim/v2/Schemas                          |      | A
+GET    /scim/v2/Schemas/{name}                   | scim name | A
+POST   /scim/v2/.search                          |      | A
+GET    /scim/v2/Users                            |      | A
+POST   /scim/v2/Users                            |      | A
+GET    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PUT    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PATCH  /scim/v2/Users/{person_id}                | scim user | A | A | A
+DELETE /scim/v2/Users/{person_id}                | scim user | A | A | A
+GET    /scim/v2/Groups                           |      | A
+POST   /scim/v2/Groups                           |      | A
+GET    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PUT    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PATCH  /scim/v2/Groups/{group_id}                | scim group | A | A | A
+DELETE /scim/v2/Groups/{group_id}                | scim group | A | A | A
 POST   /tokenize                                 |      | *
 GET    /healthz                                  |      | open
 GET    /readyz                                   |      | open
@@ -134,6 +152,7 @@ GET    /intramural/v1/oidc/{name}/start          | provider | open
 GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
+POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
@@ -279,6 +298,10 @@ BODIES: dict[str, Any] = {
     "PUT /intramural/v1/roles/{name}": {"permissions": ["people.read"]},
     "POST /intramural/v1/workspaces": {"name": "workspace_", "label": "public"},
     "PUT /intramural/v1/workspaces/{workspace_id}": {"name": "Another name", "label": "public"},
+    "PUT /scim/v2/Users/{person_id}": {"userName": "scim-again"},
+    "PATCH /scim/v2/Users/{person_id}": {"Operations": [{"op": "replace", "path": "active", "value": False}]},
+    "PUT /scim/v2/Groups/{group_id}": {"displayName": "x"},
+    "PATCH /scim/v2/Groups/{group_id}": {"Operations": [{"op": "replace", "path": "displayName", "value": "y"}]},
     "POST /v1/conversations/{conversation_id}": {"metadata": {}},
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
@@ -298,7 +321,7 @@ PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
 OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation", "my opening"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role", "opening"}
+ADMINISTERED = {"person", "group", "workspace", "role", "opening", "scim user", "scim group"}
 #: Of these there is none in a house without models, providers and limits.
 NOT_HERE = {
     "model",
@@ -313,6 +336,7 @@ NOT_HERE = {
     "erasure",
     "legal hold",
     "notice",
+    "scim name",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}

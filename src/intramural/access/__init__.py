@@ -12,10 +12,11 @@ Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms w
 
 Read in this order: `rules`, `glass`, `policy`, `naming`, `passwords`, `throttle`, `secret`, `roles`, `people`,
 `groups`, `workspaces`, `keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`,
-`identities`, `openings`, `access`.
+`identities`, `rosters`, `external`, `openings`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.external import External
 from intramural.access.glass import PURPOSES, Glass, Opening
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
@@ -42,6 +43,7 @@ __all__ = [
     "Charter",
     "CustomRole",
     "Decision",
+    "External",
     "Glass",
     "Group",
     "Groups",

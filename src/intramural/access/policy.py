@@ -38,6 +38,8 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    PEOPLE_IMPORT = "people.import"
+    PEOPLE_PROVISION = "people.provision"
     VAULT_CHANGE_KEYS = "vault.change_keys"
     GROUPS_READ = "groups.read"
     GROUPS_CHANGE = "groups.change"
@@ -159,7 +161,7 @@ EVERYONE: frozenset[Role] = frozenset(ROLES)
 #: Scopes a role can give: what its session carries, and what a key made by such a person may ask for.
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     "administrator": frozenset(SCOPES),
-    "auditor": frozenset(SCOPES),
+    "auditor": frozenset({"inference", "chats", "admin", "metrics"}),
     "manager": frozenset({"inference", "chats", "admin"}),
     "member": frozenset({"inference", "chats"}),
     "service": frozenset({"inference"}),
@@ -172,6 +174,7 @@ _INFERENCE: frozenset[Scope] = frozenset({"inference"})
 _CHATS: frozenset[Scope] = frozenset({"chats"})
 _ADMIN_API: frozenset[Scope] = frozenset({"admin"})
 _METRICS: frozenset[Scope] = frozenset({"metrics"})
+_PROVISION: frozenset[Scope] = frozenset({"provision"})
 
 
 def _owned(
@@ -205,6 +208,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.PEOPLE_IMPORT: _shared(ADMIN, _ADMIN_API),
+    Action.PEOPLE_PROVISION: _shared(ADMIN, _PROVISION),  # a directory's key opens this and nothing else
     Action.VAULT_CHANGE_KEYS: _shared(ADMIN, _ADMIN_API),
     Action.GROUPS_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.GROUPS_CHANGE: _shared(ADMIN, _ADMIN_API),
@@ -288,7 +293,15 @@ _KEEPS_ELSEWHERE = frozenset(
     }
 )
 #: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
-_ABOUT_A_PERSON = frozenset({Action.PEOPLE_CREATE, Action.PEOPLE_CHANGE, Action.PEOPLE_REMOVE})
+_ABOUT_A_PERSON = frozenset(
+    {
+        Action.PEOPLE_CREATE,
+        Action.PEOPLE_CHANGE,
+        Action.PEOPLE_REMOVE,
+        Action.PEOPLE_IMPORT,
+        Action.PEOPLE_PROVISION,
+    }
+)
 #: What no role of an institution's own can have: who makes roles could give themselves any.
 UNGRANTABLE = frozenset({Action.ROLES_CHANGE})
 
@@ -475,6 +488,8 @@ def _rank_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None
     if action not in _ABOUT_A_PERSON or actor.role == "administrator":
         return None
     beyond = thing.grants - (actor.permissions or _GRANTS.get(actor.role, frozenset()))
+    if action is Action.PEOPLE_PROVISION:  # a directory may do nothing itself, and yet keeps the members
+        beyond -= _GRANTS["member"]
     if not beyond:
         return None
     return Decision(

@@ -39,6 +39,11 @@ class Event(StrEnum):
     IDENTITY_TIED = "identity.tied", "An account at a provider became a person's way to sign in here."
     IDENTITY_UNTIED = "identity.untied", "An account at a provider ceased to be a person's way to sign in here."
 
+    PERSON_LINKED = "person.linked", "A list or a directory from elsewhere knows a person who was here, from now on."
+    ROSTER_CHECKED = "roster.checked", "A list of people was compared with who is here; nothing was changed."
+    ROSTER_BEGUN = "roster.begun", "A list of people is to be taken in; durable before its first change."
+    ROSTER_ENDED = "roster.ended", "A list of people was taken in, or that ended early; the facts hold how far it came."
+
     KEY_CREATED = "key.created", "An API key was made."
     KEY_REVOKED = "key.revoked", "An API key was revoked."
 

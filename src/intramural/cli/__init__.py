@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
-`database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `provenance`, `pull`, `quota`,
-`report`, `serve`, `top`.
+`database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`, `pull`,
+`quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -25,6 +25,7 @@ from intramural.cli import (
     integrity,
     lifecycle,
     organisation,
+    people,
     provenance,
     pull,
     quota,
@@ -50,7 +51,7 @@ def main() -> None:
 #: Importing them is what adds their commands.
 COMMANDS = (
     backups, break_glass, catalogue, commands, connect, database, fit, guard, inspect, integrity, lifecycle,
-    organisation, provenance, pull, quota, report, top,
+    organisation, people, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

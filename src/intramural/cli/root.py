@@ -19,6 +19,7 @@ PAGE = "/intramural/v1"
 
 cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
 user = App(name="user", help="People who may sign in.")
+people = App(name="people", help="Lists of people from elsewhere, and directories that keep them.")
 key = App(name="key", help="Keys for programs.")
 vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
@@ -33,7 +34,7 @@ workspace = App(name="workspace", help="What belongs together, of one kind of da
 policy = App(name="policy", help="Who may do what, and why.")
 break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
 for _each in (
-    user, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention, break_glass,
+    user, people, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention, break_glass,
 ):  # fmt: skip
     cli.command(_each)
 

@@ -39,6 +39,11 @@ class ServerConfig:
         "a wildcard is not accepted.",
     )
     max_body_bytes: int = setting(8 * 2**20, "Largest request body in bytes; beyond it a 413. 8 MiB holds any text.")
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Addresses or networks of proxies in front, which say in `X-Forwarded-For` whose request it is. Without them "
+        "everybody behind a proxy has one address, and shares its limits.",
+    )
     https: bool = setting(False, "Set when a TLS proxy stands in front: cookies become `__Host-` and `Secure`.")
 
 
@@ -151,7 +156,12 @@ class AccessConfig:
 
     session_idle_s: float = setting(8 * 3600.0, "A session unused for this long ends (a working day).")
     session_absolute_s: float = setting(7 * 86400.0, "A session ends this long after sign-in, used or not.")
-    login_attempts: int = setting(10, "Failed sign-ins per name and per address within `login_window_s`, then a 429.")
+    login_attempts: int = setting(10, "Failed sign-ins per name within `login_window_s`, then a 429.")
+    login_attempts_per_address: int = setting(
+        100,
+        "Failed sign-ins per address within `login_window_s`, then a 429 for all who share it: a school behind one "
+        "address mistypes more often than ten times.",
+    )
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
     second_factor_for: str = setting(
         "nobody",

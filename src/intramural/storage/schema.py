@@ -93,6 +93,7 @@ groups = Table(
     Column("name", String, nullable=False),
     Column("parent_id", String, ForeignKey("groups.id"), index=True),
     Column("external_id", String, unique=True),  # what the directory it comes from calls it
+    Column("source", String, index=True),  # which roster or directory keeps it (access.external); NULL: people here
     Column("lineage", String, nullable=False),  # its own identifier and those of the groups around it, parted by /
     Column("created_ms", BigInteger, nullable=False),
 )
@@ -103,6 +104,7 @@ group_members = Table(
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
     Column("group_id", String, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("manager", Boolean, nullable=False),
+    Column("source", String),  # who gave it and takes it away (access.external); NULL: people here
 )
 
 roles = Table(
@@ -193,6 +195,24 @@ passkeys = Table(
     Column("name", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("last_used_ms", BigInteger),
+)
+
+# provisioning ---------------------------------------------------------------------------------------------------------
+
+#: Whom a roster or a directory knows, by which identifier, and what it said of them the last time.
+external_people = Table(
+    "external_people",
+    metadata,
+    Column("source", String, primary_key=True),  # see access.external
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("external_id", String),  # NULL: it has none for them
+    Column("role", String, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("about", Text, nullable=False, server_default="{}"),  # JSON: names and addresses, for the directory itself
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("gone_ms", BigInteger),  # when it said that there is no such person; NULL: there is
+    Index("ix_external_people_source_external_id", "source", "external_id", unique=True),
 )
 
 # audit ----------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.keys: _by(t.keys.c.person_id),
     t.identities: _by(t.identities.c.person_id),
     t.invitations: _by(t.invitations.c.person_id),
+    t.external_people: _by(t.external_people.c.person_id),
     t.code_makers: _by(t.code_makers.c.person_id),
     t.recovery_codes: _by(t.recovery_codes.c.person_id),
     t.passkeys: _by(t.passkeys.c.person_id),

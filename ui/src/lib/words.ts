@@ -287,6 +287,7 @@ export const words = {
       chats: "read and write my conversations",
       admin: "use the administration API",
       metrics: "read the metrics",
+      provision: "keep the people, as a directory (SCIM)",
     } as Record<string, string>,
     models: "Models",
     anyModel: "Any model",
