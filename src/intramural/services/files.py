@@ -1,4 +1,5 @@
-"""A person's stored files. Nobody else's can be reached from here, nor one's own of another workspace."""
+"""A person's stored files, of the workspace they ask in. Nobody else's can be reached from here, but read through an
+opening (`looking`)."""
 
 import asyncio
 import logging
@@ -9,12 +10,13 @@ from typing import BinaryIO
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact
-from intramural.core.actor import SYSTEM, Actor
+from intramural.core.actor import SYSTEM, Actor, Whose
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
 from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name
 from intramural.retention.holds import is_held
 from intramural.services.gate import Gate, where
+from intramural.services.looking import Looking
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ EXPIRY_S = (3_600, 7_776_000)
 BATCH_EXPIRY_S = 2_592_000
 #: Between two looks for files whose time is over.
 REAP_EVERY_S = 60.0
+#: Of somebody else's files, an opening shows the newest.
+SHOWN_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,30 @@ class FileDesk:
             opened.close()
             raise
         return file, opened
+
+    async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
+        """Files of somebody else's that are of no workspace, through an opening, the newest first; that it was looked is
+        durable before.
+
+        Raises Refused, Conflicting(`opening_over`).
+        """
+        target = f"person:{owner_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await looking.note(owner_id, target, {"what": "list of files"})
+        return await self._files.list(Whose(owner_id), purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
+
+    async def shown_content(
+        self, actor: Actor, looking: Looking, owner_id: str, file_id: str
+    ) -> tuple[StoredFile, BinaryIO]:
+        """A file of somebody else's, through an opening, and its bytes open for reading; the record is durable before.
+
+        Raises Missing(`file_not_found`), Refused, Conflicting(`opening_over`).
+        """
+        target = f"file:{file_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await self._files.get(Whose(owner_id), file_id)
+        await looking.note(owner_id, target, {"what": "file"})
+        return await self._files.content(Whose(owner_id), file_id)
 
     async def delete(self, actor: Actor, file_id: str) -> None:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""
