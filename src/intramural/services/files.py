@@ -145,8 +145,8 @@ class FileDesk:
         return file, opened
 
     async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
-        """Files of somebody else's that are of no workspace, through an opening, the newest first; that it was looked is
-        durable before.
+        """Files of somebody else's that are of no workspace, through an opening, the newest first; the look is
+        written down before.
 
         Raises Refused, Conflicting(`opening_over`).
         """
