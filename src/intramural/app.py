@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +23,19 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Rule, read_rules
+from intramural.access import (
+    Access,
+    Action,
+    AgeRules,
+    Consents,
+    Notices,
+    Rule,
+    Uses,
+    When,
+    read_ages,
+    read_rules,
+)
+from intramural.access.ages import check_age
 from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
@@ -61,6 +74,7 @@ from intramural.services import (
     BatchDesk,
     Bundles,
     CatalogueDesk,
+    ConsentDesk,
     Conversations,
     Evictions,
     Expiry,
@@ -73,6 +87,7 @@ from intramural.services import (
     KeyDesk,
     Locks,
     Models,
+    NoticeDesk,
     Ordinary,
     PasskeyDesk,
     PeopleDesk,
@@ -93,6 +108,7 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    UseDesk,
     VaultDesk,
     WorkspaceDesk,
 )
@@ -153,6 +169,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         _claim(config.data_dir, stack)
         require_place(config.data_dir, config.database)
         rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
+        ages = _ages(config)
         posture = await probe()
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
@@ -171,14 +188,16 @@ async def opened(config: Config) -> AsyncIterator[House]:
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, names)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, ages, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
         await _record_rules(audit, config.policy_file, rules)
+        await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.notices.open()
         await services.quotas.open()
         await services.vault.upgrade()
         await services.personal.replay()
@@ -229,9 +248,11 @@ def _services(
     posture: Posture,
     clock: Clock,
     rules: Sequence[Rule],
+    ages: AgeRules,
     names: Names,
 ) -> Services:
-    gate = Gate(audit, rules, vault)
+    gate = Gate(audit, rules, vault, _when(config, ages, clock))
+    consents, notices, uses = Consents(db, vault, clock), Notices(db, clock), Uses(db, clock)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     meter = Meter(db, clock)
     metrics = Metrics(
@@ -312,9 +333,23 @@ def _services(
         files.index_again()
 
     media = Media(gate, stored, audit, Outward.of(config))
-    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks, ages)
     turns = Turns(config.serving)
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
+    inference = Inference(
+        gate,
+        models,
+        media,
+        pool,
+        audit,
+        meter,
+        metrics,
+        traces,
+        clock,
+        turns,
+        quotas,
+        guard,
+        labels=config.consent.label_answers,
+    )
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     federation = Federation(
@@ -372,6 +407,9 @@ def _services(
         roles=RoleDesk(gate, access.roles, audit),
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
+        consent=ConsentDesk(gate, consents, access.people, access.groups, ages, vault, audit),
+        notices=NoticeDesk(gate, notices, uses, access.people, audit, config.consent),
+        uses=UseDesk(gate, uses, access.workspaces, notices, audit),
         models=models,
         preloads=Preloads(config.serving.preload, clock, models.preload),
         catalogue=catalogue,
@@ -518,6 +556,42 @@ async def _record_rules(audit: AuditLog, file: Path, rules: Sequence[Rule]) -> N
         digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
         names = [rule.name for rule in rules]
         await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts={"digest": digest, "rules": names})
+
+
+async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
+    """What people of each age may from now on, where it is not as it comes; and that answers are not labelled."""
+    if ages != AgeRules():
+        facts = {
+            "consent_below": ages.consent_below,
+            "unknown": ages.unknown,
+            "tables": [each.shown for each in ages.tables],
+        }
+        await audit.record(Event.AGES_LOADED, SYSTEM, target="policy", facts=facts)
+    if not config.consent.label_answers:
+        await audit.record(Event.LABELS_OFF, SYSTEM, target="consent.label_answers")
+
+
+def _ages(config: Config) -> AgeRules:
+    """What people of each age may. Raises Misasked(`bad_policy`, `bad_setting`)."""
+    unknown = check_age(config.consent.unknown_age)
+    if unknown == "unknown":
+        raise Misasked("bad_setting", "consent.unknown_age is `unknown`.", "Name the band as which they count.")
+    return AgeRules(config.consent.below, unknown, read_ages(config.policy_file))
+
+
+def _when(config: Config, ages: AgeRules, clock: Clock) -> Callable[[], When]:
+    """What decisions look at of the settings and of the moment, by the institution's clock."""
+    address = config.consent.page_address.rstrip("/")
+    always = When(ages, 0, address)
+    if not ages.has_hours:
+        return lambda: always
+    zone = zone_of(config.quotas.time_zone)
+
+    def now() -> When:
+        at = datetime.fromtimestamp(clock.now_s(), zone)
+        return When(ages, at.weekday() * 1440 + at.hour * 60 + at.minute, address)
+
+    return now
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

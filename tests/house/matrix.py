@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from intramural.access import Charter, Person, Proven
+from intramural.access import Charter, Feature, Given, Person, Proven
 from intramural.app import House, opened
 from intramural.chats import Chats, KeptResponse, KeptResponses
 from intramural.core.clock import SystemClock
@@ -211,7 +211,14 @@ async def _workspace(world: World, _owner: Someone, _relation: str) -> dict[str,
     workspace = await world.act(world.house.access.workspaces.create, Charter(name, "phi"))
     friend = world.who["friend"].person.id
     await world.act(world.house.access.workspaces.admit, workspace.place.id, friend)
-    return {"workspace_id": workspace.place.id, "member_id": friend}
+    return {"workspace_id": workspace.place.id, "member_id": friend, "person_id": friend, "use": "grading"}
+
+
+async def _consent(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    consents = world.house.services.consent._consents
+    given = Given(frozenset({Feature.USE}), "guardian", "paper", 0)
+    consent = await world.act(consents.give, owner.person.id, given, "console")
+    return {"consent_id": consent.id}
 
 
 async def _role(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
@@ -235,6 +242,7 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "person": _person,
     "group": _group,
     "workspace": _workspace,
+    "consent": _consent,
     "role": _role,
     "oneself": _oneself,
 }
@@ -250,7 +258,14 @@ GONE = {
     "conversation": {"conversation_id": f"conv_{NOBODY_S}", "item_id": "msg_1"},
     "person": {"person_id": f"person_{NOBODY_S}"},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
-    "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
+    "workspace": {
+        "workspace_id": f"workspace_{NOBODY_S}",
+        "member_id": f"person_{NOBODY_S}",
+        "person_id": f"person_{NOBODY_S}",
+        "use": "grading",
+    },
+    "consent": {"consent_id": f"consent_{NOBODY_S}"},
+    "notice": {"notice_id": f"notice_{NOBODY_S}", "person_id": f"person_{NOBODY_S}", "digest": "sha256:0"},
     "role": {"name": "gone"},
     # there are none in this house: that one is gone is all that can be tried
     "model": {"name": "none:1b"},

@@ -10,34 +10,51 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `rules`, `policy`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`, `workspaces`,
-`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+Read in this order: `rules`, `decision`, `ages`, `bounds`, `policy`, `passwords`, `throttle`, `secret`, `roles`,
+`people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`, `setup`, `identify`,
+`seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.ages import NO_AGES, AgeRules, AgeTable, Feature, Floor, band_of
+from intramural.access.ages import read as read_ages
+from intramural.access.consents import Consent, Consents, Given
+from intramural.access.decision import Decision
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
+from intramural.access.notices import Draft, Notice, Notices
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
-from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
+from intramural.access.policy import ANYTHING, Action, Thing, When, decide, permissions
 from intramural.access.roles import CustomRole, Roles
 from intramural.access.rules import Rule
 from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
+from intramural.access.uses import Declaration, Uses
 from intramural.access.workspaces import Charter, Workspace, Workspaces
 
 __all__ = [
     "ANYTHING",
     "KEEP",
+    "NO_AGES",
     "Access",
     "Action",
+    "AgeRules",
+    "AgeTable",
     "Charter",
+    "Consent",
+    "Consents",
     "CustomRole",
     "Decision",
+    "Declaration",
+    "Draft",
+    "Feature",
+    "Floor",
+    "Given",
     "Group",
     "Groups",
     "HashedPassword",
@@ -48,6 +65,8 @@ __all__ = [
     "Key",
     "Keys",
     "Member",
+    "Notice",
+    "Notices",
     "People",
     "Person",
     "Proven",
@@ -58,9 +77,13 @@ __all__ = [
     "Sessions",
     "Setup",
     "Thing",
+    "Uses",
+    "When",
     "Workspace",
     "Workspaces",
+    "band_of",
     "decide",
     "permissions",
+    "read_ages",
     "read_rules",
 ]

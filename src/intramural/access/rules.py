@@ -27,7 +27,7 @@ from intramural.core.errors import Misasked
 
 FILE = "policy.toml"
 #: What a rule can look at. `group`: of all groups of the person, by identifier.
-FACTS = ("action", "role", "kind", "person", "group", "model", "label", "workspace", "purpose")
+FACTS = ("action", "role", "kind", "person", "group", "model", "label", "workspace", "purpose", "age")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FIELDS = {"name", "when", "unless", "reason", "hint", "match", "no_match"}
@@ -83,8 +83,10 @@ def parse(text: str, actions: frozenset[str]) -> tuple[Rule, ...]:
     except tomllib.TOMLDecodeError as error:
         raise Misasked("bad_policy", f"The policy is no TOML: {error}.", "Mend it there.") from error
     tables = given.pop("rule", [])
+    given.pop("age", None)  # `ages` reads these
     if given or not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise Misasked("bad_policy", "A policy consists of [[rule]] tables, and nothing else.", "See docs/policy.md.")
+        message = "A policy consists of [[rule]] and [[age]] tables, and nothing else."
+        raise Misasked("bad_policy", message, "See docs/policy.md and docs/consent.md.")
     rules = tuple(_rule(table, actions) for table in tables)
     if len({rule.name for rule in rules}) < len(rules):
         raise Misasked("bad_policy", "Two rules have one name.", "A refusal names its rule: give each its own.")

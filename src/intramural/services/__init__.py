@@ -7,9 +7,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
-`passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts
-of several.
+`passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`,
+`uses`, `records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`,
+`watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from intramural.access import Identify
 from intramural.services.batches import BatchDesk
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
+from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
 from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
@@ -32,6 +33,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.notices import NoticeDesk
 from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
@@ -49,6 +51,7 @@ from intramural.services.responses import Responses
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.uses import UseDesk
 from intramural.services.vault import VaultDesk
 from intramural.services.workspaces import WorkspaceDesk
 
@@ -70,6 +73,9 @@ class Services:
     roles: RoleDesk
     workspaces: WorkspaceDesk
     policy: PolicyDesk
+    consent: ConsentDesk
+    notices: NoticeDesk
+    uses: UseDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -101,6 +107,7 @@ __all__ = [
     "BatchDesk",
     "Bundles",
     "CatalogueDesk",
+    "ConsentDesk",
     "Conversations",
     "Evictions",
     "Expiry",
@@ -114,6 +121,7 @@ __all__ = [
     "KeyDesk",
     "Locks",
     "Models",
+    "NoticeDesk",
     "Ordinary",
     "PasskeyDesk",
     "PeopleDesk",
@@ -134,6 +142,7 @@ __all__ = [
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "UseDesk",
     "VaultDesk",
     "WorkspaceDesk",
 ]

@@ -10,7 +10,7 @@ from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Tur
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, Sampling
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError
+from intramural.core.errors import IntramuralError, Missing
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference
@@ -94,13 +94,16 @@ class Conversations:
 
         Raises Missing(`chat_not_found`), Missing(`workspace_not_found`) where they are no member any more, Refused.
         """
-        await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
-        workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
+        try:
+            workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
+        except Missing:
+            await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
+            raise
         if actor.workspace is not None and workspace_id != actor.workspace:
             raise not_found()  # not to be had from there
-        if workspace_id is None:
-            return actor
-        inside = actor if actor.workspace else await self._workspaces.enter(actor, workspace_id)
+        inside = actor
+        if workspace_id is not None and not actor.workspace:
+            inside = await self._workspaces.enter(actor, workspace_id)
         thing = Thing(inside.person_id, place=inside.place, member=True)
         await self._gate.require(inside, action, target=f"chat:{chat_id}", thing=thing)
         return inside

@@ -1,9 +1,9 @@
 """May they? One call, used by every service; a refusal is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
+from intramural.access import ANYTHING, Action, Decision, Rule, Thing, When, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
@@ -13,14 +13,22 @@ from intramural.vault import Vault
 class Gate:
     """Asks the policy and records refusals. Whoever gets through has keys in `vault`: what they write can be kept."""
 
-    def __init__(self, audit: AuditLog, rules: Sequence[Rule] = (), vault: Vault | None = None) -> None:
+    def __init__(
+        self,
+        audit: AuditLog,
+        rules: Sequence[Rule] = (),
+        vault: Vault | None = None,
+        when: Callable[[], When] = When,
+    ) -> None:
+        """`when`: what decisions look at of the moment."""
         self._audit = audit
+        self._when = when
         self._rules = tuple(rules)
         self._vault = vault
 
     def decide(self, actor: Actor, action: Action, thing: Thing = ANYTHING) -> Decision:
         """The decision, with the institution's own rules; nothing is written down."""
-        return decide(actor, action, thing, self._rules)
+        return decide(actor, action, thing, self._rules, self._when())
 
     async def require(
         self,

@@ -7,13 +7,14 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from intramural.access import Action
+from intramural.access import ANYTHING, Action, Thing
 from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
@@ -45,6 +46,8 @@ _EVENTS: Mapping[Operation, tuple[Event, Event]] = {
 
 #: The engine takes seeds below this, and this one for "choose one": then nobody would know which.
 _SEEDS = 2**32 - 1
+#: Of so many requests it is known which model answers them, for the headers of their answers.
+_WRITERS = 4_096
 #: Where nobody told how many a vocabulary has.
 _MOST_TOKENS = 2**31 - 1
 
@@ -104,7 +107,11 @@ class Inference:
         turns: Turns,
         quotas: Quotas,
         guard: Guarding,
+        *,
+        labels: bool = True,
     ) -> None:
+        """`labels`: whether answers say that an AI wrote them; where a use of high risk is declared they do anyway."""
+        self._labels = labels
         self._guard = guard
         self._turns = turns
         self._quotas = quotas
@@ -119,6 +126,7 @@ class Inference:
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
         self._running: dict[str, _Run] = {}
+        self._writers: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     async def answer(
         self,
@@ -142,12 +150,15 @@ class Inference:
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
+        kept = dialect == "page" or (keeping is not None and not passing)
+        thing = Thing(passing=not kept, tools=bool(request.tools))
         # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
         passing = passing or (actor.kind == "person" and dialect != "page")
         owner = self._turns.of(actor, passing=passing)
         with self._counting_refusals(dialect, operation, owner.work):
-            rule = await self._may_use(actor, request.model, request.id)
+            rule = await self._may_use(actor, request.model, request.id, thing)
             manifest = self._models.made_for("chat", request.model, actor)
+            self._told(actor, request.id, manifest)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
@@ -308,7 +319,8 @@ class Inference:
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
     async def shut_out(self, again: Callable[[str, str, str], Awaitable[Actor]]) -> int:
-        """End what runs for who is not let in any more, as `again` (kind, person, credential) says; how much that was.
+        """End what runs for who is not let in any more, as `again` (kind, person, credential) says, or whose guardian
+        does not consent to it any more; how much that was.
 
         Who waits is told so in the words of that error. An answer on its way ends before its next token.
         """
@@ -317,8 +329,7 @@ class Inference:
             who = (run.actor.kind, run.actor.person_id, run.actor.credential_id)
             if run.actor.kind != "system" and who not in ended:
                 try:
-                    await again(*who)
-                    ended[who] = None
+                    ended[who] = self._lapsed(await again(*who))
                 except Unauthenticated as refused:
                     ended[who] = refused
             why = ended.get(who)
@@ -328,15 +339,34 @@ class Inference:
                     run.task.cancel()  # it waits for its turn, or for the model to have read
         return sum(why is not None for why in ended.values())
 
+    def _lapsed(self, actor: Actor) -> IntramuralError | None:
+        """What to tell somebody who needs a consent that there is not any more; of other rules the next request is."""
+        decision = self._gate.decide(actor, Action.MODEL_USE)
+        return decision.refusal() if decision.rule == "consent_needed" else None
+
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
         while self._settling:
             await asyncio.wait(self._settling)
 
-    async def _may_use(self, actor: Actor, model: str, request_id: str) -> str:
+    def written_by(self, request_id: str) -> tuple[str, str] | None:
+        """Name and digest (empty: of an engine elsewhere) of the model that answers a request, for the label of its
+        answer; None: no model does, or answers are not labelled."""
+        return self._writers.get(request_id)
+
+    def _told(self, actor: Actor, request_id: str, manifest: Manifest) -> None:
+        if not self._labels and (actor.place is None or not actor.place.uses):
+            return
+        self._writers[request_id] = (manifest.name, manifest.digest)
+        if len(self._writers) > _WRITERS:
+            self._writers.popitem(last=False)
+
+    async def _may_use(self, actor: Actor, model: str, request_id: str, thing: Thing = ANYTHING) -> str:
         """The rule that allows it."""
         target = f"model:{model}"
-        decision = await self._gate.require(actor, Action.MODEL_USE, target=target, model=model, request_id=request_id)
+        decision = await self._gate.require(
+            actor, Action.MODEL_USE, target=target, model=model, thing=thing, request_id=request_id
+        )
         return decision.rule
 
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:

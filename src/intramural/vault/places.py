@@ -86,6 +86,8 @@ BATCH_LINE = Sealed(t.batch_lines.c.body, _LINE, t.batches.c.person_id, _IN_BATC
 BATCH_LINE_NAME = Sealed(t.batch_lines.c.custom_id, _LINE, t.batches.c.person_id, _IN_BATCH)
 AUDIT_TEXT = Sealed(t.audit_texts.c.body, (t.audit_texts.c.nonce, t.audit_texts.c.name), t.audit_texts.c.person_id)
 
+CONSENT_REFERENCE = Sealed(t.consents.c.reference, (t.consents.c.id,), t.consents.c.person_id)
+
 ALL: Sequence[Sealed] = (
     CHAT_TITLE,
     MESSAGE,
@@ -101,6 +103,7 @@ ALL: Sequence[Sealed] = (
     BATCH_LINE,
     BATCH_LINE_NAME,
     AUDIT_TEXT,
+    CONSENT_REFERENCE,
 )
 
 
