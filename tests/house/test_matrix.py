@@ -68,6 +68,7 @@ POST   /intramural/v1/chats                      |      | AUGM
 GET    /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 PATCH  /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 DELETE /intramural/v1/chats/{chat_id}            | chat | AUGM | |
+GET    /intramural/v1/chats/{chat_id}/export     | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
 POST   /intramural/v1/consents                   |      | AG
 DELETE /intramural/v1/consents/{consent_id}      | consent | AG | AG | A

@@ -5,8 +5,8 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
-`fit`, `guard`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `consent`,
+`database`, `fit`, `guard`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -16,6 +16,7 @@ from intramural.cli import (
     catalogue,
     commands,
     connect,
+    consent,
     database,
     fit,
     guard,
@@ -45,8 +46,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, catalogue, commands, connect, database, fit, guard, inspect, organisation, provenance, pull, quota,
-    report, top,
+    backups, catalogue, commands, connect, consent, database, fit, guard, inspect, organisation, provenance, pull,
+    quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

@@ -29,7 +29,11 @@ group = App(name="group", help="Groups of people, one inside another.")
 role = App(name="role", help="Roles of the institution's own.")
 workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
 policy = App(name="policy", help="Who may do what, and why.")
-for _each in (user, key, group, role, workspace, policy, quota, audit, report, guard, vault):
+age = App(name="age", help="How old people are, in bands.")
+consent = App(name="consent", help="What parents and guardians consent to.")
+notice = App(name="notice", help="What people have to read.")
+use = App(name="use", help="What workspaces are declared to be used for (EU AI Act).")
+for _each in (user, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, report, guard, vault):
     cli.command(_each)
 
 

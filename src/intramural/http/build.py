@@ -45,6 +45,7 @@ from intramural.http.page import (
     catalogue,
     chats,
     consent,
+    exports,
     factors,
     federation,
     fit,
@@ -131,7 +132,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records, consent, notices, uses,
+        guard, chats, quotas, reports, records, consent, notices, uses, exports,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

@@ -6,6 +6,7 @@ A structured field (RFC 8941): true, with the model's name and the digest of its
 European AI Act, article 50(2), asks for marks that machines can read; this one says so of the response as a whole.
 """
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 GENERATED = "X-Intramural-Generated"
@@ -24,17 +25,13 @@ def _quoted(text: str) -> str:
     return quote(text, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~ ")
 
 
-def block(model: str, digest: str | None, request_id: str | None) -> dict[str, str | None]:
-    """The same as a field of an exported document."""
-    return {
-        "source_type": SOURCE_TYPE,
-        "model": model,
-        "digest": digest,
-        "receipt": None if request_id is None else f"/v1/receipts/{request_id}",
-    }
+def block(model: str, request_id: str | None) -> dict[str, str | None]:
+    """The same as a field of an exported document; the receipt has the digests of what computed it."""
+    receipt = None if request_id is None else f"/v1/receipts/{request_id}"
+    return {"source_type": SOURCE_TYPE, "model": model, "receipt": receipt}
 
 
-def footer(models: str, institution: str) -> str:
+def footer(models: Sequence[str], institution: str) -> str:
     """The same for people, under a text."""
-    where = f" at {institution}" if institution else ""
-    return f"Written with AI: {models}{where}. It can be wrong; check what matters."
+    where = f", at {institution}" if institution.strip() else ""
+    return f"Written with AI ({', '.join(models)}){where}. It can be wrong; check what matters."

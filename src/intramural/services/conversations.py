@@ -78,6 +78,11 @@ class Conversations:
         actor = await self._within(actor, Action.CHATS_READ, chat_id)
         return WholeChat(*await self._chats.get(actor.person_id, chat_id))
 
+    async def exported(self, actor: Actor, chat_id: str) -> tuple[WholeChat, bool]:
+        """As `get`, and whether what models wrote in it has to say so."""
+        actor = await self._within(actor, Action.CHATS_READ, chat_id)
+        return WholeChat(*await self._chats.get(actor.person_id, chat_id)), self._inference.labels(actor)
+
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
         actor = await self._within(actor, Action.CHATS_CHANGE, chat_id)
         return await self._chats.change(actor.person_id, chat_id, title=title, model=model)

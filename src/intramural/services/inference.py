@@ -354,8 +354,12 @@ class Inference:
         answer; None: no model does, or answers are not labelled."""
         return self._writers.get(request_id)
 
+    def labels(self, actor: Actor) -> bool:
+        """Whether what a model writes where `actor` asks now says that an AI wrote it."""
+        return self._labels or (actor.place is not None and bool(actor.place.uses))
+
     def _told(self, actor: Actor, request_id: str, manifest: Manifest) -> None:
-        if not self._labels and (actor.place is None or not actor.place.uses):
+        if not self.labels(actor):
             return
         self._writers[request_id] = (manifest.name, manifest.digest)
         if len(self._writers) > _WRITERS:

@@ -58,6 +58,11 @@ class NoticeDesk:
                 notice = await self._notices.put(connection, wanted, AI_NOTICE)
                 record(Event.NOTICE_CHANGED, SYSTEM, target=f"notice:{AI_NOTICE}", facts=facts(notice))
 
+    @property
+    def institution(self) -> str:
+        """How the institution is called; empty where nobody said."""
+        return self._config.institution.strip()
+
     # for those who read
 
     async def unread(self, actor: Actor, model: str = "") -> list[Notice]:
