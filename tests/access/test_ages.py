@@ -308,7 +308,7 @@ def test_a_notice_stops_those_it_is_for(audience):
 def test_the_refusal_names_the_notice_and_where_to_read_it():
     actor = pupil(unread=(Unread("notice_1", "everyone", "House rules"),))
     decision = decide(actor, Action.MODEL_USE, OWN, (), When(AgeRules(), 0, "https://ai.example.org"))
-    assert "'House rules'" in decision.reason and "https://ai.example.org/#/account" in decision.hint
+    assert "'House rules'" in decision.reason and "https://ai.example.org/#/settings/account" in decision.hint
 
 
 def test_a_workspace_of_high_risk_answers_only_while_somebody_oversees_it():

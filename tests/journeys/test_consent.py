@@ -195,7 +195,7 @@ def test_a_school_whose_settings_say_otherwise(fresh: Service) -> None:
         ]
         key = fresh.new_key()
         refused = ask(fresh, key)
-        assert code(refused) == "notice_unread" and "https://ai.hill.example/#/account" in refused.text
+        assert code(refused) == "notice_unread" and "https://ai.hill.example/#/settings/account" in refused.text
         [notice] = fresh.page("GET", "/notices").json()["notices"]
         assert "Hill School" in notice["text"]
         fresh.page("POST", f"/notices/{notice['id']}/acknowledge", json={"digest": notice["digest"]})

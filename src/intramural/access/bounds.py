@@ -85,7 +85,7 @@ def notice_refuses(actor: Actor, address: str) -> Decision | None:
                 False,
                 "notice_unread",
                 f"Before models answer you, you have to have read the notice {notice.title!r}.",
-                f"Sign in on the page ({address}/#/account), read and acknowledge it there, and ask again.",
+                f"Sign in on the page ({address}/#/settings/account), read and acknowledge it there, and ask again.",
             )
     return None
 

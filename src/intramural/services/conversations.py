@@ -28,11 +28,13 @@ class WholeChat:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes."""
+    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes. `labelled`:
+    it has to say that an AI wrote it."""
 
     turn: Turn
     request: ChatRequest
     events: AsyncGenerator[ChatEvent, None]
+    labelled: bool
 
 
 class Conversations:
@@ -144,7 +146,8 @@ class Conversations:
             messages=tuple(Message(m.role, m.content) for m in turn.history if m.content),
             sampling=sampling,
         )
-        return Answering(turn, request, self._answer(actor, turn, request, on_wait))
+        events = self._answer(actor, turn, request, on_wait)
+        return Answering(turn, request, events, self._inference.labels(actor))
 
     async def _answer(
         self, actor: Actor, turn: Turn, request: ChatRequest, on_wait: WaitNote | None

@@ -35,6 +35,12 @@ class NoticeOut(BaseModel):
     changed_ms: int
 
 
+class UnreadOut(BaseModel):
+    notices: list[NoticeOut]
+    labelled: bool = Field(description="Whether what models write here says that an AI wrote it.")
+    institution: str
+
+
 class ReadIn(In):
     digest: str = Field(min_length=1, max_length=80, description="Of the version that was read.")
 
@@ -70,10 +76,14 @@ def _reading(api: APIRouter, doors: Doors) -> None:
     desk = doors.services.notices
 
     @api.get("/notices")
-    async def unread(request: Request, model: Annotated[str, Query(max_length=200)] = "") -> dict[str, list[NoticeOut]]:
+    async def unread(request: Request, model: Annotated[str, Query(max_length=200)] = "") -> UnreadOut:
         """The notices that one has yet to read, those that block first; `model` is named in them."""
         caller = await doors.identify(request)
-        return {"notices": [_notice(each) for each in await desk.unread(caller.actor, model)]}
+        return UnreadOut(
+            notices=[_notice(each) for each in await desk.unread(caller.actor, model)],
+            labelled=doors.services.inference.labels(caller.actor),
+            institution=desk.institution,
+        )
 
     @api.post("/notices/{notice_id}/acknowledge")
     async def acknowledge(notice_id: Id, given: ReadIn, request: Request) -> dict[str, bool]:
