@@ -10,14 +10,13 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `rules`, `decision`, `ages`, `bounds`, `policy`, `passwords`, `throttle`, `secret`, `roles`,
-`people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`, `setup`, `identify`,
-`seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+Read in this order: `ages`, `rules`, `decision`, `bounds`, `policy`, `naming`, `passwords`, `throttle`, `secret`,
+`roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`, `setup`,
+`identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
 """
 
 from intramural.access.access import Access
 from intramural.access.ages import NO_AGES, AgeRules, AgeTable, Feature, Floor, band_of
-from intramural.access.ages import read as read_ages
 from intramural.access.consents import Consent, Consents, Given
 from intramural.access.decision import Decision
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
@@ -29,7 +28,7 @@ from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
 from intramural.access.policy import ANYTHING, Action, Thing, When, decide, permissions
 from intramural.access.roles import CustomRole, Roles
-from intramural.access.rules import Rule
+from intramural.access.rules import Policy, Rule
 from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
@@ -69,6 +68,7 @@ __all__ = [
     "Notices",
     "People",
     "Person",
+    "Policy",
     "Proven",
     "Roles",
     "Rule",
@@ -84,6 +84,5 @@ __all__ = [
     "band_of",
     "decide",
     "permissions",
-    "read_ages",
     "read_rules",
 ]

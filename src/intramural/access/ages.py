@@ -1,4 +1,4 @@
-"""How old people are, in bands, and what each band is let do. Pure, but for `read`.
+"""How old people are, in bands, and what each band is let do. Pure.
 
 What is kept of an age is the band. The bands part where the law does: COPPA at 13 (16 CFR 312.2), GDPR article 8 at a
 year from 13 to 16 that each member state chooses (`consent_below`), full age at 18. Younger people have stricter limits
@@ -19,7 +19,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
 from intramural.core.actor import AGES, Age, Place
@@ -212,19 +211,8 @@ def parse_hours(text: str) -> Hours:
     raise Misasked("bad_policy", f"{text!r:.60} are no hours.", "Write `07:00-20:00` or `07:00-20:00 mon-fri`.")
 
 
-def read(file: Path) -> tuple[AgeTable, ...]:
-    """The `[[age]]` tables of a policy file that `rules.read` has read before; none where there is no file.
-
-    Raises Misasked(`bad_policy`).
-    """
-    try:
-        return parse(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return ()
-
-
 def parse(text: str) -> tuple[AgeTable, ...]:
-    """The `[[age]]` tables of a policy. Raises Misasked(`bad_policy`) that names the table."""
+    """The `[[age]]` tables of a policy that is TOML. Raises Misasked(`bad_policy`) that names the table."""
     tables = tomllib.loads(text).get("age", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise Misasked("bad_policy", "`age` is no list of tables.", "Begin each with [[age]]; see docs/consent.md.")

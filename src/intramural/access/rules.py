@@ -16,6 +16,7 @@ A rule refuses where every fact of `when` has one of the values named, and not e
 or not given is the empty text, which can be named as well: `purpose = [""]`.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intramural.access import ages
+from intramural.access.ages import AgeTable
 from intramural.core.errors import Misasked
 
 FILE = "policy.toml"
@@ -63,17 +66,28 @@ def first_match(rules: Sequence[Rule], facts: Mapping[str, tuple[str, ...]]) -> 
     return None
 
 
-def read(file: Path, actions: frozenset[str], *, required: bool = False) -> tuple[Rule, ...]:
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An institution's rules, the digest of the file they are in ("" where there is none), and what it says there of
+    people's ages."""
+
+    rules: tuple[Rule, ...] = ()
+    digest: str = ""
+    ages: tuple[AgeTable, ...] = ()
+
+
+def read(file: Path, actions: frozenset[str], *, required: bool = False) -> Policy:
     """The rules of a file; none where there is no file, unless it is `required`. Raises Misasked(`bad_policy`)."""
     try:
-        text = file.read_text("utf-8")
+        data = file.read_bytes()
+        text = data.decode("utf-8")
     except FileNotFoundError:
         if not required:
-            return ()
+            return Policy()
         raise Misasked("bad_policy", f"There is no {file}.", "Check access.policy.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misasked("bad_policy", f"{file} cannot be read: {error}.", "Mend the file.") from error
-    return parse(text, actions)
+    return Policy(parse(text, actions), "sha256:" + hashlib.sha256(data).hexdigest(), ages.parse(text))
 
 
 def parse(text: str, actions: frozenset[str]) -> tuple[Rule, ...]:

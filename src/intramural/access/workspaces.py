@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
+from intramural.access.naming import checked_name
 from intramural.access.uses import USES_OF, declared_use, needed
 from intramural.core.actor import LABELS, Actor, Label, Place
 from intramural.core.clock import Clock
@@ -18,7 +19,6 @@ from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
-MAX_NAME_CHARS = 100
 MAX_MODELS = 200
 MAX_PURPOSES = 20
 MAX_DAYS = 36_500
@@ -206,12 +206,10 @@ def missing() -> Missing:
 
 def _checked(charter: Charter) -> dict[str, Any]:
     """The columns of what is well formed."""
-    name = unicodedata.normalize("NFKC", charter.name.strip())
-    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or name.startswith("workspace_"):
-        raise Misasked(
-            "bad_workspace_name", f"A workspace needs a name of 1 to {MAX_NAME_CHARS} printable characters.",
-            "Write it without control characters, and not as an identifier.", param="name",
-        )  # fmt: skip
+    name = checked_name("bad_workspace_name", "workspace", unicodedata.normalize("NFKC", charter.name.strip()))
+    if name.startswith("workspace_"):
+        message = f"{name!r} is written as an identifier."
+        raise Misasked("bad_workspace_name", message, "Give it a name that people use.", param="name")
     if charter.label not in LABELS:
         raise Misasked(
             "bad_label", f"There is no label {charter.label!r}.", f"Labels: {', '.join(LABELS)}.", param="label"
@@ -274,7 +272,8 @@ def _place(row: SimpleNamespace | Row[Any]) -> Place:
 
 
 def _place_with_uses(row: SimpleNamespace) -> Place:
-    return replace(_place(row), uses=tuple(sorted((row.uses or "").split())), overseen=bool(row.overseen))
+    uses = tuple(sorted((row.uses or "").split()))
+    return replace(_place(row), uses=uses, overseen=bool(row.overseen)) if uses else _place(row)
 
 
 def _workspace(row: Row[Any], people: Sequence[Row[Any]], groups: Sequence[Row[Any]]) -> Workspace:
