@@ -217,7 +217,7 @@ async def _workspace(world: World, _owner: Someone, _relation: str) -> dict[str,
 async def _consent(world: World, owner: Someone, _relation: str) -> dict[str, str]:
     consents = world.house.services.consent._consents
     given = Given(frozenset({Feature.USE}), "guardian", "paper", 0)
-    consent = await world.act(consents.give, owner.person.id, given, "console")
+    [consent] = await world.act(consents.give, [(owner.person.id, given)], "console")
     return {"consent_id": consent.id}
 
 

@@ -91,33 +91,27 @@ class ConsentDesk:
     async def set_ages(self, actor: Actor, people: Sequence[Of], group_id: str | None, age: str | None) -> int:
         """Write down ages: of each their own, or `age`. How many changed; all, or nothing."""
         await self._let_in(actor, Action.AGES_CHANGE)
-        meant = [(person_id, self._age(each, age)) for person_id, each in await self.listed(people, group_id)]
-        await self._require(actor, Action.AGES_CHANGE, [person_id for person_id, _ in meant])
-        changed = 0
+        meant = {person_id: self._age(each, age) for person_id, each in await self.listed(people, group_id)}
+        await self._require(actor, Action.AGES_CHANGE, list(meant))
         async with self._audit.transaction() as (connection, record):
-            for person_id, band in meant:
-                before = await self._consents.set_age(connection, person_id, band)
-                changed += before != band
-                facts: dict[str, Fact] = {"age": band, "before": before}
+            before = await self._consents.set_ages(connection, meant)
+            for person_id, band in meant.items():
+                facts: dict[str, Fact] = {"age": band, "before": before.get(person_id, "unknown")}
                 record(Event.AGE_SET, actor, target=f"person:{person_id}", facts=facts)
-        return changed
+        return sum(before.get(person_id, "unknown") != band for person_id, band in meant.items())
 
-    async def give(self, actor: Actor, people: Sequence[Of], group_id: str | None, given: Given) -> list[Consent]:
+    async def give(self, actor: Actor, people: Sequence[Of], group_id: str | None, given: Given) -> Sequence[Consent]:
         """Record consents: `given`, with what is particular of each person. All, or nothing."""
         await self._let_in(actor, Action.CONSENTS_CHANGE)
         meant = await self.listed(people, group_id)
         await self._require(actor, Action.CONSENTS_CHANGE, [person_id for person_id, _ in meant])
         for person_id, _ in meant:
             await self._vault.prepare(person_id)
-        done: list[Consent] = []
+        own = [(person_id, _particular(given, each)) for person_id, each in meant]
         async with self._audit.transaction() as (connection, record):
-            for person_id, each in meant:
-                until_ms = given.until_ms if each.until_ms is None else each.until_ms
-                reference = given.reference if each.reference is None else each.reference
-                own = replace(given, until_ms=until_ms, reference=reference)
-                consent = await self._consents.give(connection, person_id, own, actor.person_id)
-                done.append(consent)
-                record(Event.CONSENT_RECORDED, actor, target=f"person:{person_id}", facts=_facts(consent))
+            done = await self._consents.give(connection, own, actor.person_id)
+            for consent in done:
+                record(Event.CONSENT_RECORDED, actor, target=f"person:{consent.person_id}", facts=_facts(consent))
         return done
 
     # one
@@ -198,6 +192,12 @@ class ConsentDesk:
         if age is None:
             raise Misasked("bad_age", f"There is no age for {each.username!r:.80}.", "Give a band or a birth year.")
         return check_age(age)
+
+
+def _particular(given: Given, each: Of) -> Given:
+    """What is given, with what is particular of one person."""
+    until_ms = given.until_ms if each.until_ms is None else each.until_ms
+    return replace(given, until_ms=until_ms, reference=given.reference if each.reference is None else each.reference)
 
 
 def _facts(consent: Consent) -> dict[str, Fact]:

@@ -75,7 +75,8 @@ describe("notices", () => {
     await me.page.getByRole("heading", { name: "House rules" }).waitFor();
     await me.accessible("the account page with a notice");
     await me.page.getByRole("button", { name: "I have read this: House rules" }).click();
-    await me.page.getByText("What you have read").or(me.page.getByText("Read ")).first().waitFor();
+    await me.page.getByRole("heading", { name: "House rules" }).waitFor({ state: "detached" });
+    await me.page.getByRole("list", { name: "What you have read" }).getByText("House rules").first().waitFor();
     expect(server.world.read[0]?.notice_id).toBe("notice_rules");
     await me.close();
   });
