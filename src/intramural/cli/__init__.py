@@ -6,7 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `consent`,
-`database`, `fit`, `guard`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+`database`, `fit`, `guard`, `inspect`, `lifecycle`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`,
+`top`.
 """
 
 import sys
@@ -21,6 +22,7 @@ from intramural.cli import (
     fit,
     guard,
     inspect,
+    lifecycle,
     organisation,
     provenance,
     pull,
@@ -46,7 +48,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, catalogue, commands, connect, consent, database, fit, guard, inspect, organisation, provenance, pull,
+    backups, catalogue, commands, connect, consent, database, fit, guard, inspect, lifecycle, organisation, provenance,
+    pull,
     quota, report, top,
 )  # fmt: skip
 

@@ -293,6 +293,7 @@ async def _workspaces(client: "Client") -> list[dict[str, Any]]:
 
 
 async def found_workspace(client: "Client", name: str) -> dict[str, Any]:
+    """The workspace of this identifier or name. Raises Missing(`workspace_not_found`)."""
     spaces = await _workspaces(client)
     found = next((each for each in spaces if name in (each["id"], each["name"])), None)
     if found is None:
