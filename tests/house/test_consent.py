@@ -253,7 +253,7 @@ async def test_a_use_of_high_risk_brings_its_obligations_and_keeps_them(there: W
         ("PUT", f"{V1}/notices/{notice['id']}", {"title": "x", "text": "x"}, "use_declared_needs"),
         ("DELETE", f"{V1}/notices/{notice['id']}", None, "use_declared_needs"),
         ("DELETE", f"{place}/overseers/{head.id}", None, "last_overseer"),
-        ("PUT", place, charter | {"purposes": ["grading"], "retention_days": {"log": 30}}, "bad_retention"),
+        ("PUT", place, charter | {"purposes": ["grading"], "retention_days": {"log": 30}}, "retention_below_floor"),
     ):
         assert code(await sent(there, "administrator", method, path, body)) == expected, (method, path)
     assert await asked(there, "member", **inside) == MAY

@@ -10,20 +10,24 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `ages`, `rules`, `decision`, `bounds`, `policy`, `naming`, `passwords`, `throttle`, `secret`,
-`roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`, `setup`,
-`identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+Read in this order: `ages`, `rules`, `decision`, `glass`, `bounds`, `policy`, `naming`, `passwords`, `throttle`,
+`secret`, `roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`,
+`setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `rosters`, `external`,
+`openings`, `access`.
 """
 
 from intramural.access.access import Access
 from intramural.access.ages import NO_AGES, AgeRules, AgeTable, Feature, Floor, band_of
 from intramural.access.consents import Consent, Consents, Given
 from intramural.access.decision import Decision
+from intramural.access.external import External
+from intramural.access.glass import PURPOSES, Glass, Opening
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
-from intramural.access.notices import Draft, Notice, Notices
+from intramural.access.notices import Draft, Notices
+from intramural.access.openings import Notice, Openings
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
 from intramural.access.policy import ANYTHING, Action, Thing, When, decide, permissions
@@ -40,6 +44,7 @@ __all__ = [
     "ANYTHING",
     "KEEP",
     "NO_AGES",
+    "PURPOSES",
     "Access",
     "Action",
     "AgeRules",
@@ -51,9 +56,11 @@ __all__ = [
     "Decision",
     "Declaration",
     "Draft",
+    "External",
     "Feature",
     "Floor",
     "Given",
+    "Glass",
     "Group",
     "Groups",
     "HashedPassword",
@@ -66,6 +73,8 @@ __all__ = [
     "Member",
     "Notice",
     "Notices",
+    "Opening",
+    "Openings",
     "People",
     "Person",
     "Policy",

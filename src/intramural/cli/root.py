@@ -19,6 +19,7 @@ PAGE = "/intramural/v1"
 
 cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
 user = App(name="user", help="People who may sign in.")
+people = App(name="people", help="Lists of people from elsewhere, and directories that keep them.")
 key = App(name="key", help="Keys for programs.")
 vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
@@ -35,9 +36,10 @@ age = App(name="age", help="How old people are, in bands.")
 consent = App(name="consent", help="What parents and guardians consent to.")
 notice = App(name="notice", help="What people have to read.")
 use = App(name="use", help="What workspaces are declared to be used for (EU AI Act).")
+break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
 for _each in (
-    user, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, report, guard, vault, hold,
-    retention,
+    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, report, guard, vault,
+    hold, retention, break_glass,
 ):  # fmt: skip
     cli.command(_each)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from intramural.access import Action, Draft, Notice, Notices, People, Thing, Uses
-from intramural.access.notices import Acknowledged, digest_of, unread_of
+from intramural.access import Action, Draft, Notices, People, Thing, Uses
+from intramural.access.notices import Acknowledged, Notice, digest_of, unread_of
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.config import ConsentConfig

@@ -27,5 +27,6 @@ export const ROOMS: readonly Room[] = [
     href: "#/models/here",
   },
   { name: "audit", label: words.nav.audit, icon: "shield", permission: "audit.read", group: "admin" },
+  { name: "emergency", label: words.nav.emergency, icon: "eye", permission: "breakglass.list", group: "admin" },
   { name: "machine", label: words.nav.machine, icon: "cpu", permission: "machine.read", group: "admin" },
 ];

@@ -1,7 +1,7 @@
 /** The shapes of `/intramural/v1`. Times are milliseconds since the epoch, sizes are bytes. */
 
 export type Role = "administrator" | "auditor" | "member";
-export type Scope = "inference" | "chats" | "admin" | "metrics";
+export type Scope = "inference" | "chats" | "admin" | "metrics" | "provision";
 export const ROLES: readonly Role[] = ["member", "auditor", "administrator"];
 export const SCOPES: readonly Scope[] = ["inference", "chats", "admin", "metrics"];
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from intramural.access import Draft, Notice
-from intramural.access.notices import MAX_TEXT_CHARS, MAX_TITLE_CHARS
+from intramural.access import Draft
+from intramural.access.notices import MAX_TEXT_CHARS, MAX_TITLE_CHARS, Notice
 from intramural.http.doors import Doors
 from intramural.http.page.shapes import In
 
