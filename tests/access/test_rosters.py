@@ -282,7 +282,7 @@ def test_a_first_list_makes_groups_before_people_before_members():
         ("member.joined", "tea in 7b"),
         ("member.joined", "bo in 8a"),
     ]
-    assert plan.roles == {"member", "manager"} and plan.counts()["person.created"] == 3
+    assert plan.roles == {"member", "manager"} and plan.counts["person.created"] == 3
 
 
 def test_the_same_list_again_changes_nothing():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
@@ -114,7 +115,7 @@ class Chats:
         def work(inside: BlockingConnection) -> Chat:
             now_ms = self._next_ms(inside, person_id)
             chat = Chat(new_id("chat", self._clock), title, model, now_ms, now_ms, workspace_id)
-            self._heads.require_all(inside, person_id)
+            self._heads.require_all(inside, person_id, again_s=inf)
             head = self._heads.begun(person_id, chat.id, title, workspace_id)
             values = {
                 "id": chat.id,
@@ -441,6 +442,7 @@ class Chats:
     def _whole(
         self, connection: BlockingConnection, person_id: str, chat_id: str
     ) -> tuple[Chat, tuple[StoredMessage, ...]]:
+        self._heads.require_all(connection, person_id)
         chat, _, messages = self._left(connection, person_id, chat_id)
         return chat, messages
 
@@ -456,7 +458,7 @@ class Chats:
     def _own(self, connection: BlockingConnection, person_id: str, chat_id: str) -> tuple[Chat, Head]:
         """One's chat, as it was left, with its head. Raises Missing, Untrusted(`chat_changed`, `chats_changed`)."""
         row = self._own_row(connection, person_id, chat_id)
-        self._heads.require_all(connection, person_id)
+        self._heads.require_all(connection, person_id, again_s=inf)
         return self._chat(row), self._heads.opened(person_id, chat_id, row.head)
 
     def _own_row(self, connection: BlockingConnection, person_id: str, chat_id: str) -> Row[Any]:

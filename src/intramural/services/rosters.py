@@ -30,9 +30,6 @@ from intramural.storage import Connection
 AT_ONCE = 200
 #: Of those whom the list knew (or of the memberships it gave), more than this share is not taken away unasked.
 MOST_TAKEN = 0.2
-#: Steps that are told one by one, of each kind.
-_TOLD = 1_000
-
 _EVENTS: Mapping[What, Event] = {
     "group.created": Event.GROUP_CREATED,
     "group.changed": Event.GROUP_CHANGED,
@@ -70,10 +67,6 @@ class Planned:
     plan: Plan
     warnings: Sequence[str]
     too_many: str | None
-
-    def told(self) -> list[Step]:
-        """Steps to show: the first thousand of each kind."""
-        return [step for _, steps in groupby(self.plan.steps, lambda each: each.what) for step in list(steps)[:_TOLD]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +109,7 @@ class Rosters:
             facts: dict[str, Fact] = {
                 "source": wish.source,
                 "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
-                "steps": found.plan.counts(),
+                "steps": {str(what): count for what, count in found.plan.counts.items()},
                 "missing": len(found.plan.missing),
             }
             target = f"roster:{wish.source}"
@@ -263,7 +256,7 @@ def _too_many(plan: Plan, wish: Wish) -> str | None:
     missing, known = len(plan.missing), plan.known
     if wish.disable_missing and missing > known * MOST_TAKEN:
         return f"{missing} of {known} people would be shut out ({missing / known:.0%})."
-    left = plan.counts().get("member.left", 0)
+    left = plan.counts.get("member.left", 0)
     if left > plan.held * MOST_TAKEN:
         return f"{left} of {plan.held} memberships would end ({left / plan.held:.0%})."
     return None

@@ -100,12 +100,15 @@ class Plan:
     held: int
     unlisted_groups: int
     roles: frozenset[str]
+    counts: Mapping[What, int]
 
-    def counts(self) -> dict[str, int]:
-        """How many steps of each kind there are."""
-        found: dict[str, int] = {}
-        for step in self.steps:
-            found[step.what] = found.get(step.what, 0) + 1
+    def told(self, most: int) -> list[Step]:
+        """Steps to show: the first of each kind."""
+        found: list[Step] = []
+        at = 0
+        for count in self.counts.values():  # they lie in the order of the kinds
+            found += self.steps[at : at + min(count, most)]
+            at += count
         return found
 
 
@@ -304,7 +307,8 @@ class _Planner:
         steps = tuple(step for what in ORDER for step in self._steps[what])
         known = sum(link.active for link in self._here.links.values())
         unlisted = len(self._here.groups.keys() - self._roster.groups.keys())
-        return Plan(steps, tuple(self._missing), known, self._held, unlisted, frozenset(self._roles))
+        counts = {what: len(self._steps[what]) for what in ORDER if self._steps[what]}
+        return Plan(steps, tuple(self._missing), known, self._held, unlisted, frozenset(self._roles), counts)
 
     def _step(
         self, what: What, person_id: str, listed: Listed, given: Mapping[str, Any], facts: Mapping[str, Any]

@@ -15,6 +15,8 @@ from intramural.services.rosters import Applied, Planned, Wish
 
 #: A district of 100,000 with all its enrolments, zipped; it is read whole.
 MAX_LIST_BYTES = 64 << 20
+#: Steps that are told one by one, of each kind.
+_TOLD = 1_000
 Text = Annotated[str, Query(max_length=200)]
 Flag = Annotated[bool, Query()]
 
@@ -70,12 +72,12 @@ def _planned(state: Planned) -> dict[str, Any]:
         "people": len(state.roster.people),
         "groups": len(state.roster.groups),
         "members": len(state.roster.members),
-        "changes": state.plan.counts(),
+        "changes": dict(state.plan.counts),
         "missing": [each.username for each in state.plan.missing[:1_000]],
         "missing_count": len(state.plan.missing),
         "warnings": list(state.warnings),
         "too_many": state.too_many,
-        "steps": [_step(each) for each in state.told()],
+        "steps": [_step(each) for each in state.plan.told(_TOLD)],
     }
 
 
