@@ -36,6 +36,11 @@ class Session {
     return this.me?.permissions.includes(permission) ?? false;
   }
 
+  /** The same for what a manager may with the people of their groups alone. */
+  sees(permission: string): boolean {
+    return this.can(permission) || this.can(`${permission}.managed`);
+  }
+
   async start(): Promise<void> {
     this.error = null;
     this.phase = "starting";

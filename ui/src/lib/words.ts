@@ -102,6 +102,13 @@ export const words = {
     settings: "Settings",
     back: "Back to the chat",
     admin: "Administration",
+    headings: {
+      own: "Yours",
+      people: "People",
+      rules: "Work and rules",
+      record: "What happened",
+      machine: "This machine",
+    },
     account: "Account",
     signOut: "Sign out",
     menuFor: (name: string) => `${name}: menu`,
