@@ -160,6 +160,7 @@ POST   /intramural/v1/workspaces                 |      | A
 GET    /intramural/v1/workspaces/all             |      | AU
 PUT    /intramural/v1/workspaces/{workspace_id}  | workspace | A | A | A
 DELETE /intramural/v1/workspaces/{workspace_id}  | workspace | A | A | A
+DELETE /intramural/v1/workspaces/{workspace_id}/members    | workspace | A | A | A
 PUT    /intramural/v1/workspaces/{workspace_id}/members/{member_id}    | workspace | A | A | A
 DELETE /intramural/v1/workspaces/{workspace_id}/members/{member_id}    | workspace | A | A | A
 POST   /v1/apply-template                        |      | *
@@ -627,6 +628,10 @@ async def test_why_can_i_not(there: World) -> None:
     asked = {"action": "chats.read", "thing": "person:friend", "person": "administrator"}
     assert (await explained("auditor", **asked))["rule"] == "not_yours"
     client = there.who["member"].client
+    refusal = (await client.get("/intramural/v1/audit")).json()["error"]
+    again = await explained("member", **refusal["asked"])
+    assert (again["rule"], again["reason"], again["hint"]) == (refusal["code"], refusal["message"], refusal["hint"])
+    assert len(again["group_names"]) == len(again["groups"]) >= 1 and again["group_names"] != again["groups"]
     for asked, status, code in (
         ({"action": "people.read", "person": "friend"}, 403, "not_yours"),
         ({"action": "chats.read", "thing": "person:friend"}, 400, "bad_thing"),

@@ -20,7 +20,7 @@ from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
 from intramural.access.passwords import HashedPassword
-from intramural.access.people import People, Person, Proven
+from intramural.access.people import People, PeoplePage, Person, Proven, Sought
 from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
 from intramural.access.roles import CustomRole, Roles
 from intramural.access.rules import Rule
@@ -49,6 +49,7 @@ __all__ = [
     "Keys",
     "Member",
     "People",
+    "PeoplePage",
     "Person",
     "Proven",
     "Roles",
@@ -57,6 +58,7 @@ __all__ = [
     "Session",
     "Sessions",
     "Setup",
+    "Sought",
     "Thing",
     "Workspace",
     "Workspaces",

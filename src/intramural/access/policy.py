@@ -97,9 +97,9 @@ class Decision:
     reason: str = ""
     hint: str = ""
 
-    def refusal(self) -> Refused:
-        """The error to raise for a no; its code is the rule."""
-        return Refused(self.rule, self.reason, self.hint)
+    def refusal(self, asked: Mapping[str, str] | None = None) -> Refused:
+        """The error to raise for a no; its code is the rule. `asked`: the question, for `Refused`."""
+        return Refused(self.rule, self.reason, self.hint, asked=asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,13 @@ class Workspaces:
         if not (await connection.execute(delete(table).where(where))).rowcount:
             raise Missing("not_a_member", "They are not a member of this workspace.", "See the list of its members.")
 
+    async def close(self, connection: Connection, workspace_id: str) -> tuple[str, ...]:
+        """End every membership; whose they were. Raises Missing(`workspace_not_found`)."""
+        workspace = await self._workspace(connection, workspace_id)
+        for table in (t.workspace_people, t.workspace_groups):
+            await connection.execute(delete(table).where(table.c.workspace_id == workspace_id))
+        return (*workspace.people, *workspace.groups)
+
     async def get(self, workspace_id: str) -> Workspace:
         """The workspace with its members. Raises Missing(`workspace_not_found`)."""
         async with self._db.reading() as connection:

@@ -71,6 +71,11 @@ def _quota(error: IntramuralError) -> dict[str, Any]:
     return {"quota": dict(error.quota)} if isinstance(error, QuotaSpent) else {}
 
 
+def _asked(error: IntramuralError) -> dict[str, Any]:
+    """What the policy was asked when it refused, as an extra field."""
+    return {"asked": dict(error.asked)} if isinstance(error, Refused) and error.asked else {}
+
+
 def _named(error: IntramuralError, names: Mapping[str, str]) -> str | None:
     return names.get(error.param, error.param) if error.param else None
 
@@ -122,7 +127,7 @@ def ollama_body(error: IntramuralError) -> dict[str, Any]:
 def page_body(error: IntramuralError) -> dict[str, Any]:
     """The page's error shape."""
     said = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
-    return {"error": {**said, **_quota(error)}}
+    return {"error": {**said, **_quota(error), **_asked(error)}}
 
 
 def headers_of(error: IntramuralError) -> Mapping[str, str]:

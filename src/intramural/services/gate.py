@@ -52,7 +52,18 @@ class Gate:
             request_id=request_id,
             facts={"action": action.value, "rule": decision.rule},
         )
-        raise decision.refusal()
+        raise decision.refusal(_asked(actor, action, thing))
+
+
+def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:
+    """The question as `explain` takes it; whose something of somebody else's is, is not theirs to know."""
+    whose = "own" if thing.owner_id == actor.person_id else "all"
+    return {
+        "action": action.value,
+        "thing": whose if thing.model is None else f"model:{thing.model}",
+        "workspace": actor.place.name if actor.place else "",
+        "purpose": actor.purpose,
+    }
 
 
 def require_here(actor: Actor) -> None:

@@ -91,6 +91,14 @@ class WorkspaceDesk:
             await self._workspaces.dismiss(connection, workspace_id, member_id)
             record(Event.WORKSPACE_LEFT, actor, target=target, facts={"member": member_id})
 
+    async def close(self, actor: Actor, workspace_id: str) -> None:
+        """End every membership: nobody asks there any more, and what is kept there stays."""
+        target = f"workspace:{workspace_id}"
+        await self._gate.require(actor, Action.WORKSPACES_CHANGE, target=target)
+        async with self._audit.transaction() as (connection, record):
+            for member_id in await self._workspaces.close(connection, workspace_id):
+                record(Event.WORKSPACE_LEFT, actor, target=target, facts={"member": member_id})
+
 
 def _facts(workspace: Workspace) -> dict[str, Fact]:
     place = workspace.place

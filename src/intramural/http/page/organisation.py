@@ -29,10 +29,13 @@ def _groups(doors: Doors) -> APIRouter:
     groups = doors.services.groups
 
     @api.get("/groups")
-    async def list_groups(request: Request) -> dict[str, list[shapes.GroupOut]]:
+    async def list_groups(request: Request) -> dict[str, list[shapes.GroupListed]]:
         """Every group; for a manager, theirs and all within."""
         caller = await doors.identify(request)
-        return {"groups": [_group(each) for each in await groups.list(caller.actor)]}
+        found, sizes = await groups.list(caller.actor), await groups.sizes(caller.actor)
+        return {
+            "groups": [shapes.GroupListed(**_group(each).model_dump(), people=sizes.get(each.id, 0)) for each in found]
+        }
 
     @api.post("/groups", status_code=201)
     async def create_group(given: shapes.GroupIn, request: Request) -> shapes.GroupOut:
@@ -148,6 +151,12 @@ def _workspaces(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         await workspaces.remove(caller.actor, workspace_id)
 
+    @api.delete("/workspaces/{workspace_id}/members", status_code=204)
+    async def close(workspace_id: Id, request: Request) -> None:
+        """End every membership: nobody asks there any more, and what is kept there stays."""
+        caller = await doors.identify(request)
+        await workspaces.close(caller.actor, workspace_id)
+
     @api.put("/workspaces/{workspace_id}/members/{member_id}", status_code=204)
     async def admit(workspace_id: Id, member_id: Id, request: Request) -> None:
         """Make a person or a group a member."""
@@ -177,9 +186,10 @@ def _policy(doors: Doors) -> APIRouter:
     ) -> shapes.ExplainedOut:
         """Whether one may do an action to a thing (or `person` may), which rule says so, why, and what to ask for."""
         caller = await doors.identify(request)
-        about, decision = await doors.services.policy.explain(
+        found = await doors.services.policy.explain(
             caller.actor, person or None, Asked(action, thing, workspace, purpose)
         )
+        about, decision = found.about, found.decision
         return shapes.ExplainedOut(
             allowed=decision.allowed,
             rule=decision.rule,
@@ -189,6 +199,7 @@ def _policy(doors: Doors) -> APIRouter:
             person=about.username,
             role=about.role,
             groups=list(about.groups),
+            group_names=list(found.group_names),
             workspace=about.place.name if about.place else None,
         )
 

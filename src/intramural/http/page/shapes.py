@@ -187,6 +187,12 @@ class GroupOut(BaseModel):
     created_ms: int
 
 
+class GroupListed(GroupOut):
+    """`people`: how many were put into it itself."""
+
+    people: int
+
+
 class MemberOut(BaseModel):
     person_id: str
     username: str
@@ -199,7 +205,8 @@ class RoleOut(BaseModel):
 
 
 class ExplainedOut(BaseModel):
-    """`rule` says what decided; `as` whom: their role, groups, and the workspace it would be asked in."""
+    """`rule` says what decided; as whom: their role, groups (`group_names` in the same order), and the workspace it
+    would be asked in."""
 
     allowed: bool
     rule: str
@@ -209,6 +216,7 @@ class ExplainedOut(BaseModel):
     person: str
     role: str
     groups: list[str]
+    group_names: list[str]
     workspace: str | None
 
 
@@ -298,6 +306,14 @@ class PersonOut(BaseModel):
     kind: str
     created_ms: int
     disabled_ms: int | None
+
+
+class PeopleOut(BaseModel):
+    """`total`: how many are meant; `next`: the `after` with which to see more of them, null at the end."""
+
+    people: list[PersonOut]
+    total: int
+    next: str | None
 
 
 class ErasureOut(BaseModel):
@@ -513,11 +529,23 @@ class UsageOut(BaseModel):
     rows: list[UsageRowOut]
 
 
+class AskedOut(BaseModel):
+    """What the policy was asked, as `/policy/explain` takes it."""
+
+    action: str
+    thing: str
+    workspace: str
+    purpose: str
+
+
 class ErrorDetail(BaseModel):
+    """`asked`: where the policy refused."""
+
     code: str
     message: str
     hint: str
     param: str | None
+    asked: AskedOut | None = None
 
 
 class ErrorOut(BaseModel):
