@@ -1,8 +1,9 @@
 /** The shapes of `/intramural/v1`. Times are milliseconds since the epoch, sizes are bytes. */
 
-export type Role = "administrator" | "auditor" | "member";
+/** One of `ROLES`, or the name of one of the institution's own. */
+export type Role = string;
 export type Scope = "inference" | "chats" | "admin" | "metrics";
-export const ROLES: readonly Role[] = ["member", "auditor", "administrator"];
+export const ROLES: readonly Role[] = ["member", "manager", "auditor", "administrator"];
 export const SCOPES: readonly Scope[] = ["inference", "chats", "admin", "metrics"];
 
 export interface Welcome {
@@ -19,6 +20,9 @@ export interface Me {
   role: Role;
   csrf_token: string;
   permissions: string[];
+  /** The groups they are in, and those they manage, by identifier. */
+  groups?: string[];
+  manages?: string[];
   /** What must still be shown or set up before this session opens anything. */
   awaits?: "second" | "passkey" | "enrol" | "enrol_passkey" | null;
 }
@@ -74,14 +78,86 @@ export interface Key {
   expires_ms: number | null;
   revoked_ms: number | null;
   last_used_ms: number | null;
+  workspace_id?: string | null;
 }
 
 export interface Person {
   id: string;
   username: string;
   role: Role;
+  kind?: "person" | "service";
   created_ms: number;
   disabled_ms: number | null;
+}
+
+export interface PeoplePage {
+  people: Person[];
+  total: number;
+  /** The `after` with which to see more; none: there is no more. */
+  next: string | null;
+}
+
+export interface Group {
+  id: string;
+  name: string;
+  parent_id: string | null;
+  external_id: string | null;
+  created_ms: number;
+  /** How many people were put into it itself. */
+  people: number;
+}
+
+export interface GroupMember {
+  person_id: string;
+  username: string;
+  manager: boolean;
+}
+
+export type Label = "public" | "internal" | "confidential" | "phi" | "education";
+export const LABELS: readonly Label[] = ["public", "internal", "confidential", "phi", "education"];
+export type DataClass = "chat" | "file" | "audio" | "embedding" | "log";
+export const DATA_CLASSES: readonly DataClass[] = ["chat", "file", "audio", "embedding", "log"];
+
+/** A workspace as its members see it. `models` null: any. */
+export interface Place {
+  id: string;
+  name: string;
+  label: Label;
+  models: string[] | null;
+  purposes: string[];
+}
+
+export interface Workspace extends Place {
+  retention_days: Partial<Record<DataClass, number>>;
+  people: string[];
+  groups: string[];
+  created_ms: number;
+}
+
+export interface OwnRole {
+  name: string;
+  permissions: string[];
+}
+
+/** What the policy was asked, as it can be asked again. */
+export interface Asked {
+  action: string;
+  thing: string;
+  workspace: string;
+  purpose: string;
+}
+
+export interface Explained {
+  allowed: boolean;
+  rule: string;
+  reason: string;
+  hint: string;
+  action: string;
+  person: string;
+  role: Role;
+  groups: string[];
+  group_names: string[];
+  workspace: string | null;
 }
 
 export type ModelState = "stopped" | "starting" | "ready" | "resting" | "stopping";
@@ -246,6 +322,7 @@ export interface ChatEntry {
   id: string;
   title: string;
   model: string;
+  workspace_id?: string | null;
   created_ms: number;
   updated_ms: number;
   snippet?: string | null;
@@ -288,6 +365,24 @@ export interface Quota {
   held: number;
   remaining: number;
   renews_ms: number | null;
+}
+
+export type QuotaSubject = "everyone" | "person" | "group" | "key" | "workspace";
+
+/** A limit, with the balances of those who used most of it. */
+export interface QuotaListed {
+  id: string;
+  words: string;
+  subject: QuotaSubject;
+  subject_id: string;
+  each: boolean;
+  model: string | null;
+  measure: Quota["measure"];
+  unit: string;
+  period: Quota["period"];
+  limit: number;
+  /** `who`: a person; empty: all together. */
+  balances: { who: string; used: number; held: number; remaining: number; renews_ms: number | null }[];
 }
 
 export interface AuditPage {
@@ -343,6 +438,7 @@ export interface ErrorBody {
   message?: string;
   hint?: string | null;
   param?: string | null;
+  asked?: Asked | null;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from intramural.access import KEEP, Charter, Group, Workspace
+from intramural.access.policy import grantable
 from intramural.core.actor import Place
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
@@ -95,11 +96,14 @@ def _roles(doors: Doors) -> APIRouter:
     roles = doors.services.roles
 
     @api.get("/roles")
-    async def list_roles(request: Request) -> dict[str, list[shapes.RoleOut]]:
-        """The roles of the institution's own."""
+    async def list_roles(request: Request) -> shapes.RolesOut:
+        """The roles of the institution's own, and what such a role may be given."""
         caller = await doors.identify(request)
         found = await roles.list(caller.actor)
-        return {"roles": [shapes.RoleOut(name=each.name, permissions=sorted(each.permissions)) for each in found]}
+        return shapes.RolesOut(
+            roles=[shapes.RoleOut(name=each.name, permissions=sorted(each.permissions)) for each in found],
+            grantable=sorted(grantable()),
+        )
 
     @api.put("/roles/{name}")
     async def put_role(name: Id, given: shapes.RoleIn, request: Request) -> shapes.RoleOut:

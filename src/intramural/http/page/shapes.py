@@ -204,6 +204,13 @@ class RoleOut(BaseModel):
     permissions: list[str]
 
 
+class RolesOut(BaseModel):
+    """`grantable`: every permission that a role of one's own may have."""
+
+    roles: list[RoleOut]
+    grantable: list[str]
+
+
 class ExplainedOut(BaseModel):
     """`rule` says what decided; as whom: their role, groups (`group_names` in the same order), and the workspace it
     would be asked in."""
@@ -589,6 +596,7 @@ class QuotaListed(BaseModel):
     each: bool
     model: str | None
     measure: Measure
+    unit: str
     period: Period
     limit: float
     balances: list[QuotaBalance]
