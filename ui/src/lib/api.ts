@@ -86,19 +86,13 @@ export class Api {
 
   get = <T>(path: string, query?: Query, signal?: AbortSignal, more?: Headers) =>
     this.#json<T>("GET", path + queryText(query), undefined, signal, more);
-  post = <T>(path: string, body?: unknown, more?: Headers) =>
-    this.#json<T>("POST", path, body ?? {}, undefined, more);
+  post = <T>(path: string, body?: unknown, more?: Headers) => this.#json<T>("POST", path, body ?? {}, undefined, more);
   put = <T>(path: string, body: unknown) => this.#json<T>("PUT", path, body);
   patch = <T>(path: string, body: unknown) => this.#json<T>("PATCH", path, body);
   remove = (path: string) => this.#json<void>("DELETE", path);
 
   /** Posts and hands back the open response, for streams. Raises ApiError unless the answer is a 2xx with a body. */
-  async stream(
-    path: string,
-    body: unknown,
-    signal?: AbortSignal,
-    more?: Headers,
-  ): Promise<ReadableStream<Uint8Array>> {
+  async stream(path: string, body: unknown, signal?: AbortSignal, more?: Headers): Promise<ReadableStream<Uint8Array>> {
     return this.#open("POST", path, body, signal, more);
   }
 
@@ -130,13 +124,7 @@ export class Api {
     }
   }
 
-  async #fetch(
-    method: string,
-    path: string,
-    body?: unknown,
-    signal?: AbortSignal,
-    more?: Headers,
-  ): Promise<Response> {
+  async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal, more?: Headers): Promise<Response> {
     const headers: Headers = { ...more, Accept: "application/json, text/event-stream" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (!SAFE.has(method) && this.csrf !== "") headers["X-CSRF-Token"] = this.csrf;

@@ -42,6 +42,7 @@ export const words = {
     cutOffHint: "The connection to the server was lost. What was written so far is kept; try again for a full answer.",
     noModel: "No model is on the shelf yet.",
     noModelHint: "An administrator can get one under Models.",
+    why: "Why can't I?",
   },
 
   starting: {
@@ -118,12 +119,26 @@ export const words = {
     audit: "Audit",
     usage: "Usage",
     machine: "Machine",
+    groups: "Groups",
+    workspaces: "Workspaces",
+    services: "Service accounts",
+    limits: "Limits",
+    roles: "Roles",
+    permissions: "Permissions",
+    reports: "Reports",
   },
 
-  roles: { administrator: "Administrator", auditor: "Auditor", member: "Member" } as Record<string, string>,
+  roles: {
+    administrator: "Administrator",
+    auditor: "Auditor",
+    manager: "Manager",
+    member: "Member",
+    service: "Service account",
+  } as Record<string, string>,
   roleHints: {
     administrator: "runs the service: people, models, keys",
     auditor: "reads the audit log and usage, changes nothing",
+    manager: "a teacher, a ward lead: sees people and usage of their groups",
     member: "chats, and makes keys for own programs",
   } as Record<string, string>,
 
