@@ -58,6 +58,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/People.svelte"),
   },
   {
+    name: "groups",
+    label: words.nav.groups,
+    icon: "tree",
+    permission: "groups.read",
+    heading: "people",
+    page: () => import("../pages/Groups.svelte"),
+  },
+  {
     name: "models",
     label: words.nav.models,
     icon: "box",
