@@ -50,6 +50,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Usage.svelte"),
   },
   {
+    name: "permissions",
+    label: words.nav.permissions,
+    icon: "question",
+    permission: "policy.explain",
+    heading: "own",
+    page: () => import("../pages/Permissions.svelte"),
+  },
+  {
     name: "people",
     label: words.nav.people,
     icon: "people",
@@ -72,6 +80,14 @@ export const ROOMS: readonly Room[] = [
     permission: "people.read",
     heading: "people",
     page: () => import("../pages/Services.svelte"),
+  },
+  {
+    name: "roles",
+    label: words.nav.roles,
+    icon: "badge",
+    permission: "roles.read",
+    heading: "people",
+    page: () => import("../pages/Roles.svelte"),
   },
   {
     name: "workspaces",
@@ -104,6 +120,14 @@ export const ROOMS: readonly Room[] = [
     permission: "audit.read",
     heading: "record",
     page: () => import("../pages/Audit.svelte"),
+  },
+  {
+    name: "reports",
+    label: words.nav.reports,
+    icon: "report",
+    permission: "audit.read",
+    heading: "record",
+    page: () => import("../pages/Reports.svelte"),
   },
   {
     name: "machine",

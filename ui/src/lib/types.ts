@@ -393,6 +393,78 @@ export interface AuditPage {
   checkpoint: { size: number; time_ms?: number; note: string } | null;
 }
 
+/** An entry as reports list it; `interest` and `exception` in those of disclosures. */
+export interface ReportLine {
+  position: number;
+  time_ms: number;
+  event: string;
+  person: string;
+  username: string | null;
+  role: string | null;
+  target: string;
+  outcome: string;
+  facts: Record<string, unknown>;
+  interest?: string | null;
+  exception?: string | null;
+}
+
+export interface Report {
+  report: string;
+  from_ms: number;
+  to_ms: number;
+  made_ms: number;
+  version: string;
+  checkpoint: string;
+}
+
+interface Listed {
+  number: number;
+  listed: ReportLine[];
+}
+
+interface Counted {
+  person: string;
+  username: string | null;
+  event?: string;
+  day?: string;
+  number: number;
+}
+
+export interface ActivityReview extends Report {
+  entries: number;
+  failed_sign_ins: Listed;
+  refused: Listed;
+  emergency_access: Listed;
+  exports: Listed;
+  changes: Listed;
+  sign_offs: Listed;
+  clock_skew: Listed;
+  off_hours: Counted[];
+  bulk_reads: Counted[];
+}
+
+export interface Disclosures extends Report {
+  student: string;
+  disclosures: ReportLine[];
+  to_be_recorded: number;
+}
+
+export interface SystemRecord extends Report {
+  system: string;
+  outputs: {
+    number: number;
+    listed: {
+      request_id: string;
+      time_ms: number;
+      outcome: string | null;
+      tokens?: { prompt_tokens: number | null; completion_tokens: number | null };
+    }[];
+  };
+  outcomes: Record<string, number>;
+  oversight: Listed;
+  retention: { log_begins_ms: number | null; kept_days: number; least_days: number };
+}
+
 export interface Verdict {
   ok: boolean;
   size: number;
