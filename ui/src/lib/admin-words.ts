@@ -471,8 +471,6 @@ export const admin = {
     to: "Until",
     workspace: "Workspace",
     anyWorkspace: "Every workspace",
-    who: "Who",
-    apply: "Search",
     clear: "Clear",
     groups: {
       login: "Sign-in",
@@ -487,7 +485,7 @@ export const admin = {
       audit: "The log itself",
       service: "The service",
     } as Record<string, string>,
-    allOf: (name: string) => `${name}: all`,
+    allOf: (name: string) => `All that begins with “${name}.”`,
     export: "Export",
     exportText:
       "The entries of the period chosen above (and of the event), oldest first, one a line. That you exported them is written into the log.",
@@ -496,11 +494,7 @@ export const admin = {
       fhir: "FHIR AuditEvent, for a hospital's system",
       jsonl: "Plain JSON",
     } as Record<string, string>,
-    details: "Everything in this entry",
-    copy: "Copy the entry",
-    refused: "No entries were read.",
     deeper: "Nothing found so far; there is more to look through.",
-    onlyThis: (what: string) => `Only ${what}`,
   },
 
   events: {

@@ -90,6 +90,8 @@ export class Api {
   put = <T>(path: string, body: unknown) => this.#json<T>("PUT", path, body);
   patch = <T>(path: string, body: unknown) => this.#json<T>("PATCH", path, body);
   remove = (path: string) => this.#json<void>("DELETE", path);
+  /** Removes, and hands back what proves it; null where nothing does. */
+  erase = async (path: string) => (await this.#json<unknown>("DELETE", path)) ?? null;
 
   /** Posts and hands back the open response, for streams. Raises ApiError unless the answer is a 2xx with a body. */
   async stream(path: string, body: unknown, signal?: AbortSignal, more?: Headers): Promise<ReadableStream<Uint8Array>> {
