@@ -210,6 +210,22 @@ export const words = {
     starterGet: "See models",
   },
 
+  workspace: {
+    none: "No workspace",
+    noneNote: "under the house's general rules",
+    other: "a workspace",
+    choose: (name: string) => `Workspace: ${name}. Choose another`,
+    labels: {
+      public: "public",
+      internal: "internal",
+      confidential: "confidential",
+      phi: "patients' data",
+      education: "pupils' records",
+    } as Record<string, string>,
+    purpose: "What is this for?",
+    noModel: (name: string) => `No model of this machine may be used in “${name}”. An administrator can allow one.`,
+  },
+
   message: {
     you: "You",
     answer: "Answer",
