@@ -1,7 +1,9 @@
-"""Prompts up to 30,000 tokens, read to their end by a small model: how fast, and in how much memory beside the plan.
+"""Long prompts, read to their end by a small model: how fast, and in how much memory beside the plan.
 
-One confined worker whose positions are stretched fourfold (the starter was trained for 8,192), with a cache in 8 bits.
-What a model makes of so long a text is its own matter; that it is read, answered, and paid for as planned is ours.
+A confined worker whose positions are stretched fourfold (the starter was trained for 8,192), with room for 32,768
+tokens: with a cache in 16 bits and without flash attention, and with one in 8 bits. Reading takes time by the square of
+a prompt's length, so 30,000 tokens are for who has the hour: `INTRAMURAL_BENCH_PROMPTS=30000`. What a model makes of so
+long a text is its own matter; that it is read, answered, and paid for as planned is ours.
 """
 
 import asyncio
@@ -18,14 +20,18 @@ from intramural.serving import Compute, EngineOptions, ServingPlan
 
 CONTEXT_TOKENS = 32_768
 #: About; the sentence below has 20 tokens.
-PROMPTS = (2_000, 8_000, 30_000)
+PROMPTS = tuple(int(each) for each in os.environ.get("INTRAMURAL_BENCH_PROMPTS", "2000,8000").split(","))
+OPTIONS = {
+    "flash=off": EngineOptions(flash="off", rope="yarn", stretch=4.0),
+    "kv=q8_0": EngineOptions(kv="q8_0", rope="yarn", stretch=4.0),
+}
 _SENTENCE, _SENTENCE_TOKENS = "One day a fox met a hen on the road to the mill, and they talked about rain. ", 20
 _THREADS = len(os.sched_getaffinity(0))
 
 
-async def measure(folder: Path) -> list[list[str]]:
+async def measure(folder: Path, options: EngineOptions) -> list[list[str]]:
+    """A row for each prompt, without the options' name."""
     compute = Compute(_THREADS, {"OMP_NUM_THREADS": str(_THREADS), "GOMP_SPINCOUNT": "500"})
-    options = EngineOptions(kv="q8_0", rope="yarn", stretch=4.0)
     plan = ServingPlan(CONTEXT_TOKENS, 1, 2**31)
     rows = []
     async with worker(folder / "run", starter(folder), plan, compute=compute, options=options) as started:
@@ -44,11 +50,13 @@ async def measure(folder: Path) -> list[list[str]]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        rows = asyncio.run(measure(Path(name)))
+    rows = []
+    for name, options in OPTIONS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            rows += [[name, *row] for row in asyncio.run(measure(Path(folder), options))]
     slot = f"{CONTEXT_TOKENS:,} tokens of context in one slot"
-    note = f"135M, {_THREADS} threads, {slot}, kv=q8_0 rope=yarn:4; then {TOKENS} tokens."
-    show("Long prompts", note, ["tokens read", "per second", "seconds", "then written per second", "MiB"], rows)
+    note = f"135M, {_THREADS} threads, {slot}, rope=yarn:4; then {TOKENS} tokens."
+    show("Long prompts", note, ["", "tokens read", "per second", "seconds", "then written per second", "MiB"], rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import shutil
 import socket
@@ -22,9 +21,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Rule, read_rules
+from intramural.access import Access, Action, Policy, Rule, read_rules
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, first_and_newest, log_signer, public_key
+from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
@@ -38,6 +37,7 @@ from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
     Elsewhere,
+    Inspect,
     Library,
     Outside,
     RunConfined,
@@ -152,7 +152,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
         require_place(config.data_dir, config.database)
-        rules = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
+        policy = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
         posture = await probe()
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
@@ -171,12 +171,12 @@ async def opened(config: Config) -> AsyncIterator[House]:
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, rules, names)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, policy.rules, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
-        await _record_rules(audit, config.policy_file, rules)
+        await _record_rules(audit, policy)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.quotas.open()
@@ -218,6 +218,69 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) ->
     return Pool(config.serving, clock, RemoteSpawner(confined_spawner, clock), budget_bytes - buffer_bytes, warmth)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What every part stands on."""
+
+    config: Config
+    db: Database
+    vault: Vault
+    audit: AuditLog
+    access: Access
+    pool: Pool
+    traces: Traces
+    posture: Posture
+    clock: Clock
+    names: Names
+    gate: Gate
+    meter: Meter
+    metrics: Metrics
+    #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
+    kept_whole: Stored
+
+    @property
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0))
+
+    @property
+    def memory_bytes(self) -> int:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The models and where they come from."""
+
+    library: Library
+    trust: TrustPolicy
+    inspect: Inspect
+    uploads: Uploads
+    catalogue: CatalogueDesk
+    models: Models
+    parse: Callable[[str], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class _Uploaded:
+    """What people upload: files, batches' inputs, and the quotas that count their bytes."""
+
+    stored: Files
+    inputs: Disk
+    quotas: Quotas
+    files: FileDesk
+    batches: BatchDesk
+
+
+@dataclass(frozen=True, slots=True)
+class _Entrance:
+    """The ways to be let in."""
+
+    sign_in: SignIn
+    federation: Federation
+    factors: FactorDesk
+    passkeys: PasskeyDesk
+
+
 def _services(
     config: Config,
     db: Database,
@@ -232,51 +295,140 @@ def _services(
     names: Names,
 ) -> Services:
     gate = Gate(audit, rules, vault)
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
-    meter = Meter(db, clock)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
-    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
-    inspect = confined(_inspector(posture))
-    library = Library(config.data_dir / "library", inspect, clock, trust)
-    chats = Chats(db, vault, clock)
+    ground = _Ground(
+        config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
+        Stored(db, clock),
+    )  # fmt: skip
+    shelf = _shelf(ground)
+    uploaded = _uploaded(ground)
+    entrance = _entrance(ground)
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    inference = _inference(ground, shelf.models, uploaded, guard)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
+    return Services(
+        identity=access.identify,
+        sign_in=entrance.sign_in,
+        factors=entrance.factors,
+        passkeys=entrance.passkeys,
+        federation=entrance.federation,
+        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        personal=_personal(ground, uploaded),
+        vault=_vault_desk(ground, uploaded),
+        keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
+        groups=GroupDesk(gate, access.groups, audit),
+        roles=RoleDesk(gate, access.roles, audit),
+        workspaces=workspaces,
+        policy=PolicyDesk(gate, access, audit),
+        models=shelf.models,
+        preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
+        catalogue=shelf.catalogue,
+        fit=_fit(ground, shelf),
+        pulls=Pulls(gate, shelf.library, audit, db, clock, shelf.parse),
+        pushes=PushDesk(gate, shelf.library, audit, Outside.of(config.library, config.data_dir)),
+        uploads=UploadDesk(gate, shelf.uploads, audit),
+        provenance=Provenance(gate, shelf.library, audit, clock, shelf.trust),
+        locks=Locks(gate, shelf.library, shelf.models, audit, shelf.parse),
+        bundles=_bundles(ground, shelf),
+        inference=inference,
+        quotas=uploaded.quotas,
+        guard=guard,
+        conversations=Conversations(gate, Chats(db, vault, clock), inference, audit, clock, workspaces),
+        files=uploaded.files,
+        batches=uploaded.batches,
+        responses=Responses(
+            gate, shelf.models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
+        ),
+        transcripts=TranscriptDesk(gate, transcripts, audit),
+        expiry=Expiry(kept, transcripts, audit),
+        evictions=Evictions(inference, access.identify.again),
+        records=_records(ground, shelf.catalogue),
+        receipts=Receipts(gate, audit),
+        reports=Reports(
+            gate,
+            audit,
+            clock,
+            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+            config.audit.review_every_days,
+            __version__,
+        ),
+        ready=shelf.models.any_ready,
+    )
+
+
+def _shelf(ground: _Ground) -> _Shelf:
+    config, pool, clock = ground.config, ground.pool, ground.clock
+    folder = config.data_dir / "library"
+    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
+    inspect = confined(_inspector(ground.posture))
+    library = Library(folder, inspect, clock, trust)
+    own, own_key = _own_catalogue(config)
+    catalogue = CatalogueDesk(
+        ground.gate,
+        library,
+        data_dir=config.data_dir,
+        own=own,
+        own_key=own_key,
+        memory_bytes=ground.memory_bytes,
+        budget_bytes=pool.budget_bytes,
+        cores=ground.cores,
+        slots=config.serving.slots,
+        context_tokens=config.serving.context_tokens,
+    )
     ordinary = Ordinary(
         config.serving.slots,
         config.serving.context_tokens,
         parse_options(config.serving.options),
         config.serving.vram_bytes,
     )
-    planner = Planner(library, pool.budget_bytes, ordinary, lambda manifest: catalogue.instead_of(manifest))
-    models = Models(gate, library, pool, audit, db, planner, _elsewhere(config, clock))
-    cores, memory_bytes = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    own_catalogue = Path(config.library.catalogue) if config.library.catalogue else None
-    catalogue_key = Path(config.library.catalogue_key) if config.library.catalogue_key else None
-    catalogue = CatalogueDesk(
-        gate,
-        library,
-        data_dir=config.data_dir,
-        own=own_catalogue,
-        own_key=catalogue_key,
-        memory_bytes=memory_bytes,
-        budget_bytes=pool.budget_bytes,
-        cores=cores,
-        slots=config.serving.slots,
-        context_tokens=config.serving.context_tokens,
-    )
-    uploads = Uploads(config.data_dir / "library", clock)
+    planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
+    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
+    uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock)
-    stored = Files(db, vault, config.data_dir / "files", config.files, clock)
-    quotas = Quotas(gate, QuotaRows(db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
+    return _Shelf(library, trust, inspect, uploads, catalogue, models, parse)
+
+
+def _own_catalogue(config: Config) -> tuple[Path | None, Path | None]:
+    """The institution's own catalogue and the key that signed it."""
+    file, key = config.library.catalogue, config.library.catalogue_key
+    return Path(file) if file else None, Path(key) if key else None
+
+
+def _fit(ground: _Ground, shelf: _Shelf) -> FitDesk:
+    return FitDesk(
+        ground.gate,
+        shelf.library,
+        shelf.catalogue,
+        ground.audit,
+        shelf.inspect,
+        shelf.parse,
+        folder=ground.config.data_dir / "library",
+        context_tokens=ground.config.serving.context_tokens,
+    )
+
+
+def _bundles(ground: _Ground, shelf: _Shelf) -> Bundles:
+    imports = Imports(ground.config.data_dir / "library" / "bundles.json")
+    carried = CarriedCatalogue(*_own_catalogue(ground.config))
+    return Bundles(ground.gate, shelf.library, ground.audit, ground.clock, shelf.trust, imports, carried)
+
+
+def _uploaded(ground: _Ground) -> _Uploaded:
+    config, gate, vault, audit, clock = ground.config, ground.gate, ground.vault, ground.audit, ground.clock
+    access = ground.access
+    stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
+    quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
     files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(db, vault),
+            rows=Batches(ground.db, vault),
             inputs=inputs,
             files=stored,
             audit=audit,
@@ -286,35 +438,31 @@ def _services(
             max_line_bytes=config.server.max_body_bytes,
         ),
     )
+    return _Uploaded(stored, inputs, quotas, files, batches)
 
-    kept_whole = Stored(db, clock)
-    list_of_erased = Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
 
-    async def sweep() -> None:
-        await files.sweep()
-        await batches.sweep()
+def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
+    media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config))
+    return Inference(
+        ground.gate,
+        models,
+        media,
+        ground.pool,
+        ground.audit,
+        ground.meter,
+        ground.metrics,
+        ground.traces,
+        ground.clock,
+        Turns(ground.config.serving),
+        uploaded.quotas,
+        guard,
+    )
 
-    async def lying(person_id: str) -> list[tuple[str, Callable[[], BinaryIO]]]:
-        """The bytes of a person, for their export."""
-        found = [(f"files/{file_id}", opening) for file_id, opening in await stored.lying(person_id)]
-        for batch_id in await batches.inputs_of(person_id):
-            found.append((f"batches/{batch_id}.jsonl", partial(inputs.open, person_id, batch_id)))
-        return found
 
-    async def seal_files() -> int:
-        return await stored.seal_clear() + await batches.seal_clear()
-
-    async def reseal_files(person_id: str) -> None:
-        await pool.forget(person_id, for_good=False)
-        await stored.reseal(person_id)
-        for batch_id in await batches.inputs_of(person_id):
-            await asyncio.to_thread(inputs.reseal, person_id, batch_id)
-        files.index_again()
-
-    media = Media(gate, stored, audit, Outward.of(config))
-    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
-    turns = Turns(config.serving)
-    inference = Inference(gate, models, media, pool, audit, meter, metrics, traces, clock, turns, quotas, guard)
+def _entrance(ground: _Ground) -> _Entrance:
+    gate, access, audit, clock, providers = (
+        ground.gate, ground.access, ground.audit, ground.clock, ground.config.providers,
+    )  # fmt: skip
     seating = Seating(access.sessions, access.factors)
     factors = FactorDesk(gate, access.people, access.sessions, access.factors, seating, audit, clock)
     federation = Federation(
@@ -326,113 +474,88 @@ def _services(
         seating,
         audit,
         access.oidc,
-        [Provider(each, asking(each), clock) for each in config.providers.oidc],
+        [Provider(each, asking(each), clock) for each in providers.oidc],
         clock,
     )
-    return Services(
-        identity=access.identify,
-        sign_in=SignIn(
-            gate,
-            access.people,
-            access.sessions,
-            access.setup,
-            seating,
-            audit,
-            federation,
-            [Directory(each) for each in config.providers.ldap],
-        ),
-        factors=factors,
-        passkeys=PasskeyDesk(
-            gate,
-            access.people,
-            access.sessions,
-            access.factors,
-            factors,
-            access.passkeys,
-            seating,
-            audit,
-            clock,
-        ),
-        federation=federation,
-        people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
-        personal=Personal(
-            gate,
-            audit,
-            access.people,
-            vault,
-            kept_whole,
-            Erased(list_of_erased),
-            Forgetting(partial(pool.forget, for_good=True), sweep),
-            lying,
-            clock,
-        ),
-        vault=VaultDesk(gate, audit, access.people, vault, kept_whole, seal_files, reseal_files),
-        keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
-        groups=GroupDesk(gate, access.groups, audit),
-        roles=RoleDesk(gate, access.roles, audit),
-        workspaces=workspaces,
-        policy=PolicyDesk(gate, access, audit),
-        models=models,
-        preloads=Preloads(config.serving.preload, clock, models.preload),
-        catalogue=catalogue,
-        fit=FitDesk(
-            gate,
-            library,
-            catalogue,
-            audit,
-            inspect,
-            parse,
-            folder=config.data_dir / "library",
-            context_tokens=config.serving.context_tokens,
-        ),
-        pulls=Pulls(gate, library, audit, db, clock, parse),
-        pushes=PushDesk(gate, library, audit, Outside.of(config.library, config.data_dir)),
-        uploads=UploadDesk(gate, uploads, audit),
-        provenance=Provenance(gate, library, audit, clock, trust),
-        locks=Locks(gate, library, models, audit, parse),
-        bundles=Bundles(
-            gate,
-            library,
-            audit,
-            clock,
-            trust,
-            Imports(config.data_dir / "library" / "bundles.json"),
-            CarriedCatalogue(own_catalogue, catalogue_key),
-        ),
-        inference=inference,
-        quotas=quotas,
-        guard=guard,
-        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
-        files=files,
-        batches=batches,
-        responses=Responses(
-            gate, models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
-        ),
-        transcripts=TranscriptDesk(gate, transcripts, audit),
-        expiry=Expiry(kept, transcripts, audit),
-        evictions=Evictions(inference, access.identify.again),
-        records=Records(
-            gate,
-            audit,
-            meter,
-            metrics,
-            access.people,
-            access.groups,
-            cores=cores,
-            memory_bytes=memory_bytes,
-            posture=posture,
-            suggestion=catalogue.suggestion,
-        ),
-        receipts=Receipts(gate, audit),
-        reports=Reports(
-            gate,
-            audit,
-            clock,
-            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
-            config.audit.review_every_days,
-            __version__,
-        ),
-        ready=models.any_ready,
+    sign_in = SignIn(
+        gate,
+        access.people,
+        access.sessions,
+        access.setup,
+        seating,
+        audit,
+        federation,
+        [Directory(each) for each in providers.ldap],
+    )
+    passkeys = PasskeyDesk(
+        gate,
+        access.people,
+        access.sessions,
+        access.factors,
+        factors,
+        access.passkeys,
+        seating,
+        audit,
+        clock,
+    )
+    return _Entrance(sign_in, federation, factors, passkeys)
+
+
+def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
+    """Exports and erasures of one person."""
+    config = ground.config
+
+    async def sweep() -> None:
+        await uploaded.files.sweep()
+        await uploaded.batches.sweep()
+
+    async def lying(person_id: str) -> list[tuple[str, Callable[[], BinaryIO]]]:
+        """The bytes of a person, for their export."""
+        found = [(f"files/{file_id}", opening) for file_id, opening in await uploaded.stored.lying(person_id)]
+        for batch_id in await uploaded.batches.inputs_of(person_id):
+            found.append((f"batches/{batch_id}.jsonl", partial(uploaded.inputs.open, person_id, batch_id)))
+        return found
+
+    return Personal(
+        ground.gate,
+        ground.audit,
+        ground.access.people,
+        ground.vault,
+        ground.kept_whole,
+        Erased(Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)),
+        Forgetting(partial(ground.pool.forget, for_good=True), sweep),
+        lying,
+        ground.clock,
+    )
+
+
+def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
+    async def seal_files() -> int:
+        return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
+
+    async def reseal_files(person_id: str) -> None:
+        await ground.pool.forget(person_id, for_good=False)
+        await uploaded.stored.reseal(person_id)
+        for batch_id in await uploaded.batches.inputs_of(person_id):
+            await asyncio.to_thread(uploaded.inputs.reseal, person_id, batch_id)
+        uploaded.files.index_again()
+
+    people = ground.access.people
+    return VaultDesk(ground.gate, ground.audit, people, ground.vault, ground.kept_whole, seal_files, reseal_files)
+
+
+def _records(ground: _Ground, catalogue: CatalogueDesk) -> Records:
+    return Records(
+        ground.gate,
+        ground.audit,
+        ground.meter,
+        ground.metrics,
+        ground.access.people,
+        ground.access.groups,
+        cores=ground.cores,
+        memory_bytes=ground.memory_bytes,
+        posture=ground.posture,
+        suggestion=catalogue.suggestion,
     )
 
 
@@ -512,12 +635,11 @@ async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str)
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
 
 
-async def _record_rules(audit: AuditLog, file: Path, rules: Sequence[Rule]) -> None:
+async def _record_rules(audit: AuditLog, policy: Policy) -> None:
     """Under which rules of the institution's own the service runs from now on."""
-    if rules:
-        digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
-        names = [rule.name for rule in rules]
-        await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts={"digest": digest, "rules": names})
+    if policy.rules:
+        facts: dict[str, Fact] = {"digest": policy.digest, "rules": [rule.name for rule in policy.rules]}
+        await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts=facts)
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from bench._guard_set import APART, documents
+from bench.guard import measured
 
 from intramural.core.config import GuardConfig
 from intramural.core.errors import Misasked, Unavailable
@@ -47,6 +49,14 @@ async def test_it_is_confined_and_finds_names_and_is_started_again_when_it_dies(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await reader.find([TEXT]))[0] == spans  # and no answer of before
+
+
+async def test_names_are_found_at_their_floor(reader: Reader) -> None:
+    """On a part of the published set: all of it takes a minute (`python -m bench guard`)."""
+    scores = await measured(reader, documents(APART, 4))
+    assert scores.there["name"] >= 80
+    assert scores.recall("name") >= 0.95
+    assert min(scores.recall(kind) for kind in NAMED) >= 0.9  # 24 towns here: one more or less
 
 
 def test_it_needs_no_network_and_says_nothing(tmp_path: Path) -> None:

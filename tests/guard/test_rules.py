@@ -12,7 +12,7 @@ POSITIVE = {
         "«Priya Raman», M.D., dictated",
         "her brother «Teo» drove",
     ),
-    Kind.PLACE: ("a clinic in «Eau Claire», WI", "moved to «Tulsa», Oklahoma"),
+    Kind.PLACE: ("a clinic in «Eau Claire», WI", "moved to «Tulsa», Oklahoma", "City: «Eau Claire»\nZIP"),
     Kind.STREET: (
         "lives at «1420 North Oak Street Apt 5B», upstairs",
         "at «12 5th Ave»",
@@ -31,6 +31,7 @@ POSITIVE = {
         "London «SW1A 1AA»",
         "Portland, Oregon «97201»",
         "ZIP «83343»",
+        "Quincy, MA «2169»",
     ),
     Kind.DATE: (
         "born «03/14/1962» in",

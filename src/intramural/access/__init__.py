@@ -10,8 +10,9 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `rules`, `policy`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`, `workspaces`,
-`keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `access`.
+Read in this order: `rules`, `policy`, `naming`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`,
+`workspaces`, `keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`,
+`identities`, `access`.
 """
 
 from intramural.access.access import Access
@@ -23,7 +24,7 @@ from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, PeoplePage, Person, Proven, Sought
 from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
 from intramural.access.roles import CustomRole, Roles
-from intramural.access.rules import Rule
+from intramural.access.rules import Policy, Rule
 from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
@@ -51,6 +52,7 @@ __all__ = [
     "People",
     "PeoplePage",
     "Person",
+    "Policy",
     "Proven",
     "Roles",
     "Rule",

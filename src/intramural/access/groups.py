@@ -13,13 +13,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, case, delete, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
+from intramural.access.naming import checked_name
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing
 from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
-MAX_NAME_CHARS = 100
 #: Groups one inside another; a district has five or six levels.
 MAX_DEPTH = 16
 
@@ -87,7 +87,7 @@ class Groups:
         """Add a group. Raises Misasked(`bad_group_name`, `groups_too_deep`), Missing(`group_not_found`),
         Conflicting(`external_id_taken`).
         """
-        name, external_id = check_name(name), _check_external(external_id)
+        name, external_id = checked_name("bad_group_name", "group", name), _check_external(external_id)
         around = "" if parent_id is None else await self._lineage(connection, parent_id)
         group_id = new_id("group", self._clock)
         lineage = _within(group_id, around)
@@ -112,7 +112,7 @@ class Groups:
 
         Raises as `create`, and Conflicting(`group_in_itself`).
         """
-        values: dict[str, Any] = {} if name is None else {"name": check_name(name)}
+        values: dict[str, Any] = {} if name is None else {"name": checked_name("bad_group_name", "group", name)}
         if not isinstance(external_id, Keep):
             values["external_id"] = _check_external(external_id)
         if not isinstance(parent_id, Keep):
@@ -267,20 +267,6 @@ def groups_from(lineages: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]
     direct = (line[0] for line, _ in each)
     around = (group for depth in range(1, MAX_DEPTH) for line, _ in each for group in line[depth : depth + 1])
     return _once((*direct, *around)), tuple(line[0] for line, manager in each if manager)
-
-
-def check_name(name: str) -> str:
-    """A name as it is kept. Control characters and those that turn the direction of writing are none of it.
-
-    Raises Misasked(`bad_group_name`).
-    """
-    name = name.strip()
-    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
-        raise Misasked(
-            "bad_group_name", f"A group needs a name of 1 to {MAX_NAME_CHARS} printable characters.",
-            "Write it without control characters.", param="name",
-        )  # fmt: skip
-    return name
 
 
 def _once(groups: Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Row, func, insert, select, update
 
 from intramural.access.lately import Lately, later_ms
+from intramural.access.naming import checked_name
 from intramural.access.policy import ROLE_SCOPES, scopes_of
 from intramural.access.roles import grants
 from intramural.access.secret import Pepper, key_hint, new_key
@@ -19,7 +20,6 @@ from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
 PURPOSE = "key"
-MAX_NAME_CHARS = 100
 MAX_MODELS = 200
 #: Keys that work, for one person at a time: more than any use, fewer than would fill a disk.
 MAX_KEYS = 500
@@ -78,7 +78,7 @@ class Keys:
             id=new_id("key", self._clock),
             person_id=person_id,
             username=username,
-            name=_check_name(name),
+            name=checked_name("bad_key_name", "key", name),
             hint=key_hint(secret),
             scopes=_check_scopes(scopes, role, allowed),
             models=_check_models(models),
@@ -179,16 +179,6 @@ def _stored(key: Key, digest: bytes) -> dict[str, Any]:
         "expires_ms": key.expires_ms,
         "workspace_id": key.workspace_id,
     }
-
-
-def _check_name(name: str) -> str:
-    name = name.strip()
-    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
-        raise Misasked(
-            "bad_key_name", f"A key needs a name of 1 to {MAX_NAME_CHARS} printable characters.",
-            "Say what will use it.", param="name",
-        )  # fmt: skip
-    return name
 
 
 def _check_scopes(scopes: Collection[str], role: str, allowed: frozenset[Scope]) -> frozenset[Scope]:

@@ -16,6 +16,7 @@ A rule refuses where every fact of `when` has one of the values named, and not e
 or not given is the empty text, which can be named as well: `purpose = [""]`.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -63,17 +64,26 @@ def first_match(rules: Sequence[Rule], facts: Mapping[str, tuple[str, ...]]) -> 
     return None
 
 
-def read(file: Path, actions: frozenset[str], *, required: bool = False) -> tuple[Rule, ...]:
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An institution's rules, and the digest of the file they are in ("" where there is none)."""
+
+    rules: tuple[Rule, ...] = ()
+    digest: str = ""
+
+
+def read(file: Path, actions: frozenset[str], *, required: bool = False) -> Policy:
     """The rules of a file; none where there is no file, unless it is `required`. Raises Misasked(`bad_policy`)."""
     try:
-        text = file.read_text("utf-8")
+        data = file.read_bytes()
+        text = data.decode("utf-8")
     except FileNotFoundError:
         if not required:
-            return ()
+            return Policy()
         raise Misasked("bad_policy", f"There is no {file}.", "Check access.policy.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misasked("bad_policy", f"{file} cannot be read: {error}.", "Mend the file.") from error
-    return parse(text, actions)
+    return Policy(parse(text, actions), "sha256:" + hashlib.sha256(data).hexdigest())
 
 
 def parse(text: str, actions: frozenset[str]) -> tuple[Rule, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
+from intramural.access.naming import checked_name
 from intramural.core.actor import LABELS, Actor, Label, Place
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing
@@ -17,7 +18,6 @@ from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
-MAX_NAME_CHARS = 100
 MAX_MODELS = 200
 MAX_PURPOSES = 20
 MAX_DAYS = 36_500
@@ -209,12 +209,10 @@ def missing() -> Missing:
 
 def _checked(charter: Charter) -> dict[str, Any]:
     """The columns of what is well formed."""
-    name = unicodedata.normalize("NFKC", charter.name.strip())
-    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or name.startswith("workspace_"):
-        raise Misasked(
-            "bad_workspace_name", f"A workspace needs a name of 1 to {MAX_NAME_CHARS} printable characters.",
-            "Write it without control characters, and not as an identifier.", param="name",
-        )  # fmt: skip
+    name = checked_name("bad_workspace_name", "workspace", unicodedata.normalize("NFKC", charter.name.strip()))
+    if name.startswith("workspace_"):
+        message = f"{name!r} is written as an identifier."
+        raise Misasked("bad_workspace_name", message, "Give it a name that people use.", param="name")
     if charter.label not in LABELS:
         raise Misasked(
             "bad_label", f"There is no label {charter.label!r}.", f"Labels: {', '.join(LABELS)}.", param="label"

