@@ -9,6 +9,9 @@ export interface Notice {
   asked: Asked | null;
 }
 
+/** So many are shown at once; the newest stay. */
+const MOST = 3;
+
 class Notices {
   shown = $state<Notice[]>([]);
   said = $state("");
@@ -18,7 +21,7 @@ class Notices {
   /** Shows a line for some seconds; it is said as well. */
   show(text: string, asked: Asked | null = null): void {
     const id = this.#next++;
-    this.shown.push({ id, text, asked });
+    this.shown = [...this.shown.slice(1 - MOST), { id, text, asked }];
     setTimeout(() => this.hide(id), asked === null ? 6000 : 20_000);
     this.say(text);
   }

@@ -11,6 +11,7 @@ export class Roll {
   loaded = $state(false);
   error = $state.raw<ApiError | null>(null);
   #next = $state.raw<string | null>(null);
+  #found = $state<string | null>(null);
   #asking: AbortController | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -20,6 +21,11 @@ export class Roll {
     private readonly server: Api = api,
     private readonly pause_ms = 180,
   ) {}
+
+  /** Whether what is there was found for the present query. */
+  get fresh(): boolean {
+    return this.#found === this.query.trim();
+  }
 
   get more(): boolean {
     return this.#next !== null;
@@ -56,10 +62,12 @@ export class Roll {
     this.#asking = asking;
     this.loading = true;
     try {
-      const query = { query: this.query.trim(), kind: this.kind, limit, after };
+      const sought = this.query.trim();
+      const query = { query: sought, kind: this.kind, limit, after };
       const page = await this.server.get<PeoplePage>("/people", query, asking.signal);
       this.people = after === null ? page.people : [...this.people, ...page.people];
       this.total = page.total;
+      this.#found = sought;
       this.#next = page.next;
       this.error = null;
       this.loaded = true;

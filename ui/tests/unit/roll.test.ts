@@ -40,7 +40,9 @@ describe("people", () => {
     await roll.showMore();
     expect(asked).toHaveLength(3);
     roll.search("p12");
+    expect(roll.fresh).toBe(false); // what is there was found for something else
     await expect.poll(() => roll.people.map((one) => one.username).join(" ")).toMatch(/^p12 p120 .* p129$/);
+    expect(roll.fresh).toBe(true);
     expect(asked.at(-1)?.get("kind")).toBe("person");
   });
 
