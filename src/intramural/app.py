@@ -56,6 +56,7 @@ from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
+from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -69,6 +70,7 @@ from intramural.services import (
     FileDesk,
     FitDesk,
     GroupDesk,
+    HoldDesk,
     Inference,
     KeyDesk,
     Locks,
@@ -82,6 +84,7 @@ from intramural.services import (
     Preloads,
     Provenance,
     Pulls,
+    Purging,
     PushDesk,
     Quotas,
     Receipts,
@@ -108,7 +111,8 @@ from intramural.services.media import Media, Outward
 from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
-from intramural.services.reports import missed_review
+from intramural.services.purging import Doing
+from intramural.services.reports import known_of, missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
 from intramural.services.turns import Turns
@@ -193,6 +197,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.purging.open()
+        stack.push_async_callback(services.purging.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -237,6 +243,7 @@ class _Ground:
     metrics: Metrics
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
+    holds: Holds
 
     @property
     def cores(self) -> int:
@@ -294,13 +301,14 @@ def _services(
     rules: Sequence[Rule],
     names: Names,
 ) -> Services:
-    gate = Gate(audit, rules, vault)
+    holds = Holds(db, clock)
+    gate = Gate(audit, rules, vault, holds.on)
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        Stored(db, clock),
+        Stored(db, clock), holds,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -308,8 +316,18 @@ def _services(
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
     inference = _inference(ground, shelf.models, uploaded, guard)
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
+    chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
+    reports = Reports(
+        gate,
+        audit,
+        clock,
+        WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+        config.audit.review_every_days,
+        __version__,
+        known_of(access.people, access.workspaces, Kept(db)),
+    )
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -337,25 +355,20 @@ def _services(
         inference=inference,
         quotas=uploaded.quotas,
         guard=guard,
-        conversations=Conversations(gate, Chats(db, vault, clock), inference, audit, clock, workspaces),
+        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
         files=uploaded.files,
         batches=uploaded.batches,
         responses=Responses(
             gate, shelf.models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
-        expiry=Expiry(kept, transcripts, audit),
+        expiry=Expiry(kept, transcripts, audit, holds),
+        holds=HoldDesk(gate, holds, audit, access.seal),
+        purging=_purging(ground, uploaded, chats, inference),
         evictions=Evictions(inference, access.identify.again),
-        records=_records(ground, shelf.catalogue),
+        records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
-        reports=Reports(
-            gate,
-            audit,
-            clock,
-            WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
-            config.audit.review_every_days,
-            __version__,
-        ),
+        reports=reports,
         ready=shelf.models.any_ready,
     )
 
@@ -525,7 +538,26 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
         Erased(Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)),
         Forgetting(partial(ground.pool.forget, for_good=True), sweep),
         lying,
+        ground.holds,
         ground.clock,
+    )
+
+
+def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
+    """Deleting what has been kept long enough."""
+    config = ground.config
+    forget, older, scrub = inference.forget, ground.pool.forget_older, ground.kept_whole.scrub
+    doing = Doing(forget, older, chats.purge, uploaded.stored.drop, scrub)
+    return Purging(
+        ground.gate,
+        ground.audit,
+        Kept(ground.db),
+        ground.holds,
+        ground.access.workspaces.list,
+        config.retention,
+        config.guard.label,
+        ground.clock,
+        doing,
     )
 
 
@@ -544,7 +576,7 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
     return VaultDesk(ground.gate, ground.audit, people, ground.vault, ground.kept_whole, seal_files, reseal_files)
 
 
-def _records(ground: _Ground, catalogue: CatalogueDesk) -> Records:
+def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
     return Records(
         ground.gate,
         ground.audit,
@@ -552,6 +584,7 @@ def _records(ground: _Ground, catalogue: CatalogueDesk) -> Records:
         ground.metrics,
         ground.access.people,
         ground.access.groups,
+        reports.missed,
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,

@@ -87,6 +87,10 @@ audit.read           | AU    | AU    | AU    | a
 audit.verify         | AU    | AU    | AU    | a
 usage.read           | AUGMS | AUG   | AU    | a
 reviews.sign         | AU    | AU    | AU    | a
+holds.read           | AU    | AU    | AU    | a
+holds.change         | AU    | AU    | AU    | a
+retention.read       | AU    | AU    | AU    | a
+retention.run        | A     | A     | A     | a
 disclosures.read     | AUGMS | AU    | AU    | a
 quotas.read          | AUGMS | AU    | AU    | ia
 quotas.change        | A     | A     | A     | a
@@ -170,7 +174,7 @@ def test_an_auditor_sees_the_log_and_the_usage_but_nobodys_content_and_changes_n
     assert decide(auditor, Action.USAGE_READ).allowed
     assert decide(auditor, Action.CHATS_READ, Thing("person_else")).rule == "not_yours"
     changed = [a for a in CHANGING if a is not Action.MODEL_USE and decide(auditor, a, Thing("person_else")).allowed]
-    assert changed == [Action.REVIEWS_SIGN]  # which is their work
+    assert changed == [Action.REVIEWS_SIGN, Action.HOLDS_CHANGE]  # which is their work
 
 
 def test_nobody_but_its_owner_reaches_a_chat_not_even_an_administrator():

@@ -5,9 +5,9 @@ from tests.access.conftest import PASSWORD
 
 from intramural.access import Charter, Proven
 from intramural.access.policy import Action, Thing, decide, grantable, role_permissions
-from intramural.access.workspaces import LOG_FLOOR_DAYS, PHI_LOG_FLOOR_DAYS
 from intramural.core.actor import ROLES
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Unauthenticated
+from intramural.core.retention import AI_ACT_DAYS, HIPAA_DAYS
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ async def test_a_key_of_a_workspace_is_in_it_or_opens_nothing(access, within, jo
         (Charter("x", "phi", None, [str(n) for n in range(21)]), "bad_purposes"),
         (Charter("x", "public", retention_days={"film": 3}), "bad_retention"),
         (Charter("x", "public", retention_days={"chat": 0}), "bad_retention"),
-        (Charter("x", "public", retention_days={"log": LOG_FLOOR_DAYS - 1}), "bad_retention"),
-        (Charter("x", "phi", retention_days={"log": PHI_LOG_FLOOR_DAYS - 1}), "bad_retention"),
+        (Charter("x", "public", retention_days={"log": AI_ACT_DAYS - 1}), "retention_below_floor"),
+        (Charter("x", "phi", retention_days={"log": HIPAA_DAYS - 1}), "retention_below_floor"),
     ],
 )
 async def test_what_is_no_workspace(access, within, charter, code):
@@ -120,15 +120,15 @@ async def test_what_is_no_workspace(access, within, charter, code):
 
 
 async def test_retention_down_to_the_floors_and_one_name_one_workspace(access, within):
-    days = {"chat": 30, "log": PHI_LOG_FLOOR_DAYS}
+    days = {"chat": 30, "log": HIPAA_DAYS}
     made = await within(access.workspaces.create, Charter("Radiology", "phi", retention_days=days))
     assert made.retention_days == days
-    await within(access.workspaces.create, Charter("Maths", "public", retention_days={"log": LOG_FLOOR_DAYS}))
+    await within(access.workspaces.create, Charter("Maths", "public", retention_days={"log": AI_ACT_DAYS}))
     assert await code_of(within(access.workspaces.create, Charter("RADIOLOGY", "public"))) == "workspace_name_taken"
     clash = within(access.workspaces.change, made.place.id, Charter("maths", "phi"))
     assert await code_of(clash) == "workspace_name_taken"
-    lowered = Charter("Maths", "phi", retention_days={"log": LOG_FLOOR_DAYS})
-    assert await code_of(within(access.workspaces.change, made.place.id, lowered)) == "bad_retention"
+    lowered = Charter("Maths", "phi", retention_days={"log": AI_ACT_DAYS})
+    assert await code_of(within(access.workspaces.change, made.place.id, lowered)) == "retention_below_floor"
     await within(access.workspaces.remove, made.place.id)
     assert await code_of(access.workspaces.get(made.place.id)) == "workspace_not_found"
 

@@ -8,6 +8,7 @@ from tests.chats.conftest import ADA, BOB, MovedClock
 
 from intramural.chats import KeptResponse, KeptResponses, Transcripts
 from intramural.core.errors import Missing
+from intramural.retention.holds import is_held
 from intramural.storage import Database
 from intramural.storage.schema import people
 from intramural.vault import Vault
@@ -69,15 +70,15 @@ async def test_what_is_old_is_gone_before_it_is_taken_away(
     await kept.keep(ADA, response("a"))
     clock.at_s += 20 * DAY_S
     await kept.keep(ADA, response("b", "a"))
-    assert not await kept.any_expired()
+    assert not await kept.any_expired(is_held)
     clock.at_s += 11 * DAY_S
-    assert await kept.any_expired()
+    assert await kept.any_expired(is_held)
     for attempt in (kept.get(ADA, "a"), kept.context(ADA, "b")):
         with pytest.raises(Missing):
             await attempt
     assert await kept.items(ADA, ["in_a", "in_b"]) == {"in_b": {"id": "in_b", "text": "b?"}}
     async with db.writing() as connection:
-        assert await kept.expire(connection) == 1
+        assert await kept.expire(connection, is_held) == 1
     async with db.reading() as connection:
         left = (await connection.exec_driver_sql("SELECT item_id FROM response_items ORDER BY 1")).scalars()
         assert list(left) == ["in_b", "out_b"]
@@ -101,9 +102,9 @@ async def test_transcripts_are_kept_until_nobody_uses_them(db: Database, vault: 
     clock.at_s += 9 * DAY_S
     await for_ever.append(ADA, made.id, [{"id": "j"}])
     clock.at_s += 9 * DAY_S
-    assert not await ten_days.any_expired()
+    assert not await ten_days.any_expired(is_held)
     assert [item["id"] for item in await for_ever.items(ADA, made.id)] == ["i", "j"]
     clock.at_s += 2 * DAY_S
-    assert await ten_days.any_expired() and not await for_ever.any_expired()
+    assert await ten_days.any_expired(is_held) and not await for_ever.any_expired(is_held)
     async with db.writing() as connection:
-        assert (await for_ever.expire(connection), await ten_days.expire(connection)) == (0, 1)
+        assert (await for_ever.expire(connection, is_held), await ten_days.expire(connection, is_held)) == (0, 1)

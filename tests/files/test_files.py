@@ -10,6 +10,7 @@ from tests.files.conftest import Stores
 
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, TooLarge, Unavailable
 from intramural.files import check_name
+from intramural.retention.holds import is_held
 from intramural.storage.schema import people
 
 
@@ -133,13 +134,13 @@ async def test_what_expired_is_gone_at_once_and_then_from_the_disk(stores: Store
     assert await stores.ids("ada") == [kept.id]
     with pytest.raises(Missing):
         await stores.files.get("ada", over.id)
-    assert await stores.files.any_expired()
+    assert await stores.files.any_expired(is_held)
     async with stores.db.writing() as connection:
-        gone = await stores.files.expired(connection)
+        gone = await stores.files.expired(connection, is_held)
     await stores.files.drop([file.id for file in gone])
     assert [file.id for file in gone] == [over.id]
     assert stores.lying() == [kept.id]
-    assert not await stores.files.any_expired()
+    assert not await stores.files.any_expired(is_held)
 
 
 async def test_bytes_that_somebody_removed_are_missed(stores: Stores) -> None:

@@ -9,6 +9,7 @@ from tests.files.conftest import Stores
 from intramural.core.errors import Misasked
 from intramural.files import StoredFile
 from intramural.files.search import PASSAGE_CHARS, passages
+from intramural.retention.holds import is_held
 from intramural.storage.schema import file_passages, file_words, people
 
 POEM = "# Autumn\n\nThe fox hunts at night.\n\nThe hare sleeps, and the owl watches the fox.\n"
@@ -88,7 +89,7 @@ async def test_deletion_expiry_and_removal_take_it_out_of_the_index(stores: Stor
     await stores.index()
     assert await rows(stores) == 1 and await found(stores, "ada", "fox") == []
     async with stores.db.writing() as connection:
-        await stores.files.expired(connection)
+        await stores.files.expired(connection, is_held)
     assert await rows(stores) == 0
     await put(stores, "bob", POEM)
     async with stores.db.writing() as connection:

@@ -262,6 +262,7 @@ GONE = {
     "provider": {"name": "school"},
     "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
     "erasure": {"person_id": f"person_{NOBODY_S}"},
+    "legal hold": {"hold_id": f"hold_{NOBODY_S}"},
     "quota": {"quota_id": f"quota_{NOBODY_S}"},
     "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }

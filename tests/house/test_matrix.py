@@ -83,6 +83,9 @@ POST   /intramural/v1/guard/check                |      | *
 GET    /intramural/v1/keys                       |      | AUGM
 POST   /intramural/v1/keys                       |      | AUGM
 DELETE /intramural/v1/keys/{key_id}              | key  | AUGM | A | A
+GET    /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds                |      | AU
+POST   /intramural/v1/legal-holds/{hold_id}/lift | legal hold | AU
 POST   /intramural/v1/login                      |      | open
 POST   /intramural/v1/login/passkey              |      | open
 POST   /intramural/v1/login/passkey/begin        |      | open
@@ -148,6 +151,9 @@ GET    /intramural/v1/reports/ai-act             |      | AU
 GET    /intramural/v1/reports/ferpa-99.32/{student_id} | oneself | AUGM | AU | AU
 GET    /intramural/v1/reports/hipaa-activity-review    |      | AU
 POST   /intramural/v1/reports/hipaa-activity-review/sign-off    |      | AU
+GET    /intramural/v1/retention                  |      | AU
+POST   /intramural/v1/retention/run              |      | A
+DELETE /intramural/v1/retention/run              |      | A
 GET    /intramural/v1/roles                      |      | AU
 PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
@@ -235,6 +241,8 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/groups": {"name": "x"},
     "PATCH /intramural/v1/groups/{group_id}": {"name": "y"},
     "POST /intramural/v1/keys": {"name": "x"},
+    "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
+    "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
     "POST /intramural/v1/me/password": {"old": "x", "new": "y"},
     "POST /intramural/v1/models/{name}/release": {"reason": "x"},
     "POST /intramural/v1/people": {"username": "-", "role": "service"},
@@ -276,7 +284,19 @@ OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response",
 #: Nobody's own: who may not is told so, there or not.
 ADMINISTERED = {"person", "group", "workspace", "role"}
 #: Of these there is none in a house without models, providers and limits.
-NOT_HERE = {"model", "pull", "blob", "answer", "ollama's key", "passkey", "provider", "identity", "quota", "erasure"}
+NOT_HERE = {
+    "model",
+    "pull",
+    "blob",
+    "answer",
+    "ollama's key",
+    "passkey",
+    "provider",
+    "identity",
+    "quota",
+    "erasure",
+    "legal hold",
+}
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
 

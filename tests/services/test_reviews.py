@@ -15,9 +15,10 @@ from intramural.audit import AuditLog, Entry, Event, Wanted, first_and_newest
 from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Refused
+from intramural.core.retention import AI_ACT_DAYS
 from intramural.services.gate import Gate
 from intramural.services.reports import Reports, missed_review
-from intramural.services.reviews import BULK_READS, ActivityReview, WorkingHours
+from intramural.services.reviews import BULK_READS, ActivityReview, Disclosures, Known, WorkingHours
 from intramural.storage import Database
 
 UTC = ZoneInfo("UTC")
@@ -35,7 +36,12 @@ AUDITOR, MIA, BOB = person("aud", "auditor"), person("mia"), person("bob")
 class Desk:
     def __init__(self, db: Database, audit: AuditLog, clock: SettableClock) -> None:
         self.address, self.audit, self.clock = db.address, audit, clock
-        self.reports = Reports(Gate(audit), audit, clock, HOURS, 30, "1.0")
+        self.known = Known("mia")
+
+        async def known(student_id: str) -> Known:
+            return replace(self.known, student_id=student_id)
+
+        self.reports = Reports(Gate(audit), audit, clock, HOURS, 30, "1.0", known)
 
     @property
     def now_ms(self) -> int:
@@ -95,7 +101,7 @@ def test_odd_hours_are_the_institutions() -> None:
 
 def test_emergency_access_and_steps_of_the_clock_are_listed() -> None:
     review = ActivityReview(HOURS)
-    review.add(entry(0, "break_glass.opened", facts={"reason": "night"}))
+    review.add(entry(0, "breakglass.opened", facts={"reason": "night"}))
     review.add(entry(0, skew_ms=3_600_000))
     found = review.result()
     assert found["emergency_access"]["listed"][0]["facts"] == {"reason": "night"}
@@ -143,6 +149,106 @@ async def test_disclosures_of_a_student_are_all_there_and_exceptions_are_marked(
     assert len(own["disclosures"]) == 5  # with the auditor's report itself
     with pytest.raises(Refused):
         await desk.reports.disclosures(BOB, "mia")
+
+
+async def test_disclosures_are_found_by_the_things_the_requests_and_the_places_of_a_student(desk: Desk) -> None:
+    """None of these names the student."""
+    log, admin, outsider = desk.audit, person("admin", "administrator"), person("eve")
+    desk.known = Known("mia", frozenset({"chat:page"}), frozenset({"workspace_now"}), frozenset({"group_now"}))
+    # what the student did is what tells whose a thing was: also of what is gone by now
+    await log.record(Event.FILE_STORED, MIA, target="file:hers")
+    await log.record(
+        Event.CHAT_ASKED, MIA, target="model:m", request_id="req_hers", facts={"workspace": "workspace_then"}
+    )
+    await log.record(Event.WORKSPACE_JOINED, CONSOLE, target="workspace:workspace_by", facts={"member": "group_now"})
+    await log.record(Event.CHAT_DELETED, MIA, target="chat:gone")
+    found_by = [
+        ("chat.read", "chat:page", {}, "a record of theirs"),
+        ("chat.read", "chat:gone", {}, "a record of theirs"),
+        ("file.read", "file:hers", {}, "a record of theirs"),
+        ("receipt.read", "request:req_hers", {}, "a record of theirs"),
+        ("audit.read", "audit:entries", {"actor": "mia"}, "searched for"),
+        ("audit.read", "audit:entries", {"target": "file:hers"}, "searched for"),
+        ("legal_hold.put", "workspace:workspace_now", {}, "a place they are in"),
+        ("legal_hold.put", "workspace:workspace_then", {}, "a place they are in"),
+        ("legal_hold.lifted", "workspace:workspace_by", {}, "a place they are in"),
+        ("legal_hold.put", "group:group_now", {}, "a place they are in"),
+        ("receipt.read", "x:y", {"of": "mia"}, "named"),
+    ]
+    for event, target, facts, _ in found_by:
+        await log.record(Event(event), admin, target=target, facts=facts)
+    await log.record(Event.FILE_READ, outsider, target="file:hers", facts={"purpose": "an appeal"})
+    for event, target, facts in (  # not hers
+        ("chat.read", "chat:other", {}),
+        ("legal_hold.put", "workspace:other", {}),
+        ("receipt.read", "request:req_other", {"of": "bob"}),
+        ("audit.read", "audit:entries", {"actor": "bob"}),
+        ("breakglass.opened", "person:bob", {}),
+    ):
+        if event in set(Event):
+            await log.record(Event(event), admin, target=target, facts=facts)
+    for each in (Event.AUDIT_READ, Event.AUDIT_EXPORTED, Event.BACKUP_BEGUN):
+        await log.record(each, admin)
+    found = await desk.reports.disclosures(AUDITOR, "mia")
+    by_others = [each for each in found["disclosures"] if each["person"] not in ("mia", "console")]
+    assert [(each["event"], each["target"], each["found_by"]) for each in by_others[:-1]] == [
+        (event, target, why) for event, target, _, why in found_by
+    ]
+    outside = by_others[-1]
+    assert (outside["person"], outside["exception"], outside["interest"]) == ("eve", None, "an appeal")
+    assert found["to_be_recorded"] == 1
+    assert [each["event"] for each in found["everybody"]["listed"]] == [
+        "audit.read", "audit.exported", "backup.begun",
+    ]  # fmt: skip
+
+
+def test_an_opening_of_what_is_a_students_is_found_whatever_it_was_of() -> None:
+    known = Known("mia", frozenset({"chat:c"}), frozenset({"workspace_w"}))
+    entries = [
+        entry(0, "breakglass.opened", actor_id="adm", actor_role="administrator", target="person:mia"),
+        entry(1, "breakglass.opened", actor_id="adm", actor_role="administrator", target="workspace:workspace_w"),
+        entry(
+            2, "breakglass.read", actor_id="adm", actor_role="administrator", target="chat:c", facts={"owner": "mia"}
+        ),
+        entry(3, "breakglass.told", actor_id="adm", actor_role="administrator", target="person:mia"),
+        entry(4, "breakglass.closed", actor_id="adm", actor_role="administrator", target="person:bob"),
+    ]
+    found = Disclosures(known)
+    for each in entries:
+        found.learn(each)
+    for each in entries:
+        found.add(each)
+    listed = found.result()["disclosures"]
+    assert [each["time_ms"] for each in listed] == [0, 1, 2, 3]
+    assert all("99.32(d)(2)" in each["exception"] for each in listed)
+
+
+async def test_the_log_of_a_system_says_what_was_deleted_of_it_when_and_under_which_rule(desk: Desk) -> None:
+    log, day_ms = desk.audit, DAY_S * 1000
+    now_ms = desk.now_ms
+    at = {"class": "log", "number": 3, "rule": "retention.log_days=184", "newest_ms": now_ms - 185 * day_ms}
+    await log.record(Event.RETENTION_PURGED, SYSTEM, target="person:mia", facts=at)
+    await log.record(Event.RETENTION_PURGED, SYSTEM, target="person:mia", facts={**at, "class": "chat", "number": 9})
+    refused = {"class": "log", "days": 30, "least_days": 184, "rule": "EU AI Act"}
+    await log.record(Event.RETENTION_REFUSED, AUDITOR, outcome="refused", facts=refused)
+    await log.record(Event.PERSON_REMOVED, CONSOLE, target="person:bob", facts={"texts": 2})
+    await log.record(Event.PERSON_REMOVED, CONSOLE, target="person:eve", facts={"texts": 0})
+    kept = (await desk.reports.system_record(AUDITOR, "m", now_ms - 1, now_ms))["retention"]
+    assert kept["purged_earlier"] is False and kept["least_days"] == AI_ACT_DAYS
+    assert (kept["purged"]["texts"], kept["purged"]["number"]) == (3, 1)
+    assert kept["purged"]["listed"][0]["facts"]["rule"] == "retention.log_days=184"
+    assert kept["refused"]["listed"][0]["facts"] == refused
+    assert (kept["erased"]["texts"], kept["erased"]["number"]) == (2, 1)
+    early = {**at, "newest_ms": now_ms - 183 * day_ms}  # as whoever wrote into the database could have it
+    await log.record(Event.RETENTION_PURGED, SYSTEM, target="person:mia", facts=early)
+    assert (await desk.reports.system_record(AUDITOR, "m", 0, now_ms))["retention"]["purged_earlier"] is True
+
+
+async def test_a_review_lists_holds_and_deletions(desk: Desk) -> None:
+    await desk.audit.record(Event.LEGAL_HOLD_PUT, AUDITOR, target="person:mia")
+    await desk.audit.record(Event.RETENTION_REFUSED, AUDITOR, outcome="refused")
+    found = await desk.reports.activity_review(AUDITOR, 0, desk.now_ms + 60_000)
+    assert (found["legal_holds"]["number"], found["deletions"]["number"]) == (1, 1)
 
 
 async def test_the_record_of_a_system_says_what_made_each_output(desk: Desk) -> None:

@@ -98,6 +98,10 @@ async def seed(db: Database, vault: Vault | None, whose: str) -> None:
                 row |= {"subject": "person", "subject_id": whose}
             elif table is t.quota_balances:
                 row["who"] = whose
+            elif table is t.legal_holds:
+                row |= {"id": f"hold_{whose}", "subject": "person", "subject_id": whose}
+            elif table is t.legal_hold_people:
+                row["hold_id"] = f"hold_{whose}"
             elif table is t.pulls:
                 row["requested_by"] = whose
             elif table is t.quota_limits:

@@ -80,6 +80,10 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     REVIEWS_SIGN = "reviews.sign"
+    HOLDS_READ = "holds.read"
+    HOLDS_CHANGE = "holds.change"
+    RETENTION_READ = "retention.read"
+    RETENTION_RUN = "retention.run"
     DISCLOSURES_READ = "disclosures.read"
     USAGE_READ = "usage.read"
     METRICS_READ = "metrics.read"
@@ -237,6 +241,11 @@ _TABLE: Mapping[Action, _Row] = {
     Action.AUDIT_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.AUDIT_VERIFY: _shared(OVERSEERS, _ADMIN_API),
     Action.REVIEWS_SIGN: _shared(OVERSEERS, _ADMIN_API),
+    # a hold is put for a court or an inquiry: that is the auditor's as well as the administrator's
+    Action.HOLDS_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.HOLDS_CHANGE: _shared(OVERSEERS, _ADMIN_API),
+    Action.RETENTION_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.RETENTION_RUN: _shared(ADMIN, _ADMIN_API),
     Action.DISCLOSURES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),  # who was shown what of somebody
     Action.USAGE_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.METRICS_READ: _shared(OVERSEERS, _METRICS),

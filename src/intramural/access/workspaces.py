@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, cast
 
 from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,21 +15,14 @@ from intramural.core.actor import LABELS, Actor, Label, Place
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing
 from intramural.core.ids import new_id
+from intramural.core.retention import DATA_CLASSES, MAX_DAYS, below_floor, floor_sentence
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
 
 MAX_MODELS = 200
 MAX_PURPOSES = 20
-MAX_DAYS = 36_500
-
-#: What is kept for how long.
-DataClass = Literal["chat", "file", "audio", "embedding", "log"]
-DATA_CLASSES: tuple[DataClass, ...] = get_args(DataClass)
-
-#: The fewest days for which the log of a workspace is kept: six months (AI Act, Art. 19 and 26), for health
-#: information six years (HIPAA, 45 CFR 164.316(b)(2)(i)).
-LOG_FLOOR_DAYS = 184
-PHI_LOG_FLOOR_DAYS = 6 * 365 + 2
+#: The code of the error for a log that would be deleted earlier than the law has it.
+BELOW_FLOOR = "retention_below_floor"
 
 _TEXT = t.workspaces.c.id.type
 #: What is known of a workspace, and whether a person is a member by themselves or by which groups.
@@ -100,7 +93,7 @@ class Workspaces:
 
     async def create(self, connection: Connection, charter: Charter) -> Workspace:
         """Make a workspace without members. Raises Misasked(`bad_workspace_name`, `bad_label`, `bad_models`,
-        `bad_purposes`, `bad_retention`), Conflicting(`workspace_name_taken`).
+        `bad_purposes`, `bad_retention`, `retention_below_floor`), Conflicting(`workspace_name_taken`).
         """
         values = _checked(charter)
         workspace_id = new_id("workspace", self._clock)
@@ -243,13 +236,9 @@ def _checked_retention(days: Mapping[str, int], label: Label) -> dict[str, int]:
             message = f"{each}: {number} is no retention."
             hint = f"Give days from 1 to {MAX_DAYS} for: {', '.join(DATA_CLASSES)}."
             raise Misasked("bad_retention", message, hint, param="retention_days")
-    floor = PHI_LOG_FLOOR_DAYS if label == "phi" else LOG_FLOOR_DAYS
-    if days.get("log", floor) < floor:
-        why = "six years for health information (HIPAA)" if label == "phi" else "six months (AI Act)"
-        message = f"The log has to be kept for {floor} days at least: {why}."
-        raise Misasked(
-            "bad_retention", message, "Keep it so long, or for ever: leave `log` out.", param="retention_days"
-        )
+    if floor := below_floor(label, days):
+        hint = "Keep it so long, or for ever: leave `log` out."
+        raise Misasked(BELOW_FLOOR, floor_sentence(floor, days["log"]), hint, param="retention_days")
     return dict(days)
 
 

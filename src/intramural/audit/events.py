@@ -131,6 +131,19 @@ class Event(StrEnum):
     QUOTA_SET = "quota.set", "A limit was made, or its amount changed."
     QUOTA_REMOVED = "quota.removed", "A limit was taken away, with its balances."
     QUOTA_REFUSED = "quota.refused", "A limit had no room for a request; once for each person and window."
+    LEGAL_HOLD_PUT = "legal_hold.put", "A legal hold was put on a person, a group or a workspace."
+    LEGAL_HOLD_LIFTED = "legal_hold.lifted", "A legal hold was lifted."
+    RETENTION_BEGUN = "retention.begun", "Somebody had what is due deleted at once, without waiting for the hour."
+    RETENTION_STOPPED = "retention.stopped", "Somebody stopped the deleting of what is due; it goes on within the hour."
+    RETENTION_PURGED = (
+        "retention.purged",
+        "What was somebody's had been kept long enough and was deleted; the facts say which class, how much, of when, "
+        "and under which rule.",
+    )
+    RETENTION_REFUSED = (
+        "retention.refused",
+        "The log was to be deleted earlier than the law has it kept; the facts name the rule. Nothing was changed.",
+    )
     ACCESS_REFUSED = "access.refused", "Policy refused an act; the fact `rule` says which rule."
 
     GUARD_STOPPED = (

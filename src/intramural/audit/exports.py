@@ -17,7 +17,7 @@ FORMS: tuple[Form, ...] = ("ocsf", "fhir", "jsonl")
 #: The version of OCSF whose classes and profile these are (github.com/ocsf/ocsf-schema).
 OCSF_VERSION = "1.8.0"
 _CREATED = ("created", "stored", "shelved", "set", "added", "requested", "received", "asked", "derived")
-_DELETED = ("deleted", "removed", "expired", "revoked", "unloaded")
+_DELETED = ("deleted", "removed", "expired", "revoked", "unloaded", "purged")
 _READ = ("read", "verified", "searched", "measured", "fetched", "exported")
 _DONE = ("answered", "succeeded", "started", "stopped", "ended", "loaded", "completed")
 _OCSF_ACTIVITY = {"C": (1, "Create"), "R": (2, "Read"), "U": (3, "Update"), "D": (4, "Delete"), "E": (99, "Other")}

@@ -268,15 +268,17 @@ class AuditLog:
         facts: Mapping[str, Fact] | None = None,
         texts: Mapping[str, str] | None = None,
         beside: Sequence[Beside] = (),
+        passing: bool = False,
     ) -> int:
         """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
 
         `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
-        commitment, and where settings ask for it the text is kept beside the log, sealed. `beside`: rows committed
-        together with it.
+        commitment, and where settings ask for it the text is kept beside the log, sealed; never if it is `passing`.
+        `beside`: rows committed together with it.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
-        waiting = _Waiting(self._record(event, actor, target, outcome, request_id, facts, texts), beside)
+        made = self._record(event, actor, target, outcome, request_id, facts, texts, passing=passing)
+        waiting = _Waiting(made, beside)
         if self._closed:
             raise _unavailable()
         self._queue.append(waiting)
@@ -443,6 +445,8 @@ class AuditLog:
         request_id: str | None,
         facts: Mapping[str, Fact] | None,
         texts: Mapping[str, str] | None,
+        *,
+        passing: bool = False,
     ) -> Record:
         now_ms = int(self._clock.now_s() * 1000)
         behind_ms = self._latest_ms - now_ms
@@ -458,7 +462,9 @@ class AuditLog:
             time_ms=now_ms,
             facts=facts_json(facts or {}),
             texts=self._texts.json(texts, nonce, who) if texts else "{}",
-            kept=self._texts.kept(texts, nonce, who) if texts and self._kept else (),
+            kept=self._texts.kept(texts, nonce, who, now_ms, actor.workspace)
+            if texts and self._kept and not passing
+            else (),
             skew_ms=behind_ms if behind_ms > MAX_SKEW_MS else 0,
         )
 

@@ -197,13 +197,18 @@ class Texts:
         key = self.key if person_id is None or self.vault is None else self.vault.salts_key(person_id)
         return hmac.digest(key, nonce + name.encode(), "sha256")
 
-    def kept(self, texts: Mapping[str, str], nonce: bytes, person_id: str) -> tuple[Mapping[str, Any], ...]:
-        """The rows of `audit_texts` that keep the texts themselves, sealed; none for who has no key."""
+    def kept(
+        self, texts: Mapping[str, str], nonce: bytes, person_id: str, time_ms: int, workspace_id: str | None
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The rows of `audit_texts` that keep the texts themselves, sealed; none for who has no key. They were said at
+        this time, in this workspace (None: in none).
+        """
         if self.vault is None or not self.has_own(person_id):
             return ()
         of = nonce.hex()
+        where = {"person_id": person_id, "time_ms": time_ms, "workspace_id": workspace_id}
         return tuple(
-            {"nonce": of, "name": name, "person_id": person_id, "body": self._sealed(person_id, of, name, text)}
+            {"nonce": of, "name": name, **where, "body": self._sealed(person_id, of, name, text)}
             for name, text in texts.items()
         )
 

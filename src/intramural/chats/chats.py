@@ -190,6 +190,11 @@ class Chats:
             await self._own(inside, person_id, chat_id)
             await inside.execute(delete(t.chats).where(t.chats.c.id == chat_id))
 
+    async def purge(self, connection: Connection, person_id: str, chat_ids: Collection[str]) -> int:
+        """Delete those of these chats that are there, with every message, in the caller's transaction. How many."""
+        where = t.chats.c.id.in_(chat_ids) & (t.chats.c.person_id == person_id)
+        return (await connection.execute(delete(t.chats).where(where))).rowcount
+
     async def append_turn(
         self,
         person_id: str,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, Insert, Row, delete, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Row, delete, func, insert, literal, select
 
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
-from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import BlockingConnection, Condition, Connection, Database
 from intramural.storage import schema as t
 from intramural.vault import Vault, row_id
 from intramural.vault.places import RESPONSE, RESPONSE_EVENTS, RESPONSE_ITEM
@@ -150,16 +150,19 @@ class KeptResponses:
         if (await connection.execute(delete(t.responses).where(*self._own(person_id, response_id)))).rowcount == 0:
             raise _missing()
 
-    async def any_expired(self) -> bool:
+    async def any_expired(self, held: Condition) -> bool:
         """Whether there is anything for `expire` to do."""
-        query = select(t.responses.c.id).where(t.responses.c.created_ms < self._since_ms()).limit(1)
+        query = select(t.responses.c.id).where(self._old(held)).limit(1)
         async with self._db.reading() as connection:
             return (await connection.execute(query)).first() is not None
 
-    async def expire(self, connection: Connection) -> int:
-        """Take away what was kept long enough. How many there were."""
-        old = t.responses.c.created_ms < self._since_ms()
-        return (await connection.execute(delete(t.responses).where(old))).rowcount
+    async def expire(self, connection: Connection, held: Condition) -> int:
+        """Take away what was kept long enough and is not `held`. How many there were."""
+        return (await connection.execute(delete(t.responses).where(self._old(held)))).rowcount
+
+    def _old(self, held: Condition) -> ColumnElement[bool]:
+        of = t.responses.c
+        return (of.created_ms < self._since_ms()) & ~held(of.person_id, of.get("workspace_id"))
 
     def _chain(self, person_id: str, response_id: str) -> CTE:
         """The response (depth 0) and all those before it that are there."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 
 from intramural.chats.responses import DAY_MS, Item
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
 from intramural.core.ids import new_id
-from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import BlockingConnection, Condition, Connection, Database
 from intramural.storage import schema as t
 from intramural.vault import Vault, row_id
 from intramural.vault.places import TRANSCRIPT_ITEM, TRANSCRIPT_NOTES
@@ -117,16 +117,19 @@ class Transcripts:
         if (await connection.execute(gone)).rowcount == 0:
             raise _missing()
 
-    async def any_expired(self) -> bool:
+    async def any_expired(self, held: Condition) -> bool:
         """Whether there is anything for `expire` to do."""
-        query = select(t.transcripts.c.id).where(t.transcripts.c.updated_ms < self._since_ms()).limit(1)
+        query = select(t.transcripts.c.id).where(self._old(held)).limit(1)
         async with self._db.reading() as connection:
             return (await connection.execute(query)).first() is not None
 
-    async def expire(self, connection: Connection) -> int:
-        """Take away what nobody used for long enough. How many there were."""
-        old = t.transcripts.c.updated_ms < self._since_ms()
-        return (await connection.execute(delete(t.transcripts).where(old))).rowcount
+    async def expire(self, connection: Connection, held: Condition) -> int:
+        """Take away what nobody used for long enough and is not `held`. How many there were."""
+        return (await connection.execute(delete(t.transcripts).where(self._old(held)))).rowcount
+
+    def _old(self, held: Condition) -> ColumnElement[bool]:
+        of = t.transcripts.c
+        return (of.updated_ms < self._since_ms()) & ~held(of.person_id, of.get("workspace_id"))
 
     def _append(
         self, connection: BlockingConnection, person_id: str, transcript_id: str, items: Sequence[Item]

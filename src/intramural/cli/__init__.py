@@ -6,7 +6,7 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
-`fit`, `guard`, `inspect`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+`fit`, `guard`, `inspect`, `lifecycle`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -20,6 +20,7 @@ from intramural.cli import (
     fit,
     guard,
     inspect,
+    lifecycle,
     organisation,
     provenance,
     pull,
@@ -45,8 +46,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, catalogue, commands, connect, database, fit, guard, inspect, organisation, provenance, pull, quota,
-    report, top,
+    backups, catalogue, commands, connect, database, fit, guard, inspect, lifecycle, organisation, provenance, pull,
+    quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

@@ -196,7 +196,7 @@ def remove_workspace(name: str, *, common: Common = DEFAULT) -> None:
     """Remove a workspace that no chat and no key is of."""
 
     async def act(client: "Client") -> None:
-        await client.delete(f"{PAGE}/workspaces/{(await _workspace(client, name))['id']}")
+        await client.delete(f"{PAGE}/workspaces/{(await found_workspace(client, name))['id']}")
         common.out.record({"removed": name}, main="removed")
 
     common.ask(act)
@@ -207,7 +207,7 @@ def admit(name: str, member: str, *, common: Common = DEFAULT) -> None:
     """Make MEMBER (a person's name, or a group's) a member of workspace NAME."""
 
     async def act(client: "Client") -> None:
-        workspace_id, member_id = (await _workspace(client, name))["id"], await _member(client, member)
+        workspace_id, member_id = (await found_workspace(client, name))["id"], await _member(client, member)
         await client.put(f"{PAGE}/workspaces/{workspace_id}/members/{member_id}", {})
         common.out.record({"workspace": name, "member": member}, main="member")
 
@@ -219,7 +219,7 @@ def dismiss(name: str, member: str, *, common: Common = DEFAULT) -> None:
     """End MEMBER's membership of workspace NAME."""
 
     async def act(client: "Client") -> None:
-        workspace_id, member_id = (await _workspace(client, name))["id"], await _member(client, member)
+        workspace_id, member_id = (await found_workspace(client, name))["id"], await _member(client, member)
         await client.delete(f"{PAGE}/workspaces/{workspace_id}/members/{member_id}")
         common.out.record({"workspace": name, "dismissed": member}, main="dismissed")
 
@@ -292,7 +292,8 @@ async def _workspaces(client: "Client") -> list[dict[str, Any]]:
     return spaces
 
 
-async def _workspace(client: "Client", name: str) -> dict[str, Any]:
+async def found_workspace(client: "Client", name: str) -> dict[str, Any]:
+    """The workspace of this identifier or name. Raises Missing(`workspace_not_found`)."""
     spaces = await _workspaces(client)
     found = next((each for each in spaces if name in (each["id"], each["name"])), None)
     if found is None:

@@ -24,12 +24,14 @@ vault = App(name="vault", help="The keys under which what people write is kept."
 audit = App(name="audit", help="The log that an outsider can verify.")
 quota = App(name="quota", help="Limits on what may be used, and what is left of them.")
 report = App(name="report", help="Reports made of the log, for those who must answer for it.")
+hold = App(name="hold", help="What may not be deleted, for a court or an inquiry.")
+retention = App(name="retention", help="What is kept how long, and deleted when.")
 guard = App(name="guard", help="What tells who somebody is, in texts.")
 group = App(name="group", help="Groups of people, one inside another.")
 role = App(name="role", help="Roles of the institution's own.")
 workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
 policy = App(name="policy", help="Who may do what, and why.")
-for _each in (user, key, group, role, workspace, policy, quota, audit, report, guard, vault):
+for _each in (user, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention):
     cli.command(_each)
 
 

@@ -188,6 +188,32 @@ class ResponsesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    """How long what is outside workspaces is kept (docs/lifecycle.md); what is in one, as that says. 0: for ever."""
+
+    chat_days: int = setting(
+        0,
+        "Days after its last use after which a chat is deleted, a program's response or conversation, or a finished "
+        "batch; also what models have computed of any conversation. See `responses.keep_days`, which is often less.",
+        within=(0, 36_500),
+    )
+    file_days: int = setting(0, "Days after which a stored file is deleted, with its bytes.", within=(0, 36_500))
+    embedding_days: int = setting(
+        0,
+        "Days after which what was computed of a file, so that it is found, is deleted. The file stays, and is no "
+        "longer searched.",
+        within=(0, 36_500),
+    )
+    log_days: int = setting(
+        0,
+        "Days after which texts that the audit log commits to are deleted, where `audit.record_prompts` keeps them. "
+        "The log itself stays. Less than the law has for the label in `guard.label` is refused at the start: 184 days, "
+        "2,192 for `phi`, for `education` as long as chats and files.",
+        within=(0, 36_500),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryConfig:
     """Where models come from."""
 
@@ -392,6 +418,7 @@ class Config:
     media: MediaConfig = MediaConfig()
     batches: BatchesConfig = BatchesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    retention: RetentionConfig = RetentionConfig()
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
@@ -427,6 +454,7 @@ SECTIONS: Mapping[str, type] = {
     "media": MediaConfig,
     "batches": BatchesConfig,
     "responses": ResponsesConfig,
+    "retention": RetentionConfig,
     "quotas": QuotasConfig,
     "storage": StorageConfig,
     "traces": TracesConfig,

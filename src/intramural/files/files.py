@@ -21,7 +21,7 @@ from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.search import Passage
-from intramural.storage import Connection, Database
+from intramural.storage import Condition, Connection, Database
 from intramural.storage.schema import files as table
 from intramural.vault import Vault
 from intramural.vault.places import FILE_NAME
@@ -202,19 +202,22 @@ class Files:
         for file_id in file_ids:
             await asyncio.to_thread(self._disk.drop, file_id)
 
-    async def expired(self, connection: Connection) -> Sequence[StoredFile]:
-        """Delete the rows of files whose time is over, in the caller's transaction; then call `drop`."""
-        over = table.c.expires_ms <= self._now_ms()
+    async def expired(self, connection: Connection, held: Condition) -> Sequence[StoredFile]:
+        """Delete the rows of files whose time is over, in the caller's transaction; then call `drop`. What is `held`
+        stays, and is out of its owner's sight.
+        """
+        over = (table.c.expires_ms <= self._now_ms()) & ~held(table.c.person_id, table.c.get("workspace_id"))
         found = [self._file(row) for row in await connection.execute(select(table).where(over))]
         await connection.execute(delete(table).where(over))
         for file in found:
             await self._index.remove(connection, file.id)
         return found
 
-    async def any_expired(self) -> bool:
+    async def any_expired(self, held: Condition) -> bool:
         """Whether there is anything for `expired` to do."""
+        over = (table.c.expires_ms <= self._now_ms()) & ~held(table.c.person_id, table.c.get("workspace_id"))
         async with self._db.reading() as connection:
-            wanted = select(table.c.id).where(table.c.expires_ms <= self._now_ms()).limit(1)
+            wanted = select(table.c.id).where(over).limit(1)
             return (await connection.execute(wanted)).first() is not None
 
     async def content(self, person_id: str, file_id: str) -> tuple[StoredFile, BinaryIO]:

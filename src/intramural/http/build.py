@@ -47,6 +47,7 @@ from intramural.http.page import (
     federation,
     fit,
     guard,
+    lifecycle,
     organisation,
     passkeys,
     people,
@@ -127,7 +128,7 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, reports, records,
+        guard, chats, quotas, lifecycle, reports, records,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 

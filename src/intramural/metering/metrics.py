@@ -230,10 +230,15 @@ class Metrics:
         """The exposition text; `content_type` says of what kind."""
         return self.rendering()()
 
-    def rendering(self) -> Callable[[], bytes]:
-        """What renders this moment. It may be called in a thread of its own: many series take many milliseconds."""
+    def rendering(self, *, review_missed: bool = False) -> Callable[[], bytes]:
+        """What renders this moment. It may be called in a thread of its own: many series take many milliseconds.
+        `review_missed`: an activity review is due and was not signed.
+        """
+        text = "1: an activity review is missed (audit.review_every_days)."
+        reviews = GaugeMetricFamily("intramural_review_missed", text, int(review_missed))
+        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews]
         whole = CollectorRegistry()
-        whole.register(_Moment(self.registry, [*self._tokens.collect(), *self._pool.collect(), self._traced()]))
+        whole.register(_Moment(self.registry, asked))
         return lambda: generate_latest(whole)
 
     def _traced(self) -> Metric:

@@ -6,10 +6,10 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
-`responses`, `transcripts`, `expiry`, `files`, `batches`, `seating`, `sign_in`, `provider_web`, `federation`, `factors`,
-`passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts
-of several.
+`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
+`federation`, `factors`, `passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`,
+`records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched`
+and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from intramural.services.federation import Federation
 from intramural.services.files import FileDesk
 from intramural.services.fit import FitDesk
 from intramural.services.guarding import Guarding
+from intramural.services.holds import HoldDesk
 from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
@@ -40,6 +41,7 @@ from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
 from intramural.services.pulls import Pulls
+from intramural.services.purging import Purging
 from intramural.services.pushes import PushDesk
 from intramural.services.quotas import Quotas
 from intramural.services.receipts import Receipts
@@ -89,6 +91,8 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    holds: HoldDesk
+    purging: Purging
     evictions: Evictions
     records: Records
     receipts: Receipts
@@ -110,6 +114,7 @@ __all__ = [
     "FitDesk",
     "GroupDesk",
     "Guarding",
+    "HoldDesk",
     "Inference",
     "KeyDesk",
     "Locks",
@@ -123,6 +128,7 @@ __all__ = [
     "Preloads",
     "Provenance",
     "Pulls",
+    "Purging",
     "PushDesk",
     "Quotas",
     "Receipts",

@@ -80,6 +80,8 @@ class Conversations:
 
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
         actor = await self._within(actor, Action.CHATS_CHANGE, chat_id)
+        if title is not None:
+            await self._require_unheld(actor, Action.CHATS_CHANGE, chat_id)
         return await self._chats.change(actor.person_id, chat_id, title=title, model=model)
 
     async def delete(self, actor: Actor, chat_id: str) -> None:
@@ -88,6 +90,10 @@ class Conversations:
             await self._chats.delete(actor.person_id, chat_id, connection=connection)
             record(Event.CHAT_DELETED, actor, target=f"chat:{chat_id}")
         await self._inference.forget(actor.person_id)
+
+    async def _require_unheld(self, actor: Actor, action: Action, chat_id: str) -> None:
+        """What was said would be gone: not while a legal hold is on it. `actor` is where the chat is."""
+        await self._gate.require_unheld(actor, action, target=f"chat:{chat_id}")
 
     async def _within(self, actor: Actor, action: Action, chat_id: str) -> Actor:
         """`actor`, in the workspace that their chat is in, if they may do this to it there.
@@ -121,6 +127,8 @@ class Conversations:
         `content` None regenerates the answer `replace_from`. The answer is kept as far as it came, on every ending.
         """
         actor = await self._within(actor, Action.CHATS_CONTINUE, chat_id)
+        if replace_from is not None:
+            await self._require_unheld(actor, Action.CHATS_CONTINUE, chat_id)
         request_id = new_id("req", self._clock)
         if replace_from is not None:
             turn = await self._chats.replace_from(

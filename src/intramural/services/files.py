@@ -13,6 +13,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError, Misasked, Refused
 from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
+from intramural.retention.holds import is_held
 from intramural.services.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -199,7 +200,7 @@ class FileDesk:
     async def _reap(self) -> None:
         while True:
             try:
-                if await self._files.any_expired():
+                if await self._files.any_expired(is_held):
                     await self._remove_expired()
             except IntramuralError as error:  # the log cannot be written: nothing was removed, so try again later
                 log.error("expired files could not be removed: %s", error.code)
@@ -207,7 +208,7 @@ class FileDesk:
 
     async def _remove_expired(self) -> None:
         async with self._audit.transaction() as (connection, record):
-            gone = await self._files.expired(connection)
+            gone = await self._files.expired(connection, is_held)
             for file in gone:
                 record(Event.FILE_EXPIRED, SYSTEM, target=f"file:{file.id}", facts={"purpose": file.purpose})
         await self._files.drop([file.id for file in gone])

@@ -1,22 +1,44 @@
 """May they? One call, used by every service; a refusal is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
 from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
+from intramural.retention.holds import RULE, refusal
 from intramural.vault import Vault
+
+#: The hold that keeps a person's things (who is in these groups), or those in a workspace.
+HeldBy = Callable[[str, Collection[str], str | None], Awaitable[str | None]]
+#: What is somebody's own, and gone afterwards: not while it is held.
+_DELETES = frozenset(
+    {
+        Action.CHATS_DELETE,
+        Action.FILES_DELETE,
+        Action.BATCHES_DELETE,
+        Action.RESPONSES_DELETE,
+        Action.CONVERSATIONS_DELETE,
+    }
+)
 
 
 class Gate:
-    """Asks the policy and records refusals. Whoever gets through has keys in `vault`: what they write can be kept."""
+    """Asks the policy and records refusals. Whoever gets through has keys in `vault`: what they write can be kept.
+    What `held_by` says is under a legal hold is not given free to be deleted."""
 
-    def __init__(self, audit: AuditLog, rules: Sequence[Rule] = (), vault: Vault | None = None) -> None:
+    def __init__(
+        self,
+        audit: AuditLog,
+        rules: Sequence[Rule] = (),
+        vault: Vault | None = None,
+        held_by: HeldBy | None = None,
+    ) -> None:
         self._audit = audit
         self._rules = tuple(rules)
         self._vault = vault
+        self._held_by = held_by
 
     def decide(self, actor: Actor, action: Action, thing: Thing = ANYTHING) -> Decision:
         """The decision, with the institution's own rules; nothing is written down."""
@@ -43,16 +65,36 @@ class Gate:
         if decision.allowed:
             if self._vault is not None and not self._vault.knows(actor.person_id):
                 await self._vault.prepare(actor.person_id)
+            if action in _DELETES:
+                await self.require_unheld(actor, action, target=target, thing=thing)
             return decision
+        await self.note_refusal(actor, action, target, decision.rule, request_id)
+        raise decision.refusal(_asked(actor, action, thing))
+
+    async def require_unheld(self, actor: Actor, action: Action, *, target: str = "", thing: Thing = ANYTHING) -> None:
+        """Return if no legal hold is on the actor, or on the workspace that `thing` is in; else record it and raise
+        Refused(`legal_hold`). For what changes or deletes a part of something; `require` asks it of what deletes all.
+        """
+        if self._held_by is None:
+            return
+        workspace_id = thing.place.id if thing.place is not None else actor.workspace
+        hold_id = await self._held_by(actor.person_id, actor.groups, workspace_id)
+        if hold_id is not None:
+            await self.note_refusal(actor, action, target, RULE)
+            raise refusal(hold_id)
+
+    async def note_refusal(
+        self, actor: Actor, action: Action, target: str, rule: str, request_id: str | None = None
+    ) -> None:
+        """Write down that `rule` refused it."""
         await self._audit.record(
             Event.ACCESS_REFUSED,
             actor,
             target=target,
             outcome="refused",
             request_id=request_id,
-            facts={"action": action.value, "rule": decision.rule},
+            facts={"action": action.value, "rule": rule},
         )
-        raise decision.refusal(_asked(actor, action, thing))
 
 
 def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:

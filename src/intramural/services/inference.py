@@ -85,6 +85,8 @@ class _Run:
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
+    #: Nothing that is said is kept anywhere, whatever the settings are.
+    passing: bool = False
 
 
 class Inference:
@@ -142,8 +144,7 @@ class Inference:
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
-        # What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored.
-        passing = passing or (actor.kind == "person" and dialect != "page")
+        passing = passing or _is_temporary(actor, dialect)
         owner = self._turns.of(actor, passing=passing)
         with self._counting_refusals(dialect, operation, owner.work):
             rule = await self._may_use(actor, request.model, request.id)
@@ -151,6 +152,7 @@ class Inference:
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
+        run.passing = passing
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
         with self._counting_refusals(dialect, operation, run.work):
@@ -345,7 +347,9 @@ class Inference:
         with self._counting_refusals(dialect, operation, work):
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
-        return _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
+        run = _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
+        run.passing = _is_temporary(actor, dialect)
+        return run
 
     async def _held(self, actor: Actor, served: ModelToServe, request: ChatRequest) -> Hold | None:
         """What quotas hold for `request`. Raises as `Quotas.reserve`."""
@@ -441,6 +445,7 @@ class Inference:
             },
             texts=particulars.labelled(labels),
             beside=self._quotas.asked_rows(run.hold),
+            passing=run.passing,
         )
 
     def _with_seed(self, request: ChatRequest) -> ChatRequest:
@@ -472,6 +477,7 @@ class Inference:
             facts=facts,
             texts=particulars.asked_texts(request),
             beside=self._quotas.asked_rows(run.hold),
+            passing=run.passing,
         )
 
     async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
@@ -545,6 +551,7 @@ class Inference:
             request_id=run.request_id,
             facts=facts,
             texts=run.said.texts() if run.operation in ("chat", "completion") else {},
+            passing=run.passing,
         )
         metered = (Beside(*self._meter.insertion(row)), *charged)
         try:
@@ -555,6 +562,11 @@ class Inference:
                 self._quotas.written(run.hold)
             raise
         self._quotas.written(run.hold)
+
+
+def _is_temporary(actor: Actor, dialect: Dialect) -> bool:
+    """What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored."""
+    return actor.kind == "person" and dialect != "page"
 
 
 def _where(actor: Actor) -> Mapping[str, Fact]:

@@ -14,7 +14,9 @@ from intramural.access import Action, People
 from intramural.audit import AuditLog, Event, canonical
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Missing
+from intramural.core.errors import IntramuralError, Missing, Refused
+from intramural.retention import Holds
+from intramural.retention.holds import RULE
 from intramural.services.gate import Gate
 from intramural.vault import Erased, Stored, Vault
 
@@ -46,6 +48,7 @@ class Personal:
         erased: Erased,
         forgetting: Forgetting,
         lying: Lying,
+        holds: Holds,
         clock: Clock,
     ) -> None:
         self._gate = gate
@@ -56,6 +59,7 @@ class Personal:
         self._erased = erased
         self._forgetting = forgetting
         self._lying = lying
+        self._holds = holds
         self._clock = clock
 
     # erasure
@@ -64,11 +68,12 @@ class Personal:
         """Destroy a person's keys and delete all that is kept of them; the certificate.
 
         They are on the list of erased people before they are gone, so that no backup brings them back.
-        Raises Missing(`person_not_found`), Conflicting(`last_administrator`), Unavailable.
+        Raises Missing(`person_not_found`), Conflicting(`last_administrator`), Refused(`legal_hold`), Unavailable.
         """
         thing = await self._people.acted_upon(person_id)
         await self._gate.require(actor, Action.PEOPLE_REMOVE, target=f"person:{person_id}", thing=thing)
         await self._people.get(person_id)
+        await self._require_unheld(actor, person_id)
         time_ms = self._now_ms()
         await asyncio.to_thread(self._erased.note, person_id, time_ms, "begun")
         try:
@@ -80,6 +85,13 @@ class Personal:
         await self._forgetting.after_keys()
         await self._stored.scrub()
         return certificate
+
+    async def _require_unheld(self, actor: Actor, person_id: str) -> None:
+        try:
+            await self._holds.check_erasable(person_id)
+        except Refused:
+            await self._gate.note_refusal(actor, Action.PEOPLE_REMOVE, f"person:{person_id}", RULE)
+            raise
 
     async def replay(self) -> int:
         """At start: whoever is on the list and is here (an old backup was restored) is erased again. How many."""
@@ -106,6 +118,7 @@ class Personal:
             removed, stays = await self._stored.counted(connection, person_id)
             if not again:
                 await self._people.remove_check(connection, person_id)
+                await self._holds.require_erasable(connection, person_id)  # one may have been put since
             await self._stored.remove(connection, person_id)
             keys = await self._vault.destroy(connection, person_id)
             statement = {
@@ -122,7 +135,12 @@ class Personal:
                 Event.PERSON_REMOVED,
                 actor,
                 target=f"person:{person_id}",
-                facts={"rows": sum(removed.values()), "keys": keys, "again": again},
+                facts={
+                    "rows": sum(removed.values()),
+                    "keys": keys,
+                    "again": again,
+                    "texts": removed.get("audit_texts", 0),
+                },
             )
         return certificate
 

@@ -1,7 +1,7 @@
 """Looking at what happened: the log, the meter, the machine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from intramural.access import Action, Groups, People, Thing
@@ -34,6 +34,7 @@ class Records:
         metrics: Metrics,
         people: People,
         groups: Groups,
+        missed_review: Callable[[], Awaitable[str | None]],
         *,
         cores: int,
         memory_bytes: int,
@@ -46,6 +47,7 @@ class Records:
         self._metrics = metrics
         self._people = people
         self._groups = groups
+        self._missed_review = missed_review
         self._machine = MachineView(cores, memory_bytes, posture, None)
         self._suggestion = suggestion
 
@@ -89,7 +91,8 @@ class Records:
     async def metrics(self, actor: Actor) -> bytes:
         """Prometheus's text exposition of this moment."""
         await self._gate.require(actor, Action.METRICS_READ)
-        return await asyncio.to_thread(self._metrics.rendering())
+        missed = await self._missed_review() is not None
+        return await asyncio.to_thread(self._metrics.rendering(review_missed=missed))
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)

@@ -1,24 +1,44 @@
 """Reports that the law asks for, made of the log; exports of it; and the signature under a review. Each is an event."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from intramural.access import Action
+from intramural.access import Action, People, Workspaces
 from intramural.audit import AuditLog, Event, Fact, Form, Wanted, fhir, ocsf
 from intramural.core.actor import Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import Misasked
+from intramural.retention import Kept
 from intramural.services.gate import Gate
-from intramural.services.reviews import ActivityReview, Disclosures, SystemRecord, WorkingHours, shown
+from intramural.services.reviews import (
+    ActivityReview,
+    Disclosures,
+    Known,
+    LogRetention,
+    SystemRecord,
+    WorkingHours,
+    shown,
+)
 
 _DAY_MS = 86_400_000
+
+
+#: What is a student's today.
+KnownOf = Callable[[str], Awaitable[Known]]
 
 
 class Reports:
     """What overseers are given, and what a person is given about themselves."""
 
     def __init__(
-        self, gate: Gate, audit: AuditLog, clock: Clock, hours: WorkingHours, review_every_days: int, version: str
+        self,
+        gate: Gate,
+        audit: AuditLog,
+        clock: Clock,
+        hours: WorkingHours,
+        review_every_days: int,
+        version: str,
+        known: KnownOf,
     ) -> None:
         self._gate = gate
         self._audit = audit
@@ -26,6 +46,7 @@ class Reports:
         self._hours = hours
         self._review_every_days = review_every_days
         self._version = version
+        self._known = known
 
     async def export(self, actor: Actor, form: Form, wanted: Wanted) -> AsyncGenerator[dict[str, Any], None]:
         """Every wanted entry in `form`, the oldest first; that it was handed out is on the disk before the first."""
@@ -67,7 +88,9 @@ class Reports:
     async def disclosures(self, actor: Actor, student_id: str) -> dict[str, Any]:
         """Every access to one student's records that is in the log."""
         await self._gate.require(actor, Action.DISCLOSURES_READ, target=f"person:{student_id}", owner_id=student_id)
-        found = Disclosures(student_id)
+        found = Disclosures(await self._known(student_id))
+        async for entry in self._audit.walk(Wanted()):
+            found.learn(entry)
         async for entry in self._audit.walk(Wanted()):
             found.add(entry)
         now_ms = self._now_ms()
@@ -81,7 +104,11 @@ class Reports:
         record = SystemRecord(model)
         async for entry in self._audit.walk(Wanted(from_ms=from_ms, to_ms=to_ms)):
             record.add(entry)
-        result = record.result(await self._oldest_ms(), self._now_ms())
+        retention = LogRetention()
+        for event in ("retention.*", Event.PERSON_REMOVED):
+            async for entry in self._audit.walk(Wanted(event=event)):
+                retention.add(entry)
+        result = record.result(retention.result(await self._oldest_ms(), self._now_ms()))
         return {**self._head("ai-act", from_ms, to_ms), **result}
 
     async def _exported(self, form: Form, wanted: Wanted, size: int) -> AsyncGenerator[dict[str, Any], None]:
@@ -115,6 +142,20 @@ class Reports:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+def known_of(people: People, workspaces: Workspaces, kept: Kept) -> KnownOf:
+    """Of a person's things, workspaces and groups as they are in the database."""
+
+    async def known(person_id: str) -> Known:
+        groups = (await people.acted_upon(person_id)).groups
+        places = await kept.workspaces_of(person_id)
+        for each in await workspaces.list():
+            if person_id in each.people or not groups.isdisjoint(each.groups):
+                places.add(each.place.id)
+        return Known(person_id, frozenset(await kept.targets(person_id)), frozenset(places), groups)
+
+    return known
 
 
 def missed_review(since_ms: int | None, now_ms: int, every_days: int) -> str | None:

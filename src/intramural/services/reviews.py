@@ -11,16 +11,17 @@ from zoneinfo import ZoneInfo
 
 from intramural.audit import Entry, Event, action_of
 from intramural.core.errors import Misasked
+from intramural.core.retention import AI_ACT_DAYS, DAY_MS
 
 #: Entries listed of one kind; of the others the number is told.
 MOST_LISTED = 500
 #: Reads by one person on one day from which they count as many.
 BULK_READS = 100
-#: AI Act, articles 19 and 26(6): logs are kept for six months at least.
-KEPT_LEAST_DAYS = 183
-_DAY_MS = 86_400_000
 _EXPORTS = ("bundle.exported", "audit.exported", "model.push_asked")
-_LISTS = ("failed_sign_ins", "refused", "emergency_access", "exports", "changes", "sign_offs", "clock_skew")
+_LISTS = (
+    "failed_sign_ins", "refused", "emergency_access", "exports", "changes", "sign_offs", "clock_skew", "legal_holds",
+    "deletions",
+)  # fmt: skip
 _ASKED = ("chat.asked", "embedding.asked", "rerank.asked")
 #: The log is looked at and pages are opened all the time: that is not reading about somebody.
 _OF_NOBODY = ("audit.read", "audit.verified", "report.read")
@@ -28,7 +29,7 @@ _OF_NOBODY = ("audit.read", "audit.verified", "report.read")
 
 def is_emergency(event: str) -> bool:
     """Whether somebody was let in past the rules, for a reason they gave."""
-    return event.startswith(("break_glass.", "breakglass.", "emergency."))
+    return event.startswith("breakglass.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ class ActivityReview:
             ("exports", entry.event in _EXPORTS or entry.event.endswith(".exported")),
             ("sign_offs", entry.event == Event.REVIEW_SIGNED),
             ("changes", _is_change(entry)),
+            ("legal_holds", entry.event.startswith("legal_hold.")),
+            ("deletions", entry.event.startswith("retention.")),
         ):
             if belongs:
                 self._lists[name].add(shown(entry))
@@ -138,40 +141,116 @@ def _is_change(entry: Entry) -> bool:
     return entry.event.startswith(kinds) and entry.event != Event.QUOTA_REFUSED
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is a student's today: the things of theirs as the log calls them, and the workspaces and groups they are in.
+    What was theirs is learned from the log."""
+
+    student_id: str
+    things: frozenset[str] = frozenset()
+    workspaces: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+#: What people do with their own things; whose an act's target is, where nothing else says so.
+_THINGS = ("chat", "file", "response", "conversation", "batch")
+#: Facts that name whom an entry is about.
+_ABOUT = ("owner", "subject", "person", "student", "member", "of")
+#: Acts that reach everybody's records at once.
+_OF_EVERYBODY = ("audit.exported", "backup.begun", "backup.restored", "database.moved")
+#: Acts on all of a workspace or group.
+_OF_PLACES = ("legal_hold.", "breakglass.")
+
+
 class Disclosures:
     """What 34 CFR 99.32 has a school keep for each student: every access to their records, by whom, when, and why.
 
-    Accesses that need no entry there (the student's own, those of school officials) are marked, not left out.
+    `learn` of every entry first, then `add` every one. An entry counts where it names the student; where it is about
+    a thing of theirs, or a request they made; where it opens or holds a workspace or group that they are in; and,
+    listed apart, where it reaches everybody's records. Accesses that need no entry there (the student's own, those of
+    school officials) are marked, not left out.
     """
 
-    def __init__(self, student_id: str) -> None:
-        self._student_id = student_id
+    def __init__(self, known: Known) -> None:
+        self._student_id = known.student_id
+        self._things = set(known.things)
+        self._workspaces = set(known.workspaces)
+        self._groups = set(known.groups)
+        self._requests: set[str] = set()
         self._listed: list[dict[str, Any]] = []
+        self._everybody = _Listed()
+
+    def learn(self, entry: Entry) -> None:
+        """What was the student's when this happened."""
+        kind, _, name = entry.target.partition(":")
+        if entry.actor_id == self._student_id:
+            if kind in _THINGS:
+                self._things.add(entry.target)
+            if entry.request_id:
+                self._requests.add(entry.request_id)
+            if workspace := entry.facts.get("workspace"):
+                self._workspaces.add(workspace)
+        if entry.event == Event.WORKSPACE_JOINED and entry.facts.get("member") in {self._student_id, *self._groups}:
+            self._workspaces.add(name)
+        if entry.event == Event.GROUP_JOINED and entry.facts.get("person") == self._student_id:
+            self._groups.add(name)
 
     def add(self, entry: Entry) -> None:
-        if not self._is_about(entry):
-            return
-        own = entry.actor_id == self._student_id
-        exception = None
-        if own:
-            exception = "99.32(d)(1): the student or parent"
-        elif entry.actor_kind == "system" and entry.actor_id == "system":
-            exception = "no party: an act of the service itself"
-        elif entry.actor_role in ("administrator", "auditor", "manager"):
-            exception = "99.32(d)(2): a school official, if 99.31(a)(1) applies"
-        interest = entry.facts.get("reason") or entry.facts.get("purpose")
-        self._listed.append({**shown(entry), "interest": interest, "exception": exception})
+        """List it, if it is an access to the student's records."""
+        why = self._why(entry)
+        if why is not None:
+            exception = self._exception(entry)
+            interest = entry.facts.get("reason") or entry.facts.get("purpose")
+            found = {**shown(entry), "found_by": why, "interest": interest, "exception": exception}
+            self._listed.append(found | ({"texts": dict(entry.texts)} if entry.texts else {}))
+        elif _reaches_everybody(entry):
+            self._everybody.add({**shown(entry), "exception": self._exception(entry)})
 
     def result(self) -> dict[str, Any]:
         counted = sum(each["exception"] is None for each in self._listed)
-        return {"student": self._student_id, "disclosures": self._listed, "to_be_recorded": counted}
+        return {
+            "student": self._student_id,
+            "disclosures": self._listed,
+            "to_be_recorded": counted,
+            "everybody": self._everybody.result(),
+        }
 
-    def _is_about(self, entry: Entry) -> bool:
-        about = {entry.target.partition(":")[2]} if entry.target.startswith("person:") else set[Any]()
-        about |= {entry.facts.get(name) for name in ("owner", "subject", "person", "student")}
-        if self._student_id not in about:
-            return False
-        return entry.event not in (Event.LOGIN_SUCCEEDED, Event.LOGIN_FAILED)
+    def _why(self, entry: Entry) -> str | None:
+        if entry.event in (Event.LOGIN_SUCCEEDED, Event.LOGIN_FAILED):
+            return None
+        kind, _, name = entry.target.partition(":")
+        facts = entry.facts
+        if name == self._student_id or self._student_id in [facts.get(each) for each in _ABOUT]:
+            return "named"
+        if facts.get("actor") == self._student_id or facts.get("target") in self._things:
+            return "searched for"  # in the log
+        if facts.get("owner"):
+            return None  # somebody else's
+        own_request = entry.request_id in self._requests and entry.actor_id != self._student_id
+        if entry.target in self._things or own_request or name in self._requests:
+            return "a record of theirs"
+        if entry.event.startswith(_OF_PLACES):
+            held = self._workspaces if kind == "workspace" else self._groups if kind == "group" else ()
+            if name in held or facts.get("workspace") in self._workspaces:
+                return "a place they are in"
+        return None
+
+    def _exception(self, entry: Entry) -> str | None:
+        if entry.actor_id == self._student_id:
+            return "99.32(d)(1): the student or parent"
+        if entry.actor_kind == "system" and entry.actor_id == "system":
+            return "no party: an act of the service itself"
+        if entry.actor_role in ("administrator", "auditor", "manager"):
+            return "99.32(d)(2): a school official, if 99.31(a)(1) applies"
+        return None
+
+
+def _reaches_everybody(entry: Entry) -> bool:
+    if entry.event in _OF_EVERYBODY:
+        return True
+    if entry.event == Event.AUDIT_READ:  # in part or whole, not of somebody named
+        return entry.facts.get("actor") is None and entry.facts.get("request_id") is None
+    return entry.event == Event.REPORT_READ and entry.facts.get("subject") is None
 
 
 class SystemRecord:
@@ -200,20 +279,14 @@ class SystemRecord:
         elif entry.actor_kind != "system" or entry.event.startswith("model."):
             self._oversight.add(shown(entry))
 
-    def result(self, oldest_ms: int | None, now_ms: int) -> dict[str, Any]:
-        """`oldest_ms`: the time of the log's first entry."""
-        kept_days = 0 if oldest_ms is None else max(0, (now_ms - oldest_ms) // _DAY_MS)
+    def result(self, retention: dict[str, Any]) -> dict[str, Any]:
+        """`retention`: of `LogRetention`."""
         return {
             "system": self._target.removeprefix("model:"),
             "outputs": {"number": self._number, "listed": list(self._outputs.values())},
             "outcomes": dict(self._outcomes),
             "oversight": self._oversight.result(),
-            "retention": {
-                "log_begins_ms": oldest_ms,
-                "kept_days": kept_days,
-                "least_days": KEPT_LEAST_DAYS,
-                "purged_earlier": False,
-            },
+            "retention": retention,
         }
 
     def _asked(self, entry: Entry) -> dict[str, Any]:
@@ -227,6 +300,41 @@ class SystemRecord:
             "parameters": {name: facts[name] for name in names if name in facts},
             "input": entry.texts,
             "outcome": None,
+        }
+
+
+class LogRetention:
+    """How long the log is kept, as articles 19(1) and 26(6) of the EU AI Act ask: entries are never deleted, so that
+    this is of the texts kept beside it. What was deleted of them, when, and under which rule; what was refused."""
+
+    def __init__(self) -> None:
+        self._deleted, self._refused, self._erased = _Listed(), _Listed(), _Listed()
+        self._earlier = False
+        self._texts = Counter[str]()
+
+    def add(self, entry: Entry) -> None:
+        """Of the events `retention.…` and `person.removed`."""
+        if entry.event == Event.RETENTION_PURGED and entry.facts.get("class") == "log":
+            self._deleted.add(shown(entry))
+            self._texts["deleted"] += int(entry.facts["number"])
+            self._earlier |= entry.time_ms - int(entry.facts["newest_ms"]) < AI_ACT_DAYS * DAY_MS
+        elif entry.event == Event.RETENTION_REFUSED:
+            self._refused.add(shown(entry))
+        elif entry.event == Event.PERSON_REMOVED and entry.facts.get("texts"):
+            self._erased.add(shown(entry))
+            self._texts["erased"] += int(entry.facts["texts"])
+
+    def result(self, oldest_ms: int | None, now_ms: int) -> dict[str, Any]:
+        """`oldest_ms`: the time of the log's first entry. `erased`: texts of people who were erased (GDPR, article
+        17), whatever their age."""
+        return {
+            "log_begins_ms": oldest_ms,
+            "kept_days": 0 if oldest_ms is None else max(0, (now_ms - oldest_ms) // DAY_MS),
+            "least_days": AI_ACT_DAYS,
+            "purged_earlier": self._earlier,
+            "purged": {"texts": self._texts["deleted"], **self._deleted.result()},
+            "erased": {"texts": self._texts["erased"], **self._erased.result()},
+            "refused": self._refused.result(),
         }
 
 

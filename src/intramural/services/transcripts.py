@@ -32,6 +32,7 @@ class TranscriptDesk:
     async def note(self, actor: Actor, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
         """Replace what its owner's program noted about it."""
         await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
+        await self._require_unheld(actor, transcript_id)
         return await self._transcripts.note(actor.person_id, transcript_id, notes)
 
     async def items(self, actor: Actor, transcript_id: str) -> tuple[Item, ...]:
@@ -54,10 +55,15 @@ class TranscriptDesk:
     async def remove_item(self, actor: Actor, transcript_id: str, item_id: str) -> Transcript:
         """Take one item out; what is left. Raises Missing(`item_not_found`) too."""
         await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
+        await self._require_unheld(actor, transcript_id)
         async with self._audit.transaction() as (connection, record):
             await self._transcripts.remove_item(actor.person_id, transcript_id, item_id, connection)
             record(Event.CONVERSATION_CHANGED, actor, target=f"conversation:{transcript_id}")
         return await self._transcripts.get(actor.person_id, transcript_id)
+
+    async def _require_unheld(self, actor: Actor, transcript_id: str) -> None:
+        target = f"conversation:{transcript_id}"
+        await self._gate.require_unheld(actor, Action.CONVERSATIONS_CHANGE, target=target)
 
     async def delete(self, actor: Actor, transcript_id: str) -> None:
         await self._gate.require(actor, Action.CONVERSATIONS_DELETE, owner_id=actor.person_id)

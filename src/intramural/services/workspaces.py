@@ -1,12 +1,15 @@
 """Workspaces: who makes them, and how a request comes to be asked in one."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from intramural.access import Action, Charter, Thing, Workspace, Workspaces
-from intramural.access.workspaces import missing
+from intramural.access.workspaces import BELOW_FLOOR, missing
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import Actor, Place
-from intramural.core.errors import Refused
+from intramural.core.errors import Misasked, Refused
+from intramural.core.retention import Floor, below_floor
 from intramural.services.gate import Gate
 
 
@@ -54,7 +57,7 @@ class WorkspaceDesk:
 
     async def create(self, actor: Actor, charter: Charter) -> Workspace:
         await self._gate.require(actor, Action.WORKSPACES_CHANGE)
-        async with self._audit.transaction() as (connection, record):
+        async with self._floors(actor, charter), self._audit.transaction() as (connection, record):
             made = await self._workspaces.create(connection, charter)
             record(Event.WORKSPACE_CREATED, actor, target=f"workspace:{made.place.id}", facts=_facts(made))
         return made
@@ -63,10 +66,22 @@ class WorkspaceDesk:
         """Give it another charter as a whole; its members stay."""
         target = f"workspace:{workspace_id}"
         await self._gate.require(actor, Action.WORKSPACES_CHANGE, target=target)
-        async with self._audit.transaction() as (connection, record):
+        async with self._floors(actor, charter, target), self._audit.transaction() as (connection, record):
             changed = await self._workspaces.change(connection, workspace_id, charter)
             record(Event.WORKSPACE_CHANGED, actor, target=target, facts=_facts(changed))
         return changed
+
+    @asynccontextmanager
+    async def _floors(self, actor: Actor, charter: Charter, target: str = "") -> AsyncIterator[None]:
+        """That the log was to be kept shorter than the law has it is written down."""
+        try:
+            yield
+        except Misasked as error:
+            days = charter.retention_days or {}
+            if error.code == BELOW_FLOOR and (floor := below_floor(charter.label, days)):
+                facts = refused_facts(floor, days["log"])
+                await self._audit.record(Event.RETENTION_REFUSED, actor, target=target, outcome="refused", facts=facts)
+            raise
 
     async def remove(self, actor: Actor, workspace_id: str) -> None:
         target = f"workspace:{workspace_id}"
@@ -98,6 +113,11 @@ class WorkspaceDesk:
         async with self._audit.transaction() as (connection, record):
             for member_id in await self._workspaces.close(connection, workspace_id):
                 record(Event.WORKSPACE_LEFT, actor, target=target, facts={"member": member_id})
+
+
+def refused_facts(floor: Floor, days: int) -> dict[str, Fact]:
+    """What the log says of a wish to keep it shorter than the law has it."""
+    return {"class": "log", "days": days, "least_days": floor.days, "rule": floor.rule}
 
 
 def _facts(workspace: Workspace) -> dict[str, Fact]:

@@ -396,6 +396,10 @@ class Pool:
             await self.warmth.done()  # what is on its way there
             await asyncio.to_thread(self.warmth.states.forget, tenant, for_good=for_good)
 
+    async def forget_older(self, before_s: float) -> int:
+        """What was computed of conversations and last used before this time is on no disk. How many states went."""
+        return 0 if self.warmth is None else await asyncio.to_thread(self.warmth.states.forget_older, before_s)
+
     async def forget_model(self, digest: str) -> None:
         """Nothing that these weights have computed is kept on the disk."""
         if self.warmth is not None:

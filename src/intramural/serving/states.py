@@ -262,6 +262,14 @@ class States:
                     path.unlink(missing_ok=True)
                 folder.rmdir()
 
+    def forget_older(self, before_s: float) -> int:
+        """What was last used before this time (seconds since the epoch) is not kept any longer. How many went."""
+        with self._lock:
+            old = [path for path in self._sizes if _used_s(path) < before_s]
+            for path in old:
+                self._drop(path)
+            return len(old)
+
     def forget_model(self, digest: str) -> None:
         """Nothing of these weights is kept, nor will be before they are `welcome` again."""
         with self._lock:
@@ -368,6 +376,13 @@ def _head_of(path: Path) -> _Head | None:
             return _read_head(file.fileno())[0]
     except (OSError, _Damaged):
         return None
+
+
+def _used_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it is just going
+        return 0.0
 
 
 def _exactly(descriptor: int, size_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plai
 `migrate`, `migrations/`.
 """
 
+from intramural.storage.backend import Condition
 from intramural.storage.database import BlockingConnection, Connection, Database, head_revision, read_apart
 from intramural.storage.plain import insert_rows, scalar
 from intramural.storage.postgres import without_password
@@ -18,6 +19,7 @@ from intramural.storage.words import words
 
 __all__ = [
     "BlockingConnection",
+    "Condition",
     "Connection",
     "Database",
     "head_revision",

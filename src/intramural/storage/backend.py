@@ -6,13 +6,15 @@ from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 #: What `reading()` and `writing()` give: SQLAlchemy's connection, on which rooms run their own Core queries.
 Connection = AsyncConnection
 #: What `write()` and `read_apart()` give: the same, for code that waits for each statement.
 BlockingConnection = sqlalchemy.Connection
+#: A condition on rows, made of the columns that say whose they are and in which workspace (None: they have none).
+Condition = Callable[[ColumnElement[Any], ColumnElement[Any] | None], ColumnElement[bool]]
 
 Result = TypeVar("Result")
 

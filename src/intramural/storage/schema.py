@@ -288,7 +288,7 @@ chats = Table(
     Column("title", LargeBinary, nullable=False),  # sealed
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False, index=True),
     Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
 )
 
@@ -387,7 +387,7 @@ files = Table(
     Column("purpose", String, nullable=False),  # see files.PURPOSES
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
     Column("expires_ms", BigInteger, index=True),
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
@@ -457,7 +457,7 @@ batches = Table(
     Column("begun_ms", BigInteger),
     Column("finalizing_ms", BigInteger),
     Column("cancelling_ms", BigInteger),
-    Column("ended_ms", BigInteger),
+    Column("ended_ms", BigInteger, index=True),
     Column("notes", LargeBinary, nullable=False),  # sealed JSON
     Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
@@ -505,6 +505,8 @@ audit_texts = Table(
     Column("name", String, primary_key=True),
     Column("person_id", String, nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),  # sealed
+    Column("time_ms", BigInteger, nullable=False, index=True),  # the record's
+    Column("workspace_id", String),  # in which it was said; NULL: in none
 )
 
 #: Who was erased, when, and what went; the certificate as it was signed.
@@ -514,4 +516,30 @@ erasures = Table(
     Column("person_id", String, primary_key=True),
     Column("time_ms", BigInteger, nullable=False),
     Column("certificate", Text, nullable=False),
+)
+
+# retention ------------------------------------------------------------------------------------------------------------
+
+#: What may not be deleted, however old and whoever wants it, until it is lifted. A row stays when it is.
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("subject", String, nullable=False),  # person | group | workspace
+    Column("subject_id", String, nullable=False, index=True),
+    Column("reason", Text, nullable=False),  # sealed under a key of the installation, see access.Seal
+    Column("put_by", String, nullable=False),
+    Column("put_ms", BigInteger, nullable=False),
+    Column("lifted_by", String),
+    Column("lifted_reason", Text),  # sealed likewise
+    Column("lifted_ms", BigInteger, index=True),
+)
+
+#: Whom a hold on a person or a group is on: also who left the group since.
+legal_hold_people = Table(
+    "legal_hold_people",
+    metadata,
+    Column("hold_id", String, ForeignKey("legal_holds.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("since_ms", BigInteger, nullable=False),
 )

@@ -66,6 +66,8 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.batch_lines: _within(t.batch_lines.c.batch_id, t.batches),
     t.data_keys: _by(t.data_keys.c.person_id),
     t.erasures: _by(t.erasures.c.person_id),
+    t.legal_holds: lambda person_id: (t.legal_holds.c.subject == "person") & (t.legal_holds.c.subject_id == person_id),
+    t.legal_hold_people: _by(t.legal_hold_people.c.person_id),
 }
 #: Tables without anybody in them. The words of an index are in `file_passages`, as they were written.
 OF_NOBODY = frozenset(
@@ -96,6 +98,8 @@ _SECRET = frozenset(
         t.passkeys.c.public_key,
         t.data_keys.c.wrapped,
         t.audit_entries.c.leaf_hash,
+        t.legal_holds.c.reason,  # nor is what others say of a matter
+        t.legal_holds.c.lifted_reason,
     }
 )
 #: Stays after an erasure, under an identifier that leads to nobody any more: the log must go on to verify, and what
@@ -157,6 +161,6 @@ async def remove(connection: Connection, person_id: str) -> None:
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
-    for table in (t.quota_limits, t.quota_balances):
+    for table in (t.quota_limits, t.quota_balances, t.legal_holds):  # holds: those that were lifted
         await connection.execute(delete(table).where(OF_PEOPLE[table](person_id)))
     await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it

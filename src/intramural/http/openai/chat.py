@@ -37,7 +37,9 @@ def operations(doors: Doors) -> list[Operation]:
         )
         headers = {sse.REQUEST_ID: asked.id}
         waits = sse.Waits()
-        events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits)
+        # said, and not only left out: then nothing is kept, nor what is computed for it
+        passing = wire.store is False
+        events = inference.answer(caller.actor, asked, DIALECT, "chat", on_wait=waits, passing=passing)
         if wire.stream:
             return sse.EventStream(chat_frames(events, form, inference.fingerprint), waits, OPENAI, headers=headers)
 

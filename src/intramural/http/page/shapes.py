@@ -323,6 +323,68 @@ class PeopleOut(BaseModel):
     next: str | None
 
 
+class HoldIn(BaseModel):
+    subject: Literal["person", "group", "workspace"]
+    subject_id: str = Field(min_length=1, max_length=64)
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
+class HoldLift(BaseModel):
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
+class HoldOut(BaseModel):
+    """`people`: how many a hold on a person or a group is on. `lifted_ms` null: it holds."""
+
+    id: str
+    subject: str
+    subject_id: str
+    reason: str
+    put_by: str
+    put_ms: int
+    lifted_by: str | None
+    lifted_reason: str | None
+    lifted_ms: int | None
+    people: int
+
+
+class ForecastOut(BaseModel):
+    """`days` null: for ever. `held` are under a legal hold and stay; `next_ms`: when the oldest of the others goes."""
+
+    data_class: str
+    what: str
+    workspace_id: str | None
+    workspace: str | None
+    days: int | None
+    rule: str
+    number: int
+    held: int
+    due: int
+    due_in_7_days: int
+    due_in_30_days: int
+    next_ms: int | None
+
+
+class PurgeOut(BaseModel):
+    """The round of deleting that is under way, or the last one since the service started."""
+
+    running: bool
+    stopping: bool
+    begun_ms: int | None
+    ended_ms: int | None
+    deleted: dict[str, int]
+    held: int
+    error: str | None
+
+
+class RetentionOut(BaseModel):
+    """`nothing_kept`: classes of data that this service keeps nothing of."""
+
+    kept: list[ForecastOut]
+    nothing_kept: list[str]
+    round: PurgeOut
+
+
 class ErasureOut(BaseModel):
     """A certificate: `signature` is a signed note of `statement`, by the key that signs the audit log."""
 

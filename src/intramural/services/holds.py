@@ -1,0 +1,71 @@
+"""Legal holds: put, listed and lifted, with a reason each time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from intramural.access import Action, Seal
+from intramural.audit import AuditLog, Event, Fact
+from intramural.core.actor import Actor
+from intramural.core.errors import Misasked
+from intramural.retention import Hold, Holds
+from intramural.services.gate import Gate
+
+MAX_REASON_CHARS = 2_000
+
+
+class HoldDesk:
+    """What an administrator or an auditor does with holds. Reasons are kept sealed: they may name people."""
+
+    def __init__(self, gate: Gate, holds: Holds, audit: AuditLog, seal: Seal) -> None:
+        self._gate = gate
+        self._holds = holds
+        self._audit = audit
+        self._seal = seal
+
+    async def put(self, actor: Actor, subject: str, subject_id: str, reason: str) -> Hold:
+        """From now on nothing of this person, group or workspace is deleted. Raises Misasked(`bad_reason`,
+        `bad_subject`), Missing, Conflicting(`held_already`)."""
+        target = f"{subject}:{subject_id}"
+        await self._gate.require(actor, Action.HOLDS_CHANGE, target=target)
+        reason, hold_id = _checked(reason), self._holds.named()
+        async with self._audit.transaction() as (connection, record):
+            sealed = self._seal.close(hold_id, reason)
+            hold = await self._holds.put(connection, hold_id, subject, subject_id, sealed, actor.person_id)
+            facts: dict[str, Fact] = {"hold": hold.id, "people": hold.people}
+            record(Event.LEGAL_HOLD_PUT, actor, target=target, facts=facts, texts={"reason": reason})
+        return self._opened(hold)
+
+    async def lift(self, actor: Actor, hold_id: str, reason: str) -> Hold:
+        """End a hold. Raises Misasked(`bad_reason`), Missing(`hold_not_found`), Conflicting(`hold_lifted`)."""
+        await self._gate.require(actor, Action.HOLDS_CHANGE, target=f"hold:{hold_id}")
+        reason = _checked(reason)
+        async with self._audit.transaction() as (connection, record):
+            sealed = self._seal.close(hold_id, reason)
+            hold = await self._holds.lift(connection, hold_id, sealed, actor.person_id)
+            target = f"{hold.subject}:{hold.subject_id}"
+            facts: dict[str, Fact] = {"hold": hold.id, "put_ms": hold.put_ms}
+            record(Event.LEGAL_HOLD_LIFTED, actor, target=target, facts=facts, texts={"reason": reason})
+        return self._opened(hold)
+
+    async def list(self, actor: Actor) -> Sequence[Hold]:
+        """Every hold there was, the newest first."""
+        await self._gate.require(actor, Action.HOLDS_READ)
+        return [self._opened(each) for each in await self._holds.list()]
+
+    def _opened(self, hold: Hold) -> Hold:
+        lifted = None if hold.lifted_reason is None else self._read(hold.id, hold.lifted_reason)
+        return replace(hold, reason=self._read(hold.id, hold.reason), lifted_reason=lifted)
+
+    def _read(self, hold_id: str, sealed: str) -> str:
+        try:
+            return self._seal.open(hold_id, sealed)
+        except Misasked:  # the pepper is another one: the hold counts all the same
+            return "(cannot be read: it was sealed with another key)"
+
+
+def _checked(reason: str) -> str:
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON_CHARS:
+        hint = f"Say why in 1 to {MAX_REASON_CHARS} characters: the matter, and who asked for it."
+        raise Misasked("bad_reason", "A legal hold needs a reason.", hint, param="reason")
+    return reason
