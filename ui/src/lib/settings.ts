@@ -122,6 +122,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Audit.svelte"),
   },
   {
+    name: "retention",
+    label: words.nav.retention,
+    icon: "hold",
+    permission: ["holds.read", "retention.read"],
+    heading: "rules",
+    page: () => import("../pages/Retention.svelte"),
+  },
+  {
     name: "reports",
     label: words.nav.reports,
     icon: "report",

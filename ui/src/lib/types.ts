@@ -393,6 +393,39 @@ export interface AuditPage {
   checkpoint: { size: number; time_ms?: number; note: string } | null;
 }
 
+/** Nothing of these people, or in this workspace, is deleted. `lifted_ms` null: it holds. */
+export interface Hold {
+  id: string;
+  subject: "person" | "group" | "workspace";
+  subject_id: string;
+  reason: string;
+  put_by: string;
+  put_ms: number;
+  lifted_by: string | null;
+  lifted_reason: string | null;
+  lifted_ms: number | null;
+  people: number;
+}
+
+/** What is kept of one kind in one place, and when it goes. `days` null: for ever. */
+export interface Kept {
+  data_class: string;
+  what: string;
+  workspace_id: string | null;
+  workspace: string | null;
+  days: number | null;
+  number: number;
+  held: number;
+  due: number;
+  due_in_30_days: number;
+  next_ms: number | null;
+}
+
+export interface Retention {
+  kept: Kept[];
+  round: { running: boolean; error: string | null };
+}
+
 /** An entry as reports list it; `interest` and `exception` in those of disclosures. */
 export interface ReportLine {
   position: number;

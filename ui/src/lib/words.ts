@@ -126,6 +126,7 @@ export const words = {
     roles: "Roles",
     permissions: "Permissions",
     reports: "Reports",
+    retention: "Kept and deleted",
   },
 
   roles: {
