@@ -400,7 +400,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       await page.getByRole("heading", { level: 1 }).waitFor();
       if (room === "audit") await page.locator("ol.rows li").first().waitFor();
       if (room === sheet) await page.getByRole("heading", { name: "Who works there" }).waitFor();
-      await page.waitForLoadState("networkidle");
+      await expect.poll(() => page.locator("main").getByText("Loading…", { exact: true }).count()).toBe(0);
       expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${room} is too wide`).toBe(
         true,
       );
