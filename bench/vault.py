@@ -49,9 +49,35 @@ async def main() -> None:
             reveal = per_call_us(lambda s=sealed: vault.reveal(PERSON, PLACE, "message_1", s), 5_000)
             print(f"{size:>7} bytes: seal {seal:5.1f} us, open {reveal:5.1f} us")
         chats = Chats(db, vault, clock)
+        await turns(chats)
         await searching_chats(db, chats)
         await indexing(db, vault)
         await db.close()
+
+
+async def turns(chats: Chats) -> None:
+    """What a turn of the page costs here, without the model and the log: a question, and the end of its answer."""
+    chat = await chats.create(PERSON, "m", "A title")
+    for n in range(10):
+        turn = await chats.append_turn(PERSON, chat.id, f"{n} " + "some words " * 90)
+        await chats.finish_message(PERSON, turn.assistant_message_id, "some words " * 90, "finished")
+    asked, ended, read = [], [], []
+    for n in range(200):
+        began = time.process_time()
+        turn = await chats.append_turn(PERSON, chat.id, f"{n} " + "some words " * 90)
+        then = time.process_time()
+        await chats.finish_message(PERSON, turn.assistant_message_id, "some words " * 90, "finished")
+        last = time.process_time()
+        await chats.get(PERSON, chat.id)
+        asked.append(then - began), ended.append(last - then), read.append(time.process_time() - last)
+        await chats.replace_from(PERSON, chat.id, turn.user_message_id, "gone again")
+        _, messages = await chats.get(PERSON, chat.id)
+        again = await chats.replace_from(PERSON, chat.id, messages[-4].id, "shorter")
+        await chats.finish_message(PERSON, again.assistant_message_id, "some words " * 90, "finished")
+    middle = [sorted(each)[100] * 1e3 for each in (asked, ended, read)]
+    print(f"a chat of 20 messages of 1 kB: question {middle[0]:.2f}, end of answer {middle[1]:.2f}, "
+          f"reading {middle[2]:.2f} ms")  # fmt: skip
+    await chats.delete(PERSON, chat.id)
 
 
 async def searching_chats(db: Database, chats: Chats) -> None:

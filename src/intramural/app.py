@@ -7,6 +7,7 @@ running service if there is one, else to a house it opens itself.
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import shutil
 import socket
@@ -21,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Policy, Rule, read_rules
+from intramural.access import Access, Action, Openings, Policy, Rule, read_rules
 from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
@@ -60,6 +61,7 @@ from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
+    BreakGlass,
     Bundles,
     CatalogueDesk,
     Conversations,
@@ -83,6 +85,7 @@ from intramural.services import (
     PolicyDesk,
     Preloads,
     Provenance,
+    Provisioning,
     Pulls,
     Purging,
     PushDesk,
@@ -92,6 +95,7 @@ from intramural.services import (
     Reports,
     Responses,
     RoleDesk,
+    Rosters,
     Services,
     SignIn,
     TranscriptDesk,
@@ -103,6 +107,7 @@ from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
+from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
@@ -197,6 +202,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        await services.break_glass.watch()
+        stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
         stack.push_async_callback(services.purging.close)
         await services.batches.recall()
@@ -335,8 +342,11 @@ def _services(
         passkeys=entrance.passkeys,
         federation=entrance.federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
+        rosters=_rosters(ground),
+        provisioning=Provisioning(gate, ground.db, access, audit),
         personal=_personal(ground, uploaded),
-        vault=_vault_desk(ground, uploaded),
+        break_glass=_break_glass(ground, chats),
+        vault=_vault_desk(ground, uploaded, chats),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
@@ -485,6 +495,7 @@ def _entrance(ground: _Ground) -> _Entrance:
         access.sessions,
         access.setup,
         seating,
+        Belonging(access.groups, access.external, access.identities),
         audit,
         access.oidc,
         [Provider(each, asking(each), clock) for each in providers.oidc],
@@ -512,6 +523,13 @@ def _entrance(ground: _Ground) -> _Entrance:
         clock,
     )
     return _Entrance(sign_in, federation, factors, passkeys)
+
+
+def _rosters(ground: _Ground) -> Rosters:
+    providers = ground.config.providers
+    issuers = {each.name: each.issuer for each in providers.oidc}
+    issuers |= {each.name: each.issuer for each in providers.ldap}
+    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
@@ -543,6 +561,22 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
+def _break_glass(ground: _Ground, chats: Chats) -> BreakGlass:
+    """Reading what is another's, and who has something to be read."""
+    access, config = ground.access, ground.config.break_glass
+    return BreakGlass(
+        ground.gate,
+        Openings(ground.db, ground.vault, config, ground.clock),
+        access.people,
+        access.workspaces,
+        ground.vault,
+        chats.people_in,
+        ground.audit,
+        access.identify.again,
+        config,
+    )
+
+
 def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
@@ -561,7 +595,7 @@ def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Infe
     )
 
 
-def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
+def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk:
     async def seal_files() -> int:
         return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
 
@@ -573,7 +607,9 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded) -> VaultDesk:
         uploaded.files.index_again()
 
     people = ground.access.people
-    return VaultDesk(ground.gate, ground.audit, people, ground.vault, ground.kept_whole, seal_files, reseal_files)
+    return VaultDesk(
+        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+    )
 
 
 def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
@@ -715,7 +751,8 @@ class _Server(uvicorn.Server):
             await task
 
 
-def _server(application: ASGIApp) -> _Server:
+def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
+    """`proxies`: who may say whose request it is."""
     return _Server(
         uvicorn.Config(
             application,
@@ -726,10 +763,22 @@ def _server(application: ASGIApp) -> _Server:
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             timeout_graceful_shutdown=_DRAIN_S,
         )
     )
+
+
+def _proxies(given: Sequence[str]) -> Sequence[str]:
+    """Raises Misasked(`bad_setting`) for what is no address or network, such as `*`: anybody could be anywhere then."""
+    for each in given:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            message = f"[server] trusted_proxies: {each!r} is no address or network."
+            raise Misasked("bad_setting", message, "As `10.0.0.7` or `10.0.0.0/24`.") from None
+    return given
 
 
 @asynccontextmanager
@@ -848,7 +897,7 @@ async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
     settings = house.config.server
     listener = socket.create_server((settings.host, settings.port), backlog=1024)
     try:
-        async with _server(house.application).running(listener):
+        async with _server(house.application, _proxies(settings.trusted_proxies)).running(listener):
             yield listener.getsockname()[:2]
     finally:
         listener.close()

@@ -45,6 +45,9 @@ async def test_guessing_is_throttled_by_name_and_by_address(access, join, clock)
             await access.people.authenticate("ada", "wrong password", "10.0.0.1")
     with pytest.raises(Throttled):  # the right password, too: the answer must not tell
         await access.people.authenticate("ADA", PASSWORD, "10.0.0.2")
+    for guess in range(90):  # with those before, as many as one address may
+        with pytest.raises(Unauthenticated):
+            await access.people.authenticate(f"name{guess}", "wrong password", "10.0.0.1")
     with pytest.raises(Throttled) as caught:
         await access.people.authenticate("root", PASSWORD, "10.0.0.1")
     clock.at_s += caught.value.retry_after_s

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intramural.access.throttle import SlidingWindow, Throttle
+from intramural.access.throttle import OPEN_MOST, SlidingWindow, Throttle
 from intramural.core.errors import Throttled
 
 # Steps of (who, whole seconds since the step before): whole numbers add up exactly.
@@ -60,6 +60,11 @@ def test_what_has_lapsed_is_forgotten():
     assert len(window) == 1
 
 
+def guess(throttle, name, address, now_s):
+    """An attempt that fails."""
+    throttle.failed(throttle.admit(name, address, now_s), now_s)
+
+
 def test_a_name_is_throttled_from_every_address_and_an_address_for_every_name():
     throttle = Throttle(3, 60)
     for each in range(3):
@@ -69,7 +74,7 @@ def test_a_name_is_throttled_from_every_address_and_an_address_for_every_name():
     assert caught.value.code == "too_many_attempts"
     assert caught.value.retry_after_s == 50
     for each in range(3):
-        throttle.admit(f"name{each}", "10.0.1.1", 0)
+        guess(throttle, f"name{each}", "10.0.1.1", 0)
     with pytest.raises(Throttled):
         throttle.admit("another", "10.0.1.1", 0)
     throttle.admit("another", "10.0.1.2", 0)
@@ -97,13 +102,51 @@ def test_success_takes_back_its_own_attempt_and_no_earlier_failure():
 
 def test_one_ipv6_machine_is_one_address_however_many_it_uses():
     throttle = Throttle(2, 60)
-    throttle.admit("a", "2001:db8:1:2::1", 0)
-    throttle.admit("b", "2001:db8:1:2:ffff::2", 0)
+    guess(throttle, "a", "2001:db8:1:2::1", 0)
+    guess(throttle, "b", "2001:db8:1:2:ffff::2", 0)
     with pytest.raises(Throttled):
         throttle.admit("c", "2001:db8:1:2:abcd::3", 0)
     throttle.admit("c", "2001:db8:1:3::1", 0)
-    throttle.admit("d", "::ffff:10.0.0.1", 0)
-    throttle.admit("e", "10.0.0.1", 0)
+    guess(throttle, "d", "::ffff:10.0.0.1", 0)
+    guess(throttle, "e", "10.0.0.1", 0)
     with pytest.raises(Throttled):
         throttle.admit("f", "10.0.0.1", 0)
     throttle.admit("g", "not an address", 0)
+
+
+def test_many_who_sign_in_from_one_address_at_once_wait_for_seconds_and_only_failures_count():
+    throttle = Throttle(10, 300, address_attempts=5)
+    under_way = [throttle.admit(f"n{each}", "10.0.0.1", 0) for each in range(OPEN_MOST)]
+    with pytest.raises(Throttled) as caught:
+        throttle.admit("next", "10.0.0.1", 0)
+    assert (caught.value.code, caught.value.retry_after_s < 10) == ("sign_in_busy", True)
+    throttle.admit("elsewhere", "10.0.0.2", 0)
+    for each in under_way[:50]:
+        throttle.succeeded(each)
+    throttle.succeeded(throttle.admit("next", "10.0.0.1", 1))
+    for each in under_way[50:55]:
+        throttle.failed(each, 2)
+    with pytest.raises(Throttled) as caught:
+        throttle.admit("next", "10.0.0.1", 2)
+    assert (caught.value.code, caught.value.retry_after_s) == ("too_many_attempts", 300)
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 30)), max_size=60))
+def test_no_address_fails_more_often_than_its_window_holds(steps):
+    throttle = Throttle(1000, 60, address_attempts=3)
+    now_s, failures = 0, {"a": [], "b": []}
+    for address, fails, gap_s in steps:
+        now_s += gap_s
+        try:
+            attempt = throttle.admit(f"name{now_s}", address, now_s)
+        except Throttled:
+            assert sum(at + 60 > now_s for at in failures[address]) >= 3
+            continue
+        if fails:
+            throttle.failed(attempt, now_s)
+            failures[address].append(now_s)
+        else:
+            throttle.succeeded(attempt)
+    assert throttle._open == {}
+    for times in failures.values():
+        assert all(sum(start <= at < start + 60 for at in times) <= 3 for start in times)

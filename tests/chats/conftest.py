@@ -1,6 +1,6 @@
 """A real database file with two people in it, and a clock that the test moves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,28 @@ class MovedClock(SystemClock):
 
     def __init__(self) -> None:
         self.at_s = 1_800_000_000.0
+        self.later_s = 0.0
 
     def now_s(self) -> float:
         return self.at_s
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.later_s
 
 
 @pytest.fixture
 def clock() -> MovedClock:
     return MovedClock()
+
+
+@pytest.fixture
+def monotonic(clock: MovedClock) -> Callable[[float], None]:
+    """Let so many seconds pass on the clock that nobody sets."""
+
+    def later(seconds: float) -> None:
+        clock.later_s += seconds
+
+    return later
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def python(told: dict[str, str]) -> Run:
 
     def run(name: str) -> dict[str, Any]:
         interpreter = environment(name) / "bin/python"
-        return _printed([str(interpreter), str(HERE / f"programs/with_{name.replace('-', '_')}.py")], told)
+        return printed([str(interpreter), str(HERE / f"programs/with_{name.replace('-', '_')}.py")], told)
 
     return run
 
@@ -56,7 +56,7 @@ def langchain_suite(told: dict[str, str]) -> Run:
 
     def run(name: str) -> dict[str, Any]:
         interpreter = environment("langchain-tests") / "bin/python"
-        return _printed([str(interpreter), str(HERE / "programs/suite_langchain.py"), name], told, _SUITE_TIMEOUT_S)
+        return printed([str(interpreter), str(HERE / "programs/suite_langchain.py"), name], told, _SUITE_TIMEOUT_S)
 
     return run
 
@@ -69,12 +69,12 @@ def node(told: dict[str, str]) -> Run:
         folder = _node_modules()
         program = folder / f"{name}.mjs"
         program.write_bytes((HERE / f"node/{name}.mjs").read_bytes())
-        return _printed([str(ROOT / "scripts/with-node"), "node", str(program)], told)
+        return printed([str(ROOT / "scripts/with-node"), "node", str(program)], told)
 
     return run
 
 
-def _printed(command: list[str], environ: dict[str, str], timeout_s: int = _TIMEOUT_S) -> dict[str, Any]:
+def printed(command: list[str], environ: dict[str, str], timeout_s: int = _TIMEOUT_S) -> dict[str, Any]:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     printed: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -48,6 +48,8 @@ def test_nobody_is_named_where_there_is_no_file(tmp_path: Path) -> None:
         (("oidc.school", "saml.school"), "kind of provider"),
         (("oidc.school", 'oidc."School of"'), "a name is"),
         (("title", "tittle"), "no setting 'tittle'"),
+        (('"Grade 7 B"', "7"), "`groups` is a table of texts"),
+        (('join = "anyone"', 'external_id_claim = "oid"'), "belong together"),
         (('"anyone"', '"everyone"'), "`join`"),
         (('"administrator"', '"king"'), "`roles`"),
         (('"intramural"', "7"), "`client_id` must be str"),

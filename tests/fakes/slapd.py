@@ -26,6 +26,9 @@ o: Hospital
 dn: ou=people,{BASE}
 objectClass: organizationalUnit
 
+dn: ou=groups,{BASE}
+objectClass: organizationalUnit
+
 dn: {SERVICE}
 objectClass: applicationProcess
 objectClass: simpleSecurityObject
@@ -43,6 +46,12 @@ userPassword: {password}
 def person(uid: str, password: str, *groups: str) -> str:
     """An entry in LDIF. Groups are in `departmentNumber`: memberOf needs an overlay, and is read the same way."""
     return _PERSON.format(uid=uid, base=BASE, password=password) + "".join(f"departmentNumber: {g}\n" for g in groups)
+
+
+def group(name: str, *uids: str) -> str:
+    """A group in LDIF, with these people in it."""
+    members = "".join(f"member: uid={uid},ou=people,{BASE}\n" for uid in uids)
+    return f"\ndn: cn={name},ou=groups,{BASE}\nobjectClass: groupOfNames\ncn: {name}\n{members}"
 
 
 @dataclass(frozen=True)

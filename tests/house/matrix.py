@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from intramural.access import Charter, Person, Proven
+from intramural.access import Charter, Openings, Person, Proven
 from intramural.app import House, opened
 from intramural.chats import Chats, KeptResponse, KeptResponses
 from intramural.core.clock import SystemClock
@@ -198,6 +198,20 @@ async def _person(world: World, _owner: Someone, relation: str) -> dict[str, str
     return {"person_id": person.id}
 
 
+async def _scim_user(world: World, _owner: Someone, relation: str) -> dict[str, str]:
+    """Somebody whom a directory keeps, as seen by the administrator who does what a directory does."""
+    made = await world.who["administrator"].client.post("/scim/v2/Users", json={"userName": new_id("x", SystemClock())})
+    person_id = made.json()["id"]
+    if relation == "same group":
+        await world.act(world.house.access.groups.put, world.ids["group"], person_id)
+    return {"person_id": person_id}
+
+
+async def _scim_group(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    made = await world.who["administrator"].client.post("/scim/v2/Groups", json={"displayName": "A group"})
+    return {"group_id": made.json()["id"]}
+
+
 async def _group(world: World, _owner: Someone, relation: str) -> dict[str, str]:
     around = world.ids["group"] if relation in ("own", "same group") else None
     group = await world.act(world.house.access.groups.create, "A group", around)
@@ -223,6 +237,32 @@ async def _oneself(_world: World, owner: Someone, _relation: str) -> dict[str, s
     return {"person_id": owner.person.id, "student_id": owner.person.id}
 
 
+async def _opening(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
+    return {"opening_id": await _asked(world, world.who["friend"], world.who["stranger"])}
+
+
+async def _open(world: World, owner: Someone, relation: str) -> dict[str, str]:
+    """One that `owner` has open, of a stranger's things."""
+    whose = world.who["insider" if relation == "other" else "stranger"]
+    opening_id = await _asked(world, owner, whose)
+    for step in ("approve", "open"):
+        await world.act(_openings(world).move, opening_id, step, "x")
+    chat, file = await _chat(world, whose, ""), await _file(world, whose, "")
+    return {"opening_id": opening_id, **chat, **file}
+
+
+def _openings(world: World) -> Openings:
+    return world.house.services.break_glass._openings
+
+
+async def _asked(world: World, asker: Someone, whose: Someone) -> str:
+    opening = await world.act(
+        _openings(world).ask, asker.person.id, person_id=whose.person.id, workspace_id=None, purpose="legal",
+        reason="a reason that is long enough", minutes=60, second=True,
+    )  # fmt: skip
+    return str(opening.id)
+
+
 _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] = {
     "chat": _chat,
     "key": _key,
@@ -233,9 +273,13 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "response": _response,
     "conversation": _conversation,
     "person": _person,
+    "scim user": _scim_user,
+    "scim group": _scim_group,
     "group": _group,
     "workspace": _workspace,
     "role": _role,
+    "opening": _opening,
+    "my opening": _open,
     "oneself": _oneself,
 }
 #: What stands in a path for a thing that is gone.
@@ -249,9 +293,19 @@ GONE = {
     "response": {"response_id": f"resp_{NOBODY_S}"},
     "conversation": {"conversation_id": f"conv_{NOBODY_S}", "item_id": "msg_1"},
     "person": {"person_id": f"person_{NOBODY_S}"},
+    "scim user": {"person_id": f"person_{NOBODY_S}"},
+    "scim group": {"group_id": f"group_{NOBODY_S}"},
+    "scim name": {"name": "User"},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
     "role": {"name": "gone"},
+    "opening": {"opening_id": f"opening_{NOBODY_S}"},
+    "my opening": {
+        "opening_id": f"opening_{NOBODY_S}",
+        "chat_id": f"chat_{NOBODY_S}",
+        "file_id": f"file_{NOBODY_S}",
+    },
+    "notice": {"opening_id": f"opening_{NOBODY_S}"},
     # there are none in this house: that one is gone is all that can be tried
     "model": {"name": "none:1b"},
     "pull": {"pull_id": f"pull_{NOBODY_S}"},

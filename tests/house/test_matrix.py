@@ -52,6 +52,24 @@ POST   /api/web_fetch                            |      | *
 POST   /api/web_search                           |      | *
 POST   /apply-template                           |      | *
 POST   /detokenize                               |      | *
+GET    /scim/v2/ServiceProviderConfig            |      | A
+GET    /scim/v2/ResourceTypes                    |      | A
+GET    /scim/v2/ResourceTypes/{name}             | scim name | A
+GET    /scim/v2/Schemas                          |      | A
+GET    /scim/v2/Schemas/{name}                   | scim name | A
+POST   /scim/v2/.search                          |      | A
+GET    /scim/v2/Users                            |      | A
+POST   /scim/v2/Users                            |      | A
+GET    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PUT    /scim/v2/Users/{person_id}                | scim user | A | A | A
+PATCH  /scim/v2/Users/{person_id}                | scim user | A | A | A
+DELETE /scim/v2/Users/{person_id}                | scim user | A | A | A
+GET    /scim/v2/Groups                           |      | A
+POST   /scim/v2/Groups                           |      | A
+GET    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PUT    /scim/v2/Groups/{group_id}                | scim group | A | A | A
+PATCH  /scim/v2/Groups/{group_id}                | scim group | A | A | A
+DELETE /scim/v2/Groups/{group_id}                | scim group | A | A | A
 POST   /tokenize                                 |      | *
 GET    /healthz                                  |      | open
 GET    /readyz                                   |      | open
@@ -60,6 +78,18 @@ POST   /mcp                                      |      | *
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
+GET    /intramural/v1/break-glass                |      | AU
+POST   /intramural/v1/break-glass                |      | A
+GET    /intramural/v1/break-glass/{opening_id}   | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/approve    | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/refuse     | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/close      | opening | AU | AU | AU
+POST   /intramural/v1/break-glass/{opening_id}/open       | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/owners     | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/chats/{chat_id}    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/files/{file_id}/content    | my opening | A | |
 GET    /intramural/v1/catalogue                  |      | *
 GET    /intramural/v1/chats                      |      | AUGM
 POST   /intramural/v1/chats                      |      | AUGM
@@ -97,6 +127,8 @@ POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM
 POST   /intramural/v1/me/codes/confirm           |      | AUGM
 GET    /intramural/v1/me/export                  |      | AUGM
+GET    /intramural/v1/me/openings                |      | AUGM
+POST   /intramural/v1/me/openings/{opening_id}/seen    | notice | AUGM
 GET    /intramural/v1/me/factors                 |      | AUGM
 GET    /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys                |      | AUGM
@@ -120,8 +152,10 @@ GET    /intramural/v1/oidc/{name}/start          | provider | open
 GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
+POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
@@ -159,6 +193,7 @@ PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
@@ -236,6 +271,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/chats": {"model": "none:1b"},
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
+    "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
@@ -263,6 +299,10 @@ BODIES: dict[str, Any] = {
     "PUT /intramural/v1/roles/{name}": {"permissions": ["people.read"]},
     "POST /intramural/v1/workspaces": {"name": "workspace_", "label": "public"},
     "PUT /intramural/v1/workspaces/{workspace_id}": {"name": "Another name", "label": "public"},
+    "PUT /scim/v2/Users/{person_id}": {"userName": "scim-again"},
+    "PATCH /scim/v2/Users/{person_id}": {"Operations": [{"op": "replace", "path": "active", "value": False}]},
+    "PUT /scim/v2/Groups/{group_id}": {"displayName": "x"},
+    "PATCH /scim/v2/Groups/{group_id}": {"Operations": [{"op": "replace", "path": "displayName", "value": "y"}]},
     "POST /v1/conversations/{conversation_id}": {"metadata": {}},
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
@@ -280,9 +320,9 @@ EVERYBODY = "AUGMS"
 #: Refused for another reason than who asks: a wrong password, a network that is shut.
 PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
-OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation"}
+OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation", "my opening"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role"}
+ADMINISTERED = {"person", "group", "workspace", "role", "opening", "scim user", "scim group"}
 #: Of these there is none in a house without models, providers and limits.
 NOT_HERE = {
     "model",
@@ -296,9 +336,18 @@ NOT_HERE = {
     "quota",
     "erasure",
     "legal hold",
+    "notice",
+    "scim name",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}
+KNOWS |= {
+    f"{method} /intramural/v1/break-glass/{{opening_id}}/{rest}": "A"
+    for method, rest in (
+        ("POST", "open"), ("GET", "owners"), ("GET", "chats"), ("GET", "chats/{chat_id}"), ("GET", "files"),
+        ("GET", "files/{file_id}/content"),
+    )
+}  # fmt: skip
 
 
 def rows() -> dict[str, tuple[str, dict[str, str]]]:

@@ -75,6 +75,13 @@ WAYS: dict[str, tuple[str, Callable[[Service, Somebody], object]]] = {
         "disabled_person",
         lambda service, one: in_database(service, "UPDATE people SET disabled_ms = 1 WHERE id = ?", one.id),
     ),
+    "a directory": (
+        "disabled_person",
+        lambda service, one: service.session.patch(
+            f"{service.address}/scim/v2/Users/{one.id}",
+            json={"Operations": [{"op": "Replace", "path": "active", "value": "False"}]},
+        ),
+    ),
     "removal": ("invalid_key", lambda service, one: service.page("DELETE", f"/people/{one.id}")),
     "their key": ("revoked_key", lambda service, one: service.page("DELETE", f"/keys/{one.key_id}")),
 }

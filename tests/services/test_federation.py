@@ -15,6 +15,7 @@ from tests.fakes import web
 from tests.fakes.oidc import Idp, Json, b64, ec_key, jwk, pem, rsa_key, sign
 
 from intramural.access import Access
+from intramural.access.external import Link
 from intramural.access.oidc import Provider
 from intramural.access.oidc.flow import Came
 from intramural.access.passwords import Cost
@@ -24,6 +25,7 @@ from intramural.core.clock import SystemClock
 from intramural.core.config import AccessConfig, AuditConfig
 from intramural.core.errors import IntramuralError, Missing, Refused, Unauthenticated
 from intramural.core.providers import OidcProvider
+from intramural.services.belonging import Belonging
 from intramural.services.federation import Federation
 from intramural.services.gate import Gate
 from intramural.services.people import PeopleDesk
@@ -107,11 +109,12 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         access = await Access.open(db, tmp_path / "secrets", AccessConfig(), clock, cost=Cost(1, 64, 1))
         stack.push_async_callback(access.close)
         gate = Gate(audit)
+        belonging = Belonging(access.groups, access.external, access.identities)
 
         def make(settings: OidcProvider) -> Federation:
             return Federation(
                 gate, access.people, access.identities, access.sessions, access.setup,
-                Seating(access.sessions, access.factors), audit, access.oidc,
+                Seating(access.sessions, access.factors), belonging, audit, access.oidc,
                 [Provider(settings, asking(settings), clock)], clock,
             )  # fmt: skip
 
@@ -201,6 +204,76 @@ async def test_roles_and_groups_are_those_of_the_claims_each_time(house: House) 
     assert (await house.sign_in(sub="s", realm={})).proven.person.role == "member"
     changed = await house.events(Event.PERSON_CHANGED)
     assert [facts(each)["role"] for each in changed] == ["auditor", "member"]
+
+
+async def put(house: House, method: Any, *args: Any, **more: Any) -> Any:
+    """One changing method of a room."""
+    async with house.audit.transaction() as (connection, record):
+        record(Event.GROUP_CHANGED, SYSTEM)
+        return await method(connection, *args, **more)
+
+
+async def test_groups_there_give_groups_here_and_take_back_what_they_gave(house: House) -> None:
+    groups = house.access.groups
+    school = await put(house, groups.create, "School")
+    maths = await put(house, groups.create, "7b Maths", school.id)
+    choir = await put(house, groups.create, "Choir")
+    for _ in range(2):
+        await put(house, groups.create, "Twice")
+    house.using(
+        groups=(("7b", "7b Maths"), ("sing", choir.id), ("x", "Twice"), ("y", "Nowhere")), managers=(("t", "School"),)
+    )
+    seat = await house.sign_in(sub="s", groups=["7b", "x", "y"])
+    mia = seat.proven.person.id
+    assert await groups.of(mia) == ((maths.id, school.id), ())
+    actor, _ = await house.access.identify.by_session(seat.token)
+    assert actor.groups == (maths.id, school.id), "from the first request on"
+    await put(house, groups.put, choir.id, mia)  # by hand
+    await house.sign_in(sub="s", groups=["7b", "sing"])
+    await house.sign_in(sub="s", groups=["t"])
+    in_groups, managed = await groups.of(mia)
+    assert (set(in_groups), managed) == ({school.id, choir.id}, (school.id,)), "what people here gave stays"
+    assert (await house.sign_in(sub="other", groups=[])).proven.person.id != mia
+    await house.sign_in(sub="s", groups=[])
+    assert await groups.of(mia) == ((choir.id,), ())
+    joined = await house.events(Event.GROUP_JOINED, Event.GROUP_LEFT)
+    assert [(each.event, each.target.removeprefix("group:")) for each in joined] == [
+        (Event.GROUP_JOINED, maths.id),
+        (Event.GROUP_JOINED, school.id),
+        (Event.GROUP_LEFT, maths.id),
+        (Event.GROUP_LEFT, school.id),
+    ]
+    assert {facts(each)["source"] for each in joined} == {"sign-in:school"}
+    with pytest.raises(Refused) as caught:  # too many to tell is not none
+        await house.sign_in(sub="s", groups=None, _claim_names={"groups": "src1"})
+    assert caught.value.code == "groups_not_told" and await groups.of(mia) == ((choir.id,), ())
+
+
+async def test_whom_a_list_knows_by_what_the_provider_says_is_that_person(house: House) -> None:
+    """Also where only who is invited comes in: to be on the list is that."""
+    mia = await house.people.create(SYSTEM, "mia", None, "member")
+    bo = await house.people.create(SYSTEM, "bo", None, "member")
+    links = [Link("sis", mia.id, "4711", "member", True), Link("sis", bo.id, "0815", "member", True)]
+    await put(house, house.access.external.link_all, links)
+    house.using(join="invited", external_id_claim="employee_id", external_id_source="sis")
+    seat = await house.sign_in(sub="abc", preferred_username="somebody", employee_id="4711")
+    assert seat.proven.person.id == mia.id
+    [tied] = await house.events(Event.IDENTITY_TIED)
+    assert facts(tied)["source"] == "sis"
+    # it hangs on issuer and subject from now on, whatever the claim says later
+    assert (await house.sign_in(sub="abc", employee_id="0815")).proven.person.id == mia.id
+    for claims, code in (
+        ({"sub": "thief", "employee_id": "4711"}, "identity_taken"),
+        ({"sub": "x", "employee_id": "9999"}, "not_invited"),
+        ({"sub": "x", "employee_id": ["0815"]}, "not_invited"),
+        ({"sub": "x"}, "not_invited"),
+    ):
+        with pytest.raises(IntramuralError) as caught:
+            await house.sign_in(**claims)
+        assert caught.value.code == code, claims
+    house.using(external_id_source="another list")
+    with pytest.raises(Refused):
+        await house.sign_in(sub="y", employee_id="0815")
 
 
 async def test_a_provider_cannot_leave_the_house_without_an_administrator(house: House) -> None:
@@ -490,7 +563,8 @@ async def test_nobody_comes_in_before_somebody_is_responsible(house: House, tmp_
     access = await Access.open(db, tmp_path / "secrets", AccessConfig(), house.clock)
     empty = Federation(
         Gate(house.audit), access.people, access.identities, access.sessions, access.setup,
-        Seating(access.sessions, access.factors), house.audit, access.oidc,
+        Seating(access.sessions, access.factors), Belonging(access.groups, access.external, access.identities),
+        house.audit, access.oidc,
         [Provider(house.settings, asking(house.settings), house.clock)], house.clock,
     )  # fmt: skip
     with pytest.raises(Refused) as caught:

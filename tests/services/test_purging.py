@@ -74,6 +74,8 @@ async def test_what_is_due_goes_with_all_that_belongs_to_it(house: Keeping) -> N
     assert {each.facts["what"]: each.facts["number"] for each in told} == dict(progress.deleted)
     assert {each.facts["rule"] for each in told} == {"retention.chat_days=90", "retention.file_days=90"}
     assert (await house.audit.verify()).ok
+    for who in ("ada", "bob"):  # what is left of their chats is as it was left
+        assert not await house.chats.check(who, None)
     assert not (await house.purging.round()).deleted and len(await house.told()) == len(told)
 
 
@@ -346,7 +348,7 @@ async def test_killed_at_any_step_nothing_is_half_gone_and_the_next_round_goes_o
             await house.chat(ADA if number % 2 else BOB, f"chat {number}")
         await house.file(ADA, b"The word is late.\n\n" * 4_000)
     for kill_at in (2, 5, None):
-        run_and_kill(tmp_path, kill_at)
+        run_and_kill(tmp_path, databases.place(tmp_path / "intramural.db"), kill_at)
     async with keeping(tmp_path) as house:
         assert await counts(house, t.chats, t.chat_messages, t.files, t.file_passages) == [0, 0, 0, 0]
         assert not list((tmp_path / "files").iterdir())
@@ -359,9 +361,9 @@ async def test_killed_at_any_step_nothing_is_half_gone_and_the_next_round_goes_o
         assert (await house.audit.verify()).ok
 
 
-def run_and_kill(folder: Path, kill_at: int | None) -> None:
+def run_and_kill(folder: Path, place: Path | str, kill_at: int | None) -> None:
     """Delete what is due in another process, which is killed when it begins with this step; None: it ends."""
-    command = [sys.executable, "-m", "tests.services.keeping", str(folder)]
+    command = [sys.executable, "-m", "tests.services.keeping", str(folder), str(place)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for number, line in enumerate(process.stdout, 1):

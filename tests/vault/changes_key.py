@@ -1,6 +1,10 @@
-"""Changes the installation's key of the vault in a folder, after saying `ready`; is killed in the middle of it."""
+"""Changes the installation's key of the vault in a folder, after saying `ready`; is killed in the middle of it.
+
+A second argument has settings of the vault as JSON: then the key moves to the lock that they name.
+"""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -10,12 +14,13 @@ from intramural.storage import Database
 from intramural.vault import Vault
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, config: VaultConfig) -> None:
     db = await Database.open(folder / "intramural.db")
-    vault = await Vault.open(db, folder / "secrets", VaultConfig(), SystemClock())
+    vault = await Vault.open(db, folder / "secrets", config, SystemClock())
     print("ready", flush=True)
     await vault.change_wrapping_key()
     await db.close()
 
 
-asyncio.run(main(Path(sys.argv[1])))
+given = VaultConfig(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else VaultConfig()
+asyncio.run(main(Path(sys.argv[1]), given))

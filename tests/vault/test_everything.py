@@ -104,6 +104,8 @@ async def seed(db: Database, vault: Vault | None, whose: str) -> None:
                 row["hold_id"] = f"hold_{whose}"
             elif table is t.pulls:
                 row["requested_by"] = whose
+            elif table is t.openings:
+                row["asker_id"] = whose
             elif table is t.quota_limits:
                 row["subject_id"] = whose
             elif table is t.quota_balances:

@@ -573,6 +573,7 @@ const ROOMS = {
       world.sessions = world.sessions.filter((one) => one.id !== parts[2]);
       return empty(response);
     }
+    if (parts[1] === "openings") return json(response, 200, { notices: [] });
     if (parts[1] === "sessions")
       return json(response, 200, {
         sessions: world.sessions

@@ -10,16 +10,19 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `rules`, `policy`, `naming`, `passwords`, `throttle`, `secret`, `roles`, `people`, `groups`,
-`workspaces`, `keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`,
-`identities`, `access`.
+Read in this order: `rules`, `glass`, `policy`, `naming`, `passwords`, `throttle`, `secret`, `roles`, `people`,
+`groups`, `workspaces`, `keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`,
+`identities`, `rosters`, `external`, `openings`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.external import External
+from intramural.access.glass import PURPOSES, Glass, Opening
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
+from intramural.access.openings import Notice, Openings
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, PeoplePage, Person, Proven, Sought
 from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
@@ -34,11 +37,14 @@ from intramural.access.workspaces import Charter, Workspace, Workspaces
 __all__ = [
     "ANYTHING",
     "KEEP",
+    "PURPOSES",
     "Access",
     "Action",
     "Charter",
     "CustomRole",
     "Decision",
+    "External",
+    "Glass",
     "Group",
     "Groups",
     "HashedPassword",
@@ -49,6 +55,9 @@ __all__ = [
     "Key",
     "Keys",
     "Member",
+    "Notice",
+    "Opening",
+    "Openings",
     "People",
     "PeoplePage",
     "Person",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from intramural.access.external import External
 from intramural.access.factors import Factors, Rules
 from intramural.access.groups import Groups
 from intramural.access.identify import Identify
@@ -41,7 +42,9 @@ class Access:
     ) -> None:
         self._lately = Lately(db)
         self._passwords = Passwords(config.hash_concurrency, cost=cost)
-        throttle = Throttle(config.login_attempts, config.login_window_s)
+        throttle = Throttle(
+            config.login_attempts, config.login_window_s, address_attempts=config.login_attempts_per_address
+        )
         self.people = People(db, clock, self._passwords, throttle)
         self.groups = Groups(db, clock)
         self.keys = Keys(db, clock, pepper, self._lately)
@@ -52,6 +55,7 @@ class Access:
         self.identify = Identify(db, clock, config, pepper, self._lately, self.workspaces)
         self.seal = Seal(pepper, clock)
         self.identities = Identities(db, clock, pepper)
+        self.external = External(db, clock)
         self.oidc = Flow(self.seal, clock)
         self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
         self.passkeys = Passkeys(db, clock, self.seal)

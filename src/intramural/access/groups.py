@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, case, delete, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.naming import checked_name
@@ -24,7 +24,14 @@ from intramural.storage import schema as t
 MAX_DEPTH = 16
 
 _MANAGES: Final = "*"
-_COLUMNS = (t.groups.c.id, t.groups.c.name, t.groups.c.parent_id, t.groups.c.external_id, t.groups.c.created_ms)
+_COLUMNS = (
+    t.groups.c.id,
+    t.groups.c.name,
+    t.groups.c.parent_id,
+    t.groups.c.external_id,
+    t.groups.c.created_ms,
+    t.groups.c.source,
+)
 _TEXT = t.groups.c.lineage.type
 
 
@@ -48,23 +55,29 @@ GROUPS_OF: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group. `parent_id` is the one around it; `external_id` what the directory it comes from calls it."""
+    """A group. `parent_id` is the one around it; `external_id` what the directory it comes from calls it; `source`
+    which roster or directory keeps it (see `external`), None where people here do.
+    """
 
     id: str
     name: str
     parent_id: str | None
     external_id: str | None
     created_ms: int
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody who was put into a group. `manager`: a teacher of the class, the lead of the ward."""
+    """Somebody who was put into a group. `manager`: a teacher of the class, the lead of the ward. `source`: which
+    roster, directory or provider put them there and takes them out again; None: people here.
+    """
 
     group_id: str
     person_id: str
     username: str
     manager: bool
+    source: str | None = None
 
 
 class Keep:
@@ -82,16 +95,23 @@ class Groups:
         self._clock = clock
 
     async def create(
-        self, connection: Connection, name: str, parent_id: str | None = None, external_id: str | None = None
+        self,
+        connection: Connection,
+        name: str,
+        parent_id: str | None = None,
+        external_id: str | None = None,
+        *,
+        group_id: str = "",
+        source: str | None = None,
     ) -> Group:
-        """Add a group. Raises Misasked(`bad_group_name`, `groups_too_deep`), Missing(`group_not_found`),
-        Conflicting(`external_id_taken`).
+        """Add a group; `group_id` is one that was made for it before. Raises Misasked(`bad_group_name`,
+        `groups_too_deep`), Missing(`group_not_found`), Conflicting(`external_id_taken`).
         """
         name, external_id = checked_name("bad_group_name", "group", name), _check_external(external_id)
         around = "" if parent_id is None else await self._lineage(connection, parent_id)
-        group_id = new_id("group", self._clock)
+        group_id = group_id or new_id("group", self._clock)
         lineage = _within(group_id, around)
-        group = Group(group_id, name, parent_id, external_id, int(self._clock.now_s() * 1000))
+        group = Group(group_id, name, parent_id, external_id, int(self._clock.now_s() * 1000), source)
         values = {column.name: getattr(group, column.name) for column in _COLUMNS}
         try:
             await connection.execute(insert(t.groups).values(lineage=lineage, **values))
@@ -135,8 +155,17 @@ class Groups:
         await connection.execute(delete(t.groups).where(t.groups.c.id == group_id))
         return group
 
-    async def put(self, connection: Connection, group_id: str, person_id: str, *, manager: bool = False) -> None:
-        """Put a person into a group, or change whether they manage it.
+    async def put(
+        self,
+        connection: Connection,
+        group_id: str,
+        person_id: str,
+        *,
+        manager: bool = False,
+        source: str | None = None,
+    ) -> None:
+        """Put a person into a group, or change whether they manage it. What people here put stays what they put,
+        whoever else gives it: `source` counts for who is not in the group yet.
 
         Raises Missing(`group_not_found`, `person_not_found`).
         """
@@ -144,10 +173,102 @@ class Groups:
         if not await connection.scalar(select(func.count()).where(t.people.c.id == person_id)):
             raise Missing("person_not_found", "There is no such person.", "List the people to see who is there.")
         where = (t.group_members.c.group_id == group_id) & (t.group_members.c.person_id == person_id)
-        changed = await connection.execute(update(t.group_members).where(where).values(manager=manager))
+        values: dict[str, Any] = {"manager": manager} if source else {"manager": manager, "source": None}
+        changed = await connection.execute(update(t.group_members).where(where).values(values))
         if not changed.rowcount:
-            values = {"group_id": group_id, "person_id": person_id, "manager": manager}
+            values |= {"group_id": group_id, "person_id": person_id, "source": source}
             await connection.execute(insert(t.group_members).values(values))
+
+    async def put_all(self, connection: Connection, source: str, members: Sequence[tuple[str, str, bool]]) -> None:
+        """Put people into groups they are not in: person, group, whether they manage it, as `source` says.
+
+        Raises Conflicting(`members_changed`) where somebody is in one by now, or person or group is gone.
+        """
+        rows = [
+            {"person_id": person_id, "group_id": group_id, "manager": manager, "source": source}
+            for person_id, group_id, manager in members
+        ]
+        try:
+            await connection.execute(insert(t.group_members), rows)
+        except IntegrityError:
+            message = "Somebody changed who is in these groups in this moment."
+            raise Conflicting("members_changed", message, "Do it again.") from None
+
+    async def take_back(self, connection: Connection, source: str, members: Sequence[tuple[str, str]]) -> None:
+        """Take people out of groups (person, group) where `source` put them; what others put stays."""
+        table = t.group_members.c
+        where = (table.person_id == bindparam("of_person")) & (table.group_id == bindparam("of_group"))
+        statement = delete(t.group_members).where(where, table.source == source)
+        rows = [{"of_person": person_id, "of_group": group_id} for person_id, group_id in members]
+        await connection.execute(statement, rows)
+
+    async def given(self, connection: Connection, person_id: str) -> dict[str, tuple[bool, str | None]]:
+        """The groups that a person was put into → whether they manage it, and who put them there (None: people)."""
+        found = await connection.execute(select(t.group_members).where(t.group_members.c.person_id == person_id))
+        return {row.group_id: (row.manager, row.source) for row in found}
+
+    async def of_source(
+        self,
+        connection: Connection,
+        source: str,
+        *,
+        name: str | None,
+        external_id: str | None,
+        group_id: str | None,
+        start: int,
+        count: int,
+    ) -> tuple[int, list[Group]]:
+        """How many groups this source keeps that are called so, and `count` of them from the one at `start` on."""
+        table = t.groups.c
+        mine = table.source == source
+        if name is not None:
+            mine &= table.name == name
+        if external_id is not None:
+            mine &= table.external_id == external_id
+        if group_id is not None:
+            mine &= table.id == group_id
+        total = await connection.scalar(select(func.count()).select_from(t.groups).where(mine))
+        rows = await connection.execute(select(*_COLUMNS).where(mine).order_by(table.id).offset(start).limit(count))
+        return int(total or 0), [_group(row) for row in rows]
+
+    async def kept(self, connection: Connection, source: str, group_id: str) -> Group:
+        """A group of this source. Raises Missing(`group_not_found`), also for one that others keep."""
+        group = await self._group(connection, group_id)
+        if group.source != source:
+            raise _missing()
+        return group
+
+    async def members_of(self, connection: Connection, group_ids: Collection[str]) -> list[Member]:
+        """Whoever was put into one of these groups itself, by name."""
+        query = (
+            select(t.group_members, t.people.c.username)
+            .join(t.people)
+            .where(t.group_members.c.group_id.in_(list(group_ids)))
+            .order_by(t.people.c.username_folded)
+        )
+        found = await connection.execute(query)
+        return [Member(row.group_id, row.person_id, row.username, row.manager, row.source) for row in found]
+
+    async def named_of(
+        self, connection: Connection, source: str, person_ids: Collection[str]
+    ) -> list[tuple[str, str, str]]:
+        """Person, group and its name, of the groups of this source that these people were put into."""
+        table = t.group_members.c
+        query = (
+            select(table.person_id, t.groups.c.id, t.groups.c.name)
+            .select_from(t.group_members.join(t.groups))
+            .where(table.person_id.in_(list(person_ids)), t.groups.c.source == source)
+            .order_by(t.groups.c.name)
+        )
+        return [(row.person_id, row.id, row.name) for row in await connection.execute(query)]
+
+    async def called(self, connection: Connection, name: str) -> list[str]:
+        """The groups of this identifier, or else of this external identifier, or else of this name."""
+        for column in (t.groups.c.id, t.groups.c.external_id, t.groups.c.name):
+            found = list((await connection.execute(select(t.groups.c.id).where(column == name).limit(2))).scalars())
+            if found:
+                return found
+        return []
 
     async def take_out(self, connection: Connection, group_id: str, person_id: str) -> None:
         """Take a person out of a group. Raises Missing(`not_a_member`)."""
@@ -197,7 +318,7 @@ class Groups:
         )
         async with self._db.reading() as connection:
             found = await connection.execute(query)
-            return [Member(row.group_id, row.person_id, row.username, row.manager) for row in found]
+            return [Member(row.group_id, row.person_id, row.username, row.manager, row.source) for row in found]
 
     async def of(self, person_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """All groups a person is in, and those they manage, as `Actor` has them; none for whoever is not there."""
@@ -306,4 +427,4 @@ def _missing() -> Missing:
 
 
 def _group(row: Row[*tuple[Any, ...]]) -> Group:
-    return Group(row.id, row.name, row.parent_id, row.external_id, row.created_ms)
+    return Group(row.id, row.name, row.parent_id, row.external_id, row.created_ms, row.source)

@@ -45,6 +45,11 @@ class Identities:
         found: str | None = await connection.scalar(select(t.identities.c.person_id).where(where))
         return found
 
+    async def has(self, connection: Connection, person_id: str, issuer: str) -> bool:
+        """Whether this person has an account at this issuer already."""
+        where = (t.identities.c.person_id == person_id) & (t.identities.c.issuer == issuer)
+        return (await connection.execute(select(t.identities.c.subject).where(where).limit(1))).first() is not None
+
     async def of(self, person_id: str) -> list[Identity]:
         """A person's identities, by provider."""
         query = select(t.identities).where(t.identities.c.person_id == person_id).order_by(t.identities.c.provider)

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -16,7 +16,7 @@ from intramural.access.roles import grants
 from intramural.access.throttle import Attempt, Throttle
 from intramural.core.actor import ROLES
 from intramural.core.clock import Clock
-from intramural.core.errors import Conflicting, Misasked, Missing, Unauthenticated
+from intramural.core.errors import Conflicting, Misasked, Missing, Throttled, Unauthenticated
 from intramural.core.ids import new_id
 from intramural.storage import Connection, Database
 from intramural.storage import schema as t
@@ -34,6 +34,8 @@ _COLUMNS = (
     t.people.c.kind,
 )
 Kind = Literal["person", "service"]
+#: Identifiers in one query: below what every database takes.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,38 @@ class People:
         try:
             await connection.execute(insert(t.people).values(**_stored(person), **values))
         except IntegrityError:
-            raise Conflicting(
-                "username_taken", f"There is a person named {username!r} already.", "Choose another name.",
-                param="username",
-            ) from None  # fmt: skip
+            raise _taken(username) from None
         if first:
             await connection.execute(delete(t.setup_tokens))
         return person
+
+    async def create_all(self, connection: Connection, people: Sequence[Person]) -> None:
+        """Add people whose names and roles were checked, none of them with a password, and not the first ones.
+
+        Raises Conflicting(`username_taken`) where one of the names is somebody's by now.
+        """
+        rows = [
+            {"username_folded": fold(each.username), "password_hash": NO_PASSWORD.text, **_stored(each)}
+            for each in people
+        ]
+        try:
+            await connection.execute(insert(t.people), rows)
+        except IntegrityError:
+            message = "One of these names was given to somebody else in this moment."
+            raise Conflicting("username_taken", message, "Do it again.", param="username") from None
+
+    async def rename(self, connection: Connection, person_id: str, username: str) -> Person:
+        """Call a person otherwise. Raises Missing(`person_not_found`), Misasked(`bad_username`),
+        Conflicting(`username_taken`).
+        """
+        before = await self._stored_person(connection, person_id)
+        username = check_username(username)
+        values = {"username": username, "username_folded": fold(username)}
+        try:
+            await connection.execute(update(t.people).where(t.people.c.id == person_id).values(**values))
+        except IntegrityError:
+            raise _taken(username) from None
+        return replace(before, username=username)
 
     async def authenticate(self, username: str, password: str, address: str) -> Proven:
         """Whose name and password these are. `address` is the client's, for throttling.
@@ -142,22 +169,35 @@ class People:
         Raises Unauthenticated(`sign_in_failed`), the same and after the same time whether the name, the password or a
         disabled person was the reason; Throttled after too many failures.
         """
-        attempt = self._throttle.admit(fold(username), address, self._clock.monotonic_s())
-        proven = await self._prove(username, password)
+        attempt = self.admit(username, address)
+        proven, is_guess = None, True
+        try:
+            proven = await self._prove(username, password)
+        except Throttled:  # the line before the hashing was full: nobody has looked at the password
+            is_guess = False
+            raise
+        finally:
+            self.failed(attempt) if proven is None and is_guess else self.succeeded(attempt)
         if proven is None:
             raise Unauthenticated(
                 "sign_in_failed", "The name or the password is wrong.", "Check both; an administrator can reset it."
             )
-        self._throttle.succeeded(attempt)
         return proven
 
     def admit(self, username: str, address: str) -> Attempt:
-        """Count an attempt to sign in that somebody else decides on. Raises Throttled(`too_many_attempts`)."""
+        """Count an attempt to sign in that somebody else decides on, and tells by `succeeded` or `failed`.
+
+        Raises Throttled(`too_many_attempts`, `sign_in_busy`).
+        """
         return self._throttle.admit(fold(username), address, self._clock.monotonic_s())
 
     def succeeded(self, attempt: Attempt) -> None:
         """Take the attempt back."""
         self._throttle.succeeded(attempt)
+
+    def failed(self, attempt: Attempt) -> None:
+        """It stays counted."""
+        self._throttle.failed(attempt, self._clock.monotonic_s())
 
     async def has_password(self, username: str) -> bool:
         """Whether somebody here has this name, and a password here."""
@@ -218,6 +258,22 @@ class People:
     async def arrived(self, connection: Connection, person_id: str) -> Person:
         """The person as this transaction sees them. Raises Missing(`person_not_found`)."""
         return await self._stored_person(connection, person_id)
+
+    async def called(self, connection: Connection, username: str) -> Person | None:
+        """Whoever has this name, in whatever case, as this transaction sees it."""
+        found = await connection.execute(select(*_COLUMNS).where(t.people.c.username_folded == fold(username)))
+        row = found.one_or_none()
+        return None if row is None else _person(row)
+
+    async def all_of(self, connection: Connection, person_ids: Collection[str]) -> dict[str, Person]:
+        """Those of these people who are here, by identifier."""
+        found: dict[str, Person] = {}
+        wanted = list(person_ids)
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            rows = await connection.execute(select(*_COLUMNS).where(t.people.c.id.in_(part)))
+            found.update((row.id, _person(row)) for row in rows)
+        return found
 
     async def free_name(self, connection: Connection, wanted: str, spare: str) -> str:
         """`wanted` if it can be a name and nobody has it, else `spare`."""
@@ -347,6 +403,12 @@ def _where(sought: Sought, among: Collection[str] | None) -> list[ColumnElement[
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sought.text).casefold())
         found.append(t.people.c.username_folded.contains(text, autoescape=True))
     return found
+
+
+def _taken(username: str) -> Conflicting:
+    return Conflicting(
+        "username_taken", f"There is a person named {username!r} already.", "Choose another name.", param="username"
+    )
 
 
 async def _check_role(connection: Connection, role: str, kind: Kind) -> None:

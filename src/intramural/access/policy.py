@@ -7,12 +7,16 @@ carries only its own, and what its person's role no longer allows its key may no
 have permissions in the place of columns (`permissions`), and never more than an administrator has.
 
 Then come the workspace in which it is asked, and the institution's own rules (`rules`), which can only refuse.
+
+What people write is nobody else's to read, with one exception: an opening (`glass`) that is told of here as a fact. It
+stands in for being the owner, of these things and for reading alone; and the console gets no further than anybody.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from intramural.access.glass import Glass
 from intramural.access.rules import Rule, first_match
 from intramural.core.actor import ROLES, SCOPES, Actor, Place, Role, Scope
 from intramural.core.errors import Refused
@@ -26,6 +30,7 @@ class Action(StrEnum):
     ME_READ_SESSIONS = "me.read_sessions"
     ME_CLOSE_SESSION = "me.close_session"
     ME_EXPORT = "me.export"
+    ME_READ_OPENINGS = "me.read_openings"
     KEYS_READ = "keys.read"
     KEYS_CREATE = "keys.create"
     KEYS_REVOKE = "keys.revoke"
@@ -33,6 +38,8 @@ class Action(StrEnum):
     PEOPLE_CREATE = "people.create"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_REMOVE = "people.remove"
+    PEOPLE_IMPORT = "people.import"
+    PEOPLE_PROVISION = "people.provision"
     VAULT_CHANGE_KEYS = "vault.change_keys"
     GROUPS_READ = "groups.read"
     GROUPS_CHANGE = "groups.change"
@@ -90,6 +97,10 @@ class Action(StrEnum):
     QUOTAS_READ = "quotas.read"
     QUOTAS_CHANGE = "quotas.change"
     GUARD_READ = "guard.read"
+    BREAKGLASS_ASK = "breakglass.ask"
+    BREAKGLASS_LIST = "breakglass.list"
+    BREAKGLASS_APPROVE = "breakglass.approve"
+    BREAKGLASS_CLOSE = "breakglass.close"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ class Thing:
 
     `owner_id`: whose it is (None: everybody's); `groups`: that the owner is in; `service`: the owner is a service
     account. `model`: the name of the model it is about. `place`: the workspace it is, or is in; `member`: whether who
-    asks is one of its members. `grants`: what the person it is about may do, or would be given with a role.
+    asks is one of its members. `grants`: what the person it is about may do, or would be given with a role. `glass`: an
+    opening that lasts at this moment, for who asks or for somebody else.
     """
 
     owner_id: str | None = None
@@ -122,6 +134,7 @@ class Thing:
     place: Place | None = None
     member: bool = False
     grants: frozenset[str] = frozenset()
+    glass: Glass | None = None
 
 
 ANYTHING = Thing()
@@ -148,7 +161,7 @@ EVERYONE: frozenset[Role] = frozenset(ROLES)
 #: Scopes a role can give: what its session carries, and what a key made by such a person may ask for.
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     "administrator": frozenset(SCOPES),
-    "auditor": frozenset(SCOPES),
+    "auditor": frozenset({"inference", "chats", "admin", "metrics"}),
     "manager": frozenset({"inference", "chats", "admin"}),
     "member": frozenset({"inference", "chats"}),
     "service": frozenset({"inference"}),
@@ -161,6 +174,7 @@ _INFERENCE: frozenset[Scope] = frozenset({"inference"})
 _CHATS: frozenset[Scope] = frozenset({"chats"})
 _ADMIN_API: frozenset[Scope] = frozenset({"admin"})
 _METRICS: frozenset[Scope] = frozenset({"metrics"})
+_PROVISION: frozenset[Scope] = frozenset({"provision"})
 
 
 def _owned(
@@ -185,6 +199,7 @@ _TABLE: Mapping[Action, _Row] = {
     Action.ME_READ_SESSIONS: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_CLOSE_SESSION: _owned(PEOPLE, NOBODY, SESSION_ONLY),
     Action.ME_EXPORT: _owned(PEOPLE, NOBODY, SESSION_ONLY),  # everything at once: not for a key that was lost
+    Action.ME_READ_OPENINGS: _owned(EVERYONE, NOBODY, SESSION_ONLY),
     Action.KEYS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API),
     # a key for somebody else would be their mask; a service account has nobody who could make it one
     Action.KEYS_CREATE: _owned(PEOPLE, NOBODY, SESSION_ONLY, services=ADMIN),
@@ -193,6 +208,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.PEOPLE_CREATE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.PEOPLE_REMOVE: _shared(ADMIN, _ADMIN_API),
+    Action.PEOPLE_IMPORT: _shared(ADMIN, _ADMIN_API),
+    Action.PEOPLE_PROVISION: _shared(ADMIN, _PROVISION),  # a directory's key opens this and nothing else
     Action.VAULT_CHANGE_KEYS: _shared(ADMIN, _ADMIN_API),
     Action.GROUPS_READ: _owned(OVERSEERS, OVERSEERS, _ADMIN_API, managed=LEADS),
     Action.GROUPS_CHANGE: _shared(ADMIN, _ADMIN_API),
@@ -252,8 +269,17 @@ _TABLE: Mapping[Action, _Row] = {
     Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
     Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.GUARD_READ: _shared(EVERYONE, _INFERENCE),  # of a text that they have themselves
+    # own: what one has asked for. A key that was lost must break no glass
+    Action.BREAKGLASS_ASK: _owned(ADMIN, NOBODY, SESSION_ONLY),
+    Action.BREAKGLASS_LIST: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),
+    Action.BREAKGLASS_APPROVE: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),  # and never for oneself
+    Action.BREAKGLASS_CLOSE: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),
 }
 
+#: What an opening lets somebody do with what is another's.
+THROUGH_GLASS = frozenset({Action.CHATS_READ, Action.FILES_READ})
+#: What no role of an institution's own can be without: people are told who read what is theirs.
+ALWAYS = frozenset({Action.ME_READ_OPENINGS})
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.
 _NAMES_A_MODEL = frozenset({Action.MODEL_USE, Action.MODELS_READ})
 #: What would put something of a workspace where no workspace is written beside it.
@@ -267,7 +293,15 @@ _KEEPS_ELSEWHERE = frozenset(
     }
 )
 #: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
-_ABOUT_A_PERSON = frozenset({Action.PEOPLE_CREATE, Action.PEOPLE_CHANGE, Action.PEOPLE_REMOVE})
+_ABOUT_A_PERSON = frozenset(
+    {
+        Action.PEOPLE_CREATE,
+        Action.PEOPLE_CHANGE,
+        Action.PEOPLE_REMOVE,
+        Action.PEOPLE_IMPORT,
+        Action.PEOPLE_PROVISION,
+    }
+)
 #: What no role of an institution's own can have: who makes roles could give themselves any.
 UNGRANTABLE = frozenset({Action.ROLES_CHANGE})
 
@@ -277,10 +311,13 @@ def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequenc
     it when everything else says yes.
     """
     if actor.kind == "system":
-        return Decision(True, "system")
+        return _glass_refuses(actor, action, thing) or Decision(True, "system")
     row = _TABLE[action]
+    if thing.glass is not None and _seen_through(actor, action, thing):
+        return _rules_refuse(actor, action, thing, rules) or Decision(True, "break_glass")
     return (
-        _scope_refuses(actor, action, row)
+        _glass_refuses(actor, action, thing)
+        or _scope_refuses(actor, action, row)
         or _role_refuses(actor, action, row, thing)
         or _rank_refuses(actor, action, thing)
         or _model_refuses(actor, action, thing)
@@ -342,6 +379,35 @@ def scopes_of(granted: frozenset[str]) -> frozenset[Scope]:
 
 
 _GRANTS: Mapping[str, frozenset[str]] = {role: role_permissions(role) for role in ROLES}
+
+
+def _seen_through(actor: Actor, action: Action, thing: Thing) -> bool:
+    """Whether an opening lets `actor` do it: one they asked for, which they still may, and of this owner and place."""
+    if action not in THROUGH_GLASS or thing.glass is None:
+        return False
+    may_ask = actor.kind == "system" or _plain(actor, Action.BREAKGLASS_ASK, _TABLE[Action.BREAKGLASS_ASK], _own(actor))
+    place_id = thing.place.id if thing.place else None
+    return may_ask and thing.glass.lets(actor.person_id, thing.owner_id, place_id)
+
+
+def _glass_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None:
+    """What not even the console may: read what is another's without an opening; and what nobody may: agree to what
+    they have asked for themselves."""
+    if action is Action.BREAKGLASS_APPROVE and actor.kind == "system":
+        message = "A second person agrees with their own name; the machine's console is nobody."
+        return Decision(False, "person_required", message, "Let an administrator or an auditor sign in on the page.")
+    if action is Action.BREAKGLASS_APPROVE and thing.owner_id == actor.person_id:
+        message = f"You have asked for this yourself: {action} is for a second person."
+        return Decision(False, "not_oneself", message, "Ask another administrator, or an auditor.")
+    anothers = actor.kind == "system" and thing.owner_id not in (None, actor.person_id)
+    if action in THROUGH_GLASS and anothers and not _seen_through(actor, action, thing):
+        message = "What people write is theirs alone, also on this machine."
+        return Decision(False, "break_glass_needed", message, "See `intramural break-glass ask`.")
+    return None
+
+
+def _own(actor: Actor) -> Thing:
+    return Thing(actor.person_id)
 
 
 def _plain(actor: Actor, action: Action, row: _Row, thing: Thing) -> bool:
@@ -413,6 +479,8 @@ _YES: Mapping[str, Decision] = {
 def _holds(actor: Actor, roles: frozenset[Role], action: Action, whose: str) -> bool:
     if actor.permissions is None:
         return actor.role in roles
+    if action in ALWAYS:
+        return not whose and bool(roles)
     return action.value + whose in actor.permissions and not roles.isdisjoint(LEADS)
 
 
@@ -420,6 +488,8 @@ def _rank_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | None
     if action not in _ABOUT_A_PERSON or actor.role == "administrator":
         return None
     beyond = thing.grants - (actor.permissions or _GRANTS.get(actor.role, frozenset()))
+    if action is Action.PEOPLE_PROVISION:  # a directory may do nothing itself, and yet keeps the members
+        beyond -= _GRANTS["member"]
     if not beyond:
         return None
     return Decision(
@@ -493,7 +563,8 @@ def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | Non
 def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Rule]) -> Decision | None:
     if not rules:
         return None
-    place = actor.place or thing.place
+    # of what is seen through the glass, the place where it is counts, wherever who asks may be
+    place = (thing.place or actor.place) if thing.glass else (actor.place or thing.place)
     facts: Mapping[str, tuple[str, ...]] = {
         "action": (action.value,),
         "role": (actor.role,),
@@ -503,7 +574,7 @@ def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Ru
         "model": (thing.model or "",),
         "label": (place.label if place else "",),
         "workspace": (place.name if place else "",),
-        "purpose": (actor.purpose,),
+        "purpose": (thing.glass.purpose if thing.glass else actor.purpose,),
     }
     rule = first_match(rules, facts)
     return None if rule is None else Decision(False, f"rule_{rule.name}", rule.reason, rule.hint)

@@ -1,17 +1,22 @@
 """How often somebody may try a password: two sliding windows, by name and by address. Pure: time comes as an argument.
 
-An attempt is counted when it begins and taken back when it succeeds, so that attempts made at the same time are bounded
-too. An attempt that is refused is not counted: who waits as long as they were told is admitted.
+By name an attempt is counted when it begins and taken back when it succeeds, so that guesses made at one time are
+bounded too. By address a failure is counted when it is one, and how many are under way is bounded apart from that: a
+school of which everybody signs in at eight from one address is no attack, and waits seconds, not the window. An attempt
+that is refused is not counted: who waits as long as they were told is admitted.
 """
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from intramural.core.errors import Throttled
 
 #: Names (and, apart from them, addresses) remembered at once; beyond it the one left alone longest is forgotten.
 CAPACITY = 10_000
+#: Attempts under way from one address, a whole school's: with what its window leaves, all it can guess in one go.
+OPEN_MOST = 200
+_OPEN_RETRY_S = 3.0
 
 
 class SlidingWindow:
@@ -66,15 +71,20 @@ class Attempt:
 
 
 class Throttle:
-    """The windows of names and of addresses together."""
+    """The windows of names and of addresses together. Whoever is admitted has `succeeded`, or `failed`."""
 
-    def __init__(self, attempts: int, window_s: float, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, attempts: int, window_s: float, capacity: int = CAPACITY, *, address_attempts: int | None = None
+    ) -> None:
+        """`address_attempts`: failures from one address, which may be many people's; as for a name where not said."""
         self._names = SlidingWindow(attempts, window_s, capacity)
-        self._addresses = SlidingWindow(attempts, window_s, capacity)
+        self._addresses = SlidingWindow(attempts if address_attempts is None else address_attempts, window_s, capacity)
+        #: Attempts under way by address; those without any are not in it.
+        self._open: Counter[str] = Counter()
 
     def admit(self, username: str, address: str, now_s: float) -> Attempt:
-        """Count an attempt. Raises Throttled(`too_many_attempts`) with the seconds to wait; the same for names that
-        exist and names that do not.
+        """Count an attempt. Raises Throttled(`too_many_attempts`, `sign_in_busy`) with the seconds to wait; the same
+        for names that exist and names that do not.
         """
         attempt = Attempt(username[:64], _network(address), now_s)
         wait_s = max(self._names.wait_s(attempt.username, now_s), self._addresses.wait_s(attempt.address, now_s))
@@ -85,14 +95,29 @@ class Throttle:
                 f"Try again in {wait_s:.0f} s.",
                 retry_after_s=wait_s,
             )
+        if self._open[attempt.address] >= OPEN_MOST:
+            message = "Too many people are signing in from this address at this moment."
+            raise Throttled("sign_in_busy", message, "Try again in a few seconds.", retry_after_s=_OPEN_RETRY_S)
         self._names.count(attempt.username, now_s)
-        self._addresses.count(attempt.address, now_s)
+        self._open[attempt.address] += 1
         return attempt
 
     def succeeded(self, attempt: Attempt) -> None:
-        """Take the attempt back. Earlier failures stay: an account of one's own must not wash guesses at others'."""
+        """Take the attempt back: it was no guess, or nobody looked at it. Earlier failures stay: an account of one's
+        own must not wash guesses at others'.
+        """
         self._names.take_back(attempt.username, attempt.at_s)
-        self._addresses.take_back(attempt.address, attempt.at_s)
+        self._closed(attempt)
+
+    def failed(self, attempt: Attempt, now_s: float) -> None:
+        """It was a wrong guess, or one of which nobody knows."""
+        self._addresses.count(attempt.address, now_s)
+        self._closed(attempt)
+
+    def _closed(self, attempt: Attempt) -> None:
+        self._open[attempt.address] -= 1
+        if self._open[attempt.address] <= 0:
+            del self._open[attempt.address]
 
 
 def _network(address: str) -> str:

@@ -39,6 +39,11 @@ class Event(StrEnum):
     IDENTITY_TIED = "identity.tied", "An account at a provider became a person's way to sign in here."
     IDENTITY_UNTIED = "identity.untied", "An account at a provider ceased to be a person's way to sign in here."
 
+    PERSON_LINKED = "person.linked", "A list or a directory from elsewhere knows a person who was here, from now on."
+    ROSTER_CHECKED = "roster.checked", "A list of people was compared with who is here; nothing was changed."
+    ROSTER_BEGUN = "roster.begun", "A list of people is to be taken in; durable before its first change."
+    ROSTER_ENDED = "roster.ended", "A list of people was taken in, or that ended early; the facts hold how far it came."
+
     KEY_CREATED = "key.created", "An API key was made."
     KEY_REVOKED = "key.revoked", "An API key was revoked."
 
@@ -110,6 +115,35 @@ class Event(StrEnum):
     )
     DATA_KEY_CHANGING = "vault.data_key_changing", "A person's data key is about to be changed."
     DATA_KEY_CHANGED = "vault.data_key_changed", "All that is kept of a person is sealed with a new data key."
+    VAULT_CHECKED = (
+        "vault.checked",
+        "All kept conversations were held against their heads, and against the log; the facts hold what was found.",
+    )
+    HEADS_MADE = (
+        "vault.heads_made",
+        "Chats of an older version were summed up; from now on one that is not as it was left is noticed.",
+    )
+    HISTORY_ACCEPTED = (
+        "vault.history_accepted",
+        "An administrator took a person's kept conversations as they lie, after something about them was wrong.",
+    )
+
+    BREAKGLASS_ASKED = (
+        "breakglass.asked",
+        "Somebody asked to read what is another's, for a reason: its commitment is in the entry.",
+    )
+    BREAKGLASS_APPROVED = "breakglass.approved", "A second person agreed that somebody may read what is another's."
+    BREAKGLASS_REFUSED = "breakglass.refused", "A second person refused it, or took back that they agreed."
+    BREAKGLASS_OPENED = "breakglass.opened", "From now on, until a time, somebody may read what is another's."
+    BREAKGLASS_TOLD = "breakglass.told", "The owner was told of it, in their account: the same moment as it was opened."
+    BREAKGLASS_READ = (
+        "breakglass.read",
+        "Somebody read what is another's; the facts name the opening and the owner. Durable before they see it.",
+    )
+    BREAKGLASS_CLOSED = "breakglass.closed", "It is over; the fact `why` says by whom or what: a hand, time, a bar."
+    BREAKGLASS_EXPIRED = "breakglass.expired", "It was asked for and never opened in time."
+    BREAKGLASS_SEEN = "breakglass.seen", "The owner said that they have seen the notice."
+
     CHAT_READ = "chat.read", "Somebody other than its owner read a kept conversation."
     CHAT_DELETED = "chat.deleted", "A kept conversation was deleted."
     FILE_STORED = "file.stored", "A person's file was uploaded, or made here for them."

@@ -1,22 +1,26 @@
 """Conversations and their turns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from functools import partial
+from math import inf
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 
+from intramural.chats.heads import Heads, Wrong
+from intramural.chats.sums import Head, together, told_changes
 from intramural.chats.text import auto_title, snippet
 from intramural.core.clock import Clock
-from intramural.core.errors import Misasked, Missing, TooLarge
+from intramural.core.errors import IntramuralError, Misasked, Missing, TooLarge
 from intramural.core.ids import new_id
-from intramural.storage import Connection, Database
+from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage import schema as t
 from intramural.vault import Vault
 from intramural.vault.places import CHAT_TITLE, MESSAGE
 
+Result = TypeVar("Result")
 #: How an answer ended; None while it is being written, and for the person's own messages.
 Outcome = Literal["finished", "length", "cancelled", "failed"]
 
@@ -80,6 +84,8 @@ class Turn:
     user_message_id: str
     assistant_message_id: str
     history: tuple[StoredMessage, ...]
+    #: What the audit log is told of the person's chats as they are now.
+    kept: str = ""
 
 
 class Chats:
@@ -92,6 +98,7 @@ class Chats:
         self._db = db
         self._vault = vault
         self._clock = clock
+        self._heads = Heads(vault, clock)
 
     async def create(
         self,
@@ -104,21 +111,27 @@ class Chats:
     ) -> Chat:
         """Begin a chat; in a workspace it stays in. Raises Misasked(`bad_title`, `bad_model`)."""
         title, model = _check_title(title), _check_model(model)
-        async with self._within(connection) as inside:
-            now_ms = await self._next_ms(inside, person_id)
+
+        def work(inside: BlockingConnection) -> Chat:
+            now_ms = self._next_ms(inside, person_id)
             chat = Chat(new_id("chat", self._clock), title, model, now_ms, now_ms, workspace_id)
-            await inside.execute(
-                insert(t.chats).values(
-                    id=chat.id,
-                    person_id=person_id,
-                    workspace_id=workspace_id,
-                    title=self._sealed_title(person_id, chat.id, title),
-                    model=model,
-                    created_ms=now_ms,
-                    updated_ms=now_ms,
-                )
-            )
-        return chat
+            self._heads.require_all(inside, person_id, again_s=inf)
+            head = self._heads.begun(person_id, chat.id, title, workspace_id)
+            values = {
+                "id": chat.id,
+                "person_id": person_id,
+                "workspace_id": workspace_id,
+                "title": self._sealed_title(person_id, chat.id, title),
+                "model": model,
+                "created_ms": now_ms,
+                "updated_ms": now_ms,
+                "head": self._heads.sealed(person_id, chat.id, head),
+            }
+            inside.execute(insert(t.chats).values(**values))
+            self._heads.moved(inside, person_id, chat.id, None, head)
+            return chat
+
+        return await self._write(work, connection)
 
     async def list(
         self,
@@ -148,6 +161,7 @@ class Chats:
         if before_ms is not None:
             wanted = wanted.where(t.chats.c.updated_ms < before_ms)
         async with self._db.reading() as connection:
+            await connection.run_sync(self._heads.require_all, person_id)
             if query:
                 return [*await self._search(connection, person_id, query, wanted, limit)]
             return [FoundChat(self._chat(row), None) for row in await connection.execute(wanted.limit(limit))]
@@ -155,8 +169,7 @@ class Chats:
     async def get(self, person_id: str, chat_id: str) -> tuple[Chat, tuple[StoredMessage, ...]]:
         """A chat and its messages in order. Raises Missing(`chat_not_found`)."""
         async with self._db.reading() as connection:
-            chat = await self._own(connection, person_id, chat_id)
-            return chat, await self._messages(connection, person_id, chat_id)
+            return await connection.run_sync(self._whole, person_id, chat_id)
 
     async def workspace_of(self, person_id: str, chat_id: str) -> str | None:
         """The workspace that a chat is in, read on the spot. Raises Missing(`chat_not_found`)."""
@@ -165,6 +178,18 @@ class Chats:
             raise not_found()
         workspace_id: str | None = row.workspace_id
         return workspace_id
+
+    async def places_of(self, person_id: str) -> frozenset[str | None]:
+        """The workspaces that this person's chats are in; None stands for none."""
+        wanted = select(t.chats.c.workspace_id).where(t.chats.c.person_id == person_id).distinct()
+        async with self._db.reading() as connection:
+            return frozenset((await connection.execute(wanted)).scalars())
+
+    async def people_in(self, workspace_id: str) -> Sequence[str]:
+        """Who has chats in a workspace, in an order that stays."""
+        wanted = select(t.chats.c.person_id).where(t.chats.c.workspace_id == workspace_id).distinct()
+        async with self._db.reading() as connection:
+            return (await connection.execute(wanted.order_by(t.chats.c.person_id))).scalars().all()
 
     async def change(
         self,
@@ -176,24 +201,51 @@ class Chats:
         connection: Connection | None = None,
     ) -> Chat:
         """Give another title or model; the chat keeps its place in the list. Raises Missing, Misasked."""
-        async with self._within(connection) as inside:
-            chat = await self._own(inside, person_id, chat_id)
-            title = chat.title if title is None else _check_title(title)
-            model = chat.model if model is None else _check_model(model)
-            values = {"title": self._sealed_title(person_id, chat_id, title), "model": model}
-            await inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(**values))
-        return replace(chat, title=title, model=model)
 
-    async def delete(self, person_id: str, chat_id: str, *, connection: Connection | None = None) -> None:
-        """Delete a chat with every message. Raises Missing(`chat_not_found`)."""
-        async with self._within(connection) as inside:
-            await self._own(inside, person_id, chat_id)
-            await inside.execute(delete(t.chats).where(t.chats.c.id == chat_id))
+        def work(inside: BlockingConnection) -> Chat:
+            chat, head = self._own(inside, person_id, chat_id)
+            given = replace(
+                chat,
+                title=chat.title if title is None else _check_title(title),
+                model=chat.model if model is None else _check_model(model),
+            )
+            values: dict[str, Any] = {"model": given.model}
+            if given.title != chat.title:
+                after = self._heads.about(person_id, chat_id, head, given.title, chat.workspace_id)
+                values["title"] = self._sealed_title(person_id, chat_id, given.title)
+                values["head"] = self._heads.sealed(person_id, chat_id, after)
+                self._heads.moved(inside, person_id, chat_id, head, after)
+            inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(**values))
+            return given
+
+        return await self._write(work, connection)
+
+    async def delete(self, person_id: str, chat_id: str, *, connection: Connection | None = None) -> str:
+        """Delete a chat with every message, also one that is not as it was left; what the log is to be told of those
+        that stay. Raises Missing(`chat_not_found`).
+        """
+
+        def work(inside: BlockingConnection) -> str:
+            row = self._own_row(inside, person_id, chat_id)
+            head = self._heads.opened_or_none(person_id, chat_id, row.head)
+            inside.execute(delete(t.chats).where(t.chats.c.id == chat_id))
+            return self._heads.moved(inside, person_id, chat_id, head, None)
+
+        return await self._write(work, connection)
 
     async def purge(self, connection: Connection, person_id: str, chat_ids: Collection[str]) -> int:
         """Delete those of these chats that are there, with every message, in the caller's transaction. How many."""
         where = t.chats.c.id.in_(chat_ids) & (t.chats.c.person_id == person_id)
-        return (await connection.execute(delete(t.chats).where(where))).rowcount
+
+        def work(inside: BlockingConnection) -> int:
+            rows = inside.execute(select(t.chats.c.id, t.chats.c.head).where(where)).all()
+            inside.execute(delete(t.chats).where(where))
+            for row in rows:
+                head = self._heads.opened_or_none(person_id, row.id, row.head)
+                self._heads.moved(inside, person_id, row.id, head, None)
+            return len(rows)
+
+        return await connection.run_sync(work)
 
     async def append_turn(
         self,
@@ -210,11 +262,14 @@ class Chats:
         Raises Missing(`chat_not_found`), Misasked(`empty_message`, `bad_text`, `bad_model`), TooLarge.
         """
         _check_content(content)
-        async with self._within(connection) as inside:
-            chat = await self._own(inside, person_id, chat_id)
+
+        def work(inside: BlockingConnection) -> Turn:
+            chat, head, before = self._left(inside, person_id, chat_id)
             asked = self._asked(content)
-            await self._place(inside, person_id, chat.id, asked)
-            return await self._answer(inside, person_id, chat, asked, model, request_id)
+            self._place(inside, person_id, chat.id, asked, len(before))
+            return self._answer(inside, person_id, chat, head, (*before, asked), model, request_id)
+
+        return await self._write(work, connection)
 
     async def replace_from(
         self,
@@ -234,18 +289,19 @@ class Chats:
         """
         if content is not None:
             _check_content(content)
-        async with self._within(connection) as inside:
-            chat = await self._own(inside, person_id, chat_id)
-            messages = await self._messages(inside, person_id, chat_id)
+
+        def work(inside: BlockingConnection) -> Turn:
+            chat, head, messages = self._left(inside, person_id, chat_id)
             kept = _kept(messages, message_id, edited=content is not None)
             where = (t.chat_messages.c.chat_id == chat_id) & (t.chat_messages.c.position >= len(kept))
-            await inside.execute(delete(t.chat_messages).where(where))
-            if content is None:
-                asked = kept[-1]
-            else:
+            inside.execute(delete(t.chat_messages).where(where))
+            if content is not None:
                 asked = self._asked(content)
-                await self._place(inside, person_id, chat_id, asked)
-            return await self._answer(inside, person_id, chat, asked, model, request_id)
+                self._place(inside, person_id, chat_id, asked, len(kept))
+                kept = (*kept, asked)
+            return self._answer(inside, person_id, chat, head, kept, model, request_id)
+
+        return await self._write(work, connection)
 
     async def finish_message(
         self,
@@ -269,11 +325,28 @@ class Chats:
         values: dict[str, Any] = {"content": sealed, "outcome": outcome}
         if request_id is not None:
             values["request_id"] = request_id
-        own = select(t.chats.c.id).where(t.chats.c.person_id == person_id)
+        return await self._write(partial(self._fill, person_id, message_id, content, values), connection)
+
+    def _fill(
+        self, person_id: str, message_id: str, content: str, values: Mapping[str, Any], inside: BlockingConnection
+    ) -> bool:
         message = t.chat_messages.c
-        where = (message.id == message_id) & (message.role == "assistant") & message.chat_id.in_(own)
-        async with self._within(connection) as inside:
-            return (await inside.execute(update(t.chat_messages).where(where).values(**values))).rowcount == 1
+        where = (message.id == message_id) & (message.role == "assistant") & (t.chats.c.person_id == person_id)
+        wanted = select(t.chat_messages, t.chats.c.head).select_from(t.chat_messages.join(t.chats)).where(where)
+        row = inside.execute(wanted).one_or_none()
+        if row is None:
+            return False
+        chat_id, was = row.chat_id, self._message(person_id, row)
+        before = self._heads.opened(person_id, chat_id, row.head)
+        sums = [
+            self._heads.said(person_id, chat_id, [each], row.position) for each in (was, replace(was, content=content))
+        ]
+        after = Head(before.changes + 1, together(before.said, *sums), before.about)
+        inside.execute(update(t.chat_messages).where(message.id == message_id).values(**values))
+        head = self._heads.sealed(person_id, chat_id, after)
+        inside.execute(update(t.chats).where(t.chats.c.id == chat_id).values(head=head))
+        self._heads.moved(inside, person_id, chat_id, before, after)
+        return True
 
     async def mend(self) -> int:
         """At start, before anybody chats: answers the last run left unfinished have failed. How many there were."""
@@ -281,50 +354,124 @@ class Chats:
         async with self._db.writing() as connection:
             return (await connection.execute(update(t.chat_messages).where(where).values(outcome="failed"))).rowcount
 
+    # whether everything is as it was left
+
+    async def check(self, person_id: str, logged: str | None) -> Sequence[Wrong]:
+        """Hold everything of a person's chats against what it should come to, and that against what the log was told of
+        it last (None: nothing). What is wrong.
+        """
+        async with self._db.reading() as connection:
+            return await connection.run_sync(self._checked, person_id, logged)
+
+    def _checked(self, connection: BlockingConnection, person_id: str, logged: str | None) -> Sequence[Wrong]:
+        wrong: Sequence[Wrong] = ()
+        chats = t.chats.c
+        rows = connection.execute(select(t.chats).where(chats.person_id == person_id).order_by(chats.id))
+        for row in rows.all():
+            try:
+                self._chat(row)
+                head = self._heads.opened(person_id, row.id, row.head)
+                self._heads.require(person_id, row.id, head, self._messages(connection, person_id, row.id))
+            except IntramuralError as error:
+                wrong = (*wrong, Wrong(person_id, row.id, error.code))
+        try:
+            self._heads.fit(connection, person_id)
+            told = self._heads.told(connection, person_id)
+            if logged is not None and _is_behind(told, logged):
+                wrong = (*wrong, Wrong(person_id, None, "chats_rolled_back"))
+        except IntramuralError as error:
+            wrong = (*wrong, Wrong(person_id, None, error.code))
+        return wrong
+
+    async def accept(self, connection: Connection, person_id: str) -> tuple[int, int]:
+        """Take a person's chats as they lie here; how many, and how many values do not open whatever is accepted."""
+        return await connection.run_sync(self._heads.make, person_id)
+
+    async def make_heads(self) -> int:
+        """Once, for chats that an older version kept: what they come to from now on. How many there are."""
+        async with self._db.reading() as connection:
+            wanted = select(t.chats.c.person_id).distinct()
+            people = list((await connection.execute(wanted)).scalars())
+        count = 0
+        for person_id in people:
+            count += (await self._db.write(partial(self._heads.make, person_id=person_id)))[0]
+        return count
+
     def _asked(self, content: str) -> StoredMessage:
         now_ms = int(self._clock.now_s() * 1000)
         return StoredMessage(new_id("message", self._clock), "user", content, None, None, None, now_ms)
 
-    async def _place(self, inside: Connection, person_id: str, chat_id: str, message: StoredMessage) -> None:
+    def _place(
+        self, inside: BlockingConnection, person_id: str, chat_id: str, message: StoredMessage, position: int
+    ) -> None:
         """Put a message at the end of its chat."""
-        end = select(func.coalesce(func.max(t.chat_messages.c.position) + 1, 0))
-        position = await inside.scalar(end.where(t.chat_messages.c.chat_id == chat_id))
         values = {name: getattr(message, name) for name in StoredMessage.__slots__}
         values["content"] = self._vault.seal(person_id, _CONTENT, message.id, message.content.encode())
-        await inside.execute(insert(t.chat_messages).values(chat_id=chat_id, position=position, **values))
+        inside.execute(insert(t.chat_messages).values(chat_id=chat_id, position=position, **values))
 
-    async def _answer(
+    def _answer(
         self,
-        inside: Connection,
+        inside: BlockingConnection,
         person_id: str,
         chat: Chat,
-        asked: StoredMessage,
+        head: Head,
+        history: tuple[StoredMessage, ...],
         model: str | None,
         request_id: str | None,
     ) -> Turn:
-        """Make the place of the answer to `asked`, which is the last message, and bring the chat up to date."""
+        """Make the place of the answer to the last of `history`, and bring the chat with its head up to date."""
+        asked = history[-1]
         model = chat.model if model is None else _check_model(model)
         title = chat.title or auto_title(asked.content)
-        history = await self._messages(inside, person_id, chat.id)
-        now_ms = await self._next_ms(inside, person_id)
+        now_ms = self._next_ms(inside, person_id)
         answer = StoredMessage(new_id("message", self._clock), "assistant", "", model, None, request_id, now_ms)
-        await self._place(inside, person_id, chat.id, answer)
-        sealed = self._sealed_title(person_id, chat.id, title)
-        values = {"title": sealed, "model": model, "updated_ms": now_ms}
-        await inside.execute(update(t.chats).where(t.chats.c.id == chat.id).values(**values))
-        return Turn(replace(chat, title=title, model=model, updated_ms=now_ms), asked.id, answer.id, history)
+        self._place(inside, person_id, chat.id, answer, len(history))
+        after = self._heads.about(person_id, chat.id, head, title, chat.workspace_id)
+        after = replace(after, said=self._heads.said(person_id, chat.id, (*history, answer)))
+        values = {
+            "title": self._sealed_title(person_id, chat.id, title),
+            "model": model,
+            "updated_ms": now_ms,
+            "head": self._heads.sealed(person_id, chat.id, after),
+        }
+        inside.execute(update(t.chats).where(t.chats.c.id == chat.id).values(**values))
+        kept = self._heads.moved(inside, person_id, chat.id, head, after)
+        chat = replace(chat, title=title, model=model, updated_ms=now_ms)
+        return Turn(chat, asked.id, answer.id, history, kept)
 
-    async def _own(self, connection: Connection, person_id: str, chat_id: str) -> Chat:
+    def _whole(
+        self, connection: BlockingConnection, person_id: str, chat_id: str
+    ) -> tuple[Chat, tuple[StoredMessage, ...]]:
+        self._heads.require_all(connection, person_id)
+        chat, _, messages = self._left(connection, person_id, chat_id)
+        return chat, messages
+
+    def _left(
+        self, connection: BlockingConnection, person_id: str, chat_id: str
+    ) -> tuple[Chat, Head, tuple[StoredMessage, ...]]:
+        """One's chat with its head and its messages, all as they were left. Raises as `_own`."""
+        chat, head = self._own(connection, person_id, chat_id)
+        messages = self._messages(connection, person_id, chat_id)
+        self._heads.require(person_id, chat_id, head, messages)
+        return chat, head, messages
+
+    def _own(self, connection: BlockingConnection, person_id: str, chat_id: str) -> tuple[Chat, Head]:
+        """One's chat, as it was left, with its head. Raises Missing, Untrusted(`chat_changed`, `chats_changed`)."""
+        row = self._own_row(connection, person_id, chat_id)
+        self._heads.require_all(connection, person_id, again_s=inf)
+        return self._chat(row), self._heads.opened(person_id, chat_id, row.head)
+
+    def _own_row(self, connection: BlockingConnection, person_id: str, chat_id: str) -> Row[Any]:
         """The only way from an identifier to a chat: whose it is is part of the question."""
         where = (t.chats.c.id == chat_id) & (t.chats.c.person_id == person_id)
-        row = (await connection.execute(select(t.chats).where(where))).one_or_none() if _is_text(chat_id) else None
+        row = connection.execute(select(t.chats).where(where)).one_or_none() if _is_text(chat_id) else None
         if row is None:
             raise not_found()
-        return self._chat(row)
+        return row
 
-    async def _messages(self, connection: Connection, person_id: str, chat_id: str) -> tuple[StoredMessage, ...]:
+    def _messages(self, connection: BlockingConnection, person_id: str, chat_id: str) -> tuple[StoredMessage, ...]:
         query = select(t.chat_messages).where(t.chat_messages.c.chat_id == chat_id)
-        rows = await connection.execute(query.order_by(t.chat_messages.c.position))
+        rows = connection.execute(query.order_by(t.chat_messages.c.position))
         return tuple(self._message(person_id, row) for row in rows)
 
     async def _search(
@@ -367,6 +514,7 @@ class Chats:
 
     def _chat(self, row: Row[Any]) -> Chat:
         title = self._vault.reveal(row.person_id, _TITLE, row.id, row.title).decode()
+        self._heads.of(row, title)
         return Chat(row.id, title, row.model, row.created_ms, row.updated_ms, row.workspace_id)
 
     def _message(self, person_id: str, row: Row[Any]) -> StoredMessage:
@@ -380,18 +528,15 @@ class Chats:
             created_ms=row.created_ms,
         )
 
-    async def _next_ms(self, connection: Connection, person_id: str) -> int:
+    def _next_ms(self, connection: BlockingConnection, person_id: str) -> int:
         """Now, or a moment after this person's latest chat: the list's pages depend on no two being the same."""
-        latest = await connection.scalar(select(func.max(t.chats.c.updated_ms)).where(t.chats.c.person_id == person_id))
+        wanted = select(func.max(t.chats.c.updated_ms)).where(t.chats.c.person_id == person_id)
+        latest = connection.execute(wanted).scalar()
         return max(int(self._clock.now_s() * 1000), (latest or 0) + 1)
 
-    @asynccontextmanager
-    async def _within(self, connection: Connection | None) -> AsyncIterator[Connection]:
-        if connection is not None:
-            yield connection
-            return
-        async with self._db.writing() as own:
-            yield own
+    async def _write(self, work: Callable[[BlockingConnection], Result], connection: Connection | None) -> Result:
+        """`work` in the caller's transaction, or in one of its own, in one go."""
+        return await (self._db.write(work) if connection is None else connection.run_sync(work))
 
 
 def _kept(messages: tuple[StoredMessage, ...], message_id: str, *, edited: bool) -> tuple[StoredMessage, ...]:
@@ -409,6 +554,13 @@ def _kept(messages: tuple[StoredMessage, ...], message_id: str, *, edited: bool)
         "Send `content` with a user message, and none with an assistant message.",
         param="replace_from",
     )
+
+
+def _is_behind(told: str | None, logged: str) -> bool:
+    """Whether what lies here is older than what the log was told. Pure."""
+    if told is None or told == logged:
+        return told is None
+    return told_changes(told) <= told_changes(logged)
 
 
 def not_found() -> Missing:

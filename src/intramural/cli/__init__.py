@@ -5,14 +5,16 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `backups`, `catalogue`, `clients`, `connect`, `database`,
-`fit`, `guard`, `inspect`, `lifecycle`, `organisation`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
+`database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`, `pull`,
+`quota`, `report`, `serve`, `top`.
 """
 
 import sys
 
 from intramural.cli import (
     backups,
+    break_glass,
     catalogue,
     commands,
     connect,
@@ -20,8 +22,10 @@ from intramural.cli import (
     fit,
     guard,
     inspect,
+    integrity,
     lifecycle,
     organisation,
+    people,
     provenance,
     pull,
     quota,
@@ -46,8 +50,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, catalogue, commands, connect, database, fit, guard, inspect, lifecycle, organisation, provenance, pull,
-    quota, report, top,
+    backups, break_glass, catalogue, commands, connect, database, fit, guard, inspect, integrity, lifecycle,
+    organisation, people, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

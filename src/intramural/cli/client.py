@@ -11,7 +11,7 @@ import msgspec
 
 from intramural.core.config import Config
 from intramural.core.console import console_address
-from intramural.core.errors import Broken, Conflicting, IntramuralError, Misasked, Missing, Unavailable
+from intramural.core.errors import Broken, Conflicting, Flawed, IntramuralError, Misasked, Missing, Unavailable
 
 #: A house that does not take a connection for this long is none.
 _CONNECT_S = 5.0
@@ -48,13 +48,14 @@ class Client:
     async def events(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
         """The `data:` objects of an event stream, until `[DONE]`; an error object is raised. GET without a body."""
         async with self._session.request("GET" if body is None else "POST", _url(path), json=body) as response:
-            await _checked(response)
-            async for line in response.content:
-                if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
-                    continue
-                value = msgspec.json.decode(line[6:])
-                if "error" in value:
-                    raise _error(response.status, value["error"])
+            async for value in _events(response):
+                yield value
+
+    async def sent(self, path: str, data: bytes, query: Sequence[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
+        """As `events`, of what is answered to `data` as it is."""
+        headers = {"Content-Type": "application/octet-stream"}
+        async with self._session.post(_url(path), data=data, params=list(query), headers=headers) as response:
+            async for value in _events(response):
                 yield value
 
     async def _whole(self, method: str, path: str, **kwargs: Any) -> Any:
@@ -62,6 +63,20 @@ class Client:
             await _checked(response)
             body = await response.read()
             return msgspec.json.decode(body) if body else None
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    await _checked(response)
+    rest = b""
+    async for part in response.content.iter_any():  # an event may be longer than a line that aiohttp would read
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
+                continue
+            value = msgspec.json.decode(line[6:])
+            if "error" in value:
+                raise _error(response.status, value["error"])
+            yield value
 
 
 def _url(path: str) -> str:
@@ -81,8 +96,11 @@ async def _checked(response: aiohttp.ClientResponse) -> None:
 def _error(status: int, detail: Mapping[str, Any]) -> IntramuralError:
     message = str(detail.get("message", ""))
     hint = str(detail.get("hint", ""))
+    code = str(detail.get("code", ""))
+    if problems := detail.get("problems"):
+        return Flawed(code, message, hint, problems=tuple(problems))
     kind = Misasked if status < 500 else Unavailable if status == 503 else Broken
-    return kind(str(detail.get("code", "")), message.removesuffix(hint).strip(), hint)
+    return kind(code, message.removesuffix(hint).strip(), hint)
 
 
 @asynccontextmanager

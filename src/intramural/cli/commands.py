@@ -193,7 +193,7 @@ async def _answer(client: "Client", out: Out, model: str, messages: list[dict[st
 
 # people and keys ------------------------------------------------------------------------------------------------------
 
-ScopeName = Literal["inference", "chats", "admin", "metrics"]
+ScopeName = Literal["inference", "chats", "admin", "metrics", "provision"]
 
 
 @user.command(name="add")

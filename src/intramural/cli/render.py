@@ -6,11 +6,19 @@ from typing import Any, Literal
 
 import msgspec
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from intramural.core.errors import IntramuralError
+from intramural.core.errors import Flawed, IntramuralError
 
 Mode = Literal["rich", "quiet", "json"]
 
@@ -88,6 +96,17 @@ class Out:
             disable=self.mode != "rich",
         )
 
+    def steps(self) -> Progress:
+        """A bar in things done, on stderr; silent unless rich."""
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._err,
+            disable=self.mode != "rich",
+        )
+
     def _json(self, value: Any) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
@@ -96,6 +115,10 @@ class Out:
         """An error on stderr: what happened, then what to try."""
         console = Console(stderr=True, highlight=False)
         console.print(Text("error: ", style="bold red") + Text(error.message) + Text(f"  [{error.code}]", style="dim"))
+        if isinstance(error, Flawed):
+            for each in error.problems:
+                where = f"{plain(each.get('file'))}:{plain(each.get('line'))}"
+                console.print(Text(f"  {where}  {plain(each.get('message'))}  [{plain(each.get('code'))}]"))
         if error.hint:
             console.print(Text(error.hint))
 

@@ -19,6 +19,7 @@ PAGE = "/intramural/v1"
 
 cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
 user = App(name="user", help="People who may sign in.")
+people = App(name="people", help="Lists of people from elsewhere, and directories that keep them.")
 key = App(name="key", help="Keys for programs.")
 vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
@@ -31,7 +32,10 @@ group = App(name="group", help="Groups of people, one inside another.")
 role = App(name="role", help="Roles of the institution's own.")
 workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
 policy = App(name="policy", help="Who may do what, and why.")
-for _each in (user, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention):
+break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
+for _each in (
+    user, people, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention, break_glass,
+):  # fmt: skip
     cli.command(_each)
 
 

@@ -12,8 +12,8 @@ Role = Literal["administrator", "auditor", "manager", "member", "service"]
 ROLES: tuple[Role, ...] = ("administrator", "auditor", "manager", "member", "service")
 
 #: What a key may be used for. A session carries every scope its role allows.
-Scope = Literal["inference", "chats", "admin", "metrics"]
-SCOPES: tuple[Scope, ...] = ("inference", "chats", "admin", "metrics")
+Scope = Literal["inference", "chats", "admin", "metrics", "provision"]
+SCOPES: tuple[Scope, ...] = ("inference", "chats", "admin", "metrics", "provision")
 
 
 #: What kind of data a workspace is for: health information of patients is `phi`, records of pupils `education`.

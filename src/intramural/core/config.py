@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from intramural.core import engines as engines_file
 from intramural.core import providers as providers_file
@@ -39,6 +39,11 @@ class ServerConfig:
         "a wildcard is not accepted.",
     )
     max_body_bytes: int = setting(8 * 2**20, "Largest request body in bytes; beyond it a 413. 8 MiB holds any text.")
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Addresses or networks of proxies in front, which say in `X-Forwarded-For` whose request it is. Without them "
+        "everybody behind a proxy has one address, and shares its limits.",
+    )
     https: bool = setting(False, "Set when a TLS proxy stands in front: cookies become `__Host-` and `Secure`.")
 
 
@@ -151,7 +156,12 @@ class AccessConfig:
 
     session_idle_s: float = setting(8 * 3600.0, "A session unused for this long ends (a working day).")
     session_absolute_s: float = setting(7 * 86400.0, "A session ends this long after sign-in, used or not.")
-    login_attempts: int = setting(10, "Failed sign-ins per name and per address within `login_window_s`, then a 429.")
+    login_attempts: int = setting(10, "Failed sign-ins per name within `login_window_s`, then a 429.")
+    login_attempts_per_address: int = setting(
+        100,
+        "Failed sign-ins per address within `login_window_s`, then a 429 for all who share it: a school behind one "
+        "address mistypes more often than ten times.",
+    )
     login_window_s: float = setting(300.0, "Window of `login_attempts` in seconds.")
     second_factor_for: str = setting(
         "nobody",
@@ -386,6 +396,9 @@ class TracesConfig:
     ca_file: str = setting("", "Certificates to check a collector by; empty: those that the system trusts.")
 
 
+VaultLock = Literal["auto", "none", "passphrase", "keyring", "pkcs11"]
+
+
 @dataclass(frozen=True, slots=True)
 class VaultConfig:
     """Encryption of what people write (docs/vault.md)."""
@@ -396,10 +409,40 @@ class VaultConfig:
         "starts and while keys are changed (systemd: `LoadCredential`). Empty: the key lies in `secrets/vault.key`, "
         "for whoever can read that folder.",
     )
+    lock: str = setting(
+        "auto",
+        "What locks the installation's key when it is written: `none`, `passphrase`, `keyring` (the operating "
+        "system's, with the extra `intramural[keyring]`), `pkcs11` (a token, with `intramural[pkcs11]`), or `auto`: "
+        "the passphrase if one is named, else none. `intramural vault change-key` moves the key to another one.",
+    )
+    pkcs11_module: str = setting("", "Path of the PKCS #11 library of the token's maker.")
+    pkcs11_token: str = setting("", "Label of the token.")
+    pkcs11_key: str = setting("intramural", "Label of the RSA key pair on the token.")
+    pin_file: str = setting(
+        "",
+        "Path of a file, for this user alone (0600), with the token's PIN; it need exist only while the service starts "
+        "and while the key is changed (systemd: `LoadCredential`).",
+    )
     erased_file: str = setting(
         "",
         "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
         "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BreakGlassConfig:
+    """Reading what is another's in an emergency (docs/break-glass.md)."""
+
+    second_person: bool = setting(
+        False,
+        "Whether a second person, an administrator or an auditor, has to agree before anything is opened. What is "
+        "asked for on the machine itself always needs one.",
+    )
+    minutes: int = setting(60, "Minutes that an opening lasts, unless it is asked for otherwise.", within=(1, 1_440))
+    most_minutes: int = setting(240, "Most minutes that an opening may last.", within=(1, 1_440))
+    request_hours: int = setting(
+        24, "Hours after which what was asked for and not opened can be opened no more.", within=(1, 168)
     )
 
 
@@ -423,6 +466,7 @@ class Config:
     storage: StorageConfig = StorageConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
+    break_glass: BreakGlassConfig = BreakGlassConfig()
     guard: GuardConfig = GuardConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
@@ -459,6 +503,7 @@ SECTIONS: Mapping[str, type] = {
     "storage": StorageConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
+    "break_glass": BreakGlassConfig,
     "guard": GuardConfig,
 }
 

@@ -5,7 +5,8 @@
     │   ├── Unauthenticated     you did not say who you are
     │   ├── Missing             there is no such thing (or it is not yours to see)
     │   ├── Conflicting         it clashes with what is there
-    │   └── TooLarge            it is over a stated limit
+    │   ├── TooLarge            it is over a stated limit
+    │   └── Flawed              what was sent has mistakes in several places (`problems`)
     ├── Refused             policy: you may not
     │   └── Throttled           not so fast (`retry_after_s`)
     │       └── QuotaSpent          a quota has no room for it (`quota`: how it stands)
@@ -57,6 +58,16 @@ class Conflicting(Misasked):
 
 class TooLarge(Misasked):
     """The request is over a stated size limit."""
+
+
+class Flawed(Misasked):
+    """What was sent has mistakes in several places. `problems`: each as JSON (`file`, `line`, `code`, `message`)."""
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", *, problems: tuple[Mapping[str, Any], ...] = ()
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.problems = problems
 
 
 class Refused(IntramuralError):

@@ -51,8 +51,10 @@ class OidcProvider:
     """One OpenID provider. `issuer` is compared to the letter; `hosts` may be contacted besides the issuer's own.
 
     `roles`: values of the claim `groups_claim` → our role; empty: roles are given here, not there. `groups`: the same
-    for the names of groups here. `required`: of these values at least one is needed to come in. `strong` and
-    `phishing_resistant` are values of `amr` or `acr` that count as a second factor, and as a passkey.
+    for the names of groups here, `managers` for those that such people manage. `required`: of these values at least one
+    is needed to come in. `strong` and `phishing_resistant` are values of `amr` or `acr` that count as a second factor,
+    and as a passkey. Whoever the list or directory `external_id_source` knows by the value of `external_id_claim` is
+    that person from their first sign-in on.
     """
 
     name: str
@@ -68,7 +70,10 @@ class OidcProvider:
     groups_claim: str = "groups"
     roles: tuple[tuple[str, Role], ...] = ()
     groups: tuple[tuple[str, str], ...] = ()
+    managers: tuple[tuple[str, str], ...] = ()
     required: tuple[str, ...] = ()
+    external_id_claim: str = ""
+    external_id_source: str = ""
     default_role: Role = "member"
     strong: tuple[str, ...] = ()
     phishing_resistant: tuple[str, ...] = ()
@@ -80,7 +85,9 @@ class LdapDirectory:
     """One LDAP directory. `starts_tls`: the connection begins in clear and is encrypted before anything is said.
 
     People are entries of `object_class` below `base` whose `username_attribute` is what they type; `id_attribute` is
-    what names one for ever. The rest as for a provider, with the values of `group_attribute` for its claim.
+    what names one for ever. The rest as for a provider, with the values of `group_attribute` for its claim. With
+    `group_base` groups are looked for as well: entries of `group_class` below it that hold the person in `group_member`
+    (their name there, or with `memberUid` the name they type); what counts is `group_name`, and the entry's own name.
     """
 
     name: str
@@ -96,8 +103,15 @@ class LdapDirectory:
     id_attribute: str = "entryUUID"
     group_attribute: str = "memberOf"
     roles: tuple[tuple[str, Role], ...] = ()
+    group_base: str = ""
+    group_class: str = "groupOfNames"
+    group_member: str = "member"
+    group_name: str = "cn"
     groups: tuple[tuple[str, str], ...] = ()
+    managers: tuple[tuple[str, str], ...] = ()
     required: tuple[str, ...] = ()
+    external_id_attribute: str = ""
+    external_id_source: str = ""
     default_role: Role = "member"
     ca_file: Path | None = None
 
@@ -156,7 +170,8 @@ def parse(given: Mapping[str, Any], file: str, *, allow_network: bool) -> Provid
 _OIDC_FIELDS: Final[Mapping[str, Any]] = {
     "title": str, "issuer": str, "client_id": str, "client_secret_file": str, "join": str, "hosts": list,
     "scopes": list, "algorithms": list, "username_claim": str, "groups_claim": str, "roles": dict, "groups": dict,
-    "required": list, "default_role": str, "strong": list, "phishing_resistant": list, "ca_file": str,
+    "managers": dict, "required": list, "default_role": str, "strong": list, "phishing_resistant": list, "ca_file": str,
+    "external_id_claim": str, "external_id_source": str,
 }  # fmt: skip
 
 
@@ -184,8 +199,10 @@ def _oidc(where: str, name: str, table: Any, allow_network: bool) -> OidcProvide
         username_claim=given.get("username_claim", "preferred_username"),
         groups_claim=given.get("groups_claim", "groups"),
         roles=roles_from(where, given),
-        groups=tuple((each, str(group)) for each, group in given.get("groups", {}).items()),
+        groups=_pairs(where, given, "groups"),
+        managers=_pairs(where, given, "managers"),
         required=_strings(where, given, "required"),
+        **_external(where, given, "external_id_claim"),
         default_role=_one_of(where, "default_role", given.get("default_role", "member"), ROLES),
         strong=_strings(where, given, "strong"),
         phishing_resistant=_strings(where, given, "phishing_resistant"),
@@ -196,8 +213,19 @@ def _oidc(where: str, name: str, table: Any, allow_network: bool) -> OidcProvide
 _LDAP_FIELDS: Final[Mapping[str, Any]] = {
     "title": str, "address": str, "base": str, "bind_dn": str, "bind_password_file": str, "object_class": str,
     "username_attribute": str, "id_attribute": str, "group_attribute": str, "roles": dict, "groups": dict,
-    "required": list, "default_role": str, "ca_file": str,
+    "managers": dict, "required": list, "default_role": str, "ca_file": str, "group_base": str, "group_class": str,
+    "group_member": str, "group_name": str, "external_id_attribute": str, "external_id_source": str,
 }  # fmt: skip
+#: Attributes and classes by setting, as they are called where nothing else is said.
+_LDAP_NAMES: Final[Mapping[str, str]] = {
+    "object_class": "person",
+    "username_attribute": "uid",
+    "id_attribute": "entryUUID",
+    "group_attribute": "memberOf",
+    "group_class": "groupOfNames",
+    "group_member": "member",
+    "group_name": "cn",
+}
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _LDAP_PORTS: Final[Mapping[str, int]] = {"ldaps": 636, "ldap": 389}
 
@@ -209,8 +237,10 @@ def _ldap(where: str, name: str, table: Any, allow_network: bool) -> LdapDirecto
     scheme, host, port = _ldap_address(where, given.get("address", ""), allow_network=allow_network)
     if not given.get("base", "").strip():
         raise _wrong(where, "`base` is missing")
-    attributes = {"object_class": "person", "username_attribute": "uid", "id_attribute": "entryUUID"}
-    attributes = {each: given.get(each, usual) for each, usual in {**attributes, "group_attribute": "memberOf"}.items()}
+    attributes = {each: given.get(each, usual) for each, usual in _LDAP_NAMES.items()}
+    if "external_id_attribute" in given:
+        attributes["external_id_attribute"] = given["external_id_attribute"]
+    external = _external(where, given, "external_id_attribute")
     for each, value in attributes.items():
         if not _ATTRIBUTE.fullmatch(value):
             raise _wrong(where, f"`{each}` is no name of an attribute")
@@ -227,12 +257,30 @@ def _ldap(where: str, name: str, table: Any, allow_network: bool) -> LdapDirecto
         bind_dn=given.get("bind_dn", ""),
         bind_password=password,
         roles=roles_from(where, given),
-        groups=tuple((each, str(group)) for each, group in given.get("groups", {}).items()),
+        group_base=given.get("group_base", "").strip(),
+        groups=_pairs(where, given, "groups"),
+        managers=_pairs(where, given, "managers"),
         required=_strings(where, given, "required"),
         default_role=_one_of(where, "default_role", given.get("default_role", "member"), ROLES),
         ca_file=_file(where, "ca_file", given),
-        **attributes,
+        **(external | attributes),
     )
+
+
+def _pairs(where: str, given: Mapping[str, Any], name: str) -> tuple[tuple[str, str], ...]:
+    """A table of the provider's values and names of groups here."""
+    pairs = given.get(name, {})
+    if not all(isinstance(group, str) and group for group in pairs.values()):
+        raise _wrong(where, f"`{name}` is a table of texts")
+    return tuple(pairs.items())
+
+
+def _external(where: str, given: Mapping[str, Any], claim: str) -> dict[str, str]:
+    """Which value is what a list or a directory (SCIM) calls people, and which one that is."""
+    found = {each: given.get(each, "") for each in (claim, "external_id_source")}
+    if bool(found[claim]) != bool(found["external_id_source"]):
+        raise _wrong(where, f"`{claim}` and `external_id_source` belong together")
+    return found
 
 
 def _ldap_address(where: str, address: str, *, allow_network: bool) -> tuple[str, str, int]:

@@ -41,6 +41,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    break_glass,
     catalogue,
     chats,
     factors,
@@ -56,9 +57,12 @@ from intramural.http.page import (
     quotas,
     records,
     reports,
+    rosters,
     shapes,
+    vault,
 )
 from intramural.http.page import models as page_models
+from intramural.http.scim import door as scim
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
 from intramural.services import Services
 
@@ -86,6 +90,7 @@ _MODULES = (
     batches,
     receipts,
     mcp,
+    scim,
     streams,
     *ollama.MODULES,
 )
@@ -127,8 +132,8 @@ class _Nowhere:
 def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
-        account, factors, passkeys, federation, people, organisation, page_models, pulls, provenance, catalogue, fit,
-        guard, chats, quotas, lifecycle, reports, records,
+        account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
@@ -262,7 +267,7 @@ class _Else:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            elsewhere = scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/"))
+            elsewhere = scope["path"].startswith(("/v1/", "/v2/", "/api/", "/intramural/", "/scim/"))
             if elsewhere or (not _wants_html(scope) and _meant(self._app, scope)):
                 raise HTTPException(404)
         greets = scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD")

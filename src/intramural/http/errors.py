@@ -7,6 +7,7 @@ from typing import Any
 from intramural.core.errors import (
     Broken,
     Conflicting,
+    Flawed,
     IntramuralError,
     Misasked,
     Missing,
@@ -126,8 +127,39 @@ def ollama_body(error: IntramuralError) -> dict[str, Any]:
 
 def page_body(error: IntramuralError) -> dict[str, Any]:
     """The page's error shape."""
-    said = {"code": error.code, "message": error.message, "hint": error.hint, "param": error.param}
+    said: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "param": error.param,
+    }
+    if isinstance(error, Flawed):
+        said["problems"] = [dict(each) for each in error.problems]
     return {"error": {**said, **_quota(error), **_asked(error)}}
+
+
+#: SCIM's words for what is wrong with a request (RFC 7644 3.12), by our code; what is in neither table is a value.
+_SCIM_TYPES: Mapping[str, str] = {
+    "bad_filter": "invalidFilter",
+    "bad_path": "invalidPath",
+    "no_target": "noTarget",
+    "bad_json": "invalidSyntax",
+    "nested_too_deep": "invalidSyntax",
+    "username_taken": "uniqueness",
+    "external_id_taken": "uniqueness",
+}
+
+
+def scim_body(error: IntramuralError) -> dict[str, Any]:
+    """SCIM's error shape; the code stands in the sentence, as it has no other place."""
+    status = status_of(error)
+    kind = _SCIM_TYPES.get(error.code, "invalidValue" if status == 400 else "")
+    return {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": str(status),
+        **({"scimType": kind} if kind else {}),
+        "detail": str(error),
+    }
 
 
 def headers_of(error: IntramuralError) -> Mapping[str, str]:

@@ -48,10 +48,11 @@ class Wire:
     heartbeat: bytes = b": still there\n\n"
     waiting: Callable[[int, float], bytes] = _waiting
     end: bytes = b""
+    error_type: str = "application/json"
 
     def response(self, error: IntramuralError) -> Response:
         """The error as a whole response."""
-        return JSONResponse(self.body(error), self.status(error), errors.headers_of(error))
+        return JSONResponse(self.body(error), self.status(error), errors.headers_of(error), self.error_type)
 
 
 OPENAI = Wire(
@@ -85,6 +86,10 @@ OLLAMA = Wire(
     heartbeat=b"",
     waiting=lambda *_: b"",
 )
+#: Directories that keep people (RFC 7644); nothing is streamed to them.
+SCIM = Wire(
+    errors.status_of, errors.scim_body, lambda error: line(errors.scim_body(error)), error_type="application/scim+json"
+)
 PAGE = Wire(errors.status_of, errors.page_body, lambda error: frame(errors.page_body(error), "error"))
 #: As `PAGE`, for streams of chat chunks.
 CHAT_PAGE = Wire(errors.status_of, errors.page_body, PAGE.frame_error, end=OPENAI.end)
@@ -102,6 +107,8 @@ def wire_of(path: str, headers: Mapping[str, str]) -> Wire:
         return RESPONSES
     if path.startswith(("/v1/", "/v2/")) or path in _DEVELOPERS:
         return OPENAI
+    if path.startswith("/scim/"):
+        return SCIM
     return OLLAMA if path.startswith("/api/") else PAGE
 
 

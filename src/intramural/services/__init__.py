@@ -7,9 +7,9 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
-`federation`, `factors`, `passkeys`, `people`, `personal`, `vault`, `keys`, `organisation`, `workspaces`, `explain`,
-`records`, `reports`; `arrival`, `batch_work`, `estimates`, `quota_words`, `reviews`, `shield`, `truncation`, `watched`
-and `work` are parts of several.
+`federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
+`looking`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from intramural.access import Identify
 from intramural.services.batches import BatchDesk
+from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.conversations import Conversations
@@ -40,6 +41,7 @@ from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
 from intramural.services.provenance import Provenance
+from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
 from intramural.services.purging import Purging
 from intramural.services.pushes import PushDesk
@@ -48,6 +50,7 @@ from intramural.services.receipts import Receipts
 from intramural.services.records import Records
 from intramural.services.reports import Reports
 from intramural.services.responses import Responses
+from intramural.services.rosters import Rosters
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
@@ -65,7 +68,10 @@ class Services:
     factors: FactorDesk
     passkeys: PasskeyDesk
     people: PeopleDesk
+    rosters: Rosters
+    provisioning: Provisioning
     personal: Personal
+    break_glass: BreakGlass
     vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -103,6 +109,7 @@ class Services:
 
 __all__ = [
     "BatchDesk",
+    "BreakGlass",
     "Bundles",
     "CatalogueDesk",
     "Conversations",
@@ -127,6 +134,7 @@ __all__ = [
     "PolicyDesk",
     "Preloads",
     "Provenance",
+    "Provisioning",
     "Pulls",
     "Purging",
     "PushDesk",
@@ -136,6 +144,7 @@ __all__ = [
     "Reports",
     "Responses",
     "RoleDesk",
+    "Rosters",
     "Services",
     "SignIn",
     "TranscriptDesk",

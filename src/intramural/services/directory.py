@@ -13,7 +13,7 @@ from intramural.access.ldap import BadBer, Found, bind, entry, result, search, s
 from intramural.access.ldap import ber as ber_rules
 from intramural.access.ldap.messages import BOUND, DONE, ENTRY, EXTENDED, INVALID_CREDENTIALS, REFERENCE, SUCCESS
 from intramural.access.ldap.messages import operation as operation_of
-from intramural.access.oidc.claims import Arrival, admit, groups_of, role_of
+from intramural.access.oidc.claims import MAX_GROUPS, Arrival, admit, groups_not_told, groups_of, known_as, role_of
 from intramural.core.errors import Broken, Unavailable, Untrusted
 from intramural.core.providers import LdapDirectory
 
@@ -48,6 +48,7 @@ class Directory:
                 found = await self._find(username)
                 if found is None or not await self._is_theirs(found, password):
                     return None
+                held = frozenset(found.texts(self.settings.group_attribute)) | await self._groups(found)
         except ssl.SSLError as error:
             message = f"{self.settings.title} does not prove that it is {self.settings.host}."
             hint = "An administrator has to mend its certificate, or name its authority in sign-in.toml (`ca_file`)."
@@ -58,14 +59,13 @@ class Directory:
             raise Unavailable("directory_unreachable", message, hint, retry_after_s=5) from error
         except BadBer as error:
             raise self._bad(f"does not answer as a directory does: {error}") from error
-        return self._arrival(found)
+        return self._arrival(found, held)
 
-    def _arrival(self, found: Found) -> Arrival:
+    def _arrival(self, found: Found, held: frozenset[str]) -> Arrival:
         settings = self.settings
         subject = found.identifier(settings.id_attribute)
         if not subject:
             raise self._bad(f"has no {settings.id_attribute} for this person")
-        held = frozenset(found.texts(settings.group_attribute))
         admit(held, settings.required, settings.title)
         names = found.texts(settings.username_attribute)
         return Arrival(
@@ -75,21 +75,48 @@ class Directory:
             username=names[0] if names else "",
             role=role_of(held, settings.roles, settings.default_role),
             first_role=settings.default_role,
-            groups=groups_of(held, settings.groups),
+            groups=groups_of(held, settings.groups + settings.managers),
+            manages=groups_of(held, settings.managers),
+            known_as=known_as(found.identifier(settings.external_id_attribute), settings.external_id_source),
         )
+
+    async def _groups(self, found: Found) -> frozenset[str]:
+        """Names of the groups that the directory has this person in, where it is to be asked for them."""
+        settings = self.settings
+        if not settings.group_base:
+            return frozenset()
+        names = found.texts(settings.username_attribute)
+        member = (names[0] if names else "") if settings.group_member.lower() == "memberuid" else found.name
+        if not member:
+            return frozenset()
+        matches = {"objectClass": settings.group_class, settings.group_member: member}
+        async with self._bound() as link:
+            entries = await link.search(settings.group_base, matches, (settings.group_name,), MAX_GROUPS)
+        if len(entries) >= MAX_GROUPS:
+            raise groups_not_told(settings.title)
+        return frozenset(name for each in entries for name in (*each.texts(settings.group_name), each.name))
 
     async def _find(self, username: str) -> Found | None:
         """The one entry of this name; None where there is none, or more than one."""
         settings = self.settings
         matches = {"objectClass": settings.object_class, settings.username_attribute: username}
-        wanted = (settings.username_attribute, settings.id_attribute, settings.group_attribute)
+        wanted = [settings.username_attribute, settings.id_attribute, settings.group_attribute]
+        if settings.external_id_attribute:
+            wanted.append(settings.external_id_attribute)
+        async with self._bound() as link:
+            entries = await link.search(settings.base, matches, wanted, 2)
+        return entries[0] if len(entries) == 1 and entries[0].name else None
+
+    @asynccontextmanager
+    async def _bound(self) -> "AsyncIterator[_Link]":
+        """A connection that may look for people and groups."""
+        settings = self.settings
         async with self._connected() as link:
             if settings.bind_dn and settings.bind_password:
                 code = await link.bind(settings.bind_dn, settings.bind_password)
                 if code != SUCCESS:
                     raise self._bad(f"does not let this service in (LDAP result {code})")
-            entries = await link.search(settings.base, matches, wanted)
-        return entries[0] if len(entries) == 1 and entries[0].name else None
+            yield link
 
     async def _is_theirs(self, found: Found, password: str) -> bool:
         async with self._connected() as link:
@@ -170,17 +197,18 @@ class _Link:
         self._writer.write(start_tls(self._number))
         return await self._result(EXTENDED)
 
-    async def search(self, base: str, matches: dict[str, str], attributes: Sequence[str]) -> list[Found]:
+    async def search(self, base: str, matches: dict[str, str], attributes: Sequence[str], most: int) -> list[Found]:
+        """At most `most` entries, though there may be more."""
         self._number += 1
-        self._writer.write(search(self._number, base, matches, attributes))
+        self._writer.write(search(self._number, base, matches, attributes, most))
         found: list[Found] = []
-        for _ in range(_MAX_MESSAGES):
+        for _ in range(most + _MAX_MESSAGES):
             said = await self._said()
             if said.tag == ENTRY:
                 found.append(entry(said))
             elif said.tag == DONE:
                 code = result(said).code
-                if code not in (SUCCESS, 4, 32):  # 4: there are more than two; 32: nothing is there
+                if code not in (SUCCESS, 4, 32):  # 4: there are more than that; 32: nothing is there
                     raise BadBer(f"the search failed (LDAP result {code})")
                 return found
             elif said.tag != REFERENCE:

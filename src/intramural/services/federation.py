@@ -15,6 +15,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Refused, Unauthenticated
 from intramural.core.providers import Join
+from intramural.services.belonging import Belonging
 from intramural.services.gate import Gate
 from intramural.services.seating import Seat, Seating
 from intramural.storage import Connection
@@ -42,6 +43,7 @@ class Federation:
         sessions: Sessions,
         setup: Setup,
         seating: Seating,
+        belonging: Belonging,
         audit: AuditLog,
         flow: Flow,
         providers: Sequence[Provider],
@@ -53,6 +55,7 @@ class Federation:
         self._sessions = sessions
         self._setup = setup
         self._seating = seating
+        self._belonging = belonging
         self._audit = audit
         self._flow = flow
         self._providers = {each.settings.name: each for each in providers}
@@ -158,12 +161,14 @@ class Federation:
     async def let_in(
         self, connection: Connection, record: RecordInTransaction, arrival: Arrival, join: Join, invitation: str
     ) -> Person:
-        """Whom `arrival` is here, made or tied where that is allowed; their role as the provider has it.
+        """Whom `arrival` is here, made or tied where that is allowed; their role and groups as the provider has them.
 
         Raises Refused(`not_invited`), Unauthenticated(`disabled_person`, `invitation_invalid`),
         Conflicting(`identity_taken`).
         """
         owner = await self._identities.owner(connection, arrival.issuer, arrival.subject)
+        if owner is None and not invitation:
+            owner = await self._belonging.known(connection, record, arrival)
         if invitation:
             person = await self._invited(connection, record, arrival, owner, invitation)
         elif owner is not None:
@@ -176,7 +181,9 @@ class Federation:
             raise Refused("not_invited", message, "Ask an administrator for an invitation, and begin with its link.")
         if person.disabled_ms is not None:
             raise Unauthenticated("disabled_person", "You are not let in any more.", "Ask an administrator.")
-        return await self._with_role(connection, record, arrival, person)
+        person = await self._with_role(connection, record, arrival, person)
+        await self._belonging.apply(connection, record, arrival, person.id)
+        return person
 
     async def _invited(
         self, connection: Connection, record: RecordInTransaction, arrival: Arrival, owner: str | None, invitation: str

@@ -1,4 +1,4 @@
-"""A person's stored files. Nobody else's can be reached from here."""
+"""A person's stored files. Nobody else's can be reached from here, but read through an opening (`looking`)."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from intramural.core.errors import IntramuralError, Misasked, Refused
 from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
 from intramural.retention.holds import is_held
 from intramural.services.gate import Gate
+from intramural.services.looking import Looking
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ EXPIRY_S = (3_600, 7_776_000)
 BATCH_EXPIRY_S = 2_592_000
 #: Between two looks for files whose time is over.
 REAP_EVERY_S = 60.0
+#: Of somebody else's files, an opening shows the newest.
+SHOWN_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,29 @@ class FileDesk:
             opened.close()
             raise
         return file, opened
+
+    async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
+        """Files of somebody else's, through an opening, the newest first; that it was looked is durable before.
+
+        Raises Refused, Conflicting(`opening_over`).
+        """
+        target = f"person:{owner_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await looking.note(owner_id, target, {"what": "list of files"})
+        return await self._files.list(owner_id, purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
+
+    async def shown_content(
+        self, actor: Actor, looking: Looking, owner_id: str, file_id: str
+    ) -> tuple[StoredFile, BinaryIO]:
+        """A file of somebody else's, through an opening, and its bytes open for reading; the record is durable before.
+
+        Raises Missing(`file_not_found`), Refused, Conflicting(`opening_over`).
+        """
+        target = f"file:{file_id}"
+        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
+        await self._files.get(owner_id, file_id)
+        await looking.note(owner_id, target, {"what": "file"})
+        return await self._files.content(owner_id, file_id)
 
     async def delete(self, actor: Actor, file_id: str) -> None:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""

@@ -85,6 +85,7 @@ class _Run:
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
+    told: Mapping[str, Fact] = field(default_factory=dict)
     #: Nothing that is said is kept anywhere, whatever the settings are.
     passing: bool = False
 
@@ -133,12 +134,14 @@ class Inference:
         on_read: ReadNote | None = None,
         keeping: Keeping | None = None,
         passing: bool = False,
+        told: Mapping[str, Fact] | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
         """Answer `request` as `actor`: events as `core.chat` describes them, `Usage` last.
 
         `on_read` is called just before the first event, when the whole prompt has been read, with the counts of then.
         `keeping` is called once for every answer that began, before its end is seen here, and gives rows that are on
-        the disk when it is. `passing`: nothing of it may be stored. Closing the generator cancels the generation.
+        the disk when it is. `passing`: nothing of it may be stored. `told`: what else the log is to say of it. Closing
+        the generator cancels the generation.
 
         Raises Refused, Missing(`model_not_found`), Misasked(`context_length_exceeded`), Unavailable (queue, worker,
         log) or Untrusted (weights).
@@ -152,6 +155,7 @@ class Inference:
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
+        run.told = told or {}
         run.passing = passing
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
@@ -468,6 +472,7 @@ class Inference:
                 computed=self._models.computed(run.manifest),
             ),
             **({} if run.shield is None else run.shield.asked_facts()),
+            **run.told,
         }
         await self._audit.record(
             Event.CHAT_ASKED,

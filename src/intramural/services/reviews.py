@@ -27,9 +27,12 @@ _ASKED = ("chat.asked", "embedding.asked", "rerank.asked")
 _OF_NOBODY = ("audit.read", "audit.verified", "report.read")
 
 
+_EMERGENCY = frozenset(str(each) for each in Event if each.startswith("breakglass."))
+
+
 def is_emergency(event: str) -> bool:
     """Whether somebody was let in past the rules, for a reason they gave."""
-    return event.startswith("breakglass.")
+    return event in _EMERGENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ _ABOUT = ("owner", "subject", "person", "student", "member", "of")
 #: Acts that reach everybody's records at once.
 _OF_EVERYBODY = ("audit.exported", "backup.begun", "backup.restored", "database.moved")
 #: Acts on all of a workspace or group.
-_OF_PLACES = ("legal_hold.", "breakglass.")
+_OF_PLACES = _EMERGENCY | {Event.LEGAL_HOLD_PUT, Event.LEGAL_HOLD_LIFTED}
 
 
 class Disclosures:
@@ -229,9 +232,9 @@ class Disclosures:
         own_request = entry.request_id in self._requests and entry.actor_id != self._student_id
         if entry.target in self._things or own_request or name in self._requests:
             return "a record of theirs"
-        if entry.event.startswith(_OF_PLACES):
+        if entry.event in _OF_PLACES:
             held = self._workspaces if kind == "workspace" else self._groups if kind == "group" else ()
-            if name in held or facts.get("workspace") in self._workspaces:
+            if name in held:
                 return "a place they are in"
         return None
 

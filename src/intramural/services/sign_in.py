@@ -7,7 +7,7 @@ from intramural.access.oidc.flow import must_be_set_up
 from intramural.access.people import fold
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Misasked, Unauthenticated
+from intramural.core.errors import IntramuralError, Misasked, Unauthenticated, Unavailable
 from intramural.services.directory import Directory
 from intramural.services.federation import Federation
 from intramural.services.gate import Gate
@@ -66,7 +66,7 @@ class SignIn:
         if await self._setup.needed():
             raise must_be_set_up()
         attempt = self._people.admit(username, address)
-        name = ""
+        name, was_looked_at, seat = "", True, None
         try:
             for directory in self._directories:
                 name = directory.settings.name
@@ -83,12 +83,14 @@ class SignIn:
                 proven = Proven(person, None, method="ldap", issuer=arrival.issuer)
                 seat = await self._seating.open(connection, record, proven, user_agent, {"provider": name})
         except IntramuralError as error:
+            was_looked_at = not isinstance(error, Unavailable)  # the directory was not there: no guess
             facts = {"code": error.code, "method": "ldap", "provider": name}
             await self._audit.record(
                 Event.LOGIN_FAILED, SYSTEM, target="person:unknown", outcome="refused", facts=facts
             )
             raise
-        self._people.succeeded(attempt)
+        finally:
+            self._people.failed(attempt) if seat is None and was_looked_at else self._people.succeeded(attempt)
         return seat
 
     async def sign_out(self, actor: Actor, session_id: str) -> None:

@@ -1,12 +1,24 @@
 """The keys under which what people write is kept: changing them, and sealing what an older version left."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from intramural.access import Action, People
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact, Outcome, Wanted
+from intramural.chats import Chats, Wrong
+from intramural.chats.sums import told_changes
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
+from intramural.services.conversations import KEPT
 from intramural.services.gate import Gate
 from intramural.vault import Stored, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How many people's chats were looked at, and what is not as it was left."""
+
+    people: int
+    wrong: tuple[Wrong, ...]
 
 
 class VaultDesk:
@@ -19,6 +31,7 @@ class VaultDesk:
         people: People,
         vault: Vault,
         stored: Stored,
+        chats: Chats,
         seal_files: Callable[[], Awaitable[int]],
         reseal_files: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -27,6 +40,7 @@ class VaultDesk:
         self._people = people
         self._vault = vault
         self._stored = stored
+        self._chats = chats
         self._seal_files = seal_files
         self._reseal_files = reseal_files
 
@@ -39,12 +53,55 @@ class VaultDesk:
             await self._vault.prepare(actor.person_id)
         if self._vault.rewrapped:
             await self._audit.record(Event.VAULT_KEY_CHANGED, SYSTEM, facts={"data_keys": self._vault.rewrapped})
-        if await self._stored.is_sealed():
-            return
+        if not await self._stored.is_sealed():
+            await self._seal_all()
+        # the log says that it was done, and not a row that somebody could take away
+        if not await self._audit.entries(limit=1, event=Event.HEADS_MADE):
+            count = await self._chats.make_heads()
+            await self._audit.record(Event.HEADS_MADE, SYSTEM, facts={"chats": count})
+
+    async def _seal_all(self) -> None:
         values = await self._stored.seal_clear(self._vault)
         files = await self._seal_files()
         await self._audit.record(Event.VAULT_SEALED, SYSTEM, facts={"values": values, "files": files})
         await self._stored.note_sealed()
+
+    async def check(self, actor: Actor) -> Checked:
+        """Hold everybody's kept chats against what they come to, and that against what the log was told of it."""
+        await self._gate.require(actor, Action.AUDIT_VERIFY)
+        logged = await self._logged()
+        wrong: list[Wrong] = []
+        people = await self._people.list()
+        for person in people:
+            if self._vault.knows(person.id):
+                wrong += await self._chats.check(person.id, logged.get(person.id))
+        facts: dict[str, Fact] = {"people": len(people), "wrong": len(wrong), "chats": [each.chat_id for each in wrong]}
+        outcome: Outcome = "failed" if wrong else "allowed"
+        await self._audit.record(Event.VAULT_CHECKED, actor, outcome=outcome, facts=facts)
+        return Checked(len(people), tuple(wrong))
+
+    async def accept(self, actor: Actor, person_id: str) -> tuple[int, int]:
+        """Take a person's kept chats as they lie here, after something was wrong with them; how many, and how many
+        values in them open for nobody. What was wrong stays in the log.
+        """
+        target = f"person:{person_id}"
+        await self._gate.require(actor, Action.VAULT_CHANGE_KEYS, target=target)
+        await self._people.get(person_id)
+        await self._vault.prepare(person_id)
+        async with self._audit.transaction() as (connection, record):
+            chats, lost = await self._chats.accept(connection, person_id)
+            record(Event.HISTORY_ACCEPTED, actor, target=target, facts={"chats": chats, "lost": lost})
+        return chats, lost
+
+    async def _logged(self) -> dict[str, str]:
+        """What the log was told last of everybody's chats."""
+        found: dict[str, str] = {}
+        for event in (Event.CHAT_ASKED, Event.CHAT_DELETED):
+            async for entry in self._audit.walk(Wanted(event=event)):
+                kept = entry.facts.get(KEPT)
+                if isinstance(kept, str):
+                    found[entry.actor_id] = max(kept, found.get(entry.actor_id, "0."), key=told_changes)
+        return found
 
     async def change_key(self, actor: Actor) -> int:
         """Put a new installation's key in the place of the present one, which opens nothing from then on. How many

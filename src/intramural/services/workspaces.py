@@ -45,6 +45,10 @@ class WorkspaceDesk:
         only = place.purposes[0] if len(place.purposes) == 1 else ""
         return actor.inside(place, purpose or actor.purpose or only)
 
+    async def place(self, workspace_id: str) -> Place:
+        """What rules know of a workspace, for a service that asks them. Raises Missing(`workspace_not_found`)."""
+        return (await self._workspaces.get(workspace_id)).place
+
     async def of(self, actor: Actor) -> tuple[Place, ...]:
         """Those that `actor` is a member of."""
         await self._gate.require(actor, Action.WORKSPACES_READ, owner_id=actor.person_id)

@@ -4,12 +4,12 @@ Promises: a value opens only in the row, the column and for the person that it w
 installation's key may be cut off at any moment; whose key is destroyed, of them nothing can be read again anywhere.
 Never: knows what the values mean, decides who may read them, or holds a key of somebody who was erased.
 
-    installation's key (a file, locked with a passphrase if wanted)
+    installation's key (a file, locked by a passphrase, a keyring or a token if wanted)
       └─ wraps data keys, one a person and purpose (in the database)
            └─ seal records, files, states, the words of an index; make the salts of the audit log
 
-Read in this order: `envelope`, `streams`, `keyfile`, `vault`, `places`, `everything`, `stored`,
-`erased`.
+Read in this order: `envelope`, `streams`, `locks`, `keyrings`, `tokens`, `keyfile`, `vault`, `places`,
+`everything`, `stored`, `erased`.
 """
 
 from intramural.vault import everything, places

@@ -39,6 +39,7 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.keys: _by(t.keys.c.person_id),
     t.identities: _by(t.identities.c.person_id),
     t.invitations: _by(t.invitations.c.person_id),
+    t.external_people: _by(t.external_people.c.person_id),
     t.code_makers: _by(t.code_makers.c.person_id),
     t.recovery_codes: _by(t.recovery_codes.c.person_id),
     t.passkeys: _by(t.passkeys.c.person_id),
@@ -64,6 +65,10 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.file_passages: _within(t.file_passages.c.file_id, t.files),
     t.batches: _by(t.batches.c.person_id),
     t.batch_lines: _within(t.batch_lines.c.batch_id, t.batches),
+    t.chat_roots: _by(t.chat_roots.c.person_id),
+    # what they asked for; what was asked for of them goes with them, and stands in their notices
+    t.openings: _by(t.openings.c.asker_id),
+    t.opening_notices: _by(t.opening_notices.c.person_id),
     t.data_keys: _by(t.data_keys.c.person_id),
     t.erasures: _by(t.erasures.c.person_id),
     t.legal_holds: lambda person_id: (t.legal_holds.c.subject == "person") & (t.legal_holds.c.subject_id == person_id),
@@ -161,6 +166,7 @@ async def remove(connection: Connection, person_id: str) -> None:
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
-    for table in (t.quota_limits, t.quota_balances, t.legal_holds):  # holds: those that were lifted
+    # holds: those that were lifted
+    for table in (t.quota_limits, t.quota_balances, t.legal_holds, t.openings):
         await connection.execute(delete(table).where(OF_PEOPLE[table](person_id)))
     await connection.execute(delete(t.people).where(t.people.c.id == person_id))  # and all that refers to it

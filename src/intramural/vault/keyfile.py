@@ -1,38 +1,26 @@
-"""The installation's key: a file in the secrets directory, in clear (0600) or locked with a passphrase.
+"""The installation's key: a file in the secrets directory (0600), in clear or locked (`locks`).
 
-The key itself is 32 random bytes. Locked, they are sealed with AES-256-GCM under a key that argon2id makes of the
-passphrase and a salt: whoever has the file alone has nothing. Another one lies beside it, in `.next`, while data keys
-are being wrapped anew. Everything here blocks.
+The key itself is 32 random bytes. Another one lies beside it, in `.next`, while data keys are being wrapped anew: it
+has the lock that the settings ask for now, so that moving to another lock is a change of the key like any other.
+Everything here blocks.
 """
 
-import base64
-import binascii
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from intramural.core.clock import Clock
-from intramural.core.config import VaultConfig
+from intramural.core.config import VaultConfig, VaultLock
 from intramural.core.errors import Misasked, Untrusted
 from intramural.vault.envelope import KEY_BYTES, WrappingKey
+from intramural.vault.locks import Clear, Lock, Locked, Passphrase
 
 KEY_FILE = "vault.key"
 NEXT = ".next"
-_SALT_BYTES, _NONCE_BYTES = 16, 12
-#: What argon2id may cost once per start: 64 MiB, three passes (RFC 9106's second recommendation), on one lane.
-_MEMORY_KIB, _PASSES = 65_536, 3
-
-
-class _Stored(msgspec.Struct):
-    """The file: `locked_by` is nothing or `passphrase`."""
-
-    key: str
-    locked_by: str = ""
-    salt: str = ""
-    v: int = 1
+LOCKS: tuple[VaultLock, ...] = get_args(VaultLock)
 
 
 class KeyFile:
@@ -41,13 +29,14 @@ class KeyFile:
     def __init__(self, secrets_dir: Path, config: VaultConfig, clock: Clock) -> None:
         self._file = secrets_dir / KEY_FILE
         self._next = secrets_dir / (KEY_FILE + NEXT)
-        self._passphrase_file = Path(config.passphrase_file) if config.passphrase_file else None
+        self._locks = _locks(config, clock)
+        self._wanted = _wanted(config)
         self._clock = clock
 
     def current(self, *, make: bool) -> WrappingKey:
         """The key. Where it is missing it is made, or, without `make`, refused.
 
-        Raises Untrusted(`vault_key_missing`|`secret_exposed`|`secret_damaged`|`passphrase_wrong`), Misasked.
+        Raises Untrusted(`vault_key_missing`|`secret_exposed`|`secret_damaged`), and as its lock does.
         """
         if not self._file.exists():
             if not make:
@@ -66,66 +55,73 @@ class KeyFile:
         return WrappingKey(self._read(self._next)) if self._next.exists() else None
 
     def exchange(self) -> None:
-        """The next key is the current one, and the one before is gone."""
+        """The next key is the current one, and the one before is gone, with what a keyring kept for it."""
+        before = self._stored(self._file)
         self._next.replace(self._file)
         _sync(self._file.parent)
+        self._lock(before).drop(before)
 
     def _read(self, file: Path) -> bytes:
+        stored = self._stored(file)
+        key = self._lock(stored).unlock(stored)
+        if len(key) != KEY_BYTES:
+            raise _damaged(file)
+        return key
+
+    def _stored(self, file: Path) -> Locked:
         with file.open("rb") as opened:
             if os.fstat(opened.fileno()).st_mode & 0o077:
                 raise Untrusted("secret_exposed", f"{file} can be read by others.", f"Run: chmod 600 {file}")
             data = opened.read()
         try:
-            stored = msgspec.json.decode(data, type=_Stored)
-            key = base64.b64decode(stored.key, validate=True)
-            if stored.locked_by == "passphrase":
-                key = _unlocked(key, self._passphrase(file), base64.b64decode(stored.salt, validate=True))
-        except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error):
-            key = b""
-        if len(key) != KEY_BYTES:
-            raise Untrusted("secret_damaged", f"{file} holds no key of this service.", "Restore it from a backup.")
-        return key
+            stored = msgspec.json.decode(data, type=Locked)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _damaged(file) from None
+        if stored.locked_by not in self._locks:
+            raise _damaged(file)
+        return stored
+
+    def _lock(self, stored: Locked) -> Lock:
+        return self._locks[stored.locked_by]()
 
     def _write(self, file: Path, key: bytes) -> None:
-        if self._passphrase_file is None:
-            stored = _Stored(base64.b64encode(key).decode())
-        else:
-            salt = self._clock.token_bytes(_SALT_BYTES)
-            nonce = self._clock.token_bytes(_NONCE_BYTES)
-            sealed = nonce + AESGCM(_stretched(self._passphrase(file), salt)).encrypt(nonce, key, b"vault.key")
-            stored = _Stored(base64.b64encode(sealed).decode(), "passphrase", base64.b64encode(salt).decode())
-        _place(file, msgspec.json.encode(stored) + b"\n")
-
-    def _passphrase(self, file: Path) -> bytes:
-        if self._passphrase_file is None:
-            raise Misasked(
-                "passphrase_needed",
-                f"{file} is locked with a passphrase.",
-                "Name the file that holds it in vault.passphrase_file.",
-            )
-        try:
-            passphrase = self._passphrase_file.read_bytes().strip()
-        except OSError as error:
-            message = f"The passphrase file {self._passphrase_file} cannot be read: {error.strerror}."
-            raise Misasked("passphrase_needed", message, "Check vault.passphrase_file.") from None
-        if not passphrase:
-            raise Misasked("passphrase_needed", "The passphrase is empty.", "Check vault.passphrase_file.")
-        return passphrase
+        _place(file, msgspec.json.encode(self._locks[self._wanted]().lock(key)) + b"\n")
 
 
-def _unlocked(sealed: bytes, passphrase: bytes, salt: bytes) -> bytes:
-    try:
-        aead = AESGCM(_stretched(passphrase, salt))
-        return aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], b"vault.key")
-    except (InvalidTag, ValueError):
-        message = "The installation's key does not open with that passphrase."
-        raise Untrusted("passphrase_wrong", message, "Check vault.passphrase_file.") from None
+def _locks(config: VaultConfig, clock: Clock) -> Mapping[str, Callable[[], Lock]]:
+    """Every lock by the name that stands in the file. Made only when needed: each has libraries of its own."""
+
+    def keyring() -> Lock:
+        from intramural.vault.keyrings import Keyring
+
+        return Keyring(clock)
+
+    def token() -> Lock:
+        from intramural.vault.tokens import Token
+
+        return Token(config)
+
+    passphrase_file = Path(config.passphrase_file) if config.passphrase_file else None
+    return {
+        "": Clear,
+        "passphrase": lambda: Passphrase(passphrase_file, clock),
+        "keyring": keyring,
+        "pkcs11": token,
+    }
 
 
-def _stretched(passphrase: bytes, salt: bytes) -> bytes:
-    from argon2.low_level import Type, hash_secret_raw
+def _wanted(config: VaultConfig) -> str:
+    """The name of the lock that a key written from now on gets. Raises Misasked(`bad_setting`)."""
+    if config.lock == "auto":
+        return "passphrase" if config.passphrase_file else ""
+    if config.lock not in LOCKS:
+        message = f"vault.lock: there is no {config.lock!r}."
+        raise Misasked("bad_setting", message, f"It is one of {', '.join(LOCKS)}.")
+    return "" if config.lock == "none" else config.lock
 
-    return hash_secret_raw(passphrase, salt, _PASSES, _MEMORY_KIB, 1, KEY_BYTES, Type.ID)
+
+def _damaged(file: Path) -> Untrusted:
+    return Untrusted("secret_damaged", f"{file} holds no key of this service.", "Restore it from a backup.")
 
 
 def _place(file: Path, data: bytes) -> None:

@@ -85,9 +85,16 @@ _LINE = (t.batch_lines.c.batch_id, t.batch_lines.c.position)
 BATCH_LINE = Sealed(t.batch_lines.c.body, _LINE, t.batches.c.person_id, _IN_BATCH)
 BATCH_LINE_NAME = Sealed(t.batch_lines.c.custom_id, _LINE, t.batches.c.person_id, _IN_BATCH)
 AUDIT_TEXT = Sealed(t.audit_texts.c.body, (t.audit_texts.c.nonce, t.audit_texts.c.name), t.audit_texts.c.person_id)
+CHAT_HEAD = Sealed(t.chats.c.head, (t.chats.c.id,), t.chats.c.person_id)
+CHAT_ROOT = Sealed(t.chat_roots.c.root, (t.chat_roots.c.person_id,), t.chat_roots.c.person_id)
+OPENING_REASON = Sealed(t.openings.c.reason, (t.openings.c.id,), t.openings.c.asker_id)
+_NOTICE = (t.opening_notices.c.opening_id, t.opening_notices.c.person_id)
+NOTICE_REASON = Sealed(t.opening_notices.c.reason, _NOTICE, t.opening_notices.c.person_id)
 
 ALL: Sequence[Sealed] = (
     CHAT_TITLE,
+    CHAT_HEAD,
+    CHAT_ROOT,
     MESSAGE,
     RESPONSE,
     RESPONSE_EVENTS,
@@ -101,6 +108,8 @@ ALL: Sequence[Sealed] = (
     BATCH_LINE,
     BATCH_LINE_NAME,
     AUDIT_TEXT,
+    OPENING_REASON,
+    NOTICE_REASON,
 )
 
 

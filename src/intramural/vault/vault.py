@@ -85,7 +85,8 @@ class Vault:
     ) -> "Vault":
         """Open the vault in `db`, or begin one; a change of the installation's key that was cut off is finished.
 
-        Raises Untrusted(`vault_key_missing`|`passphrase_wrong`|`secret_exposed`|`secret_damaged`|`data_key_wrong`).
+        Raises Untrusted(`vault_key_missing`|`secret_exposed`|`secret_damaged`|`data_key_wrong`), and as the key's lock
+        does.
         """
         vault = cls(db, KeyFile(secrets_dir, config, clock), clock, held)
         async with db.reading() as connection:
@@ -181,6 +182,10 @@ class Vault:
     def salts_key(self, person_id: str) -> bytes:
         """Of this person's commitments in the audit log (32 bytes). Raises Missing(`no_data_key`)."""
         return self._of(person_id).salts
+
+    def heads_key(self, person_id: str) -> bytes:
+        """Of what this person's chats come to (32 bytes); a change of their data key leaves it. Raises Missing."""
+        return derived(self._of(person_id).salts, "heads")
 
     def sealer(self, person_id: str, file_id: str) -> streams.Sealer:
         """Seals the bytes of a file. Raises Missing(`no_data_key`)."""

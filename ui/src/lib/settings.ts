@@ -130,6 +130,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Retention.svelte"),
   },
   {
+    name: "emergency",
+    label: words.nav.emergency,
+    icon: "eye",
+    permission: "breakglass.list",
+    heading: "record",
+    page: () => import("../pages/Emergency.svelte"),
+  },
+  {
     name: "reports",
     label: words.nav.reports,
     icon: "report",

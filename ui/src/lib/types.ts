@@ -2,7 +2,7 @@
 
 /** One of `ROLES`, or the name of one of the institution's own. */
 export type Role = string;
-export type Scope = "inference" | "chats" | "admin" | "metrics";
+export type Scope = "inference" | "chats" | "admin" | "metrics" | "provision";
 export const ROLES: readonly Role[] = ["member", "manager", "auditor", "administrator"];
 export const SCOPES: readonly Scope[] = ["inference", "chats", "admin", "metrics"];
 

@@ -53,8 +53,8 @@ def bind(number: int, name: str, password: str) -> bytes:
     return _message(number, element(0x60, integer(3), octets(name), octets(password, 0x80)))
 
 
-def search(number: int, base: str, matches: Mapping[str, str], attributes: Sequence[str]) -> bytes:
-    """The entries below `base` that match each of `matches` exactly (attribute → value), at most two of them."""
+def search(number: int, base: str, matches: Mapping[str, str], attributes: Sequence[str], most: int) -> bytes:
+    """The entries below `base` that match each of `matches` exactly (attribute → value), at most `most` of them."""
     filters = [element(0xA3, octets(attribute), octets(value)) for attribute, value in matches.items()]
     return _message(
         number,
@@ -63,7 +63,7 @@ def search(number: int, base: str, matches: Mapping[str, str], attributes: Seque
             octets(base),
             integer(_WHOLE_SUBTREE, ber.ENUMERATED),
             integer(_NEVER_DEREFERENCE, ber.ENUMERATED),
-            integer(2),
+            integer(most),
             integer(5),
             element(ber.BOOLEAN, b"\0"),
             element(0xA0, *filters),

@@ -19,8 +19,9 @@ class Arrival:
     """Somebody whom a provider or directory vouches for. `issuer` and `subject` together are who they are.
 
     `username`: what they may be called here, "" where the provider says nothing that could be a name. `role`: None
-    where roles are not given there. `groups`: names of groups here, by the provider's mapping. `session`: what the
-    provider calls its session, "" where it does not.
+    where roles are not given there. `groups`: names of groups here, by the provider's mapping; `manages`: of those that
+    they manage. `known_as`: a list or directory here, and what it calls them. `session`: what the provider calls its
+    session, "" where it does not.
     """
 
     provider: str
@@ -30,6 +31,8 @@ class Arrival:
     role: Role | None = None
     first_role: Role = "member"
     groups: tuple[str, ...] = ()
+    manages: tuple[str, ...] = ()
+    known_as: tuple[str, str] | None = None
     strong: bool = False
     phishing_resistant: bool = False
     session: str = ""
@@ -43,12 +46,9 @@ class Arrival:
 def arrival(provider: OidcProvider, claims: Mapping[str, Any]) -> Arrival:
     """Who comes, as `provider`'s settings read its claims. Raises Refused(`groups_not_told`, `not_admitted`)."""
     values = _values(claims, provider.groups_claim)
-    if values is None and (provider.roles or provider.required) and _told_elsewhere(claims, provider.groups_claim):
-        raise Refused(
-            "groups_not_told",
-            f"{provider.title} has more groups for you than it puts into a token.",
-            "An administrator there has to send fewer: those given to this application only.",
-        )
+    uses = provider.roles or provider.required or provider.groups or provider.managers
+    if values is None and uses and _told_elsewhere(claims, provider.groups_claim):
+        raise groups_not_told(provider.title)
     held = frozenset(values or ())
     role = role_of(held, provider.roles, provider.default_role)
     admit(held, provider.required, provider.title)
@@ -63,7 +63,9 @@ def arrival(provider: OidcProvider, claims: Mapping[str, Any]) -> Arrival:
         username=unicodedata.normalize("NFKC", username) if isinstance(username, str) else "",
         role=role,
         first_role=provider.default_role,
-        groups=groups_of(held, provider.groups),
+        groups=groups_of(held, provider.groups + provider.managers),
+        manages=groups_of(held, provider.managers),
+        known_as=known_as(claims.get(provider.external_id_claim), provider.external_id_source),
         strong=phishing_resistant or not methods.isdisjoint(provider.strong),
         phishing_resistant=phishing_resistant,
         session=session if isinstance(session, str) and len(session) <= _MAX_GROUP_CHARS else "",
@@ -80,6 +82,22 @@ def role_of(held: frozenset[str], roles: tuple[tuple[str, Role], ...], default: 
 def groups_of(held: frozenset[str], groups: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Names of groups here, each once, sorted."""
     return tuple(sorted({group for value, group in groups if value in held}))
+
+
+def known_as(value: object, source: str) -> tuple[str, str] | None:
+    """What `source` calls somebody, where settings say that this value is that; None where it is no text."""
+    if not source or not isinstance(value, str) or not 0 < len(value) <= _MAX_GROUP_CHARS:
+        return None
+    return source, value
+
+
+def groups_not_told(title: str) -> Refused:
+    """The error where somebody's groups are known there and not told here: nothing is guessed of them."""
+    return Refused(
+        "groups_not_told",
+        f"{title} has more groups for you than it tells.",
+        "An administrator there has to send fewer: those given to this application only.",
+    )
 
 
 def admit(held: frozenset[str], required: tuple[str, ...], title: str) -> None:

@@ -52,21 +52,21 @@ def router(doors: Doors) -> APIRouter:
     async def create_chat(given: shapes.ChatIn, request: Request) -> shapes.WholeChat:
         """A new, empty chat."""
         caller = await doors.identify(request)
-        return _chat(await conversations.create(caller.actor, model=given.model, title=given.title), ())
+        return whole_chat(await conversations.create(caller.actor, model=given.model, title=given.title), ())
 
     @api.get("/chats/{chat_id}")
     async def get_chat(chat_id: Id, request: Request) -> shapes.WholeChat:
         """A chat with its messages."""
         caller = await doors.identify(request)
         whole = await conversations.get(caller.actor, chat_id)
-        return _chat(whole.chat, whole.messages)
+        return whole_chat(whole.chat, whole.messages)
 
     @api.patch("/chats/{chat_id}")
     async def change_chat(chat_id: Id, given: shapes.ChatChange, request: Request) -> shapes.ChatOut:
         """Rename a chat, or let another model answer from now on."""
         caller = await doors.identify(request)
         changed = await conversations.change(caller.actor, chat_id, title=given.title, model=given.model)
-        return _chat(changed, ())
+        return whole_chat(changed, ())
 
     @api.delete("/chats/{chat_id}", status_code=204)
     async def delete_chat(chat_id: Id, request: Request) -> None:
@@ -117,7 +117,8 @@ async def _frames(answering: Answering, created_s: int) -> AsyncGenerator[bytes,
         await frames.aclose()
 
 
-def _chat(chat: Chat, messages: tuple[StoredMessage, ...]) -> shapes.WholeChat:
+def whole_chat(chat: Chat, messages: tuple[StoredMessage, ...]) -> shapes.WholeChat:
+    """A chat as it is answered."""
     return shapes.WholeChat(
         id=chat.id,
         title=chat.title,

@@ -52,7 +52,9 @@ class PasswordIn(In):
 
 class KeyIn(In):
     name: str = Name
-    scopes: list[Literal["inference", "chats", "admin", "metrics"]] = Field(default=["inference"], min_length=1)
+    scopes: list[Literal["inference", "chats", "admin", "metrics", "provision"]] = Field(
+        default=["inference"], min_length=1
+    )
     models: list[str] | None = Field(default=None, max_length=100)
     expires_in_days: int | None = Field(default=None, ge=1, le=3650)
     person_id: str | None = Field(

@@ -1,0 +1,44 @@
+"""Whether what people keep is as it was left: `intramural vault check|accept`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from intramural.cli.quota import person_id
+from intramural.cli.root import DEFAULT, PAGE, Common, vault
+
+if TYPE_CHECKING:
+    from intramural.cli.client import Client
+
+
+@vault.command(name="check")
+def check(*, common: Common = DEFAULT) -> None:
+    """Hold all kept chats against what they come to, and against what the log was told of them. Shows no content.
+
+    Ends with status 1 where something is not as it was left.
+    """
+    wrong: list[object] = []
+
+    async def act(client: "Client") -> None:
+        found = await client.post(f"{PAGE}/vault/check", {})
+        wrong.extend(found["wrong"])
+        if common.json:
+            common.out.json(found)
+        elif wrong:
+            common.out.table(found["wrong"], {"chat_id": "CHAT", "person_id": "PERSON", "code": "WHAT"})
+        else:
+            common.out.record({"people": found["people"], "wrong": 0}, main="wrong")
+
+    common.ask(act)
+    if wrong:
+        sys.exit(1)
+
+
+@vault.command(name="accept")
+def accept(name: str, *, common: Common = DEFAULT) -> None:
+    """Take a person's chats as they lie here, after something was wrong with them. That it was stays in the log."""
+
+    async def act(client: "Client") -> None:
+        found = await client.post(f"{PAGE}/people/{await person_id(client, name)}/chats/accept", {})
+        common.out.record(found, main="chats")
+
+    common.ask(act)
