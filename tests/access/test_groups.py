@@ -92,6 +92,17 @@ async def test_what_changes_counts_at_the_next_request_whatever_process_changed_
     await elsewhere.close()
 
 
+async def test_names_and_sizes_of_groups(db, groups, make, join):
+    grade = await make("Grade 7")
+    maths, empty = await make("Maths", grade), await make("Empty")
+    people = [await join("ada"), await join("bob")]
+    async with db.writing() as connection:
+        for person in people:
+            await groups.put(connection, maths.id, person.id)
+    assert await groups.sizes() == {maths.id: 2}  # whoever is in it itself; of empty ones nothing
+    assert await groups.named([empty.id, "group_gone", grade.id]) == ("Empty", "group_gone", "Grade 7")
+
+
 async def test_no_group_is_within_itself(db, groups, make):
     one = await make("One")
     two = await make("Two", one)

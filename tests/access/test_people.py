@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
-from intramural.access import Access, HashedPassword
+from intramural.access import Access, HashedPassword, Sought
 from intramural.access.passwords import Cost, Passwords
 from intramural.access.people import check_username, fold
 from intramural.core.config import AccessConfig
@@ -220,3 +220,29 @@ async def test_concurrent_sign_ins_beyond_the_line_are_told_so(db, tmp_path, clo
     assert {type(result) for result in results} <= {Unauthenticated, Throttled}
     assert {result.code for result in results if isinstance(result, Throttled)} <= {"sign_in_busy"}
     await room.close()
+
+
+async def test_people_are_found_by_what_is_in_their_names_and_come_in_pages(access, db, join):
+    for name in ("root", "Ada.Lovelace", "adam", "Grace", "per_cent"):
+        await join(name, "administrator" if name == "root" else "member")
+    async with db.writing() as connection:
+        robot = await access.people.create(connection, "adapter", None, "service")
+
+    async def names(among=None, **sought):
+        page = await access.people.page(Sought(**sought), among)
+        return [each.username for each in page.people], page.total, page.after
+
+    assert await names(text="ADA") == (["Ada.Lovelace", "adam", "adapter"], 3, None)
+    assert await names(text="ada", kind="person", limit=1) == (["Ada.Lovelace"], 2, "ada.lovelace")
+    assert await names(text="ada", kind="person", limit=1, after="ada.lovelace") == (["adam"], 2, None)
+    assert (await names(role="administrator"))[0] == ["root"]
+    assert (await names(ids=[robot.id, "person_nobody"]))[0] == ["adapter"]
+    assert await names(among=[robot.id], text="a") == (["adapter"], 1, None)
+    assert (await names(text="_"))[0] == ["per_cent"]  # not: any character
+    assert await names(text="%") == ([], 0, None)
+    seen, after = [], ""
+    while after is not None:
+        page, total, after = await names(limit=2, after=after)
+        seen += page
+        assert (len(page), total) == (2, 6)
+    assert seen == [each.username for each in await access.people.list()]

@@ -211,7 +211,7 @@ async def test_searching_finds_by_every_field_and_says_where_to_go_on(
             target=f"key:key_{number}",
             outcome="refused" if number % 3 == 0 else "allowed",
             request_id=f"req_{number}",
-            facts={"name": f"Straße {number}"},
+            facts={"name": f"Straße {number}", "workspace": f"workspace_{number % 10}"},
         )
     first = (await log.entries(limit=1_000))[-1].time_ms
 
@@ -224,6 +224,10 @@ async def test_searching_finds_by_every_field_and_says_where_to_go_on(
     assert await positions(event="key.*") == list(range(29, -1, -1))
     assert await positions(event="key.created", text="strasse 1") == []
     assert await positions(text="KEY_11") == [11]
+    assert await positions(workspace="workspace_4", outcome="refused") == [24]
+    assert await positions(workspace="workspace_") == []
+    await log.record(Event.WORKSPACE_CHANGED, ada, target="workspace:workspace_4")
+    assert await positions(workspace="workspace_4") == [30, 24, 14, 4]
     assert await positions(from_ms=first + 60_000, to_ms=first + 180_000) == [2, 1]
     assert await positions(event="nothing.*") == [] == await positions(limit=0)
     page, seen = await log.search(Wanted(outcome="refused"), 4), list[int]()

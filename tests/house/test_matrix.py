@@ -731,6 +731,10 @@ async def test_why_can_i_not(there: World) -> None:
     asked = {"action": "chats.read", "thing": "person:friend", "person": "administrator"}
     assert (await explained("auditor", **asked))["rule"] == "not_yours"
     client = there.who["member"].client
+    refusal = (await client.get("/intramural/v1/audit")).json()["error"]
+    again = await explained("member", **refusal["asked"])
+    assert (again["rule"], again["reason"], again["hint"]) == (refusal["code"], refusal["message"], refusal["hint"])
+    assert len(again["group_names"]) == len(again["groups"]) >= 1 and again["group_names"] != again["groups"]
     for asked, status, code in (
         ({"action": "people.read", "person": "friend"}, 403, "not_yours"),
         ({"action": "chats.read", "thing": "person:friend"}, 400, "bad_thing"),

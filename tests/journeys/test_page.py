@@ -26,6 +26,29 @@ def test_the_journeys_pass_in_chromium(fresh: Service) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_the_administration_in_chromium(tmp_path: Path) -> None:
+    """Without a model: nothing here asks one. The provider is only named, for the invitation's link."""
+    (tmp_path / "sign-in.toml").write_text(
+        '[oidc.school]\ntitle = "Springfield Schools"\nissuer = "http://127.0.0.1:9/"\nclient_id = "intramural"\n'
+    )
+    settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_SIGN_IN": str(tmp_path / "sign-in.toml")}
+    house = Service(tmp_path / "data", Path("none"), settings).start()
+    assert house.setup_link is not None
+    given = {"ADMIN_URL": house.address, "ADMIN_SETUP_TOKEN": house.setup_link.split("token=")[1]}
+    done = subprocess.run(
+        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", "--", "tests/e2e/administration.test.ts"],
+        cwd=ROOT / "ui",
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    house.stop()
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "skipped" not in done.stdout, done.stdout[-2000:]
+
+
+@pytest.mark.timeout(300)
 def test_a_passkey_in_chromium(tmp_path: Path) -> None:
     settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_ACCESS_PASSKEY_FOR": "administrators"}
     strict = Service(tmp_path / "data", Path("none"), settings).start()

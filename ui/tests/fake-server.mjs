@@ -538,6 +538,16 @@ function login(world, request, response, { username, password }) {
 }
 
 const shown = ({ password: _password, ...rest }) => rest;
+/** A page of people, as they are asked for. */
+function roll(people, asked) {
+  const text = (asked.get("query") ?? "").toLowerCase();
+  const found = people
+    .filter((one) => one.username.toLowerCase().includes(text) && asked.get("kind") !== "service")
+    .sort((a, b) => a.username.localeCompare(b.username));
+  const from = Number(asked.get("after") || 0);
+  const to = from + Number(asked.get("limit") ?? found.length);
+  return { people: found.slice(from, to).map(shown), total: found.length, next: to < found.length ? String(to) : null };
+}
 const refused = (response) =>
   fail(response, 403, "role_missing", "Your role does not allow this.", "Ask an administrator.");
 const missing = (response, what) =>
@@ -658,9 +668,9 @@ const ROOMS = {
     return empty(response);
   },
 
-  people({ world, request, response, parts, body, me, may }) {
+  people({ world, request, response, parts, body, me, may, url }) {
     if (request.method === "GET")
-      return may("people.read") ? json(response, 200, { people: world.people.map(shown) }) : refused(response);
+      return may("people.read") ? json(response, 200, roll(world.people, url.searchParams)) : refused(response);
     if (!may("people.change")) return refused(response);
     if (request.method === "POST") {
       if (world.people.some((one) => one.username === body.username))

@@ -29,7 +29,7 @@ from intramural.access.keys import Key, Keys
 from intramural.access.notices import Draft, Notices
 from intramural.access.openings import Notice, Openings
 from intramural.access.passwords import HashedPassword
-from intramural.access.people import People, Person, Proven
+from intramural.access.people import People, PeoplePage, Person, Proven, Sought
 from intramural.access.policy import ANYTHING, Action, Thing, When, decide, permissions
 from intramural.access.roles import CustomRole, Roles
 from intramural.access.rules import Policy, Rule
@@ -76,6 +76,7 @@ __all__ = [
     "Opening",
     "Openings",
     "People",
+    "PeoplePage",
     "Person",
     "Policy",
     "Proven",
@@ -85,6 +86,7 @@ __all__ = [
     "Session",
     "Sessions",
     "Setup",
+    "Sought",
     "Thing",
     "Uses",
     "When",

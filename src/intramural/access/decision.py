@@ -1,5 +1,6 @@
 """What the policy answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from intramural.core.errors import Refused
@@ -14,6 +15,6 @@ class Decision:
     reason: str = ""
     hint: str = ""
 
-    def refusal(self) -> Refused:
-        """The error to raise for a no; its code is the rule."""
-        return Refused(self.rule, self.reason, self.hint)
+    def refusal(self, asked: Mapping[str, str] | None = None) -> Refused:
+        """The error to raise for a no; its code is the rule. `asked`: the question, for `Refused`."""
+        return Refused(self.rule, self.reason, self.hint, asked=asked)

@@ -294,6 +294,20 @@ class Groups:
             found = await connection.execute(select(*_COLUMNS).order_by(t.groups.c.name, t.groups.c.id))
             return [_group(row) for row in found]
 
+    async def named(self, group_ids: Sequence[str]) -> tuple[str, ...]:
+        """The names of these groups, in this order; whichever is not there keeps its identifier."""
+        query = select(t.groups.c.id, t.groups.c.name).where(t.groups.c.id.in_(group_ids))
+        async with self._db.reading() as connection:
+            names = {row.id: row.name for row in await connection.execute(query)}
+        return tuple(names.get(each, each) for each in group_ids)
+
+    async def sizes(self) -> dict[str, int]:
+        """How many people were put into each group itself; of empty ones nothing is said."""
+        column = t.group_members.c.group_id
+        query = select(column, func.count().label("number")).group_by(column)
+        async with self._db.reading() as connection:
+            return {row.group_id: row.number for row in await connection.execute(query)}
+
     async def members(self, group_id: str) -> Sequence[Member]:
         """Whoever was put into this group itself, by name."""
         query = (

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.groups import GROUPS_OF, groups_from
@@ -53,6 +53,30 @@ class Person:
     created_ms: int
     disabled_ms: int | None
     kind: Kind = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which people are wanted: whose name holds `text` (in whatever case), of this kind and role, and of `ids` alone.
+
+    At most `limit` of them (None: all), from the one after `after`, which is what the page before ended with.
+    """
+
+    text: str = ""
+    kind: Kind | None = None
+    role: str | None = None
+    ids: Collection[str] | None = None
+    after: str = ""
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    """Some of the people sought, by name. `total`: how many there are; `after`: where to go on, None at the end."""
+
+    people: list[Person]
+    total: int
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +316,21 @@ class People:
             found = await connection.execute(select(*_COLUMNS).order_by(t.people.c.username_folded))
             return [_person(row) for row in found]
 
+    async def page(self, sought: Sought, among: Collection[str] | None = None) -> PeoplePage:
+        """Those who are sought, by name; with `among`, only of these."""
+        where = _where(sought, among)
+        query = select(*_COLUMNS, t.people.c.username_folded).where(*where).order_by(t.people.c.username_folded)
+        if sought.after:
+            query = query.where(t.people.c.username_folded > sought.after)
+        if sought.limit is not None:
+            query = query.limit(sought.limit + 1)
+        async with self._db.reading() as connection:
+            rows = (await connection.execute(query)).all()
+            total = await connection.scalar(select(func.count()).select_from(t.people).where(*where)) or 0
+        shown = rows if sought.limit is None else rows[: sought.limit]
+        after = shown[-1].username_folded if len(shown) < len(rows) else None
+        return PeoplePage([_person(row) for row in shown], total, after)
+
     async def _prove(self, username: str, password: str) -> Proven | None:
         async with self._few:
             person, stored = await self._credentials(username)
@@ -360,6 +399,16 @@ def fold(username: str) -> str:
     if not _USERNAME.fullmatch(normal):
         return ""
     return unicodedata.normalize("NFKC", normal.casefold())
+
+
+def _where(sought: Sought, among: Collection[str] | None) -> list[ColumnElement[bool]]:
+    """The conditions, but where to go on."""
+    found = [t.people.c[name] == value for name, value in (("kind", sought.kind), ("role", sought.role)) if value]
+    found += [t.people.c.id.in_(ids) for ids in (sought.ids, among) if ids is not None]
+    if sought.text:
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sought.text).casefold())
+        found.append(t.people.c.username_folded.contains(text, autoescape=True))
+    return found
 
 
 def _taken(username: str) -> Conflicting:

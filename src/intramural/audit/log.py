@@ -126,6 +126,7 @@ class Wanted:
     target: str | None = None
     outcome: str | None = None
     text: str | None = None
+    workspace: str | None = None
 
     def clauses(self) -> list[ColumnElement[bool]]:
         """An event that ends in `.` or `*` stands for all that begin so."""
@@ -149,18 +150,25 @@ class Wanted:
     @property
     def is_read_for(self) -> bool:
         """Whether there is something that no column tells."""
-        return any(each is not None for each in (self.target, self.outcome, self.text))
+        return any(each is not None for each in (self.target, self.outcome, self.text, self.workspace))
 
     def has(self, entry: Entry) -> bool:
-        """What the columns do not tell: target (or its beginning), outcome, and text anywhere in facts or target."""
+        """What the columns do not tell: target (or its beginning), outcome, the workspace (asked there, or changed),
+        and text anywhere in facts or target.
+        """
         if self.target is not None and not entry.target.startswith(self.target):
             return False
         if self.outcome is not None and entry.outcome != self.outcome:
+            return False
+        if self.workspace is not None and not self._is_of_workspace(entry):
             return False
         if self.text is None:
             return True
         looked_in = f"{entry.event} {entry.target} {entry.username or ''} {canonical(entry.facts)}"
         return self.text.casefold() in looked_in.casefold()
+
+    def _is_of_workspace(self, entry: Entry) -> bool:
+        return entry.facts.get("workspace") == self.workspace or entry.target == f"workspace:{self.workspace}"
 
 
 @dataclass(frozen=True, slots=True)

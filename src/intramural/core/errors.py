@@ -71,7 +71,22 @@ class Flawed(Misasked):
 
 
 class Refused(IntramuralError):
-    """Policy says no; `code` is the rule that refused."""
+    """Policy says no; `code` is the rule that refused.
+
+    `asked`: the question, in words with which it can be asked again (`action`, `thing`, `workspace`, `purpose`).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        param: str | None = None,
+        asked: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code, message, hint, param=param)
+        self.asked = asked
 
 
 class Throttled(Refused):

@@ -72,6 +72,11 @@ def _quota(error: IntramuralError) -> dict[str, Any]:
     return {"quota": dict(error.quota)} if isinstance(error, QuotaSpent) else {}
 
 
+def _asked(error: IntramuralError) -> dict[str, Any]:
+    """What the policy was asked when it refused, as an extra field."""
+    return {"asked": dict(error.asked)} if isinstance(error, Refused) and error.asked else {}
+
+
 def _named(error: IntramuralError, names: Mapping[str, str]) -> str | None:
     return names.get(error.param, error.param) if error.param else None
 
@@ -130,7 +135,7 @@ def page_body(error: IntramuralError) -> dict[str, Any]:
     }
     if isinstance(error, Flawed):
         said["problems"] = [dict(each) for each in error.problems]
-    return {"error": {**said, **_quota(error)}}
+    return {"error": {**said, **_quota(error), **_asked(error)}}
 
 
 #: SCIM's words for what is wrong with a request (RFC 7644 3.12), by our code; what is in neither table is a value.

@@ -22,6 +22,15 @@ class Asked:
     purpose: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What would be answered, and as whom. `group_names`: of their groups, in the same order."""
+
+    about: Actor
+    decision: Decision
+    group_names: tuple[str, ...]
+
+
 class PolicyDesk:
     """Explaining the policy."""
 
@@ -30,7 +39,7 @@ class PolicyDesk:
         self._access = access
         self._audit = audit
 
-    async def explain(self, actor: Actor, username: str | None, asked: Asked) -> tuple[Actor, Decision]:
+    async def explain(self, actor: Actor, username: str | None, asked: Asked) -> Explained:
         """What would be answered to a person (None: to `actor`) in a session of theirs, and as whom.
 
         Raises Refused, Misasked(`bad_action`, `bad_thing`), Missing(`person_not_found`), and what finding the thing
@@ -47,7 +56,8 @@ class PolicyDesk:
             facts = {"action": action.value, "thing": asked.thing}
             await self._audit.record(Event.POLICY_EXPLAINED, actor, target=f"person:{person.id}", facts=facts)
         about, refused = await self._placed(about, asked)
-        return about, refused or self._gate.decide(about, action, await self._thing(actor, about, action, asked))
+        decision = refused or self._gate.decide(about, action, await self._thing(actor, about, action, asked))
+        return Explained(about, decision, await self._access.groups.named(about.groups))
 
     async def _placed(self, about: Actor, asked: Asked) -> tuple[Actor, Decision | None]:
         """In the workspace that is asked for; and what keeps them out of it."""

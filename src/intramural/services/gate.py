@@ -72,7 +72,7 @@ class Gate:
                 await self.require_unheld(actor, action, target=target, thing=thing)
             return decision
         await self.note_refusal(actor, action, target, decision.rule, request_id)
-        raise decision.refusal()
+        raise decision.refusal(_asked(actor, action, thing))
 
     async def require_unheld(self, actor: Actor, action: Action, *, target: str = "", thing: Thing = ANYTHING) -> None:
         """Return if no legal hold is on the actor, or on the workspace that `thing` is in; else record it and raise
@@ -105,6 +105,17 @@ def where(actor: Actor) -> dict[str, Fact]:
     if actor.place is None:
         return {}
     return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
+
+
+def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:
+    """The question as `explain` takes it; whose something of somebody else's is, is not theirs to know."""
+    whose = "own" if thing.owner_id == actor.person_id else "all"
+    return {
+        "action": action.value,
+        "thing": whose if thing.model is None else f"model:{thing.model}",
+        "workspace": actor.place.name if actor.place else "",
+        "purpose": actor.purpose,
+    }
 
 
 def require_here(actor: Actor) -> None:

@@ -27,6 +27,11 @@ class GroupDesk:
         below = await self._groups.below(actor.manages)
         return [each for each in groups if each.id in below]
 
+    async def sizes(self, actor: Actor) -> dict[str, int]:
+        """How many people are in each group itself, for who may list groups."""
+        await self._gate.require(actor, Action.GROUPS_READ, thing=Thing(groups=frozenset(actor.manages)))
+        return await self._groups.sizes()
+
     async def members(self, actor: Actor, group_id: str) -> Sequence[Member]:
         """Whoever was put into this group itself."""
         try:

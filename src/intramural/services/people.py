@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from intramural.access import Action, Groups, People, Person, Roles, Thing
+from intramural.access import Action, Groups, People, PeoplePage, Person, Roles, Sought, Thing
 from intramural.access.people import NO_PASSWORD
 from intramural.audit import AuditLog, Event
 from intramural.core.actor import ROLES, Actor
@@ -23,14 +23,11 @@ class PeopleDesk:
         self._roles = roles
         self._audit = audit
 
-    async def list(self, actor: Actor) -> list[Person]:
-        """Everybody; for a manager, whoever is in a group of theirs or within."""
+    async def page(self, actor: Actor, sought: Sought) -> PeoplePage:
+        """Those of everybody who are sought; for a manager, of whoever is in a group of theirs or within."""
         decision = await self._gate.require(actor, Action.PEOPLE_READ, thing=Thing(groups=frozenset(actor.manages)))
-        people = await self._people.list()
-        if decision.rule != "manages":
-            return people
-        theirs = await self._groups.within(actor.manages)
-        return [person for person in people if person.id in theirs]
+        theirs = await self._groups.within(actor.manages) if decision.rule == "manages" else None
+        return await self._people.page(sought, theirs)
 
     async def create(self, actor: Actor, username: str, password: str | None, role: str) -> Person:
         """Add a person; without a password a service account, or with a role that is a person's, one who comes in by

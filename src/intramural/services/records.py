@@ -54,7 +54,9 @@ class Records:
     async def search(self, actor: Actor, wanted: Wanted, limit: int) -> Found:
         """What is wanted of the log, newest first. Of the text that was looked for the size is recorded."""
         await self._gate.require(actor, Action.AUDIT_READ)
-        named = {name: getattr(wanted, name) for name in ("before", "event", "request_id", "target", "outcome")}
+        named = {
+            name: getattr(wanted, name) for name in ("before", "event", "request_id", "target", "outcome", "workspace")
+        }
         given = {name: value for name, value in named.items() if value is not None}
         facts = {**given, "limit": limit, "actor": wanted.actor_id, "from_ms": wanted.from_ms, "to_ms": wanted.to_ms}
         texts = {} if wanted.text is None else {"text": wanted.text}

@@ -1,6 +1,6 @@
 /** Speaks to the server this page came from, and to nobody else. */
 
-import type { ErrorBody } from "./types";
+import type { Asked, ErrorBody } from "./types";
 import { words } from "./words";
 
 /** What the server (or the network) said no with. `hint` says what to try. */
@@ -12,6 +12,8 @@ export class ApiError extends Error {
     readonly hint: string = "",
     readonly param: string | null = null,
     readonly retryAfterS: number | null = null,
+    /** What the policy was asked when it refused: with this it explains itself. */
+    readonly asked: Asked | null = null,
   ) {
     super(message);
     this.name = "ApiError";
@@ -44,6 +46,7 @@ export function errorOf(status: number, body: unknown, retryAfter: string | null
     String(given.hint ?? (after === null ? "" : words.errors.retryAfter(after))),
     given.param ?? null,
     after,
+    given.asked ?? null,
   );
 }
 
@@ -55,7 +58,8 @@ export function asApiError(thrown: unknown): ApiError {
 
 export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === "AbortError";
 
-type Query = Record<string, string | number | boolean | null | undefined>;
+type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
+type Headers = Record<string, string>;
 
 /** Here a 401 is about the password that was typed, not about the session. */
 const ASKS_FOR_PASSWORD = new Set([
@@ -80,15 +84,18 @@ export class Api {
     private readonly send: typeof fetch = (...args) => fetch(...args),
   ) {}
 
-  get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
-    this.#json<T>("GET", path + queryText(query), undefined, signal);
-  post = <T>(path: string, body?: unknown) => this.#json<T>("POST", path, body ?? {});
+  get = <T>(path: string, query?: Query, signal?: AbortSignal, more?: Headers) =>
+    this.#json<T>("GET", path + queryText(query), undefined, signal, more);
+  post = <T>(path: string, body?: unknown, more?: Headers) => this.#json<T>("POST", path, body ?? {}, undefined, more);
+  put = <T>(path: string, body: unknown) => this.#json<T>("PUT", path, body);
   patch = <T>(path: string, body: unknown) => this.#json<T>("PATCH", path, body);
   remove = (path: string) => this.#json<void>("DELETE", path);
+  /** Removes, and hands back what proves it; null where nothing does. */
+  erase = async (path: string) => (await this.#json<unknown>("DELETE", path)) ?? null;
 
   /** Posts and hands back the open response, for streams. Raises ApiError unless the answer is a 2xx with a body. */
-  async stream(path: string, body: unknown, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    return this.#open("POST", path, body, signal);
+  async stream(path: string, body: unknown, signal?: AbortSignal, more?: Headers): Promise<ReadableStream<Uint8Array>> {
+    return this.#open("POST", path, body, signal, more);
   }
 
   /** The same for a stream that is only listened to. */
@@ -96,14 +103,20 @@ export class Api {
     return this.#open("GET", path, undefined, signal);
   }
 
-  async #open(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const response = await this.#fetch(method, path, body, signal);
+  async #open(
+    method: string,
+    path: string,
+    body: unknown,
+    signal?: AbortSignal,
+    more?: Headers,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#fetch(method, path, body, signal, more);
     if (response.body === null) throw errorOf(response.status, null);
     return response.body;
   }
 
-  async #json<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-    const response = await this.#fetch(method, path, body, signal);
+  async #json<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, more?: Headers): Promise<T> {
+    const response = await this.#fetch(method, path, body, signal, more);
     if (response.status === 204) return undefined as T;
     try {
       return (await response.json()) as T;
@@ -113,8 +126,8 @@ export class Api {
     }
   }
 
-  async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
-    const headers: Record<string, string> = { Accept: "application/json, text/event-stream" };
+  async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal, more?: Headers): Promise<Response> {
+    const headers: Headers = { ...more, Accept: "application/json, text/event-stream" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (!SAFE.has(method) && this.csrf !== "") headers["X-CSRF-Token"] = this.csrf;
     const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
@@ -144,7 +157,8 @@ export class Api {
 function queryText(query: Query | undefined): string {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {}))
-    if (value !== null && value !== undefined && value !== "") given.set(name, String(value));
+    if (Array.isArray(value)) for (const each of value) given.append(name, each);
+    else if (value !== null && value !== undefined && value !== "") given.set(name, String(value));
   const text = given.toString();
   return text === "" ? "" : `?${text}`;
 }

@@ -6,7 +6,8 @@ export async function attempt(act: () => Promise<unknown>, done?: string): Promi
   try {
     await act();
   } catch (thrown) {
-    notices.show(inOneLine(asApiError(thrown)));
+    const error = asApiError(thrown);
+    notices.show(inOneLine(error), error.asked);
     return false;
   }
   if (done !== undefined) notices.show(done);

@@ -4,6 +4,7 @@ import { tick } from "svelte";
 import { type Api, ApiError, api, asApiError, errorOf, isAbort, segment } from "./api";
 import { chats } from "./chats.svelte";
 import { notices } from "./notices.svelte";
+import { places } from "./places.svelte";
 import { shelf } from "./shelf.svelte";
 import { type Frame, frames, parsedOrNull } from "./sse";
 import type { Chat, ChatEntry, StoredMessage, Usage } from "./types";
@@ -49,6 +50,8 @@ export class Conversation {
   id = $state<string | null>(null);
   title = $state("");
   model = $state("");
+  /** The identifier of the workspace that it is in; it stays where it was begun. */
+  workspace = $state<string | null>(null);
   messages = $state<Message[]>([]);
   status = $state<"idle" | "loading" | "waiting" | "writing">("idle");
   /** Place in the queue while waiting, or null when the server has not said. */
@@ -80,6 +83,14 @@ export class Conversation {
 
   get busy(): boolean {
     return this.status === "waiting" || this.status === "writing";
+  }
+
+  /** In which workspace, and for what, it is asked. */
+  get headers(): Record<string, string> {
+    if (this.workspace === null) return {};
+    const place = places.find(this.workspace);
+    const purpose = place ? places.purposeOf(place) : "";
+    return { "X-Intramural-Workspace": this.workspace, ...(purpose ? { "X-Intramural-Purpose": purpose } : {}) };
   }
 
   /** Reads a stored conversation. */
@@ -208,7 +219,7 @@ export class Conversation {
 
   async #stream(request: TurnRequest, answer: Message, signal: AbortSignal): Promise<void> {
     const body = this.temporary
-      ? await this.api.stream("/v1/chat/completions", this.#completionRequest(), signal)
+      ? await this.api.stream("/v1/chat/completions", this.#completionRequest(), signal, this.headers)
       : await this.#turn(request, signal);
     let firstAt = 0;
     let done = false;
@@ -229,14 +240,14 @@ export class Conversation {
   async #turn(request: TurnRequest, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     if (this.id === null) {
       this.title = titleOf(request.content ?? "");
-      const chat = await this.api.post<ChatEntry>("/chats", { model: this.model, title: this.title });
+      const chat = await this.api.post<ChatEntry>("/chats", { model: this.model, title: this.title }, this.headers);
       this.id = chat.id;
       this.title = chat.title || this.title;
       running.set(chat.id, this);
       chats.touch(this.#entry());
     }
     signal.throwIfAborted();
-    return this.api.stream(`/chats/${segment(this.id)}/turns`, { ...request, model: this.model }, signal);
+    return this.api.stream(`/chats/${segment(this.id)}/turns`, { ...request, model: this.model }, signal, this.headers);
   }
 
   #completionRequest(): object {
@@ -329,6 +340,7 @@ export class Conversation {
       id: this.id ?? "",
       title: known?.title ?? this.title,
       model: this.model,
+      workspace_id: this.workspace,
       created_ms: known?.created_ms ?? now,
       updated_ms: now,
     };
@@ -337,6 +349,7 @@ export class Conversation {
   #show(chat: Chat): void {
     this.title = chat.title;
     if (chat.model !== "") this.model = chat.model;
+    this.workspace = chat.workspace_id ?? null;
     this.messages = chat.messages.filter((message) => message.role !== "system").map(stored);
   }
 }
@@ -353,7 +366,12 @@ export function opened(id: string): Conversation {
   return conversation;
 }
 
-export const begun = (temporary: boolean): Conversation => new Conversation(api, temporary, shelf.initial);
+/** A new one, in the workspace that was chosen last. */
+export function begun(temporary: boolean): Conversation {
+  const conversation = new Conversation(api, temporary, shelf.initial);
+  conversation.workspace = places.preferred;
+  return conversation;
+}
 
 /** Nothing of one person may be left for the next. */
 export function forgetConversations(): void {

@@ -1,9 +1,16 @@
 /** What is said aloud (for screen readers) and what is shown for a moment. */
 
+import type { Asked } from "./types";
+
 export interface Notice {
   id: number;
   text: string;
+  /** What the policy refused, if that is what is said. */
+  asked: Asked | null;
 }
+
+/** So many are shown at once; the newest stay. */
+const MOST = 3;
 
 class Notices {
   shown = $state<Notice[]>([]);
@@ -12,10 +19,10 @@ class Notices {
   #last = "";
 
   /** Shows a line for some seconds; it is said as well. */
-  show(text: string): void {
+  show(text: string, asked: Asked | null = null): void {
     const id = this.#next++;
-    this.shown.push({ id, text });
-    setTimeout(() => this.hide(id), 6000);
+    this.shown = [...this.shown.slice(1 - MOST), { id, text, asked }];
+    setTimeout(() => this.hide(id), asked === null ? 6000 : 20_000);
     this.say(text);
   }
 

@@ -4,6 +4,7 @@ import { type Api, ApiError, api, asApiError } from "./api";
 import { chats } from "./chats.svelte";
 import { forgetConversations } from "./conversation.svelte";
 import { showPasskey } from "./passkeys";
+import { places } from "./places.svelte";
 import { shelf } from "./shelf.svelte";
 import type { Me, Welcome } from "./types";
 import { words } from "./words";
@@ -34,6 +35,11 @@ class Session {
 
   can(permission: string): boolean {
     return this.me?.permissions.includes(permission) ?? false;
+  }
+
+  /** The same for what a manager may with the people of their groups alone. */
+  sees(permission: string): boolean {
+    return this.can(permission) || this.can(`${permission}.managed`);
   }
 
   async start(): Promise<void> {
@@ -108,6 +114,7 @@ class Session {
     // The next person at this screen must not find anything of the last one.
     chats.forget();
     shelf.forget();
+    places.forget();
     forgetConversations();
     for (const forget of this.#leaving) forget();
   }

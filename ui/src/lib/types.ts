@@ -1,8 +1,9 @@
 /** The shapes of `/intramural/v1`. Times are milliseconds since the epoch, sizes are bytes. */
 
-export type Role = "administrator" | "auditor" | "member";
+/** One of `ROLES`, or the name of one of the institution's own. */
+export type Role = string;
 export type Scope = "inference" | "chats" | "admin" | "metrics" | "provision";
-export const ROLES: readonly Role[] = ["member", "auditor", "administrator"];
+export const ROLES: readonly Role[] = ["member", "manager", "auditor", "administrator"];
 export const SCOPES: readonly Scope[] = ["inference", "chats", "admin", "metrics"];
 
 export interface Welcome {
@@ -19,6 +20,9 @@ export interface Me {
   role: Role;
   csrf_token: string;
   permissions: string[];
+  /** The groups they are in, and those they manage, by identifier. */
+  groups?: string[];
+  manages?: string[];
   /** What must still be shown or set up before this session opens anything. */
   awaits?: "second" | "passkey" | "enrol" | "enrol_passkey" | null;
 }
@@ -74,14 +78,88 @@ export interface Key {
   expires_ms: number | null;
   revoked_ms: number | null;
   last_used_ms: number | null;
+  workspace_id?: string | null;
 }
 
 export interface Person {
   id: string;
   username: string;
   role: Role;
+  kind?: "person" | "service";
   created_ms: number;
   disabled_ms: number | null;
+}
+
+export interface PeoplePage {
+  people: Person[];
+  total: number;
+  /** The `after` with which to see more; none: there is no more. */
+  next: string | null;
+}
+
+export interface Group {
+  id: string;
+  name: string;
+  parent_id: string | null;
+  external_id: string | null;
+  created_ms: number;
+  /** How many people were put into it itself. */
+  people: number;
+}
+
+export interface GroupMember {
+  person_id: string;
+  username: string;
+  manager: boolean;
+}
+
+export type Label = "public" | "internal" | "confidential" | "phi" | "education";
+export const LABELS: readonly Label[] = ["public", "internal", "confidential", "phi", "education"];
+export type DataClass = "chat" | "file" | "audio" | "embedding" | "log";
+export const DATA_CLASSES: readonly DataClass[] = ["chat", "file", "audio", "embedding", "log"];
+
+/** A workspace as its members see it. `models` null: any. */
+export interface Place {
+  id: string;
+  name: string;
+  label: Label;
+  models: string[] | null;
+  purposes: string[];
+}
+
+export interface Workspace extends Place {
+  retention_days: Partial<Record<DataClass, number>>;
+  people: string[];
+  groups: string[];
+  created_ms: number;
+  /** Since when nobody asks there; null: it is open. */
+  closed_ms: number | null;
+}
+
+export interface OwnRole {
+  name: string;
+  permissions: string[];
+}
+
+/** What the policy was asked, as it can be asked again. */
+export interface Asked {
+  action: string;
+  thing: string;
+  workspace: string;
+  purpose: string;
+}
+
+export interface Explained {
+  allowed: boolean;
+  rule: string;
+  reason: string;
+  hint: string;
+  action: string;
+  person: string;
+  role: Role;
+  groups: string[];
+  group_names: string[];
+  workspace: string | null;
 }
 
 export type ModelState = "stopped" | "starting" | "ready" | "resting" | "stopping";
@@ -246,6 +324,7 @@ export interface ChatEntry {
   id: string;
   title: string;
   model: string;
+  workspace_id?: string | null;
   created_ms: number;
   updated_ms: number;
   snippet?: string | null;
@@ -290,12 +369,135 @@ export interface Quota {
   renews_ms: number | null;
 }
 
+export type QuotaSubject = "everyone" | "person" | "group" | "key" | "workspace";
+
+/** A limit, with the balances of those who used most of it. */
+export interface QuotaListed {
+  id: string;
+  words: string;
+  subject: QuotaSubject;
+  subject_id: string;
+  each: boolean;
+  model: string | null;
+  measure: Quota["measure"];
+  unit: string;
+  period: Quota["period"];
+  limit: number;
+  /** `who`: a person; empty: all together. */
+  balances: { who: string; used: number; held: number; remaining: number; renews_ms: number | null }[];
+}
+
 export interface AuditPage {
   entries: AuditEntry[];
   /** Where to look for more (`before`); none: there is no more. */
   older: number | null;
   size: number;
   checkpoint: { size: number; time_ms?: number; note: string } | null;
+}
+
+/** Nothing of these people, or in this workspace, is deleted. `lifted_ms` null: it holds. */
+export interface Hold {
+  id: string;
+  subject: "person" | "group" | "workspace";
+  subject_id: string;
+  reason: string;
+  put_by: string;
+  put_ms: number;
+  lifted_by: string | null;
+  lifted_reason: string | null;
+  lifted_ms: number | null;
+  people: number;
+}
+
+/** What is kept of one kind in one place, and when it goes. `days` null: for ever. */
+export interface Kept {
+  data_class: string;
+  what: string;
+  workspace_id: string | null;
+  workspace: string | null;
+  days: number | null;
+  number: number;
+  held: number;
+  due: number;
+  due_in_30_days: number;
+  next_ms: number | null;
+}
+
+export interface Retention {
+  kept: Kept[];
+  round: { running: boolean; error: string | null };
+}
+
+/** An entry as reports list it; `interest` and `exception` in those of disclosures. */
+export interface ReportLine {
+  position: number;
+  time_ms: number;
+  event: string;
+  person: string;
+  username: string | null;
+  role: string | null;
+  target: string;
+  outcome: string;
+  facts: Record<string, unknown>;
+  interest?: string | null;
+  exception?: string | null;
+}
+
+export interface Report {
+  report: string;
+  from_ms: number;
+  to_ms: number;
+  made_ms: number;
+  version: string;
+  checkpoint: string;
+}
+
+interface Listed {
+  number: number;
+  listed: ReportLine[];
+}
+
+interface Counted {
+  person: string;
+  username: string | null;
+  event?: string;
+  day?: string;
+  number: number;
+}
+
+export interface ActivityReview extends Report {
+  entries: number;
+  failed_sign_ins: Listed;
+  refused: Listed;
+  emergency_access: Listed;
+  exports: Listed;
+  changes: Listed;
+  sign_offs: Listed;
+  clock_skew: Listed;
+  off_hours: Counted[];
+  bulk_reads: Counted[];
+}
+
+export interface Disclosures extends Report {
+  student: string;
+  disclosures: ReportLine[];
+  to_be_recorded: number;
+}
+
+export interface SystemRecord extends Report {
+  system: string;
+  outputs: {
+    number: number;
+    listed: {
+      request_id: string;
+      time_ms: number;
+      outcome: string | null;
+      tokens?: { prompt_tokens: number | null; completion_tokens: number | null };
+    }[];
+  };
+  outcomes: Record<string, number>;
+  oversight: Listed;
+  retention: { log_begins_ms: number | null; kept_days: number; least_days: number };
 }
 
 export interface Verdict {
@@ -343,6 +545,7 @@ export interface ErrorBody {
   message?: string;
   hint?: string | null;
   param?: string | null;
+  asked?: Asked | null;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

@@ -42,6 +42,7 @@ export const words = {
     cutOffHint: "The connection to the server was lost. What was written so far is kept; try again for a full answer.",
     noModel: "No model is on the shelf yet.",
     noModelHint: "An administrator can get one under Models.",
+    why: "Why can't I?",
   },
 
   starting: {
@@ -102,6 +103,13 @@ export const words = {
     settings: "Settings",
     back: "Back to the chat",
     admin: "Administration",
+    headings: {
+      own: "Yours",
+      people: "People",
+      rules: "Work and rules",
+      record: "What happened",
+      machine: "This machine",
+    },
     account: "Account",
     signOut: "Sign out",
     menuFor: (name: string) => `${name}: menu`,
@@ -111,13 +119,28 @@ export const words = {
     audit: "Audit",
     usage: "Usage",
     machine: "Machine",
+    groups: "Groups",
+    workspaces: "Workspaces",
+    services: "Service accounts",
+    limits: "Limits",
+    roles: "Roles",
+    permissions: "Permissions",
+    reports: "Reports",
+    retention: "Kept and deleted",
     emergency: "Emergency access",
   },
 
-  roles: { administrator: "Administrator", auditor: "Auditor", member: "Member" } as Record<string, string>,
+  roles: {
+    administrator: "Administrator",
+    auditor: "Auditor",
+    manager: "Manager",
+    member: "Member",
+    service: "Service account",
+  } as Record<string, string>,
   roleHints: {
     administrator: "runs the service: people, models, keys",
     auditor: "reads the audit log and usage, changes nothing",
+    manager: "a teacher, a ward lead: sees people and usage of their groups",
     member: "chats, and makes keys for own programs",
   } as Record<string, string>,
 
@@ -187,6 +210,22 @@ export const words = {
     starter: "This starter model is tiny and often wrong.",
     starterBetter: (name: string, why: string) => ` This machine could run ${name}: ${why}`,
     starterGet: "See models",
+  },
+
+  workspace: {
+    none: "No workspace",
+    noneNote: "under the house's general rules",
+    other: "a workspace",
+    choose: (name: string) => `Workspace: ${name}. Choose another`,
+    labels: {
+      public: "public",
+      internal: "internal",
+      confidential: "confidential",
+      phi: "patients' data",
+      education: "pupils' records",
+    } as Record<string, string>,
+    purpose: "What is this for?",
+    noModel: (name: string) => `No model of this machine may be used in “${name}”. An administrator can allow one.`,
   },
 
   message: {
@@ -317,6 +356,9 @@ export const words = {
     revokeTitle: (name: string) => `Revoke “${name}”?`,
     revokeText: "Programs that use it are refused from now on. This cannot be undone.",
     revokedNow: (name: string) => `“${name}” was revoked.`,
+    workspace: "For the workspace",
+    noWorkspace: "None: wherever its owner asks",
+    workspaceHint: "With a workspace, all that is asked with it is asked there.",
     needScope: "Choose at least one thing it may do.",
     needModel: "Choose at least one model, or allow any.",
   },

@@ -376,32 +376,33 @@ describe.each([
 ] as const)("accessibility: %s", (kind, options) => {
   it("of every screen", async () => {
     const me = await Watched.open(browser, server.url, options);
+    const theme = { colours: options.colorScheme === "dark" };
     await me.go("/");
     await me.page.getByRole("heading", { name: "Sign in" }).waitFor();
-    await me.accessible(`login, ${kind}`);
+    await me.accessible(`login, ${kind}`, theme);
     await me.signIn("ada", PASSWORD);
     await me.page.getByText("This starter model").waitFor();
-    await me.accessible(`new chat, ${kind}`);
+    await me.accessible(`new chat, ${kind}`, theme);
     await me.page.getByRole("button", { name: /^Model:/ }).click();
     await me.page.getByRole("menuitemradio").first().waitFor();
-    await me.accessible(`model picker, ${kind}`);
+    await me.accessible(`model picker, ${kind}`, theme);
     await me.page.keyboard.press("Escape");
     await me.page.getByLabel("Your message").fill("[show] please");
     await me.page.getByRole("button", { name: "Send", exact: true }).click();
     await me.page.getByTestId("meta").waitFor();
     await me.page.locator(".hljs-keyword").first().waitFor();
     await me.page.locator("math").first().waitFor();
-    await me.accessible(`chat, ${kind}`);
+    await me.accessible(`chat, ${kind}`, theme);
     await me.go("/temporary");
     await me.page.getByText("nothing here is stored").waitFor();
-    await me.accessible(`temporary chat, ${kind}`);
+    await me.accessible(`temporary chat, ${kind}`, theme);
     for (const room of ROOMS) {
       await me.go(`/${room}`);
       await me.page.getByRole("heading", { level: 1 }).waitFor();
       await me.page.waitForLoadState("networkidle");
       for (const details of await me.page.locator("main details").all())
         await details.evaluate((node) => node.setAttribute("open", ""));
-      await me.accessible(`${room}, ${kind}`);
+      await me.accessible(`${room}, ${kind}`, theme);
       expect(
         await me.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
         `${room} is too wide`,

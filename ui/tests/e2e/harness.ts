@@ -73,17 +73,23 @@ export class Watched {
     return this.page.locator("article.turn:not(.mine) .prose").allInnerTexts();
   }
 
-  /** Accessibility of what is on screen: no violation of any of axe's rules. */
-  async accessible(where: string): Promise<void> {
-    await this.page.evaluate(axe.source);
-    const violations = await this.page.evaluate(async () => {
+  /**
+   * Accessibility of what is on screen: no violation of any of axe's rules. With `colours` only of those that look at
+   * colours: for a screen whose other theme is tried with all of them.
+   */
+  async accessible(where: string, { colours = false } = {}): Promise<void> {
+    // Reading axe takes longer than most of its runs: once for each document.
+    if (!(await this.page.evaluate(() => "axe" in globalThis))) await this.page.evaluate(axe.source);
+    const rules = colours ? ["color-contrast", "link-in-text-block"] : null;
+    const violations = await this.page.evaluate(async (rules) => {
       const runner = (globalThis as unknown as { axe: typeof axe }).axe;
-      const { violations } = await runner.run(document, { resultTypes: ["violations"] });
+      const only = rules === null ? {} : { runOnly: { type: "rule" as const, values: rules } };
+      const { violations } = await runner.run(document, { resultTypes: ["violations"], ...only });
       return violations.map(
         ({ id, nodes }) =>
           `${id}: ${nodes.map((node) => `${node.html.slice(0, 200)} — ${node.failureSummary}`).join(" | ")}`,
       );
-    });
+    }, rules);
     expect(violations, `axe on ${where}`).toEqual([]);
   }
 

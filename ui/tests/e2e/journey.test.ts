@@ -69,7 +69,7 @@ describe("chat", () => {
   it("streams an answer", async () => {
     await ada.send("Tell me about lighthouses.");
     await expect.poll(async () => (await ada.answers()).at(-1)?.length ?? 0, { timeout: 110_000 }).toBeGreaterThan(12);
-    if (await ada.settled()) await ada.page.getByTestId("meta").last().waitFor();
+    if (await ada.settled(8_000)) await ada.page.getByTestId("meta").last().waitFor();
     expect(ada.page.url()).toContain("#/c/");
     await ada.page.locator(".entry.here").getByText("Tell me about lighthouses").waitFor();
     await ada.accessible("an answer");
@@ -101,7 +101,8 @@ describe("chat", () => {
     await ada.page.getByLabel("Edit your message").fill("Name one lighthouse.");
     await ada.page.getByRole("button", { name: "Send again" }).click();
     await ada.page.getByRole("button", { name: "Stop", exact: true }).waitFor();
-    await ada.settled();
+    await expect.poll(async () => (await ada.answers())[1]?.length ?? 0, { timeout: 110_000 }).toBeGreaterThan(5);
+    await ada.settled(1_000);
     expect(await ada.page.locator("article.turn.mine").allInnerTexts()).toEqual([
       "You\nTell me about lighthouses.",
       "You\nName one lighthouse.",
@@ -158,7 +159,7 @@ describe("chat", () => {
     await ada.go("/");
     await ada.send("A short one to throw away.");
     await ada.page.locator(".entry.here").getByText("A short one").waitFor();
-    await ada.settled();
+    await ada.settled(1_000);
     await ada.page.getByRole("button", { name: "Options for “A short one to throw away.”" }).click();
     await ada.page.getByRole("menuitem", { name: "Delete" }).click();
     await ada.accessible("delete dialog");
@@ -184,8 +185,8 @@ describe("temporary chat", () => {
     await ada.page.getByText("nothing here is stored").waitFor();
     await ada.send("This is a secret about a birthday.");
     await ada.page.getByRole("button", { name: "Stop", exact: true }).waitFor();
-    await ada.settled();
-    await expect.poll(async () => (await ada.answers()).at(-1)?.length ?? 0).toBeGreaterThan(0);
+    await expect.poll(async () => (await ada.answers()).at(-1)?.length ?? 0, { timeout: 110_000 }).toBeGreaterThan(0);
+    await ada.settled(1_000);
     await ada.accessible("temporary chat");
     expect(await ada.page.locator(".entry").getByText("birthday").count()).toBe(0);
     await ada.page.reload();
@@ -323,12 +324,12 @@ describe("looks", () => {
       await ada.go(`/${room}`);
       await ada.page.getByRole("heading", { level: 1 }).waitFor();
       await ada.page.waitForLoadState("networkidle");
-      await ada.accessible(`${room}, dark`);
+      await ada.accessible(`${room}, dark`, { colours: true });
     }
     await ada.go("/");
     await ada.page.locator(".entry a").first().click();
     await ada.page.locator("article.turn").first().waitFor();
-    await ada.accessible("chat, dark");
+    await ada.accessible("chat, dark", { colours: true });
   });
 
   it("every screen is accessible and fits on a phone", async () => {

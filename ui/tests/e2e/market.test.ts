@@ -546,6 +546,7 @@ describe.each([
     server.world.gate = 0.6;
     me = await visit("/models", options);
     const { page } = me;
+    const theme = { colours: options.colorScheme === "dark" };
     const fits = async (what: string) => {
       expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} is too wide`).toBe(
         true,
@@ -563,7 +564,7 @@ describe.each([
     };
     await card("Qwen3 8B").waitFor();
     if (kind.startsWith("phone")) await page.getByRole("button", { name: "Filters" }).click();
-    await me.accessible(`discover, ${kind}`);
+    await me.accessible(`discover, ${kind}`, theme);
     await fits("discover");
     await getByName("hf:somebody/evil-GGUF");
     server.world.gate = null;
@@ -575,24 +576,24 @@ describe.each([
     server.world.gate = 0.6;
     await getByName("hf:somebody/a-model-with-a-rather-long-name-that-goes-on-and-on-GGUF");
     await row("a-model-with-a-rather-long-name-that-goes-on-and-on-GGUF").getByText("720 MB of 1.2 GB").waitFor();
-    await me.accessible(`tray, ${kind}`);
+    await me.accessible(`tray, ${kind}`, theme);
     await fits("tray");
     await page.getByRole("button", { name: "Get by name" }).click();
     await page.getByLabel("Where it is").waitFor();
-    await me.accessible(`get by name, ${kind}`);
+    await me.accessible(`get by name, ${kind}`, theme);
     await fits("get by name");
     await page.keyboard.press("Escape");
     for (const id of ["qwen3-8b", "gemma-3-4b", "llama-3.1-405b", "whisper-large-v3-turbo", "codestral-22b"]) {
       await me.go(`/models/entry/${id}`);
       await page.getByRole("dialog").getByRole("heading", { name: "Licence" }).waitFor();
-      await me.accessible(`sheet of ${id}, ${kind}`);
+      await me.accessible(`sheet of ${id}, ${kind}`, theme);
       await fits(`sheet of ${id}`);
     }
     await me.go("/models/here");
     await page.locator(".held").first().waitFor();
     for (const details of await page.locator("main details").all())
       await details.evaluate((node) => node.setAttribute("open", ""));
-    await me.accessible(`here, ${kind}`);
+    await me.accessible(`here, ${kind}`, theme);
     await fits("here");
     me.clean();
   });

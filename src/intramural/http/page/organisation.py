@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from intramural.access import KEEP, Charter, Group, Workspace
+from intramural.access.policy import grantable
 from intramural.core.actor import Place
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
@@ -29,10 +30,13 @@ def _groups(doors: Doors) -> APIRouter:
     groups = doors.services.groups
 
     @api.get("/groups")
-    async def list_groups(request: Request) -> dict[str, list[shapes.GroupOut]]:
+    async def list_groups(request: Request) -> dict[str, list[shapes.GroupListed]]:
         """Every group; for a manager, theirs and all within."""
         caller = await doors.identify(request)
-        return {"groups": [_group(each) for each in await groups.list(caller.actor)]}
+        found, sizes = await groups.list(caller.actor), await groups.sizes(caller.actor)
+        return {
+            "groups": [shapes.GroupListed(**_group(each).model_dump(), people=sizes.get(each.id, 0)) for each in found]
+        }
 
     @api.post("/groups", status_code=201)
     async def create_group(given: shapes.GroupIn, request: Request) -> shapes.GroupOut:
@@ -92,11 +96,14 @@ def _roles(doors: Doors) -> APIRouter:
     roles = doors.services.roles
 
     @api.get("/roles")
-    async def list_roles(request: Request) -> dict[str, list[shapes.RoleOut]]:
-        """The roles of the institution's own."""
+    async def list_roles(request: Request) -> shapes.RolesOut:
+        """The roles of the institution's own, and what such a role may be given."""
         caller = await doors.identify(request)
         found = await roles.list(caller.actor)
-        return {"roles": [shapes.RoleOut(name=each.name, permissions=sorted(each.permissions)) for each in found]}
+        return shapes.RolesOut(
+            roles=[shapes.RoleOut(name=each.name, permissions=sorted(each.permissions)) for each in found],
+            grantable=sorted(grantable()),
+        )
 
     @api.put("/roles/{name}")
     async def put_role(name: Id, given: shapes.RoleIn, request: Request) -> shapes.RoleOut:
@@ -189,9 +196,10 @@ def _policy(doors: Doors) -> APIRouter:
     ) -> shapes.ExplainedOut:
         """Whether one may do an action to a thing (or `person` may), which rule says so, why, and what to ask for."""
         caller = await doors.identify(request)
-        about, decision = await doors.services.policy.explain(
+        found = await doors.services.policy.explain(
             caller.actor, person or None, Asked(action, thing, workspace, purpose)
         )
+        about, decision = found.about, found.decision
         return shapes.ExplainedOut(
             allowed=decision.allowed,
             rule=decision.rule,
@@ -201,6 +209,7 @@ def _policy(doors: Doors) -> APIRouter:
             person=about.username,
             role=about.role,
             groups=list(about.groups),
+            group_names=list(found.group_names),
             workspace=about.place.name if about.place else None,
         )
 

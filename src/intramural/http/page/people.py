@@ -1,10 +1,10 @@
 """People and keys."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
-from intramural.access import Key, Person
+from intramural.access import Key, Person, Sought
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 
@@ -18,10 +18,22 @@ def router(doors: Doors) -> APIRouter:
     people, keys = doors.services.people, doors.services.keys
 
     @api.get("/people")
-    async def list_people(request: Request) -> dict[str, list[shapes.PersonOut]]:
-        """Everybody; for a manager, the people of their groups."""
+    async def list_people(
+        request: Request,
+        query: Annotated[str, Query(max_length=100)] = "",
+        kind: Literal["person", "service"] | None = None,
+        role: Annotated[str | None, Query(max_length=40)] = None,
+        ids: Annotated[list[Annotated[str, Query(max_length=64)]] | None, Query(alias="id", max_length=100)] = None,
+        after: Annotated[str, Query(max_length=200)] = "",
+        limit: Annotated[int | None, Query(ge=1, le=500)] = None,
+    ) -> shapes.PeopleOut:
+        """Everybody by name; for a manager, the people of their groups. `query` is in the name; `id` may be repeated.
+
+        With `limit`, so many; `next` in the answer is the `after` with which to go on.
+        """
         caller = await doors.identify(request)
-        return {"people": [_person(each) for each in await people.list(caller.actor)]}
+        found = await people.page(caller.actor, Sought(query.strip(), kind, role, ids, after, limit))
+        return shapes.PeopleOut(people=[_person(each) for each in found.people], total=found.total, next=found.after)
 
     @api.post("/people", status_code=201)
     async def create_person(given: shapes.PersonIn, request: Request) -> shapes.PersonOut:

@@ -76,6 +76,7 @@ def _listed(listed: Listed, currency: str) -> shapes.QuotaListed:
         each=limit.each,
         model=limit.model,
         measure=limit.measure,
+        unit=currency if limit.measure == "money" else limit.measure,
         period=limit.period,
         limit=shown_amount(limit.amount, limit.measure),
         balances=[

@@ -27,15 +27,17 @@ def router(doors: Doors) -> APIRouter:
         target: Annotated[str | None, Query(max_length=256)] = None,
         outcome: Annotated[str | None, Query(max_length=16)] = None,
         text: Annotated[str | None, Query(max_length=256)] = None,
+        workspace: Annotated[str | None, Query(max_length=64)] = None,
         from_ms: Annotated[int | None, Query(ge=0, le=_YEAR_9999_MS)] = None,
         to_ms: Annotated[int | None, Query(ge=0, le=_YEAR_9999_MS)] = None,
     ) -> shapes.AuditPage:
         """Entries of the audit log, newest first. Reading it is an event too.
 
-        `event` may end in `*`; `target` is its beginning; `text` is looked for in facts, targets and names.
+        `event` may end in `*`; `target` is its beginning; `text` is looked for in facts, targets and names; `workspace`
+        is the identifier of the one in which something was asked, or that was changed.
         """
         caller = await doors.identify(request)
-        wanted = Wanted(before, event, actor, request_id, from_ms, to_ms, target, outcome, text)
+        wanted = Wanted(before, event, actor, request_id, from_ms, to_ms, target, outcome, text, workspace)
         found = await records.search(caller.actor, wanted, limit)
         size, note = records.checkpoint()
         return shapes.AuditPage(

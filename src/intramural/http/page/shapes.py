@@ -190,6 +190,12 @@ class GroupOut(BaseModel):
     created_ms: int
 
 
+class GroupListed(GroupOut):
+    """`people`: how many were put into it itself."""
+
+    people: int
+
+
 class MemberOut(BaseModel):
     person_id: str
     username: str
@@ -201,8 +207,16 @@ class RoleOut(BaseModel):
     permissions: list[str]
 
 
+class RolesOut(BaseModel):
+    """`grantable`: every permission that a role of one's own may have."""
+
+    roles: list[RoleOut]
+    grantable: list[str]
+
+
 class ExplainedOut(BaseModel):
-    """`rule` says what decided; `as` whom: their role, groups, and the workspace it would be asked in."""
+    """`rule` says what decided; as whom: their role, groups (`group_names` in the same order), and the workspace it
+    would be asked in."""
 
     allowed: bool
     rule: str
@@ -212,6 +226,7 @@ class ExplainedOut(BaseModel):
     person: str
     role: str
     groups: list[str]
+    group_names: list[str]
     workspace: str | None
 
 
@@ -301,6 +316,14 @@ class PersonOut(BaseModel):
     kind: str
     created_ms: int
     disabled_ms: int | None
+
+
+class PeopleOut(BaseModel):
+    """`total`: how many are meant; `next`: the `after` with which to see more of them, null at the end."""
+
+    people: list[PersonOut]
+    total: int
+    next: str | None
 
 
 class HoldIn(BaseModel):
@@ -578,11 +601,23 @@ class UsageOut(BaseModel):
     rows: list[UsageRowOut]
 
 
+class AskedOut(BaseModel):
+    """What the policy was asked, as `/policy/explain` takes it."""
+
+    action: str
+    thing: str
+    workspace: str
+    purpose: str
+
+
 class ErrorDetail(BaseModel):
+    """`asked`: where the policy refused."""
+
     code: str
     message: str
     hint: str
     param: str | None
+    asked: AskedOut | None = None
 
 
 class ErrorOut(BaseModel):
@@ -626,6 +661,7 @@ class QuotaListed(BaseModel):
     each: bool
     model: str | None
     measure: Measure
+    unit: str
     period: Period
     limit: float
     balances: list[QuotaBalance]

@@ -1,0 +1,422 @@
+/**
+ * People, groups, workspaces, limits, rules and the log in real Chromium, against a real service without a model:
+ * one administrator's morning, from the set-up link to a signed review.
+ */
+
+import { readFileSync } from "node:fs";
+import { request } from "node:http";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { launch } from "../browser.mjs";
+import { Watched } from "./harness";
+
+/** A fresh real server; `tests/journeys/test_page.py` gives it. */
+const url = process.env.ADMIN_URL ?? "";
+const token = process.env.ADMIN_SETUP_TOKEN ?? "";
+/** Pictures of every screen are put here, for looking at. */
+const pictures = process.env.ADMIN_PICTURES ?? "";
+const PASSWORD = "three lighthouses in a row";
+/** A few more than one page of the list. */
+const PUPILS = 55;
+const HOSTILE =
+  "\r\n\u001b[31mred\u009b1m\u202egnp.exe\u2066\u200b<script>window.attacked=1</script><img src=x onerror=window.attacked=1>";
+const NARROW = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, colorScheme: "dark" } as const;
+
+let browser: Browser;
+let ada: Watched;
+
+/** What the page itself would do, without its screens. */
+function ask(who: Watched, method: string, path: string, body?: unknown): Promise<{ status: number; said: unknown }> {
+  return who.page.evaluate(
+    async ([method, path, body]) => {
+      const me = await (await fetch("./intramural/v1/me")).json();
+      const answer = await fetch(`./intramural/v1${path}`, {
+        method: String(method),
+        headers: { "X-CSRF-Token": me.csrf_token, "Content-Type": "application/json" },
+        ...(body === null ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: answer.status, said: await answer.json().catch(() => null) };
+    },
+    [method, path, body ?? null] as const,
+  );
+}
+
+async function picture(who: Watched, name: string): Promise<void> {
+  if (pictures !== "") await who.page.screenshot({ path: `${pictures}/${name}.png` });
+}
+
+/** Chooses somebody in a picker, by keyboard. */
+async function pick(who: Watched, label: string, text: string): Promise<void> {
+  const field = who.page.getByRole("combobox", { name: label });
+  await field.fill(text);
+  await who.page
+    .getByRole("option", { name: new RegExp(`^${text}`) })
+    .first()
+    .waitFor();
+  await expect.poll(() => field.getAttribute("aria-activedescendant")).not.toBeNull();
+  await field.press("Enter");
+}
+
+const dialog = () => ada.page.getByRole("dialog");
+
+describe.skipIf(url === "")("an administrator's morning", () => {
+  beforeAll(async () => {
+    browser = await launch();
+    ada = await Watched.open(browser, url);
+    await ada.go(`/setup?token=${token}`);
+    await ada.page.getByLabel("User name").fill("ada");
+    for (const field of await ada.page.locator("input[type=password]").all()) await field.fill(PASSWORD);
+    await ada.page.locator("form button[type=submit]").click();
+    await ada.page.getByLabel("Your message").waitFor();
+    const pupils = Array.from({ length: PUPILS }, (_, number) => `pupil-${String(number).padStart(2, "0")}`);
+    const made = await Promise.all(pupils.map((username) => ask(ada, "POST", "/people", { username, role: "member" })));
+    expect(new Set(made.map((one) => one.status))).toEqual(new Set([201]));
+    expect((await ask(ada, "POST", "/people", { username: "mia", role: "auditor", password: PASSWORD })).status).toBe(
+      201,
+    );
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+  });
+
+  it("makes groups, one in another, and puts people in", async () => {
+    const page = ada.page;
+    await ada.go("/settings/groups");
+    await page.getByText("No groups yet.").waitFor();
+    for (const [name, within] of [
+      ["Springfield School", ""],
+      ["Grade 7", "Springfield School"],
+      ["7b Maths", ""],
+    ] as const) {
+      await page.getByRole("button", { name: "Add a group" }).click();
+      await dialog().getByLabel("Name", { exact: true }).fill(name);
+      if (within) await dialog().getByLabel("Within").selectOption({ label: within });
+      await dialog().getByRole("button", { name: "Add", exact: true }).click();
+      await page.getByRole("heading", { level: 2, name }).waitFor();
+      await page.getByRole("button", { name: "Close the group" }).click();
+    }
+    await page.getByRole("link", { name: /7b Maths/ }).click();
+    await dialog().getByLabel("Within").selectOption({ label: "\u2003Grade 7" });
+    await dialog().getByRole("button", { name: "Save" }).click();
+    await pick(ada, "Add somebody", "pupil-07");
+    await dialog().locator("li strong", { hasText: "pupil-07" }).waitFor();
+    await pick(ada, "Add somebody", "mia");
+    await dialog().getByLabel("mia manages it").check();
+    await expect
+      .poll(async () => (await ask(ada, "GET", `/groups/${page.url().split("/").at(-1)}/members`)).said)
+      .toMatchObject({
+        members: [
+          { username: "mia", manager: true },
+          { username: "pupil-07", manager: false },
+        ],
+      });
+    await ada.accessible("a group");
+    await picture(ada, "desktop-group");
+    await dialog().getByRole("button", { name: "Take out: pupil-07" }).click();
+    await expect.poll(() => dialog().locator("li strong").allInnerTexts()).toEqual(["mia"]);
+    await page.keyboard.press("Escape");
+    await page.getByRole("link", { name: /7b Maths/ }).waitFor();
+    expect(await page.locator(".tree .tree .tree .name").allInnerTexts()).toEqual(["7b Maths"]);
+  });
+
+  it("makes a workspace, with a label, purposes and people, and closes it", async () => {
+    const page = ada.page;
+    await ada.go("/settings/workspaces");
+    await page.getByRole("link", { name: "Add a workspace" }).click();
+    await dialog().getByLabel("Name", { exact: true }).fill("Grade 7 Maths");
+    await dialog()
+      .getByLabel(/^Pupils' records/)
+      .check();
+    await dialog().getByLabel("Purposes").fill("lessons\ngrading");
+    await dialog()
+      .getByLabel(/^Log of what happened/)
+      .fill("30");
+    await dialog().getByRole("button", { name: "Add", exact: true }).click();
+    await dialog().getByText("The log may not be deleted after 30 days").waitFor();
+    await dialog()
+      .getByLabel(/^Log of what happened/)
+      .fill("");
+    await dialog().getByRole("button", { name: "Add", exact: true }).click();
+    await dialog().getByRole("heading", { name: "Who works there" }).waitFor();
+    await pick(ada, "Add somebody", "mia");
+    await dialog().getByLabel("Add a group").selectOption({ label: "Springfield School" });
+    await expect.poll(() => dialog().locator("li .who").allInnerTexts()).toEqual(["Springfield School", "mia"]);
+    await ada.accessible("a workspace");
+    await picture(ada, "desktop-workspace");
+    const all = (await ask(ada, "GET", "/workspaces/all")).said;
+    expect(all).toMatchObject({ workspaces: [{ label: "education", purposes: ["lessons", "grading"], models: null }] });
+    await dialog().getByRole("button", { name: "Close this workspace" }).click();
+    await page.getByRole("button", { name: "Close it" }).click();
+    await dialog().getByText("This workspace is closed").waitFor();
+    await pick(ada, "Add somebody", "mia");
+    await dialog().locator("li .who").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByText("Pupils' records").waitFor();
+  });
+
+  it("gives a program a service account and a key that is shown once", async () => {
+    await ada.go("/settings/services");
+    await ada.page.getByRole("button", { name: "Add a service account" }).click();
+    await dialog().getByLabel("Name", { exact: true }).fill("library-search");
+    await dialog().getByRole("button", { name: "Add", exact: true }).click();
+    await dialog().getByRole("heading", { name: "Make a key for library-search" }).waitFor();
+    await dialog().getByLabel("Name", { exact: true }).fill("catalogue");
+    await dialog().getByRole("button", { name: "Create", exact: true }).click();
+    expect(await ada.page.getByTestId("secret").inputValue()).toMatch(/^im-/);
+    await ada.page.getByRole("button", { name: "I have stored it" }).click();
+    await ada.page.getByText("catalogue").waitFor();
+    expect(await ada.page.content()).not.toMatch(/im-[A-Za-z0-9]{20}/);
+  });
+
+  it("sets a limit, changes and removes it", async () => {
+    const page = ada.page;
+    await ada.go("/settings/limits");
+    await page.getByText("No limits yet").waitFor();
+    await page.getByRole("button", { name: "Set a limit" }).click();
+    await dialog().getByLabel("At most").fill("1000");
+    await dialog().getByLabel("For whom").selectOption({ label: "A group" });
+    await dialog().getByLabel("A group").selectOption({ label: "\u2003Grade 7" });
+    await ada.accessible("a limit");
+    await dialog().getByRole("button", { name: "Set", exact: true }).click();
+    await page.getByRole("heading", { name: "1,000 tokens a day: each person in Grade 7" }).waitFor();
+    await page.getByRole("button", { name: /^Change the amount/ }).click();
+    await dialog().getByLabel("At most").fill("2500");
+    await dialog().getByRole("button", { name: "Set", exact: true }).click();
+    await page.getByRole("heading", { name: "2,500 tokens a day: each person in Grade 7" }).waitFor();
+    await page.getByRole("button", { name: "Set a limit" }).click();
+    await dialog().getByLabel("What is limited").selectOption({ label: "Requests" });
+    await dialog().getByLabel("At most").fill("5");
+    await dialog().getByLabel("For whom").selectOption({ label: "One person" });
+    await dialog().getByRole("button", { name: "Set", exact: true }).click();
+    await dialog().getByText("Choose whom it is for.").waitFor();
+    await pick(ada, "One person", "pupil-11");
+    await dialog().getByRole("button", { name: "Set", exact: true }).click();
+    await page.getByRole("heading", { name: "5 requests a day: pupil-11" }).waitFor();
+    await page.getByRole("button", { name: "Remove: 5 requests a day: pupil-11" }).click();
+    await dialog().getByRole("button", { name: "Remove", exact: true }).click();
+    await expect.poll(() => page.locator("main section.limit").count()).toBe(1);
+  });
+
+  it("makes a role of plain words, and asks the rules about somebody", async () => {
+    const page = ada.page;
+    await ada.go("/settings/roles");
+    await page.getByRole("button", { name: "Make a role" }).click();
+    await dialog().getByLabel("Name", { exact: true }).fill("help desk");
+    await dialog().getByLabel("change people: role, password, second factors").check();
+    await ada.accessible("a role");
+    await dialog().getByRole("button", { name: "Save" }).click();
+    await page.getByText("help desk").first().waitFor();
+    await ada.go("/settings/permissions?person=mia");
+    await page.getByLabel("Wants to").selectOption({ label: "change people: role, password, second factors" });
+    await page.getByRole("button", { name: "Ask", exact: true }).click();
+    await page.getByText("No: mia may not change people").waitFor();
+    await page.getByText("the role does not include it").waitFor();
+    await page.getByText(/mia; auditor; in 7b Maths, Grade 7, Springfield School/).waitFor();
+    await ada.accessible("an answer of the rules");
+    await picture(ada, "desktop-permissions");
+  });
+
+  it("finds people among many, invites one, and takes lost second factors away", async () => {
+    const page = ada.page;
+    await ada.go("/settings/people");
+    await page.getByText(`50 of ${PUPILS + 2} people`).waitFor();
+    await page.getByRole("button", { name: /^Show \d+ more/ }).click();
+    await page.getByText(`${PUPILS + 2} people`, { exact: true }).waitFor();
+    await page.getByLabel("Search people").fill("PIL-4");
+    await expect.poll(() => page.locator("main li strong").count()).toBe(10);
+    await page.getByRole("button", { name: "Options for pupil-41" }).click();
+    await page.getByRole("menuitem", { name: "Make an invitation link" }).click();
+    expect(await page.getByTestId("invitation").inputValue()).toMatch(/oidc\/school\/start\?invitation=.{20}/);
+    await ada.accessible("an invitation");
+    await page.getByRole("button", { name: "I have handed it over" }).click();
+    await page.getByRole("button", { name: "Options for pupil-42" }).click();
+    await page.getByRole("menuitem", { name: "Take second factors away" }).click();
+    await dialog().getByRole("button", { name: "Take them away" }).click();
+    await page.getByText("pupil-42 has no second factors any more.").first().waitFor();
+  });
+
+  it("puts a legal hold on somebody, who is then not erased, and lifts it", async () => {
+    const page = ada.page;
+    await ada.go("/settings/retention");
+    await page.getByText("No legal holds.").waitFor();
+    await page.getByRole("button", { name: "Put a legal hold" }).click();
+    await pick(ada, "One person", "pupil-13");
+    await dialog().getByLabel("Reason").fill("Smith v. District 12");
+    await ada.accessible("a legal hold");
+    await dialog().getByRole("button", { name: "Put it" }).click();
+    await page.getByText("Smith v. District 12").waitFor();
+    await ada.accessible("kept and deleted");
+    await picture(ada, "desktop-retention");
+    const { people } = (await ask(ada, "GET", "/people?query=pupil-13")).said as { people: { id: string }[] };
+    expect((await ask(ada, "DELETE", `/people/${people[0]?.id}`)).status).toBe(403);
+    await page.getByRole("button", { name: "Lift: pupil-13" }).click();
+    await dialog().getByLabel("Reason").fill("Settled.");
+    await dialog().getByRole("button", { name: "Lift", exact: true }).click();
+    await page.getByText("lifted", { exact: true }).waitFor();
+  });
+
+  it("shows what attackers wrote into the log as text, and finds and exports it", async () => {
+    const page = ada.page;
+    const asked = new URLSearchParams({ action: "model.use", person: "mia", thing: HOSTILE });
+    expect((await ask(ada, "GET", `/policy/explain?${asked}`)).status).toBe(400);
+    await ask(ada, "GET", `/audit?${new URLSearchParams({ target: `${HOSTILE.repeat(2)}` })}`);
+    const big = await new Promise<number>((done) => {
+      const sent = request(`${url}/intramural/v1/login`, {
+        method: "POST",
+        headers: { "User-Agent": "x".repeat(1_000_000) },
+      });
+      sent.on("response", (answer) => done(answer.statusCode ?? 0));
+      sent.on("error", () => done(0)); // the connection was closed on it
+      sent.end("{}");
+    });
+    expect(big === 0 || big >= 400).toBe(true);
+    await ada.go("/settings/audit");
+    await page.locator("ol.rows li").nth(40).waitFor();
+    await page.getByLabel("Event").selectOption("policy.explained");
+    await expect.poll(() => page.locator("ol.rows li").count()).toBe(2);
+    await page.getByLabel("Event").selectOption("");
+    await page.getByLabel("Search").fill("window.attacked");
+    await page.getByLabel("Search").press("Enter");
+    await expect
+      .poll(() => page.locator("ol.rows .what").allInnerTexts())
+      .toEqual(["Audit log read", "Rules asked about somebody"]);
+    for (const details of await page.locator("ol.rows details").all())
+      await details.evaluate((node) => node.setAttribute("open", ""));
+    const shown = await page.locator("ol.rows").innerText();
+    expect(shown).toContain(
+      "\\u000d\\u000a\\u001b[31mred\\u009b1m\\u202egnp.exe\\u2066\\u200b<script>window.attacked=1</script>",
+    );
+    expect(shown.replace(/\n/g, "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(await page.locator("ol.rows script, ol.rows img").count()).toBe(0);
+    expect(await page.evaluate(() => "attacked" in window)).toBe(false);
+    await ada.accessible("the log of an attack");
+    await picture(ada, "desktop-audit-hostile");
+    await page.getByRole("button", { name: "Clear" }).click();
+    await pick(ada, "Who", "ada");
+    await page.getByLabel("Outcome").selectOption("allowed");
+    const today = new Date();
+    const day = `${today.getFullYear()}-${String(today.getMonth() + 1).padStart(2, "0")}-${String(today.getDate()).padStart(2, "0")}`;
+    await page.getByLabel("From").fill(day);
+    await page.getByLabel("Until").fill(day);
+    await page.getByLabel("Event").selectOption("workspace.joined");
+    await expect
+      .poll(async () => [...new Set(await page.locator("ol.rows .what").allInnerTexts())])
+      .toEqual(["Added to a workspace"]);
+    await page.getByLabel("Workspace").selectOption({ label: "Grade 7 Maths" });
+    await expect.poll(() => page.locator("ol.rows li").count()).toBe(3);
+    await page.getByText("Export", { exact: true }).click();
+    const download = page.waitForEvent("download");
+    await page.getByRole("link", { name: /OCSF/ }).click();
+    const lines = readFileSync(await (await download).path(), "utf8")
+      .trim()
+      .split("\n");
+    expect(lines.length).toBe(3);
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ class_uid: 6003 });
+  });
+
+  it("makes reports, and signs a review", async () => {
+    const page = ada.page;
+    await ada.go("/settings/reports");
+    await page.getByRole("button", { name: "Make the report" }).click();
+    await page.getByText("Changes of people, keys, roles and limits").click();
+    await page.getByText("Taken out of a workspace").first().waitFor();
+    await ada.accessible("an activity review");
+    await picture(ada, "desktop-report");
+    await page.getByLabel("Note").fill("Nothing out of the ordinary.");
+    await page.getByRole("button", { name: "Sign", exact: true }).click();
+    await page.getByText(/^Signed: entry/).waitFor();
+    await page.getByText("Disclosures of one student").click();
+    await pick(ada, "Student", "pupil-07");
+    await page.getByRole("button", { name: "Make the report" }).click();
+    await page.getByRole("heading", { level: 2, name: "Disclosures of one student" }).waitFor();
+    await page.getByText(/to be recorded under 99.32/).waitFor();
+  });
+
+  it("who may less sees less, and is told why not", async () => {
+    const mia = await Watched.open(browser, url, { colorScheme: "dark" });
+    const page = mia.page;
+    await mia.go("/settings/audit");
+    await page.getByLabel("User name").fill("mia");
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { level: 1, name: "Audit" }).waitFor();
+    const rooms = () => page.locator("nav.rooms .link:not(.back)").allInnerTexts();
+    expect(await rooms()).toEqual([
+      ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles"],
+      ...["Workspaces", "Limits", "Kept and deleted", "Audit", "Emergency access", "Reports", "Models", "Machine"],
+    ]);
+    await mia.go("/settings/groups");
+    await page.getByRole("link", { name: /Grade 7/ }).waitFor();
+    expect(await page.getByRole("button", { name: "Add a group" }).count()).toBe(0);
+    await mia.go("/settings/audit");
+    await page.locator("ol.rows li").first().waitFor();
+    const { people } = (await ask(ada, "GET", "/people?query=mia")).said as { people: { id: string }[] };
+    expect((await ask(ada, "PATCH", `/people/${people[0]?.id}`, { role: "member" })).status).toBe(200);
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await page.getByRole("button", { name: "Why can't I?" }).click();
+    await page.getByText("No: you may not read the log.").waitFor();
+    await page.getByText("Ask an administrator.").last().waitFor();
+    await mia.accessible("why not");
+    await picture(mia, "desktop-why");
+    await page.keyboard.press("Escape");
+    await page.reload();
+    await page.getByRole("heading", { level: 1, name: "Account" }).waitFor();
+    expect(await rooms()).toEqual(["Account", "Keys", "Usage", "Permissions", "Models", "Machine"]);
+
+    // A chat can be begun in the workspace that she is in, for one of its purposes.
+    await mia.go("/");
+    await page.getByRole("button", { name: /^Workspace: No workspace/ }).click();
+    await page.getByRole("menuitemradio", { name: /^Grade 7 Maths/ }).click();
+    await page.getByText("What is this for?").first().waitFor();
+    await page.getByText("grading", { exact: true }).click();
+    await mia.accessible("a chat in a workspace");
+    await picture(mia, "desktop-chat-workspace");
+    mia.clean();
+    await mia.close();
+  });
+
+  it("on a small phone nothing is too wide, in the dark", async () => {
+    const phone = await Watched.open(browser, url, NARROW);
+    const page = phone.page;
+    await phone.go("/");
+    await phone.signIn("ada", PASSWORD);
+    const workspaces = (await ask(phone, "GET", "/workspaces/all")).said as { workspaces: { id: string }[] };
+    const sheet = `workspaces/${workspaces.workspaces[0]?.id}`;
+    for (const room of [
+      "people",
+      "groups",
+      "services",
+      "roles",
+      "workspaces",
+      "limits",
+      "retention",
+      "permissions",
+      "audit",
+      "reports",
+      sheet,
+    ]) {
+      await phone.go(`/settings/${room}`);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      if (room === "audit") await page.locator("ol.rows li").first().waitFor();
+      if (room === sheet) await page.getByRole("heading", { name: "Who works there" }).waitFor();
+      await expect.poll(() => page.locator("main").getByText("Loading…", { exact: true }).count()).toBe(0);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${room} is too wide`).toBe(
+        true,
+      );
+      const wide = await page.evaluate(() =>
+        [...document.querySelectorAll("main *, dialog *")]
+          .filter(
+            (node) => node.getBoundingClientRect().right > innerWidth + 1 && !node.closest(".wide, .unseen, ol, pre"),
+          )
+          .map((node) => node.outerHTML.slice(0, 120)),
+      );
+      expect(wide, `${room} reaches over the edge`).toEqual([]);
+      await phone.accessible(`${room}, phone, dark`);
+      await picture(phone, `phone-${room.split("/")[0]}${room === sheet ? "-sheet" : ""}`);
+    }
+    phone.clean();
+    await phone.close();
+    ada.clean();
+  });
+});
