@@ -11,7 +11,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +27,7 @@ from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM
+from intramural.core.actor import SYSTEM, Place
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
@@ -254,6 +254,8 @@ class _Ground:
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
     holds: Holds
+    #: What rules know of a workspace.
+    place_of: Callable[[str], Awaitable[Place]]
 
     @property
     def cores(self) -> int:
@@ -319,7 +321,7 @@ def _services(
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds,
+        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -449,7 +451,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     access = ground.access
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
-    files = FileDesk(gate, stored, audit, clock, lambda actor: Most(*quotas.most_stored_bytes(actor)))
+    files = FileDesk(gate, stored, audit, clock, ground.place_of, lambda actor: Most(*quotas.most_stored_bytes(actor)))
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,

@@ -8,7 +8,7 @@ Read in this order: `disk`, `search`, `files`.
 """
 
 from intramural.files.disk import Arriving, Disk
-from intramural.files.files import ANY, MAX_LIST, PURPOSES, Files, Most, StoredFile, check_name
+from intramural.files.files import ANY, MAX_LIST, PURPOSES, Files, Most, StoredFile, check_name, not_found
 from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS, Passage
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "Passage",
     "StoredFile",
     "check_name",
+    "not_found",
 ]

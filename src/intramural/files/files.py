@@ -246,6 +246,12 @@ class Files:
             wanted = select(table.c.id).where(over).limit(1)
             return (await connection.execute(wanted)).first() is not None
 
+    async def places_of(self, person_id: str) -> frozenset[str | None]:
+        """The workspaces that this person's files are of; None stands for none."""
+        wanted = select(table.c.workspace_id).where(table.c.person_id == person_id, self._alive()).distinct()
+        async with self._db.reading() as connection:
+            return frozenset((await connection.execute(wanted)).scalars())
+
     async def content(self, whose: Whose, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
         file = await self.get(whose, file_id)
@@ -348,7 +354,7 @@ class Files:
         wanted = select(table).where(table.c.id == file_id, *_of(whose), self._alive())
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
-            raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
+            raise not_found()
         return self._file(row)
 
     async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
@@ -416,6 +422,11 @@ class _Used:
 def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """The only way to a file: whose it is, and where, is part of the question."""
     return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
+
+
+def not_found() -> Missing:
+    """There is none of that name where it was looked for."""
+    return Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
 
 
 def check_name(name: str) -> str:
