@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +23,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from intramural import __version__, http, web
-from intramural.access import Access, Action, Openings, Policy, Rule, read_rules
+from intramural.access import Access, Action, AgeRules, Consents, Notices, Openings, Policy, Uses, When, read_rules
+from intramural.access.ages import check_age
 from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
@@ -64,6 +66,7 @@ from intramural.services import (
     BreakGlass,
     Bundles,
     CatalogueDesk,
+    ConsentDesk,
     Conversations,
     Evictions,
     Expiry,
@@ -77,6 +80,7 @@ from intramural.services import (
     KeyDesk,
     Locks,
     Models,
+    NoticeDesk,
     Ordinary,
     PasskeyDesk,
     PeopleDesk,
@@ -100,6 +104,7 @@ from intramural.services import (
     SignIn,
     TranscriptDesk,
     UploadDesk,
+    UseDesk,
     VaultDesk,
     WorkspaceDesk,
 )
@@ -163,6 +168,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         _claim(config.data_dir, stack)
         require_place(config.data_dir, config.database)
         policy = read_rules(config.policy_file, frozenset(Action), required=bool(config.access.policy))
+        ages = _ages(config, policy)
         posture = await probe()
         db = await Database.open(config.database)
         stack.push_async_callback(db.close)
@@ -181,14 +187,16 @@ async def opened(config: Config) -> AsyncIterator[House]:
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, policy.rules, names)
+        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, policy, ages, names)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, posture, config.traces.endpoint)
         await _record_rules(audit, policy)
+        await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
+        await services.notices.open()
         await services.quotas.open()
         await services.vault.upgrade()
         await services.personal.replay()
@@ -256,6 +264,7 @@ class _Ground:
     holds: Holds
     #: What rules know of a workspace.
     place_of: Callable[[str], Awaitable[Place]]
+    ages: AgeRules
 
     @property
     def cores(self) -> int:
@@ -310,24 +319,26 @@ def _services(
     traces: Traces,
     posture: Posture,
     clock: Clock,
-    rules: Sequence[Rule],
+    policy: Policy,
+    ages: AgeRules,
     names: Names,
 ) -> Services:
     holds = Holds(db, clock)
-    gate = Gate(audit, rules, vault, holds.on)
+    gate = Gate(audit, policy.rules, vault, holds.on, _when(config, ages, clock))
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place,
+        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
     entrance = _entrance(ground)
-    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
+    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks, ages)
     inference = _inference(ground, shelf.models, uploaded, guard)
+    notices, uses = Notices(db, clock), Uses(db, clock)
     chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
@@ -357,6 +368,9 @@ def _services(
         roles=RoleDesk(gate, access.roles, audit),
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
+        consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ages, vault, audit),
+        notices=NoticeDesk(gate, notices, uses, access.people, audit, config.consent),
+        uses=UseDesk(gate, uses, access.workspaces, notices, audit),
         models=shelf.models,
         preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
         catalogue=shelf.catalogue,
@@ -485,6 +499,7 @@ def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guar
         uploaded.quotas,
         guard,
         _most_at_once(ground.config.serving),
+        labels=ground.config.consent.label_answers,
     )
 
 
@@ -603,6 +618,7 @@ def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Infe
         config.guard.label,
         ground.clock,
         doing,
+        ground.ages,
     )
 
 
@@ -720,6 +736,42 @@ async def _record_rules(audit: AuditLog, policy: Policy) -> None:
     if policy.rules:
         facts: dict[str, Fact] = {"digest": policy.digest, "rules": [rule.name for rule in policy.rules]}
         await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts=facts)
+
+
+async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
+    """What people of each age may from now on, where it is not as it comes; and that answers are not labelled."""
+    if ages != AgeRules():
+        facts: dict[str, Fact] = {
+            "consent_below": ages.consent_below,
+            "unknown": ages.unknown,
+            "tables": [each.shown for each in ages.tables],
+        }
+        await audit.record(Event.AGES_LOADED, SYSTEM, target="policy", facts=facts)
+    if not config.consent.label_answers:
+        await audit.record(Event.LABELS_OFF, SYSTEM, target="consent.label_answers")
+
+
+def _ages(config: Config, policy: Policy) -> AgeRules:
+    """What people of each age may. Raises Misasked(`bad_setting`)."""
+    unknown = check_age(config.consent.unknown_age)
+    if unknown == "unknown":
+        raise Misasked("bad_setting", "consent.unknown_age is `unknown`.", "Name the band as which they count.")
+    return AgeRules(config.consent.below, unknown, policy.ages)
+
+
+def _when(config: Config, ages: AgeRules, clock: Clock) -> Callable[[], When]:
+    """What decisions look at of the settings and of the moment, by the institution's clock."""
+    address = config.consent.page_address.rstrip("/")
+    always = When(ages, 0, address)
+    if not ages.has_hours:
+        return lambda: always
+    zone = zone_of(config.quotas.time_zone)
+
+    def now() -> When:
+        at = datetime.fromtimestamp(clock.now_s(), zone)
+        return When(ages, at.weekday() * 1440 + at.hour * 60 + at.minute, address)
+
+    return now
 
 
 def _claim(data_dir: Path, stack: AsyncExitStack) -> None:

@@ -1,10 +1,13 @@
 """What the settings say about labels, and what is done with a text."""
 
+from itertools import product
+
 import pytest
 
 from intramural.core import actor
 from intramural.core.errors import Misasked
 from intramural.guard import LABELS, Deed, Kind, Pseudonyms, found, policies, treated
+from intramural.guard.policy import FLOORS, raised
 from intramural.guard.tree import parsed
 
 TEXT = "MRN: 00482913, seen on 3 March 2024, SSN 123-45-6789."
@@ -24,6 +27,21 @@ def test_a_line_is_laid_over_the_defaults_in_order() -> None:
     assert made["phi"].deeds[Kind.DATE] is Deed.WARN
     assert Kind.SSN not in made["phi"].looking
     assert made["internal"].looking == {Kind.SSN}
+
+
+def test_a_floor_raises_what_is_milder_and_nothing_else() -> None:
+    made = policies(("public: ssn=block name=allow",))
+    for label, floor in product(LABELS, FLOORS):
+        higher = raised(made[label], floor)
+        least = made["education"].deeds if floor != "allow" else dict.fromkeys(Kind, Deed.ALLOW)
+        for kind in Kind:
+            assert list(Deed).index(higher.deeds[kind]) >= list(Deed).index(made[label].deeds[kind])
+            assert list(Deed).index(higher.deeds[kind]) >= list(Deed).index(least[kind])
+        assert higher.label == label and (floor != "allow" or higher == made[label])
+    assert raised(made["internal"], "redact").deeds == made["education"].deeds
+    blocked = {kind for kind, deed in raised(made["internal"], "block").deeds.items() if deed is Deed.BLOCK}
+    assert {Kind.EMAIL, Kind.PHONE, Kind.STREET, Kind.STUDENT} <= blocked
+    assert not {Kind.DATE, Kind.PLACE, Kind.NAME} & blocked, "or nobody could ask about history"
 
 
 def test_a_picture_that_cannot_be_redacted_is_refused_instead() -> None:

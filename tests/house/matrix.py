@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from intramural.access import Charter, Openings, Person, Proven
+from intramural.access import Charter, Feature, Given, Openings, Person, Proven
 from intramural.app import House, opened
 from intramural.chats import Chats, KeptResponse, KeptResponses
 from intramural.core.actor import Whose
@@ -239,7 +239,14 @@ async def _workspace(world: World, _owner: Someone, _relation: str) -> dict[str,
     workspace = await world.act(world.house.access.workspaces.create, Charter(name, "phi"))
     friend = world.who["friend"].person.id
     await world.act(world.house.access.workspaces.admit, workspace.place.id, friend)
-    return {"workspace_id": workspace.place.id, "member_id": friend}
+    return {"workspace_id": workspace.place.id, "member_id": friend, "person_id": friend, "use": "grading"}
+
+
+async def _consent(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+    consents = world.house.services.consent._consents
+    given = Given(frozenset({Feature.USE}), "guardian", "paper", 0)
+    [consent] = await world.act(consents.give, [(owner.person.id, given)], "console")
+    return {"consent_id": consent.id}
 
 
 async def _role(world: World, _owner: Someone, _relation: str) -> dict[str, str]:
@@ -291,6 +298,7 @@ _MAKERS: dict[str, Callable[[World, Someone, str], Awaitable[dict[str, str]]]] =
     "scim group": _scim_group,
     "group": _group,
     "workspace": _workspace,
+    "consent": _consent,
     "role": _role,
     "opening": _opening,
     "my opening": _open,
@@ -311,7 +319,14 @@ GONE = {
     "scim group": {"group_id": f"group_{NOBODY_S}"},
     "scim name": {"name": "User"},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
-    "workspace": {"workspace_id": f"workspace_{NOBODY_S}", "member_id": f"person_{NOBODY_S}"},
+    "workspace": {
+        "workspace_id": f"workspace_{NOBODY_S}",
+        "member_id": f"person_{NOBODY_S}",
+        "person_id": f"person_{NOBODY_S}",
+        "use": "grading",
+    },
+    "consent": {"consent_id": f"consent_{NOBODY_S}"},
+    "house notice": {"notice_id": f"notice_{NOBODY_S}", "person_id": f"person_{NOBODY_S}", "digest": "sha256:0"},
     "role": {"name": "gone"},
     "opening": {"opening_id": f"opening_{NOBODY_S}"},
     "my opening": {

@@ -75,6 +75,8 @@ GET    /healthz                                  |      | open
 GET    /readyz                                   |      | open
 GET    /metrics                                  |      | AU
 POST   /mcp                                      |      | *
+GET    /intramural/v1/ages                       |      | AUG
+POST   /intramural/v1/ages                       |      | AG
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
@@ -96,7 +98,10 @@ POST   /intramural/v1/chats                      |      | AUGM
 GET    /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 PATCH  /intramural/v1/chats/{chat_id}            | chat | AUGM | |
 DELETE /intramural/v1/chats/{chat_id}            | chat | AUGM | |
+GET    /intramural/v1/chats/{chat_id}/export     | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
+POST   /intramural/v1/consents                   |      | AG
+DELETE /intramural/v1/consents/{consent_id}      | consent | AG | AG | A
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
@@ -126,10 +131,12 @@ GET    /intramural/v1/me                         |      | *
 POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM
 POST   /intramural/v1/me/codes/confirm           |      | AUGM
+GET    /intramural/v1/me/consent                 |      | *
 GET    /intramural/v1/me/export                  |      | AUGM
 GET    /intramural/v1/me/openings                |      | AUGM
 POST   /intramural/v1/me/openings/{opening_id}/seen    | notice | AUGM
 GET    /intramural/v1/me/factors                 |      | AUGM
+GET    /intramural/v1/me/notices                 |      | *
 GET    /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys                |      | AUGM
 POST   /intramural/v1/me/passkeys/begin          |      | AUGM
@@ -146,6 +153,15 @@ POST   /intramural/v1/models/{name}/release      | model | A
 POST   /intramural/v1/models/{name}/unload       | model | A
 POST   /intramural/v1/models/{name}/unpin        | model | A
 POST   /intramural/v1/models/{name}/verify       | model | A
+GET    /intramural/v1/notices                    |      | *
+POST   /intramural/v1/notices                    |      | A
+GET    /intramural/v1/notices/all                |      | AU
+PUT    /intramural/v1/notices/{notice_id}        | house notice | A
+DELETE /intramural/v1/notices/{notice_id}        | house notice | A
+POST   /intramural/v1/notices/{notice_id}/acknowledge    | house notice | AUGM
+GET    /intramural/v1/notices/{notice_id}/readers    | house notice | AU
+PUT    /intramural/v1/notices/{notice_id}/readers/{person_id}    | house notice | A
+GET    /intramural/v1/notices/{notice_id}/versions/{digest}    | house notice | *
 GET    /intramural/v1/oidc/{name}/callback       | provider | open
 POST   /intramural/v1/oidc/{name}/logout         | provider | open
 GET    /intramural/v1/oidc/{name}/start          | provider | open
@@ -155,6 +171,7 @@ POST   /intramural/v1/people                     |      | A
 POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
+GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU
 POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
@@ -188,11 +205,13 @@ POST   /intramural/v1/reports/hipaa-activity-review/sign-off    |      | AU
 GET    /intramural/v1/retention                  |      | AU
 POST   /intramural/v1/retention/run              |      | A
 DELETE /intramural/v1/retention/run              |      | A
+POST   /intramural/v1/reviews                    |      |
 GET    /intramural/v1/roles                      |      | AU
 PUT    /intramural/v1/roles/{name}               |      | A
 DELETE /intramural/v1/roles/{name}               | role | A | A | A
 POST   /intramural/v1/setup                      |      | open
 GET    /intramural/v1/usage                      |      | AUG
+GET    /intramural/v1/uses                       |      | AU
 POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
 GET    /intramural/v1/welcome                    |      | open
@@ -205,6 +224,10 @@ POST   /intramural/v1/workspaces/{workspace_id}/close| workspace | A | A | A
 POST   /intramural/v1/workspaces/{workspace_id}/open| workspace | A | A | A
 PUT    /intramural/v1/workspaces/{workspace_id}/members/{member_id}    | workspace | A | A | A
 DELETE /intramural/v1/workspaces/{workspace_id}/members/{member_id}    | workspace | A | A | A
+PUT    /intramural/v1/workspaces/{workspace_id}/overseers/{person_id}    | workspace | A | A | A
+DELETE /intramural/v1/workspaces/{workspace_id}/overseers/{person_id}    | workspace | A | A | A
+PUT    /intramural/v1/workspaces/{workspace_id}/uses/{use}    | workspace | A | A | A
+DELETE /intramural/v1/workspaces/{workspace_id}/uses/{use}    | workspace | A | A | A
 POST   /v1/apply-template                        |      | *
 POST   /v1/batches                               |      | *
 GET    /v1/batches                               |      | *
@@ -277,6 +300,12 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
     "PATCH /intramural/v1/groups/{group_id}": {"name": "y"},
+    "POST /intramural/v1/ages": {"people": [], "age": "adult"},
+    "POST /intramural/v1/consents": {"people": [], "features": ["use"], "how": "paper"},
+    "POST /intramural/v1/notices": {"title": "x", "text": "x", "audience": "role:nobody here"},
+    "PUT /intramural/v1/notices/{notice_id}": {"title": "x", "text": "x"},
+    "POST /intramural/v1/notices/{notice_id}/acknowledge": {"digest": "sha256:0"},
+    "POST /intramural/v1/reviews": {"request_id": "req_0", "verdict": "confirmed"},
     "POST /intramural/v1/keys": {"name": "x"},
     "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
     "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
@@ -323,7 +352,7 @@ PASSED = {"sign_in_failed", "code_wrong", "passkey_refused", "network_off"}
 #: Somebody's own: to others it looks as if it were not there.
 OWNED = {"chat", "key", "session", "file", "batch", "message batch", "response", "conversation", "my opening"}
 #: Nobody's own: who may not is told so, there or not.
-ADMINISTERED = {"person", "group", "workspace", "role", "opening", "scim user", "scim group"}
+ADMINISTERED = {"person", "group", "workspace", "role", "consent", "opening", "scim user", "scim group"}
 #: Of these there is none in a house without models, providers and limits.
 NOT_HERE = {
     "model",
@@ -338,6 +367,7 @@ NOT_HERE = {
     "erasure",
     "legal hold",
     "notice",
+    "house notice",
     "scim name",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.

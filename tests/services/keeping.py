@@ -16,7 +16,7 @@ from sqlalchemy import Table, insert, select
 from tests import databases
 from tests.audit.settable_clock import SettableClock
 
-from intramural.access import Access, Charter
+from intramural.access import NO_AGES, Access, AgeRules, Charter
 from intramural.audit import AuditLog, Entry, Event
 from intramural.chats import Chats, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import SCOPES, Actor
@@ -72,7 +72,7 @@ class Keeping:
         self.set(label, **days)
         return self
 
-    def set(self, label: str = "internal", **days: int) -> None:
+    def set(self, label: str = "internal", ages: AgeRules = NO_AGES, **days: int) -> None:
         """Settings as after a restart."""
         self.purging = Purging(
             self.gate,
@@ -90,6 +90,7 @@ class Keeping:
                 self.files.drop,
                 Stored(self.db, self.clock).scrub,
             ),
+            ages,
         )
 
     async def _forget(self, person_id: str) -> None:

@@ -133,9 +133,10 @@ async def places_to_belong(db: Database) -> None:
         for whose in (ADA, BOB):
             group = {"id": f"{whose} group_members group_id", "name": "g", "lineage": "/", "created_ms": 0}
             await connection.execute(insert(t.groups).values(**group))
-            workspace = {"id": f"{whose} workspace_people workspace_id", "name": whose, "name_folded": whose}
             more = {"label": "public", "purposes": "", "retention_days": "", "created_ms": 0}
-            await connection.execute(insert(t.workspaces).values(**workspace, **more))
+            for table in ("workspace_people", "workspace_overseers"):
+                workspace = {"id": f"{whose} {table} workspace_id", "name": whose, "name_folded": f"{whose} {table}"}
+                await connection.execute(insert(t.workspaces).values(**workspace, **more))
 
 
 async def seeded(db: Database) -> Vault:

@@ -31,6 +31,8 @@ const TYPES = {
 };
 const PERMISSIONS = {
   member: [
+    "notices.read",
+    "notices.acknowledge",
     "me.read",
     "me.change_password",
     "me.read_sessions",
@@ -152,6 +154,12 @@ function makeWorld(pace_ms) {
     chats: [],
     audit: [],
     usage: [],
+    /** @type {any[]} */
+    notices: [],
+    /** @type {any[]} */
+    read: [],
+    /** What differs of somebody's age and consent. */
+    consent: {},
     refusedOnce: new Set(),
     logins: [],
     /** @type {number | null} requests before a [queue] message; a test moves it */
@@ -535,11 +543,48 @@ const refused = (response) =>
 const missing = (response, what) =>
   fail(response, 404, `${what}_not_found`, `There is no such ${what}, or it is not yours.`, "");
 
+const OF_AGE = {
+  age: "unknown",
+  off: [],
+  needed: [],
+  consents: [],
+  keep_days: null,
+  guard: "allow",
+  hours: null,
+  recorded: [],
+};
+
 const ROOMS = {
   logout({ world, response, session }) {
     note(world, session.person, "logout");
     world.sessions = world.sessions.filter((one) => one !== session);
     return empty(response);
+  },
+
+  /** `world.notices`: what everybody has to read; what was read is taken out. */
+  notices({ world, request, response, url, parts, body }) {
+    if (request.method === "GET")
+      return json(response, 200, {
+        notices: world.notices.map((one) => ({
+          ...one,
+          text: one.text.replaceAll("{model}", url.searchParams.get("model")),
+        })),
+        labelled: true,
+        institution: "Hill School",
+      });
+    const notice = world.notices.find((one) => one.id === parts[1]);
+    if (!notice) return fail(response, 404, "notice_not_found", "There is no such notice.", "");
+    if (notice.digest !== body.digest)
+      return fail(response, 409, "notice_changed", "The notice has another text by now.", "Read it again.");
+    world.notices = world.notices.filter((one) => one !== notice);
+    world.read.unshift({
+      notice_id: notice.id,
+      digest: notice.digest,
+      title: notice.title,
+      how: "page",
+      time_ms: now(),
+    });
+    return json(response, 200, { new: true });
   },
 
   me({ world, request, response, parts, body, session, me }) {
@@ -576,6 +621,8 @@ const ROOMS = {
             current: one === session,
           })),
       });
+    if (parts[1] === "consent") return json(response, 200, { ...OF_AGE, ...world.consent });
+    if (parts[1] === "notices") return json(response, 200, { read: world.read });
     return json(response, 200, meOf(session));
   },
 

@@ -10,40 +10,56 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `rules`, `glass`, `policy`, `naming`, `passwords`, `throttle`, `secret`, `roles`, `people`,
-`groups`, `workspaces`, `keys`, `sessions`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`,
-`identities`, `rosters`, `external`, `openings`, `access`.
+Read in this order: `ages`, `rules`, `decision`, `glass`, `bounds`, `policy`, `naming`, `passwords`, `throttle`,
+`secret`, `roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`,
+`setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `rosters`, `external`,
+`openings`, `access`.
 """
 
 from intramural.access.access import Access
+from intramural.access.ages import NO_AGES, AgeRules, AgeTable, Feature, Floor, band_of
+from intramural.access.consents import Consent, Consents, Given
+from intramural.access.decision import Decision
 from intramural.access.external import External
 from intramural.access.glass import PURPOSES, Glass, Opening
 from intramural.access.groups import KEEP, Group, Groups, Keep, Member
 from intramural.access.identify import Identify
 from intramural.access.identities import Identities, Identity
 from intramural.access.keys import Key, Keys
+from intramural.access.notices import Draft, Notices
 from intramural.access.openings import Notice, Openings
 from intramural.access.passwords import HashedPassword
 from intramural.access.people import People, Person, Proven
-from intramural.access.policy import ANYTHING, Action, Decision, Thing, decide, permissions
+from intramural.access.policy import ANYTHING, Action, Thing, When, decide, permissions
 from intramural.access.roles import CustomRole, Roles
 from intramural.access.rules import Policy, Rule
 from intramural.access.rules import read as read_rules
 from intramural.access.seal import Seal
 from intramural.access.sessions import Session, Sessions
 from intramural.access.setup import Setup
+from intramural.access.uses import Declaration, Uses
 from intramural.access.workspaces import Charter, Workspace, Workspaces
 
 __all__ = [
     "ANYTHING",
     "KEEP",
+    "NO_AGES",
     "PURPOSES",
     "Access",
     "Action",
+    "AgeRules",
+    "AgeTable",
     "Charter",
+    "Consent",
+    "Consents",
     "CustomRole",
     "Decision",
+    "Declaration",
+    "Draft",
     "External",
+    "Feature",
+    "Floor",
+    "Given",
     "Glass",
     "Group",
     "Groups",
@@ -56,6 +72,7 @@ __all__ = [
     "Keys",
     "Member",
     "Notice",
+    "Notices",
     "Opening",
     "Openings",
     "People",
@@ -69,8 +86,11 @@ __all__ = [
     "Sessions",
     "Setup",
     "Thing",
+    "Uses",
+    "When",
     "Workspace",
     "Workspaces",
+    "band_of",
     "decide",
     "permissions",
     "read_rules",

@@ -18,6 +18,7 @@ from intramural.access.policy import ROLE_SCOPES, scopes_of
 from intramural.access.roles import permissions_from
 from intramural.access.secret import Pepper, looks_like_key
 from intramural.access.sessions import Session
+from intramural.access.standing import STANDING_OF, standing_from
 from intramural.access.workspaces import Workspaces
 from intramural.core.actor import ROLES, Actor, ActorKind, Scope
 from intramural.core.clock import Clock
@@ -27,7 +28,7 @@ from intramural.storage import Database
 from intramural.storage import schema as t
 
 _GRANTS = select(t.roles.c.permissions).where(t.roles.c.name == t.people.c.role).scalar_subquery().label("grants")
-_OF_PERSON = (t.people.c.username, t.people.c.role, t.people.c.disabled_ms, GROUPS_OF, _GRANTS)
+_OF_PERSON = (t.people.c.username, t.people.c.role, t.people.c.disabled_ms, GROUPS_OF, _GRANTS, *STANDING_OF)
 _KEY = select(t.keys, *_OF_PERSON).join(t.people).where(t.keys.c.key_hash == bindparam("digest"))
 _KEY_BY_ID = select(t.keys, *_OF_PERSON).join(t.people).where(t.keys.c.id == bindparam("id"))
 _PERSON = select(t.people.c.id.label("person_id"), *_OF_PERSON).where(t.people.c.id == bindparam("id"))
@@ -66,7 +67,7 @@ class Identify:
         now_ms = int(self._clock.now_s() * 1000)
         row = _valid(await self._db.look_up(_KEY, self._pepper.digest(keys.PURPOSE, text)), now_ms)
         self._lately.keys[row.id] = now_ms
-        return await self._by_key(row)
+        return await self._by_key(row, now_ms)
 
     async def again(self, kind: str, person_id: str, credential_id: str) -> Actor:
         """Whoever asked for something that is still going on, as they may act now: `kind` and the identifiers are those
@@ -76,11 +77,11 @@ class Identify:
         """
         now_ms = int(self._clock.now_s() * 1000)
         if kind == "key":
-            return await self._by_key(_valid(await self._db.look_up(_KEY_BY_ID, credential_id), now_ms))
+            return await self._by_key(_valid(await self._db.look_up(_KEY_BY_ID, credential_id), now_ms), now_ms)
         row = await self._db.look_up(_PERSON, person_id)
         if row is None or row.disabled_ms is not None:
             raise Unauthenticated("disabled_person", "The person is not let in any more.", "Ask an administrator.")
-        return _actor("person", row, credential_id)
+        return _actor("person", row, credential_id, now_ms)
 
     async def by_session(self, token: str, *, awaiting: bool = False) -> tuple[Actor, Session]:
         """Whose session this is; with `awaiting` also one that still awaits something and opens nothing yet.
@@ -96,15 +97,15 @@ class Identify:
             message = "You are not wholly signed in yet: something more is asked of you."
             raise Unauthenticated("more_needed", message, "Go on on the page.")
         self._lately.sessions[session.id] = now_ms
-        return _actor("person", row, row.id), session
+        return _actor("person", row, row.id, now_ms), session
 
     def _over(self, session: Session, now_ms: int) -> bool:
         seen_ms = max(session.last_seen_ms, self._lately.sessions.get(session.id, 0))
         return now_ms >= session.ends_ms or now_ms - seen_ms >= self._config.session_idle_s * 1000
 
-    async def _by_key(self, row: SimpleNamespace) -> Actor:
+    async def _by_key(self, row: SimpleNamespace, now_ms: int) -> Actor:
         scopes, models = keys.scopes_from(row.scopes), keys.models_from(row.models)
-        actor = replace(_actor("key", row, row.id), scopes=scopes, models=models)
+        actor = replace(_actor("key", row, row.id, now_ms), scopes=scopes, models=models)
         if row.workspace_id is None:
             return actor
         found = await self._workspaces.place(actor, row.workspace_id)
@@ -114,7 +115,7 @@ class Identify:
         return actor.inside(place, place.purposes[0] if len(place.purposes) == 1 else "")
 
 
-def _actor(kind: ActorKind, row: SimpleNamespace, credential_id: str) -> Actor:
+def _actor(kind: ActorKind, row: SimpleNamespace, credential_id: str, now_ms: int) -> Actor:
     """Whom a row is of, with all that the role gives."""
     groups, manages = groups_from(row.lineages)
     granted = None if row.role in ROLES else permissions_from(row.grants or "")
@@ -128,6 +129,7 @@ def _actor(kind: ActorKind, row: SimpleNamespace, credential_id: str) -> Actor:
         groups=groups,
         manages=manages,
         permissions=granted,
+        standing=standing_from(row, now_ms),
     )
 
 

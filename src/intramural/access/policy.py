@@ -6,7 +6,8 @@ particular (models, the log) all role columns are equal. A session carries every
 carries only its own, and what its person's role no longer allows its key may not do either. An institution's own roles
 have permissions in the place of columns (`permissions`), and never more than an administrator has.
 
-Then come the workspace in which it is asked, and the institution's own rules (`rules`), which can only refuse.
+Then come the workspace in which it is asked, what bounds somebody's use of models (`bounds`: their age, a guardian's
+consent, notices to be read, oversight), and the institution's own rules (`rules`), which can only refuse.
 
 What people write is nobody else's to read, with one exception: an opening (`glass`) that is told of here as a fact. It
 stands in for being the owner, of these things and for reading alone; and the console gets no further than anybody.
@@ -16,10 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from intramural.access import bounds
+from intramural.access.ages import NO_AGES, AgeRules, Feature
+from intramural.access.decision import Decision
 from intramural.access.glass import Glass
 from intramural.access.rules import Rule, first_match
 from intramural.core.actor import ROLES, SCOPES, Actor, Place, Role, Scope
-from intramural.core.errors import Refused
 
 
 class Action(StrEnum):
@@ -97,24 +100,20 @@ class Action(StrEnum):
     QUOTAS_READ = "quotas.read"
     QUOTAS_CHANGE = "quotas.change"
     GUARD_READ = "guard.read"
+    AGES_READ = "ages.read"
+    AGES_CHANGE = "ages.change"
+    CONSENTS_READ = "consents.read"
+    CONSENTS_CHANGE = "consents.change"
+    NOTICES_READ = "notices.read"
+    NOTICES_CHANGE = "notices.change"
+    NOTICES_ACKNOWLEDGE = "notices.acknowledge"
+    USES_READ = "uses.read"
+    USES_DECLARE = "uses.declare"
+    OUTPUTS_REVIEW = "outputs.review"
     BREAKGLASS_ASK = "breakglass.ask"
     BREAKGLASS_LIST = "breakglass.list"
     BREAKGLASS_APPROVE = "breakglass.approve"
     BREAKGLASS_CLOSE = "breakglass.close"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Yes, or no with the rule that said so, why, and what to do about it."""
-
-    allowed: bool
-    rule: str
-    reason: str = ""
-    hint: str = ""
-
-    def refusal(self) -> Refused:
-        """The error to raise for a no; its code is the rule."""
-        return Refused(self.rule, self.reason, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,8 @@ class Thing:
     `owner_id`: whose it is (None: everybody's); `groups`: that the owner is in; `service`: the owner is a service
     account. `model`: the name of the model it is about. `place`: the workspace it is, or is in; `member`: whether who
     asks is one of its members. `grants`: what the person it is about may do, or would be given with a role. `glass`: an
-    opening that lasts at this moment, for who asks or for somebody else.
+    opening that lasts at this moment, for who asks or for somebody else. `passing`: nothing of it is kept; `tools`: the
+    model may call functions; `overseer`: whether who asks is named to oversee what its workspace is declared for.
     """
 
     owner_id: str | None = None
@@ -134,6 +134,9 @@ class Thing:
     place: Place | None = None
     member: bool = False
     grants: frozenset[str] = frozenset()
+    passing: bool = False
+    tools: bool = False
+    overseer: bool = False
     glass: Glass | None = None
 
 
@@ -153,6 +156,7 @@ class _Row:
 
 NOBODY: frozenset[Role] = frozenset()
 ADMIN: frozenset[Role] = frozenset({"administrator"})
+STEWARDS: frozenset[Role] = frozenset({"administrator", "manager"})
 OVERSEERS: frozenset[Role] = frozenset({"administrator", "auditor"})
 LEADS: frozenset[Role] = frozenset({"administrator", "auditor", "manager"})
 PEOPLE: frozenset[Role] = frozenset({"administrator", "auditor", "manager", "member"})
@@ -269,6 +273,17 @@ _TABLE: Mapping[Action, _Row] = {
     Action.QUOTAS_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _ADMIN_API),
     Action.QUOTAS_CHANGE: _shared(ADMIN, _ADMIN_API),
     Action.GUARD_READ: _shared(EVERYONE, _INFERENCE),  # of a text that they have themselves
+    # a teacher knows their pupils, and collects their forms
+    Action.AGES_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
+    Action.AGES_CHANGE: _owned(ADMIN, ADMIN, _ADMIN_API, managed=STEWARDS),
+    Action.CONSENTS_READ: _owned(EVERYONE, OVERSEERS, _ADMIN_API, managed=LEADS),
+    Action.CONSENTS_CHANGE: _owned(ADMIN, ADMIN, _ADMIN_API, managed=STEWARDS),
+    Action.NOTICES_READ: _owned(EVERYONE, OVERSEERS, _INFERENCE | _CHATS | _ADMIN_API),  # own: for oneself
+    Action.NOTICES_CHANGE: _shared(ADMIN, _ADMIN_API),
+    Action.NOTICES_ACKNOWLEDGE: _owned(PEOPLE, ADMIN, SESSION_ONLY, managed=STEWARDS),  # a program cannot have read
+    Action.USES_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.USES_DECLARE: _shared(ADMIN, _ADMIN_API),
+    Action.OUTPUTS_REVIEW: _shared(PEOPLE, _ADMIN_API),  # and being its overseer
     # own: what one has asked for. A key that was lost must break no glass
     Action.BREAKGLASS_ASK: _owned(ADMIN, NOBODY, SESSION_ONLY),
     Action.BREAKGLASS_LIST: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),
@@ -282,6 +297,19 @@ THROUGH_GLASS = frozenset({Action.CHATS_READ, Action.FILES_READ})
 ALWAYS = frozenset({Action.ME_READ_OPENINGS})
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.
 _NAMES_A_MODEL = frozenset({Action.MODEL_USE, Action.MODELS_READ})
+#: What each of these takes of what an age may rule out, and a guardian consents to.
+_FEATURES: Mapping[Action, tuple[Feature, ...]] = {
+    Action.MODEL_USE: (Feature.USE,),
+    Action.CHATS_CREATE: (Feature.KEEP,),
+    Action.CHATS_CONTINUE: (Feature.KEEP, Feature.USE),
+    Action.RESPONSES_KEEP: (Feature.KEEP,),
+    Action.CONVERSATIONS_CREATE: (Feature.KEEP,),
+    Action.CONVERSATIONS_CHANGE: (Feature.KEEP,),
+    Action.FILES_CREATE: (Feature.FILES,),
+    Action.BATCHES_CREATE: (Feature.FILES,),
+}
+#: Asking a model now. A turn is kept before it is answered: whoever is to get no answer says it to nobody.
+_ASKS = frozenset({Action.MODEL_USE, Action.CHATS_CONTINUE})
 #: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
 _ABOUT_A_PERSON = frozenset(
     {
@@ -296,7 +324,21 @@ _ABOUT_A_PERSON = frozenset(
 UNGRANTABLE = frozenset({Action.ROLES_CHANGE})
 
 
-def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequence[Rule] = ()) -> Decision:
+@dataclass(frozen=True, slots=True)
+class When:
+    """What decisions look at of the institution's settings, and of the moment. `address`: of the page, for refusals."""
+
+    ages: AgeRules = NO_AGES
+    week_minute: int = 0
+    address: str = ""
+
+
+SOMEWHEN = When()
+
+
+def decide(
+    actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequence[Rule] = (), when: When = SOMEWHEN
+) -> Decision:
     """May `actor` do `action` to `thing`? Total and pure: the first that refuses is named. `rules` are held against
     it when everything else says yes.
     """
@@ -312,6 +354,7 @@ def decide(actor: Actor, action: Action, thing: Thing = ANYTHING, rules: Sequenc
         or _rank_refuses(actor, action, thing)
         or _model_refuses(actor, action, thing)
         or _place_refuses(actor, action, thing)
+        or _bounds_refuse(actor, action, thing, when)
         or _rules_refuse(actor, action, thing, rules)
         or _YES[_column(actor, action, row, thing)]
     )
@@ -543,6 +586,27 @@ def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | Non
     return None
 
 
+def _bounds_refuse(actor: Actor, action: Action, thing: Thing, when: When) -> Decision | None:
+    if action is Action.OUTPUTS_REVIEW and not thing.overseer:
+        message = "Answers are reviewed by those who were named to oversee what their workspace is declared for."
+        return Decision(False, "not_its_overseer", message, f"Ask {_who(ADMIN)} to name you.")
+    features = _FEATURES.get(action, ())
+    model = thing.model if action in _NAMES_A_MODEL else None
+    if not features and model is None:
+        return None
+    uses = action in _ASKS
+    if uses and thing.passing:
+        features = (*features, Feature.TEMPORARY)
+    if uses and thing.tools:
+        features = (*features, Feature.TOOLS)
+    return (
+        bounds.age_refuses(actor, when.ages, features, model, uses=uses, week_minute=when.week_minute)
+        or bounds.consent_refuses(actor, when.ages, features)
+        or (bounds.notice_refuses(actor, when.address) if uses else None)
+        or (bounds.oversight_refuses(actor) if uses else None)
+    )
+
+
 def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Rule]) -> Decision | None:
     if not rules:
         return None
@@ -558,6 +622,7 @@ def _rules_refuse(actor: Actor, action: Action, thing: Thing, rules: Sequence[Ru
         "label": (place.label if place else "",),
         "workspace": (place.name if place else "",),
         "purpose": (thing.glass.purpose if thing.glass else actor.purpose,),
+        "age": (actor.standing.age,),
     }
     rule = first_match(rules, facts)
     return None if rule is None else Decision(False, f"rule_{rule.name}", rule.reason, rule.hint)

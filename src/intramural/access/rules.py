@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intramural.access import ages
+from intramural.access.ages import AgeTable
 from intramural.core.errors import Misasked
 
 FILE = "policy.toml"
 #: What a rule can look at. `group`: of all groups of the person, by identifier.
-FACTS = ("action", "role", "kind", "person", "group", "model", "label", "workspace", "purpose")
+FACTS = ("action", "role", "kind", "person", "group", "model", "label", "workspace", "purpose", "age")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FIELDS = {"name", "when", "unless", "reason", "hint", "match", "no_match"}
@@ -66,10 +68,12 @@ def first_match(rules: Sequence[Rule], facts: Mapping[str, tuple[str, ...]]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An institution's rules, and the digest of the file they are in ("" where there is none)."""
+    """An institution's rules, the digest of the file they are in ("" where there is none), and what it says there of
+    people's ages."""
 
     rules: tuple[Rule, ...] = ()
     digest: str = ""
+    ages: tuple[AgeTable, ...] = ()
 
 
 def read(file: Path, actions: frozenset[str], *, required: bool = False) -> Policy:
@@ -83,7 +87,7 @@ def read(file: Path, actions: frozenset[str], *, required: bool = False) -> Poli
         raise Misasked("bad_policy", f"There is no {file}.", "Check access.policy.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misasked("bad_policy", f"{file} cannot be read: {error}.", "Mend the file.") from error
-    return Policy(parse(text, actions), "sha256:" + hashlib.sha256(data).hexdigest())
+    return Policy(parse(text, actions), "sha256:" + hashlib.sha256(data).hexdigest(), ages.parse(text))
 
 
 def parse(text: str, actions: frozenset[str]) -> tuple[Rule, ...]:
@@ -93,8 +97,10 @@ def parse(text: str, actions: frozenset[str]) -> tuple[Rule, ...]:
     except tomllib.TOMLDecodeError as error:
         raise Misasked("bad_policy", f"The policy is no TOML: {error}.", "Mend it there.") from error
     tables = given.pop("rule", [])
+    given.pop("age", None)  # `ages` reads these
     if given or not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise Misasked("bad_policy", "A policy consists of [[rule]] tables, and nothing else.", "See docs/policy.md.")
+        message = "A policy consists of [[rule]] and [[age]] tables, and nothing else."
+        raise Misasked("bad_policy", message, "See docs/policy.md and docs/consent.md.")
     rules = tuple(_rule(table, actions) for table in tables)
     if len({rule.name for rule in rules}) < len(rules):
         raise Misasked("bad_policy", "Two rules have one name.", "A refusal names its rule: give each its own.")

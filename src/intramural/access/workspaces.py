@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -11,6 +11,7 @@ from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_col
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.naming import checked_name
+from intramural.access.uses import USES_OF, declared_use, needed
 from intramural.core.actor import LABELS, Actor, Label, Place
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked, Missing
@@ -53,6 +54,7 @@ _OF_PLACE: tuple[Any, ...] = (
     .where(t.workspace_groups.c.workspace_id == t.workspaces.c.id)
     .scalar_subquery()
     .label("group_ids"),
+    *USES_OF,
 )
 #: For `Database.look_up`: the values are a person, and what the workspace was called by as identifier and as name.
 _PLACE: Final = select(*_OF_PLACE).where(
@@ -103,7 +105,7 @@ class Workspaces:
         if row.closed_ms is not None:
             return _place(row), False
         groups = (row.group_ids or "").split(" ")
-        return _place(row), bool(row.is_member) or not frozenset(actor.groups).isdisjoint(groups)
+        return _place_with_uses(row), bool(row.is_member) or not frozenset(actor.groups).isdisjoint(groups)
 
     async def create(self, connection: Connection, charter: Charter) -> Workspace:
         """Make a workspace without members. Raises Misasked(`bad_workspace_name`, `bad_label`, `bad_models`,
@@ -120,9 +122,11 @@ class Workspaces:
 
     async def change(self, connection: Connection, workspace_id: str, charter: Charter) -> Workspace:
         """Give a workspace another charter, which count at the next request; its members stay. Raises as `create`, and
-        Missing(`workspace_not_found`).
+        Missing(`workspace_not_found`), Refused(`use_declared_needs`).
         """
         values = _checked(charter)
+        if not charter.purposes and (use := await declared_use(connection, workspace_id)):
+            raise needed(use, "a purpose with every request")
         try:
             await connection.execute(update(t.workspaces).where(t.workspaces.c.id == workspace_id).values(values))
         except IntegrityError:
@@ -278,6 +282,11 @@ def _name_taken(name: str) -> Conflicting:
 def _place(row: SimpleNamespace | Row[Any]) -> Place:
     models = None if row.models is None else frozenset(json.loads(row.models))
     return Place(row.id, row.name, cast(Label, row.label), models, tuple(json.loads(row.purposes)))
+
+
+def _place_with_uses(row: SimpleNamespace) -> Place:
+    uses = tuple(sorted((row.uses or "").split()))
+    return replace(_place(row), uses=uses, overseen=bool(row.overseen)) if uses else _place(row)
 
 
 def _workspace(row: Row[Any], people: Sequence[Row[Any]], groups: Sequence[Row[Any]]) -> Workspace:

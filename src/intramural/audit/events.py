@@ -62,6 +62,23 @@ class Event(StrEnum):
     WORKSPACE_JOINED = "workspace.joined", "A person or a group was made a member of a workspace."
     WORKSPACE_LEFT = "workspace.left", "A membership of a workspace was ended."
     POLICY_LOADED = "policy.loaded", "The institution's own rules came into force; the facts hold the file's digest."
+    AGES_LOADED = (
+        "ages.loaded",
+        "What people of each age may came into force; the facts hold what is relaxed, where, and why.",
+    )
+    LABELS_OFF = "labels.off", "The service started with answers that do not say that an AI wrote them."
+    AGE_SET = "person.age_set", "A person's band of ages was written down; neither birthday nor year is kept."
+    CONSENT_RECORDED = "consent.recorded", "A guardian's consent was recorded; it counts from then on."
+    CONSENT_WITHDRAWN = "consent.withdrawn", "A guardian's consent was withdrawn; what it allowed ends."
+    CONSENT_READ = "consent.read", "Somebody else was shown a person's consents with what is noted of them."
+    NOTICE_CHANGED = "notice.changed", "A notice was made, or given another text; the facts hold its digest."
+    NOTICE_ENDED = "notice.ended", "A notice is shown to nobody any more; its texts are kept."
+    NOTICE_READ = "notice.read", "Somebody acknowledged a version of a notice; the facts hold its digest."
+    USE_DECLARED = "use.declared", "A workspace was declared for a use of high risk; the facts hold what that set."
+    USE_WITHDRAWN = "use.withdrawn", "A declared use was taken back."
+    OVERSEER_NAMED = "overseer.named", "Somebody was named to oversee what a workspace is declared for."
+    OVERSEER_RELIEVED = "overseer.relieved", "Somebody oversees a workspace no more."
+    OUTPUT_REVIEWED = "output.reviewed", "A person reviewed an answer; the facts hold which, and what they decided."
     POLICY_EXPLAINED = "policy.explained", "Somebody asked what another person may do, and why not."
 
     MODEL_REQUESTED = "model.requested", "A model was asked to be brought into the library."

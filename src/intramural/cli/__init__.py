@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
-`database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`, `pull`,
-`quota`, `report`, `serve`, `top`.
+`consent`, `database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`,
+`pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -18,6 +18,7 @@ from intramural.cli import (
     catalogue,
     commands,
     connect,
+    consent,
     database,
     fit,
     guard,
@@ -50,7 +51,7 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, break_glass, catalogue, commands, connect, database, fit, guard, inspect, integrity, lifecycle,
+    backups, break_glass, catalogue, commands, connect, consent, database, fit, guard, inspect, integrity, lifecycle,
     organisation, people, provenance, pull, quota, report, top,
 )  # fmt: skip
 

@@ -32,9 +32,14 @@ group = App(name="group", help="Groups of people, one inside another.")
 role = App(name="role", help="Roles of the institution's own.")
 workspace = App(name="workspace", help="What belongs together, of one kind of data, for its members.")
 policy = App(name="policy", help="Who may do what, and why.")
+age = App(name="age", help="How old people are, in bands.")
+consent = App(name="consent", help="What parents and guardians consent to.")
+notice = App(name="notice", help="What people have to read.")
+use = App(name="use", help="What workspaces are declared to be used for (EU AI Act).")
 break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
 for _each in (
-    user, people, key, group, role, workspace, policy, quota, audit, report, guard, vault, hold, retention, break_glass,
+    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, report, guard, vault,
+    hold, retention, break_glass,
 ):  # fmt: skip
     cli.command(_each)
 

@@ -21,15 +21,45 @@ Label = Literal["public", "internal", "confidential", "phi", "education"]
 LABELS: tuple[Label, ...] = ("public", "internal", "confidential", "phi", "education")
 
 
+#: How old somebody is, as far as rules tell people apart; `unknown` until somebody says it.
+Age = Literal["unknown", "under-13", "13-15", "16-17", "adult"]
+AGES: tuple[Age, ...] = ("unknown", "under-13", "13-15", "16-17", "adult")
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A notice that somebody has to have read before models answer them, and has not. `audience`: `everyone`, or
+    `role:`, `group:`, `workspace:` or `age:` with what is meant; in another workspace it does not concern them.
+    """
+
+    notice_id: str
+    audience: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What rules know of a person besides their role: their age, what their guardian consents to now, and what they
+    have yet to read."""
+
+    age: Age = "unknown"
+    consents: frozenset[str] = frozenset()
+    unread: tuple[Unread, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A workspace as far as rules know it. `models` None: any. `purposes` empty: none has to be named."""
+    """A workspace as far as rules know it. `models` None: any. `purposes` empty: none has to be named. `uses`: those
+    of high risk that were declared for it; `overseen`: whether somebody who is let in is named to oversee them.
+    """
 
     id: str
     name: str
     label: Label
     models: frozenset[str] | None = None
     purposes: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    overseen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +83,7 @@ class Actor:
     `groups`: the identifiers of all groups the person is in: those they were put into, then those around these;
     `manages`: of those they manage, which they do with all groups below. `workspace`: of the one this is asked in;
     `place` is what rules know of it, and `purpose` what it is asked for there. Only `inside` sets these, together.
+    `standing`: their age, consents and what they have yet to read.
     """
 
     kind: ActorKind
@@ -70,6 +101,7 @@ class Actor:
     place: Place | None = None
     purpose: str = ""
     permissions: frozenset[str] | None = None
+    standing: Standing = Standing()
 
     def inside(self, place: Place, purpose: str) -> "Actor":
         """The same, asking in a workspace. Whether they may is for the caller to have found out."""

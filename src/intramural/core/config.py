@@ -354,6 +354,37 @@ class GuardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentConfig:
+    """Ages, guardians' consent, notices and labels (docs/consent.md)."""
+
+    below: int = setting(
+        16,
+        "Below this age a parent or guardian consents before models are used (GDPR, article 8: 13 to 16, as the state "
+        "chose; COPPA: 13). A band of ages counts with its youngest. 0: nobody is asked.",
+        within=(0, 18),
+    )
+    unknown_age: str = setting(
+        "adult",
+        "As what people count whose age nobody said: `adult`, `16-17`, `13-15` or `under-13`. A school sets a younger "
+        "one.",
+    )
+    institution: str = setting("", "How the institution is called in the notice that one talks to an AI.")
+    ai_notice: str = setting(
+        "shown",
+        "The notice that one talks to an AI (AI Act, article 50(1)): `shown` to everybody until they say that they "
+        "have read it, `blocking` (and models answer only then), or `off`.",
+    )
+    page_address: str = setting(
+        "", "How people reach the page, as `https://ai.example.org`: for refusals that send them there. Empty: a path."
+    )
+    label_answers: bool = setting(
+        True,
+        "Whether answers say that an AI wrote them, to programs (`X-Intramural-Generated`) and to people (AI Act, "
+        "article 50(2)). That it is off is recorded at each start; where a use of high risk is declared they do.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class QuotasConfig:
     """What quotas count by. The limits themselves are set with `intramural quota set`."""
 
@@ -485,6 +516,7 @@ class Config:
     vault: VaultConfig = VaultConfig()
     break_glass: BreakGlassConfig = BreakGlassConfig()
     guard: GuardConfig = GuardConfig()
+    consent: ConsentConfig = ConsentConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
 
@@ -522,6 +554,7 @@ SECTIONS: Mapping[str, type] = {
     "vault": VaultConfig,
     "break_glass": BreakGlassConfig,
     "guard": GuardConfig,
+    "consent": ConsentConfig,
 }
 
 

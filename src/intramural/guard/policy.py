@@ -31,6 +31,16 @@ DEFAULTS: Mapping[str, str] = {
 LABELS = tuple(DEFAULTS)
 
 
+#: What is done at least about what people of some ages write, whatever the label: `redact` as for records of pupils;
+#: `block` stops besides what leads to a person before a model reads it.
+FLOORS: Mapping[str, str] = {
+    "allow": "*=allow",
+    "redact": "*=redact organisation=warn image=warn",
+    "block": "*=redact organisation=warn image=warn street=block phone=block fax=block email=block ssn=block "
+    "account=block card=block licence=block student=block member=block mrn=block ip=block",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What is done under one label, class by class."""
@@ -66,6 +76,13 @@ def policies(lines: Iterable[str]) -> Mapping[str, Policy]:
             raise _bad(line, f"A line begins with a label and a colon; labels are {', '.join(LABELS)}.")
         given[label.strip()].append(text)
     return {label: Policy(label, _deeds(texts)) for label, texts in given.items()}
+
+
+def raised(policy: Policy, floor: str) -> Policy:
+    """The policy with at least what a floor of `FLOORS` says, class by class."""
+    least, order = _deeds([FLOORS[floor]]), list(Deed)
+    deeds = {kind: max(deed, least[kind], key=order.index) for kind, deed in policy.deeds.items()}
+    return Policy(policy.label, deeds)
 
 
 def _deeds(texts: Sequence[str]) -> Mapping[Kind, Deed]:

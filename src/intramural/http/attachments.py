@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.responses import Response, StreamingResponse
 
 from intramural.files import StoredFile
+from intramural.http.labels import GENERATED, header
 
 _CHUNK_BYTES = 256 * 1024
 #: A stored file is somebody's text: no browser shall run it as a page of ours.
@@ -19,12 +20,17 @@ _HEADERS = {
 }
 
 
-def attachment(file: StoredFile, opened: BinaryIO, headers: Mapping[str, str] | None = None) -> Response:
-    """The bytes of `file`, read from `opened` and closing it, to be saved under its name. `headers`: more of them."""
+def attachment(
+    file: StoredFile, opened: BinaryIO, headers: Mapping[str, str] | None = None, *, labelled: bool
+) -> Response:
+    """The bytes of `file`, read from `opened` and closing it, to be saved under its name. `headers`: more of them;
+    `labelled`: what models wrote says so.
+    """
     named = {
         **_HEADERS,
         "Content-Length": str(file.size_bytes),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
+        **({GENERATED: header()} if labelled and file.purpose == "batch_output" else {}),
         **(headers or {}),
     }
     return StreamingResponse(_chunks(opened), media_type="application/octet-stream", headers=named)

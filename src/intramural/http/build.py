@@ -21,6 +21,7 @@ from intramural.http import (
     balances,
     files,
     health,
+    labels,
     models,
     ollama,
     operations,
@@ -44,11 +45,14 @@ from intramural.http.page import (
     break_glass,
     catalogue,
     chats,
+    consent,
+    exports,
     factors,
     federation,
     fit,
     guard,
     lifecycle,
+    notices,
     organisation,
     passkeys,
     people,
@@ -59,6 +63,7 @@ from intramural.http.page import (
     reports,
     rosters,
     shapes,
+    uses,
     vault,
 )
 from intramural.http.page import models as page_models
@@ -133,7 +138,8 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
-        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault, consent, notices, uses,
+        exports,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
@@ -172,6 +178,7 @@ def _named(doors: Doors, request: Request, response: Response) -> Response:
     """`response` with what names its request: every answer of an API has that. Streams bring it with them."""
     wire = wire_of_scope(request.scope)
     _with_balances(doors, request, response)
+    _labelled(doors, response)
     if wire is not PAGE and not isinstance(response, sse.EventStream):
         response.headers.setdefault(sse.REQUEST_ID, doors.request_id(request))
         if wire is ANTHROPIC:
@@ -192,6 +199,15 @@ def _with_balances(doors: Doors, request: Request, response: Response) -> None:
     else:
         for name, value in standings().items():
             response.headers.setdefault(name, value)
+
+
+def _labelled(doors: Doors, response: Response) -> None:
+    """Say which model wrote it, if one did: a stream when it begins, everything else now."""
+    written_by = doors.services.inference.written_by
+    if isinstance(response, sse.EventStream):
+        response.written_by = written_by
+    elif response.status_code < 300 and (writer := written_by(response.headers.get(sse.REQUEST_ID, ""))):
+        response.headers[labels.GENERATED] = labels.header(*writer)
 
 
 def _wire(doors: Doors, request: Request) -> Wire:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from intramural.core.errors import IntramuralError
-from intramural.http import replay
+from intramural.http import labels, replay
 from intramural.http.replay import Waits as Waits
 from intramural.http.wire import Wire
 
@@ -77,6 +77,8 @@ class EventStream(Response):
         self._stalled_s = stalled_s
         #: Headers that are known only when the response begins.
         self.late_headers: Callable[[], Mapping[str, str]] = dict
+        #: Which model writes a request's answer, known then too.
+        self.written_by: Callable[[str], tuple[str, str] | None] = lambda _: None
         self.background = None
         self.status_code = 200
 
@@ -91,7 +93,10 @@ class EventStream(Response):
             await outlet.close()
 
     def _late(self) -> list[tuple[bytes, bytes]]:
-        return [(name.lower().encode(), value.encode("latin-1")) for name, value in self.late_headers().items()]
+        known = dict(self.late_headers())
+        if writer := self.written_by(self._own.get(REQUEST_ID, "")):
+            known[labels.GENERATED] = labels.header(*writer)
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in known.items()]
 
     def _hold(self, scope: Scope) -> None:
         """Read the frames through a ring that outlives this connection, where the client wished for it."""

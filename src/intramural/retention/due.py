@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from intramural.core.actor import Age
 from intramural.core.retention import DAY_MS, DataClass, Floor
 
 #: Why something stays, or that it goes.
@@ -12,7 +13,8 @@ Why = Literal["kept for ever", "not yet", "held", "below the floor", "due"]
 @dataclass(frozen=True, slots=True)
 class Rule:
     """For how many days what is of a class is kept in a workspace (None: outside any); None: for ever. `name` says
-    where that stands. `floor`: what the law has a log kept for at least.
+    where that stands. `floor`: what the law has a log kept for at least. `age`: it is only about what is of people of
+    this band (`unknown`: of whom none is known); None: about everybody's.
     """
 
     data_class: DataClass
@@ -20,6 +22,7 @@ class Rule:
     days: int | None
     name: str
     floor: Floor | None = None
+    age: Age | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from intramural.core.actor import Age
 from intramural.core.retention import DataClass
 from intramural.retention.due import Thing
 from intramural.retention.holds import is_held
@@ -54,6 +55,14 @@ class Source:
     def workspace(self) -> ColumnElement[Any] | None:
         """In which workspace a row is; None: such rows are in none."""
         return self.table.c.get("workspace_id")
+
+    def of_age(self, age: Age | None) -> list[ColumnElement[bool]]:
+        """The rows of people of a band; None: everybody's."""
+        if age is None:
+            return []
+        if age == "unknown":
+            return [self.person.not_in(select(t.person_ages.c.person_id))]
+        return [self.person.in_(select(t.person_ages.c.person_id).where(t.person_ages.c.age == age))]
 
     def within(self, workspace_id: str | None) -> list[ColumnElement[bool]]:
         """The rows in a workspace; None: those in none."""
@@ -112,11 +121,19 @@ class Kept:
         self._db = db
 
     async def old(
-        self, source: Source, workspace_id: str | None, before_ms: int, after: tuple[int, str] | None, limit: int
+        self,
+        source: Source,
+        workspace_id: str | None,
+        before_ms: int,
+        after: tuple[int, str] | None,
+        limit: int,
+        age: Age | None = None,
     ) -> list[Thing]:
         """Up to `limit` that are kept since before `before_ms`, the oldest first, from behind `after` on (the time and
         identifier of the last one seen). Held ones are among them."""
-        wanted = self._things(source).where(*source.within(workspace_id), source.since <= before_ms)
+        wanted = self._things(source).where(
+            *source.within(workspace_id), *source.of_age(age), source.since <= before_ms
+        )
         if after is not None:
             wanted = wanted.where(source.since >= after[0])  # what an index answers
             wanted = wanted.where(
@@ -126,9 +143,12 @@ class Kept:
         async with self._db.reading() as connection:
             return _things([tuple(row) for row in await connection.execute(wanted)])
 
-    async def again(self, connection: Connection, source: Source, ids: Collection[str]) -> list[Thing]:
-        """Those of `ids` that are there, as the caller's transaction has them."""
-        wanted = self._things(source).where(*source.also, source.id.in_(ids)).order_by(source.since, source.id)
+    async def again(
+        self, connection: Connection, source: Source, ids: Collection[str], age: Age | None = None
+    ) -> list[Thing]:
+        """Those of `ids` that are there, and of people of this band, as the caller's transaction has them."""
+        wanted = self._things(source).where(*source.also, *source.of_age(age), source.id.in_(ids))
+        wanted = wanted.order_by(source.since, source.id)
         return _things([tuple(row) for row in await connection.execute(wanted)])
 
     async def remove(self, connection: Connection, source: Source, ids: Collection[str], most: int) -> int:
@@ -143,14 +163,22 @@ class Kept:
         await connection.execute(source.table.update().where(source.id.in_(ids)).values(search=None))
         return (await connection.execute(delete(source.gone).where(source.gone.c.id.in_(some)))).rowcount
 
-    async def outlook(self, source: Source, workspace_id: str | None, before_ms: Sequence[int]) -> Outlook:
+    async def ages(self) -> set[Age]:
+        """The bands that are known of anybody."""
+        async with self._db.reading() as connection:
+            return set((await connection.execute(select(t.person_ages.c.age).distinct())).scalars())
+
+    async def outlook(
+        self, source: Source, workspace_id: str | None, before_ms: Sequence[int], age: Age | None = None
+    ) -> Outlook:
         """Counts. `before_ms`: for each, how many are kept since before it and are not held."""
         held = is_held(source.person, source.workspace)
         free = case((held, None), else_=source.since)
         columns = [func.count(distinct(source.id)), func.count(distinct(case((held, source.id)))), func.min(free)]
         columns += [func.count(distinct(case((free <= each, source.id)))) for each in before_ms]
         async with self._db.reading() as connection:
-            found = (await connection.execute(select(*columns).where(*source.within(workspace_id)))).one()
+            where = (*source.within(workspace_id), *source.of_age(age))
+            found = (await connection.execute(select(*columns).where(*where))).one()
         return Outlook(found[0], found[1], tuple(found[3:]), found[2])
 
     async def targets(self, person_id: str) -> set[str]:

@@ -8,8 +8,9 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
-`looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched` and `work` are parts of several.
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
+`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
+and `work` are parts of several.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
+from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
 from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
@@ -34,6 +36,7 @@ from intramural.services.inference import Inference
 from intramural.services.keys import KeyDesk
 from intramural.services.locks import Locks
 from intramural.services.models import Models
+from intramural.services.notices import NoticeDesk
 from intramural.services.organisation import GroupDesk, RoleDesk
 from intramural.services.passkeys import PasskeyDesk
 from intramural.services.people import PeopleDesk
@@ -54,6 +57,7 @@ from intramural.services.rosters import Rosters
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
+from intramural.services.uses import UseDesk
 from intramural.services.vault import VaultDesk
 from intramural.services.workspaces import WorkspaceDesk
 
@@ -78,6 +82,9 @@ class Services:
     roles: RoleDesk
     workspaces: WorkspaceDesk
     policy: PolicyDesk
+    consent: ConsentDesk
+    notices: NoticeDesk
+    uses: UseDesk
     models: Models
     preloads: Preloads
     pulls: Pulls
@@ -112,6 +119,7 @@ __all__ = [
     "BreakGlass",
     "Bundles",
     "CatalogueDesk",
+    "ConsentDesk",
     "Conversations",
     "Evictions",
     "Expiry",
@@ -126,6 +134,7 @@ __all__ = [
     "KeyDesk",
     "Locks",
     "Models",
+    "NoticeDesk",
     "Ordinary",
     "PasskeyDesk",
     "PeopleDesk",
@@ -149,6 +158,7 @@ __all__ = [
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
+    "UseDesk",
     "VaultDesk",
     "WorkspaceDesk",
 ]

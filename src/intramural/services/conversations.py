@@ -12,7 +12,7 @@ from intramural.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Tur
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message, Sampling
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError
+from intramural.core.errors import IntramuralError, Missing
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference
@@ -34,11 +34,13 @@ class WholeChat:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes."""
+    """A turn that is kept already (the person's message and an empty answer), and the answer as it comes. `labelled`:
+    it has to say that an AI wrote it."""
 
     turn: Turn
     request: ChatRequest
     events: AsyncGenerator[ChatEvent, None]
+    labelled: bool
 
 
 class Conversations:
@@ -83,6 +85,11 @@ class Conversations:
         """The chat with its messages. Missing(`chat_not_found`) also when it is somebody else's."""
         actor = await self._within(actor, Action.CHATS_READ, chat_id)
         return WholeChat(*await self._chats.get(actor.person_id, chat_id))
+
+    async def exported(self, actor: Actor, chat_id: str) -> tuple[WholeChat, bool]:
+        """As `get`, and whether what models wrote in it has to say so."""
+        actor = await self._within(actor, Action.CHATS_READ, chat_id)
+        return WholeChat(*await self._chats.get(actor.person_id, chat_id)), self._inference.labels(actor)
 
     async def shown(
         self, actor: Actor, looking: Looking, owner_id: str, *, limit: int, before_ms: int | None
@@ -138,13 +145,16 @@ class Conversations:
 
         Raises Missing(`chat_not_found`), Missing(`workspace_not_found`) where they are no member any more, Refused.
         """
-        await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
-        workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
+        try:
+            workspace_id = await self._chats.workspace_of(actor.person_id, chat_id)
+        except Missing:
+            await self._gate.require(actor, action, target=f"chat:{chat_id}", owner_id=actor.person_id)
+            raise
         if actor.workspace is not None and workspace_id != actor.workspace:
             raise not_found()  # not to be had from there
-        if workspace_id is None:
-            return actor
-        inside = actor if actor.workspace else await self._workspaces.enter(actor, workspace_id)
+        inside = actor
+        if workspace_id is not None and not actor.workspace:
+            inside = await self._workspaces.enter(actor, workspace_id)
         thing = Thing(inside.person_id, place=inside.place, member=True)
         await self._gate.require(inside, action, target=f"chat:{chat_id}", thing=thing)
         return inside
@@ -182,7 +192,8 @@ class Conversations:
             messages=tuple(Message(m.role, m.content) for m in turn.history if m.content),
             sampling=sampling,
         )
-        return Answering(turn, request, self._answer(actor, turn, request, on_wait))
+        events = self._answer(actor, turn, request, on_wait)
+        return Answering(turn, request, events, self._inference.labels(actor))
 
     async def _answer(
         self, actor: Actor, turn: Turn, request: ChatRequest, on_wait: WaitNote | None

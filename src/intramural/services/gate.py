@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
-from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
+from intramural.access import ANYTHING, Action, Decision, Rule, Thing, When, decide
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
@@ -34,15 +34,18 @@ class Gate:
         rules: Sequence[Rule] = (),
         vault: Vault | None = None,
         held_by: HeldBy | None = None,
+        when: Callable[[], When] = When,
     ) -> None:
+        """`when`: what decisions look at of the moment."""
         self._audit = audit
+        self._when = when
         self._rules = tuple(rules)
         self._vault = vault
         self._held_by = held_by
 
     def decide(self, actor: Actor, action: Action, thing: Thing = ANYTHING) -> Decision:
         """The decision, with the institution's own rules; nothing is written down."""
-        return decide(actor, action, thing, self._rules)
+        return decide(actor, action, thing, self._rules, self._when())
 
     async def require(
         self,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from intramural.access import Action
+from intramural.access import NO_AGES, Action, AgeRules
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Image, Message, ToolCall
@@ -34,6 +34,7 @@ from intramural.guard import (
     policies,
     treated,
 )
+from intramural.guard.policy import FLOORS, LABELS, raised
 from intramural.guard.tree import parsed, tree
 from intramural.metering import Metrics
 from intramural.services.gate import Gate
@@ -114,9 +115,14 @@ class Guarding:
         metrics: Metrics,
         clock: Clock,
         key_of: Callable[[str], bytes],
+        ages: AgeRules = NO_AGES,
     ) -> None:
-        """`key_of` gives a project's key for marks. Raises Misasked(`bad_setting`)."""
+        """`key_of` gives a project's key for marks; `ages`: what is done at least about what younger people write.
+        Raises Misasked(`bad_setting`).
+        """
         self._policies = policies(config.rules)
+        self._ages = ages
+        self._raised = {(label, floor): raised(self._policies[label], floor) for label in LABELS for floor in FLOORS}
         if config.label not in self._policies:
             known = ", ".join(self._policies)
             raise Misasked("bad_setting", f"guard.label is {config.label!r}.", f"Labels are {known}.")
@@ -130,8 +136,10 @@ class Guarding:
         self._remembered: OrderedDict[bytes, tuple[Span, ...]] = OrderedDict()
 
     def policy_of(self, actor: Actor) -> Policy:
-        """The policy for what `actor` asks now: of the workspace it is asked in, else of the settings' label."""
-        return self._policies[self._label if actor.place is None else actor.place.label]
+        """The policy for what `actor` asks now: of the workspace it is asked in, else of the settings' label; and at
+        least what their age asks for."""
+        label = self._label if actor.place is None else actor.place.label
+        return self._raised[label, self._ages.limits(actor.standing.age, actor.place).guard]
 
     def blind(self, policy: Policy) -> frozenset[Kind]:
         """Classes that `policy` names and nobody looks for: pictures always, names where nothing reads the language."""

@@ -7,14 +7,14 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from intramural.access import Action
+from intramural.access import ANYTHING, Action, Thing
 from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
@@ -47,6 +47,8 @@ _EVENTS: Mapping[Operation, tuple[Event, Event]] = {
 
 #: The engine takes seeds below this, and this one for "choose one": then nobody would know which.
 _SEEDS = 2**32 - 1
+#: Of so many requests it is known which model answers them, for the headers of their answers.
+_WRITERS = 4_096
 #: Where nobody told how many a vocabulary has.
 _MOST_TOKENS = 2**31 - 1
 
@@ -118,8 +120,13 @@ class Inference:
         quotas: Quotas,
         guard: Guarding,
         most_at_once: int = _MOST_TOKENS,
+        *,
+        labels: bool = True,
     ) -> None:
-        """`most_at_once`: how many requests of one person may be waiting or answered."""
+        """`most_at_once`: how many requests of one person may be waiting or answered. `labels`: whether answers say
+        that an AI wrote them; where a use of high risk is declared they do anyway.
+        """
+        self._labels = labels
         self._guard = guard
         self._turns = turns
         self._quotas = quotas
@@ -136,6 +143,7 @@ class Inference:
         self._most_at_once = most_at_once
         self._running: dict[str, _Run] = {}
         self._running_of: Counter[str] = Counter()  # by person
+        self._writers: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     async def answer(
         self,
@@ -161,12 +169,15 @@ class Inference:
         log) or Untrusted (weights).
         """
         began_s = self._clock.monotonic_s()
+        kept = dialect == "page" or (keeping is not None and not passing)
+        thing = Thing(passing=not kept, tools=bool(request.tools))
         passing = passing or _is_temporary(actor, dialect)
         owner = self._turns.of(actor, passing=passing)
         async with self._counting_refusals(dialect, operation, owner.work):
             self._check_room(actor, owner.work)
-            rule = await self._may_use(actor, request.model, request.id)
+            rule = await self._may_use(actor, request.model, request.id, thing)
             manifest = self._models.made_for("chat", request.model, actor)
+            self._told(actor, request.id, manifest)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
         run = _Run(actor, manifest, request.id, dialect, operation, rule, began_s, owner.work, keeping, shield=shield)
@@ -342,7 +353,8 @@ class Inference:
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
     async def shut_out(self, again: Again) -> int:
-        """End what runs for who is not let in any more, as `again` says; how much that was.
+        """End what runs for who is not let in any more, as `again` says, or whose guardian does not consent to it any
+        more; how much that was.
 
         Who waits is told so in the words of that error. An answer on its way ends before its next token.
         """
@@ -352,8 +364,7 @@ class Inference:
             who = (actor.kind, actor.person_id, actor.credential_id, actor.workspace, actor.purpose)
             if actor.kind != "system" and who not in ended:
                 try:
-                    await again(*who)
-                    ended[who] = None
+                    ended[who] = self._lapsed(await again(*who))
                 except Unauthenticated as refused:
                     ended[who] = refused
             why = ended.get(who)
@@ -362,6 +373,11 @@ class Inference:
                 if run.first_s is None and run.task is not None and run.request_id in self._running:
                     run.task.cancel()  # it waits for its turn, or for the model to have read
         return sum(why is not None for why in ended.values())
+
+    def _lapsed(self, actor: Actor) -> IntramuralError | None:
+        """What to tell somebody who needs a consent that there is not any more; of other rules the next request is."""
+        decision = self._gate.decide(actor, Action.MODEL_USE)
+        return decision.refusal() if decision.rule == "consent_needed" else None
 
     async def drained(self) -> None:
         """Wait until everything that ended is written down (before closing the log)."""
@@ -388,10 +404,28 @@ class Inference:
             if not self._running_of[run.actor.person_id]:
                 del self._running_of[run.actor.person_id]
 
-    async def _may_use(self, actor: Actor, model: str, request_id: str) -> str:
+    def written_by(self, request_id: str) -> tuple[str, str] | None:
+        """Name and digest (empty: of an engine elsewhere) of the model that answers a request, for the label of its
+        answer; None: no model does, or answers are not labelled."""
+        return self._writers.get(request_id)
+
+    def labels(self, actor: Actor) -> bool:
+        """Whether what a model writes where `actor` asks now says that an AI wrote it."""
+        return self._labels or (actor.place is not None and bool(actor.place.uses))
+
+    def _told(self, actor: Actor, request_id: str, manifest: Manifest) -> None:
+        if not self.labels(actor):
+            return
+        self._writers[request_id] = (manifest.name, manifest.digest)
+        if len(self._writers) > _WRITERS:
+            self._writers.popitem(last=False)
+
+    async def _may_use(self, actor: Actor, model: str, request_id: str, thing: Thing = ANYTHING) -> str:
         """The rule that allows it."""
         target = f"model:{model}"
-        decision = await self._gate.require(actor, Action.MODEL_USE, target=target, model=model, request_id=request_id)
+        decision = await self._gate.require(
+            actor, Action.MODEL_USE, target=target, model=model, thing=thing, request_id=request_id
+        )
         return decision.rule
 
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:

@@ -22,6 +22,12 @@ from intramural.vault import Erased, Stored, Vault
 
 KIND = "erasure"
 _PIECE_BYTES = 2**18
+#: What in an export an AI wrote (AI Act, article 50(2)).
+_GENERATED = {
+    "source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+    "what": "chat_messages with the role assistant; response_items that are no input; batch_lines. Each row, or what "
+    "it is part of, names the model.",
+}
 #: Bytes of a person that lie in files of their own: a name in the export, and how to open them.
 Lying = Callable[[str], Awaitable[list[tuple[str, Callable[[], BinaryIO]]]]]
 
@@ -167,7 +173,7 @@ class Personal:
         await self._people.get(actor.person_id)  # the console is no person
         await self._audit.record(Event.PERSON_EXPORTED, actor, target=f"person:{actor.person_id}")
         tables = await self._stored.shown(self._vault, actor.person_id)
-        about = {"person_id": actor.person_id, "time_ms": self._now_ms(), "tables": tables}
+        about = {"person_id": actor.person_id, "time_ms": self._now_ms(), "generated": _GENERATED, "tables": tables}
         data = json.dumps(about, ensure_ascii=False, indent=1).encode(errors="replace")
         return _pieces(_zipped(data, await self._lying(actor.person_id)))
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
-from intramural.access import Action, Workspace
+from intramural.access import NO_AGES, Action, AgeRules, Workspace
 from intramural.audit import AuditLog, Event, Fact
-from intramural.core.actor import SYSTEM, Actor, Label
+from intramural.core.actor import SYSTEM, Actor, Age, Label
 from intramural.core.clock import Clock
 from intramural.core.config import RetentionConfig
 from intramural.core.errors import IntramuralError, Misasked
@@ -104,8 +104,10 @@ class Purging:
         label: str,
         clock: Clock,
         doing: Doing,
+        ages: AgeRules = NO_AGES,
     ) -> None:
-        """`label`: of what is in no workspace."""
+        """`label`: of what is in no workspace; `ages`: for how long chats of younger people are kept at most."""
+        self._ages = ages
         self._gate = gate
         self._audit = audit
         self._kept = kept
@@ -168,9 +170,22 @@ class Purging:
     async def rules(self) -> list[Rule]:
         """For how long what is of each class is kept, outside workspaces and in each."""
         own = _days_of(self._config)
-        found = _rules(None, self._label, own, "retention.")
+        bands = await self._kept.ages()
+        if self._ages.unknown != "adult":
+            bands.add("unknown")
+        found = _rules(None, self._label, own, "retention.") + self._of_ages(bands, None, "", own.get("chat"))
         for each in await self._workspaces():
             found += _rules(each.place.id, each.place.label, each.retention_days, "workspace ")
+            found += self._of_ages(bands, each.place.id, each.place.name, each.retention_days.get("chat"))
+        return found
+
+    def _of_ages(self, bands: Collection[Age], workspace_id: str | None, name: str, days: int | None) -> list[Rule]:
+        """Where chats of people of some age are kept for a shorter time than the place's own `days`."""
+        found = []
+        for band in sorted(bands):
+            most = self._ages.keep_days(band, name, days)
+            if most is not None and most != days:
+                found.append(Rule("chat", workspace_id, most, f"age {band}: chat={most}", age=band))
         return found
 
     # a round
@@ -206,7 +221,7 @@ class Purging:
             return
         now_ms, after = self._now_ms(), None
         while not progress.stopping:
-            found = await self._kept.old(source, rule.workspace_id, now_ms - days * DAY_MS, after, AT_ONCE)
+            found = await self._kept.old(source, rule.workspace_id, now_ms - days * DAY_MS, after, AT_ONCE, rule.age)
             progress.held += sum(each.held for each in found)
             if due := [each for each in found if verdict(each, rule, now_ms).goes]:
                 await self._delete(source, rule, due, progress)
@@ -244,7 +259,7 @@ class Purging:
         with suppress(_NothingLeft):
             async with self._audit.transaction() as (connection, record):
                 await self._holds.follow(connection)
-                there = await self._kept.again(connection, source, [each.id for each in due])
+                there = await self._kept.again(connection, source, [each.id for each in due], rule.age)
                 there = [each for each in there if verdict(each, rule, now_ms).goes]
                 if not there:
                     raise _NothingLeft
@@ -263,8 +278,10 @@ class Purging:
         return sum([await self._doing.delete_chats(connection, who, [each.id for each in of[who]]) for who in of])
 
     async def _forget_states(self, progress: Progress) -> None:
-        """States say nothing of workspaces: the shortest time that is set anywhere counts for all of them."""
-        days = [each.days for each in await self.rules() if each.data_class == "chat" and each.days is not None]
+        """States say nothing of workspaces: the shortest time that is set anywhere counts for all of them. (What is of
+        younger people went with their chats.)"""
+        chats = [each for each in await self.rules() if each.data_class == "chat" and each.age is None]
+        days = [each.days for each in chats if each.days is not None]
         if days and not progress.stopping:
             number = await self._doing.forget_older_states(self._clock.now_s() - min(days) * DAY_MS / 1000)
             if number:
@@ -273,7 +290,7 @@ class Purging:
     async def _forecast(self, source: Source, rule: Rule, now_ms: int) -> Forecast:
         days = counted_days(rule)
         cuts = [] if days is None else [now_ms + (ahead - days) * DAY_MS for ahead in HORIZONS]
-        found = await self._kept.outlook(source, rule.workspace_id, cuts)
+        found = await self._kept.outlook(source, rule.workspace_id, cuts, rule.age)
         next_ms = None if days is None or found.oldest_ms is None else found.oldest_ms + days * DAY_MS
         return Forecast(
             rule.data_class,

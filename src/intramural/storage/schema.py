@@ -198,6 +198,84 @@ passkeys = Table(
     Column("last_used_ms", BigInteger),
 )
 
+# consent --------------------------------------------------------------------------------------------------------------
+
+#: The band alone: neither a birthday nor a year of birth is kept.
+person_ages = Table(
+    "person_ages",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("age", String, nullable=False),  # see core.actor.AGES
+    Column("set_ms", BigInteger, nullable=False),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("features", String, nullable=False),  # see access.ages.Feature; parted by commas
+    Column("given_by", String, nullable=False),  # guardian | school
+    Column("how", String, nullable=False),  # see access.consents.WAYS
+    Column("given_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),  # NULL: until it is withdrawn
+    Column("reference", LargeBinary, nullable=False),  # sealed: where the form is, who signed it
+    Column("recorded_by", String, nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("withdrawn_ms", BigInteger),
+    Column("withdrawn_by", String),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("audience", String, nullable=False),  # see core.actor.Unread
+    Column("title", String, nullable=False),
+    Column("text", Text, nullable=False),  # Markdown
+    Column("digest", String, nullable=False),  # of title and text; what is acknowledged
+    Column("blocking", Boolean, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),  # NULL: it is shown
+)
+
+#: Every text that a notice has had: what somebody acknowledged can be shown again.
+notice_texts = Table(
+    "notice_texts",
+    metadata,
+    Column("notice_id", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("title", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("notice_id", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("how", String, nullable=False),  # page | paper
+    Column("time_ms", BigInteger, nullable=False),
+)
+
+declared_uses = Table(
+    "declared_uses",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("use", String, primary_key=True),  # see access.uses
+    Column("declared_ms", BigInteger, nullable=False),
+    Column("notice_id", String, nullable=False),  # that its members have to read
+)
+
+workspace_overseers = Table(
+    "workspace_overseers",
+    metadata,
+    Column("workspace_id", String, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
 # provisioning ---------------------------------------------------------------------------------------------------------
 
 #: Whom a roster or a directory knows, by which identifier, and what it said of them the last time.

@@ -91,6 +91,8 @@ OPENING_REASON = Sealed(t.openings.c.reason, (t.openings.c.id,), t.openings.c.as
 _NOTICE = (t.opening_notices.c.opening_id, t.opening_notices.c.person_id)
 NOTICE_REASON = Sealed(t.opening_notices.c.reason, _NOTICE, t.opening_notices.c.person_id)
 
+CONSENT_REFERENCE = Sealed(t.consents.c.reference, (t.consents.c.id,), t.consents.c.person_id)
+
 ALL: Sequence[Sealed] = (
     CHAT_TITLE,
     CHAT_HEAD,
@@ -108,6 +110,7 @@ ALL: Sequence[Sealed] = (
     BATCH_LINE,
     BATCH_LINE_NAME,
     AUDIT_TEXT,
+    CONSENT_REFERENCE,
     OPENING_REASON,
     NOTICE_REASON,
 )

@@ -860,6 +860,42 @@ export const words = {
     unknownAgent: "Unknown program",
   },
 
+  labels: {
+    under: (model: string) => `Written by AI: ${model}. It can be wrong.`,
+    line: (models: string[], institution: string) =>
+      `Written with AI (${models.join(", ")})${institution === "" ? "" : `, at ${institution}`}. It can be wrong; check what matters.`,
+  },
+
+  reading: {
+    title: "Age, consent and notices",
+    read: "I have read this",
+    readLabel: (title: string) => `I have read this: ${title}`,
+    later: "Not now",
+    known: "What you have read",
+    readOn: (when: string, how: string) => (how === "paper" ? `Read ${when}, signed on paper.` : `Read ${when}.`),
+    ages: {
+      unknown: "Nobody has written down how old you are.",
+      "under-13": "You are known to be under 13.",
+      "13-15": "You are known to be 13 to 15.",
+      "16-17": "You are known to be 16 or 17.",
+      adult: "You are known to be of full age.",
+    } as Record<string, string>,
+    features: {
+      use: "asking models",
+      keep: "keeping conversations",
+      temporary: "temporary conversations",
+      files: "uploading files",
+      tools: "functions that models call",
+      audio: "audio",
+    } as Record<string, string>,
+    missing: (what: string) => `This needs the consent of a parent or guardian, which is not recorded: ${what}.`,
+    off: (what: string) => `Off for your age: ${what}.`,
+    hours: (hours: string) => `Models answer you at these hours: ${hours}.`,
+    given: (by: string, how: string, when: string) => `Given by a ${by} (${how}), ${when}.`,
+    until: (when: string) => `Until ${when}.`,
+    withdrawn: "withdrawn",
+  },
+
   openings: {
     toldTitle: "Who opened what is yours",
     toldLead:

@@ -15,7 +15,7 @@ from intramural.batches import MAX_LIST, Batch, Line
 from intramural.core.actor import Actor
 from intramural.core.chat import Usage
 from intramural.core.errors import Misasked
-from intramural.http import bodies, errors, inside
+from intramural.http import bodies, errors, inside, labels
 from intramural.http.anthropic import door
 from intramural.http.anthropic.door import DIALECT
 from intramural.http.doors import Doors
@@ -131,6 +131,8 @@ def operations(doors: Doors) -> list[Operation]:
         caller = await doors.identify(request)
         lines = await batches.results(caller.actor, DIALECT, request.path_params["batch_id"])
         headers = {**door.headers(request_id), "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        if doors.services.inference.labels(caller.actor):
+            headers[labels.GENERATED] = labels.header()
         return StreamingResponse(_written(lines), media_type="application/x-jsonl", headers=headers)
 
     named = door.named

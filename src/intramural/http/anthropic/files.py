@@ -65,7 +65,8 @@ def operations(doors: Doors) -> list[Operation]:
     async def content(request: Request, request_id: str) -> Response:
         caller = await doors.identify(request)
         file, opened = await files.content(caller.actor, request.path_params["file_id"])
-        return attachment(file, opened, door.headers(request_id))
+        labelled = doors.services.inference.labels(caller.actor)
+        return attachment(file, opened, door.headers(request_id), labelled=labelled)
 
     async def delete(request: Request, request_id: str) -> Response:
         caller = await doors.identify(request)

@@ -11,6 +11,7 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Delta, Finished, Message, Sampling
 from intramural.core.errors import Misasked
 from intramural.files import MAX_LIMIT, MAX_QUERY_CHARS
+from intramural.http import labels
 from intramural.http.doors import Doors
 
 MAX_QUESTION_CHARS = 100_000
@@ -154,7 +155,10 @@ def _ask_model(doors: Doors) -> Tool:
                     said.append(event.text)
                 elif isinstance(event, Finished):
                     complete = event.reason != "length"
-        return {"answer": "".join(said), "complete": complete, "request_id": request.id}
+        found: dict[str, Any] = {"answer": "".join(said), "complete": complete, "request_id": request.id}
+        if doors.services.inference.labels(actor):
+            found["generated"] = labels.block(asked.model, request.id)
+        return found
 
     question = {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION_CHARS}
     tokens = {"type": "integer", "minimum": 1, "maximum": MAX_TOKENS, "default": DEFAULT_TOKENS}
@@ -165,7 +169,12 @@ def _ask_model(doors: Doors) -> Tool:
         "Ask one of this service's own models a question; it answers on this service's machines. Models: list_models.",
         AskIn,
         {**takes, "required": ["question", "model"]},
-        _object(answer={"type": "string"}, complete={"type": "boolean"}, request_id={"type": "string"}),
+        _object(
+            answer={"type": "string"},
+            complete={"type": "boolean"},
+            request_id={"type": "string"},
+            generated={"type": "object", "description": "That an AI wrote the answer: which model, and its receipt."},
+        ),
         work,
     )
 

@@ -56,7 +56,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def content(request: Request) -> Response:
         caller = await doors.identify(request)
         file, opened = await files.content(caller.actor, request.path_params["file_id"])
-        return attachment(file, opened)
+        return attachment(file, opened, labelled=doors.services.inference.labels(caller.actor))
 
     async def delete(request: Request) -> Response:
         caller = await doors.identify(request)

@@ -217,7 +217,7 @@ def _reading(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         looking = await glass.looking(caller.actor, opening_id)
         file, opened = await files.shown_content(caller.actor, looking, _owner(looking, owner), file_id)
-        return attachment(file, opened)
+        return attachment(file, opened, labelled=doors.services.inference.labels(caller.actor))
 
     return api
 

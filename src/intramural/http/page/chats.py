@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from intramural.chats import Chat, StoredMessage
 from intramural.core.chat import Sampling
-from intramural.http import sse
+from intramural.http import labels, sse
 from intramural.http.doors import Doors
 from intramural.http.openai.chat import chat_frames
 from intramural.http.openai.write import Form
@@ -95,7 +95,11 @@ def router(doors: Doors) -> APIRouter:
             _frames(answering, int(doors.clock.now_s())),
             waits,
             CHAT_PAGE,
-            headers={sse.REQUEST_ID: answering.request.id},
+            headers={
+                sse.REQUEST_ID: answering.request.id,
+                # it begins before a model is asked: the digest is in the receipt
+                **({labels.GENERATED: labels.header(answering.request.model)} if answering.labelled else {}),
+            },
         )
 
     return api
