@@ -11,7 +11,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,12 +27,12 @@ from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM
+from intramural.core.actor import SYSTEM, Place
 from intramural.core.clock import Clock, SystemClock
-from intramural.core.config import Config
+from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
-from intramural.files import Disk, Files
+from intramural.files import Disk, Files, Most
 from intramural.guard import Names, reader_of
 from intramural.http.identity import Console
 from intramural.library import (
@@ -120,6 +120,7 @@ from intramural.services.purging import Doing
 from intramural.services.reports import known_of, missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
+from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
 from intramural.serving import (
     NOT_CONFINED,
@@ -248,9 +249,13 @@ class _Ground:
     gate: Gate
     meter: Meter
     metrics: Metrics
+    #: Whoever asked for what goes on by itself, as they may act by now.
+    again: Again
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
     holds: Holds
+    #: What rules know of a workspace.
+    place_of: Callable[[str], Awaitable[Place]]
 
     @property
     def cores(self) -> int:
@@ -313,16 +318,16 @@ def _services(
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        Stored(db, clock), holds,
+        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
     entrance = _entrance(ground)
     guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks)
     inference = _inference(ground, shelf.models, uploaded, guard)
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
@@ -375,7 +380,7 @@ def _services(
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=HoldDesk(gate, holds, audit, access.seal),
         purging=_purging(ground, uploaded, chats, inference),
-        evictions=Evictions(inference, access.identify.again),
+        evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
@@ -445,8 +450,8 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     config, gate, vault, audit, clock = ground.config, ground.gate, ground.vault, ground.audit, ground.clock
     access = ground.access
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
-    quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored.used_bytes, access.people.get)
-    files = FileDesk(gate, stored, audit, clock, quotas.most_stored_bytes)
+    quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
+    files = FileDesk(gate, stored, audit, clock, ground.place_of, lambda actor: Most(*quotas.most_stored_bytes(actor)))
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
@@ -455,7 +460,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
             inputs=inputs,
             files=stored,
             audit=audit,
-            again=access.identify.again,
+            again=ground.again,
             clock=clock,
             config=config.batches,
             max_line_bytes=config.server.max_body_bytes,
@@ -479,7 +484,13 @@ def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guar
         Turns(ground.config.serving),
         uploaded.quotas,
         guard,
+        _most_at_once(ground.config.serving),
     )
+
+
+def _most_at_once(serving: ServingConfig) -> int:
+    """How many requests one person may have under way."""
+    return serving.person_limit or serving.slots + max(8, serving.queue_limit // 2)
 
 
 def _entrance(ground: _Ground) -> _Entrance:

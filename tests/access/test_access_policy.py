@@ -311,7 +311,26 @@ def test_in_a_workspace_its_models_and_purposes_count():
         assert refused.rule == "purpose_required"
         assert "care" in refused.hint
     for action in ("files.create", "batches.create", "responses.keep", "conversations.create", "conversations.change"):
-        assert decide(inside, Action(action), Thing("person_me")).rule == "not_kept_in_workspace"
+        assert decide(inside, Action(action), Thing("person_me")).allowed
+
+
+def test_an_institutions_rule_can_keep_files_out_of_a_label():
+    (rule,) = parse(
+        """
+[[rule]]
+name = "no_files"
+when = { action = ["files.create"], label = ["phi"] }
+reason = "Patients' files stay in the archive."
+hint = "Use the archive."
+match = [{ action = "files.create", label = "phi" }]
+no_match = [{ action = "files.read", label = "phi" }]
+""",
+        KNOWN,
+    )
+    inside = person("member").inside(CLINIC, "care")
+    assert decide(inside, Action.FILES_CREATE, Thing("person_me"), [rule]).rule == "rule_no_files"
+    assert decide(inside, Action.FILES_READ, Thing("person_me"), [rule]).allowed
+    assert decide(person("member"), Action.FILES_CREATE, Thing("person_me"), [rule]).allowed
 
 
 def test_what_is_of_a_workspace_is_reached_in_it_alone():

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete
-from tests.chats.conftest import ADA, BOB, MovedClock
+from tests.chats.conftest import ADA as ADA_ID
+from tests.chats.conftest import BOB as BOB_ID
+from tests.chats.conftest import MovedClock
 
 from intramural.chats import KeptResponse, KeptResponses, Transcripts
+from intramural.core.actor import Whose
 from intramural.core.errors import Missing
 from intramural.retention.holds import is_held
 from intramural.storage import Database
@@ -14,6 +17,8 @@ from intramural.storage.schema import people
 from intramural.vault import Vault
 
 DAY_S = 86_400
+
+ADA, BOB = Whose(ADA_ID), Whose(BOB_ID)
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ async def test_a_person_who_goes_takes_everything_along(
     await kept.keep(ADA, response("a"))
     await Transcripts(db, vault, clock).create(ADA, {}, [{"id": "i"}])
     async with db.writing() as connection:
-        await connection.execute(delete(people).where(people.c.id == ADA))
+        await connection.execute(delete(people).where(people.c.id == ADA_ID))
     async with db.reading() as connection:
         for table in ("responses", "response_items", "transcripts", "transcript_items"):
             assert (await connection.exec_driver_sql(f"SELECT count(*) FROM {table}")).scalar() == 0

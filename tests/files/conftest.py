@@ -9,14 +9,16 @@ from sqlalchemy import insert
 from tests import databases
 from tests.vaults import vault_in
 
+from intramural.core.actor import Whose
 from intramural.core.clock import SystemClock
 from intramural.core.config import FilesConfig
-from intramural.files import Files, StoredFile
+from intramural.files import ANY, Files, Most, StoredFile
 from intramural.storage import Database
 from intramural.storage.schema import people
 from intramural.vault import Vault
 
 SMALL = FilesConfig(max_file_bytes=5_000_000, max_person_bytes=8_000_000, max_person_files=3, keep_free_bytes=0)
+ADA, BOB = Whose("ada"), Whose("bob")
 
 
 class Stores:
@@ -37,18 +39,27 @@ class Stores:
         expires_ms: int | None = None,
         purpose: str = "batch",
         name: str = "a.txt",
+        workspace_id: str | None = None,
+        most: Most = ANY,
     ) -> StoredFile:
-        arriving = await self.files.arriving(person_id, len(data))
+        whose = Whose(person_id, workspace_id)
+        arriving = await self.files.arriving(whose, len(data), most=most)
         try:
             for at in range(0, len(data), 300_000):
                 await arriving.write(data[at : at + 300_000])
             await arriving.finish()
             async with self.db.writing() as connection:
                 return await self.files.keep(
-                    connection, person_id, arriving, name=name, purpose=purpose, expires_ms=expires_ms
+                    connection,
+                    whose,
+                    arriving,
+                    most=most,
+                    name=name,
+                    purpose=purpose,
+                    expires_ms=expires_ms,
                 )
         finally:
-            await self.files.settled(person_id, arriving)
+            await self.files.settled(whose, arriving)
 
     async def index(self) -> None:
         """Whatever waits for it."""
@@ -56,7 +67,7 @@ class Stores:
             await self.files.index(file)
 
     async def ids(self, person_id: str) -> list[str]:
-        found = await self.files.list(person_id, purpose=None, limit=10, after=None, newest_first=False)
+        found = await self.files.list(Whose(person_id), purpose=None, limit=10, after=None, newest_first=False)
         return [file.id for file in found]
 
     def lying(self) -> list[str]:

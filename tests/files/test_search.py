@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
-from tests.files.conftest import Stores
+from tests.files.conftest import ADA, Stores
 
+from intramural.core.actor import Whose
 from intramural.core.errors import Misasked
 from intramural.files import StoredFile
 from intramural.files.search import PASSAGE_CHARS, passages
@@ -24,7 +25,7 @@ async def put(stores: Stores, person_id: str, text: str | bytes, name: str = "a.
 
 async def found(stores: Stores, person_id: str, query: str, limit: int = 10) -> list[tuple[str, str]]:
     """(file, text) of the passages."""
-    return [(file.id, passage.text) for file, passage in await stores.files.search(person_id, query, limit)]
+    return [(file.id, passage.text) for file, passage in await stores.files.search(Whose(person_id), query, limit)]
 
 
 async def rows(stores: Stores) -> int:
@@ -56,7 +57,7 @@ async def test_words_in_any_form_find_their_passage(stores: Stores) -> None:
     for query in ("fox", "FOXES hunting", "what does the owl do?", "automn autumn"):
         assert await found(stores, "ada", query) == [(file.id, POEM.strip())]
     assert await found(stores, "ada", "badger") == []
-    assert await stores.files.searched("ada") == (1, 0)
+    assert await stores.files.searched(ADA) == (1, 0)
 
 
 async def test_the_best_comes_first(stores: Stores) -> None:
@@ -83,7 +84,7 @@ async def test_others_files_are_not_found_and_do_not_change_the_order(stores: St
 async def test_deletion_expiry_and_removal_take_it_out_of_the_index(stores: Stores) -> None:
     file = await put(stores, "ada", POEM)
     async with stores.db.writing() as connection:
-        await stores.files.delete(connection, "ada", file.id)
+        await stores.files.delete(connection, ADA, file.id)
     assert await rows(stores) == 0
     await stores.put("ada", POEM.encode(), purpose="user_data", name="b.md", expires_ms=1)
     await stores.index()
@@ -105,8 +106,8 @@ async def test_deletion_expiry_and_removal_take_it_out_of_the_index(stores: Stor
 async def test_what_is_not_searched(stores: Stores, name: str, data: bytes) -> None:
     stores = stores.again(max_search_bytes=100_000)
     file = await put(stores, "ada", data, name)
-    assert (await stores.files.get("ada", file.id)).search is None
-    assert await found(stores, "ada", "fox") == [] and await stores.files.searched("ada") == (0, 1)
+    assert (await stores.files.get(ADA, file.id)).search is None
+    assert await found(stores, "ada", "fox") == [] and await stores.files.searched(ADA) == (0, 1)
 
 
 async def test_other_purposes_are_not_searched(stores: Stores) -> None:
@@ -126,7 +127,7 @@ async def test_a_crash_in_the_middle_is_made_good(stores: Stores) -> None:
     await stores.again().files.open()
     await stores.index()
     assert await rows(stores) == whole
-    assert (await stores.files.get("ada", file.id)).search == "ready"
+    assert (await stores.files.get(ADA, file.id)).search == "ready"
 
 
 async def test_any_query_gets_an_answer(stores: Stores) -> None:
@@ -154,3 +155,19 @@ async def test_any_query_gets_an_answer(stores: Stores) -> None:
             await found(stores, "ada", query)
     with pytest.raises(Misasked):
         await found(stores, "ada", "fox", limit=0)
+
+
+async def test_what_lies_in_another_workspace_is_not_found_and_does_not_change_the_order(stores: Stores) -> None:
+    """The same two files searched with and without thousands of words beside them in a workspace: the same answer."""
+    await stores.put("ada", b"fox fox hare", purpose="user_data", name="a.md")
+    await stores.put("ada", b"hare hare fox and an owl", purpose="user_data", name="b.md")
+    await stores.index()
+    alone = await stores.files.search(ADA, "fox hare", 10)
+    await stores.put("ada", b"fox\n\n" * 3_000, purpose="user_data", name="c.md", workspace_id="w1")
+    await stores.index()
+    again = await stores.files.search(ADA, "fox hare", 10)
+    assert [(file.id, passage) for file, passage in again] == [(file.id, passage) for file, passage in alone]
+    there = await stores.files.search(Whose("ada", "w1"), "fox", 50)
+    assert there and {file.name for file, _ in there} == {"c.md"}
+    assert await stores.files.searched(ADA) == (2, 0) and await stores.files.searched(Whose("ada", "w1")) == (1, 0)
+    assert await stores.files.search(Whose("ada", "w2"), "fox", 10) == []

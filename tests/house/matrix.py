@@ -12,6 +12,7 @@ import httpx
 from intramural.access import Charter, Openings, Person, Proven
 from intramural.app import House, opened
 from intramural.chats import Chats, KeptResponse, KeptResponses
+from intramural.core.actor import Whose
 from intramural.core.clock import SystemClock
 from intramural.core.config import load
 from intramural.core.ids import new_id
@@ -21,7 +22,9 @@ NOBODY_S = "0" * 26
 ROLES = ("administrator", "auditor", "manager", "member", "service")
 LETTERS = dict(zip("AUGMS", ROLES, strict=True))
 #: Whose a thing is, for whoever asks.
-RELATIONS = ("own", "same group", "other", "other workspace", "deleted")
+RELATIONS = ("own", "own elsewhere", "same group", "other", "other workspace", "deleted")
+#: What of a workspace is reached in that workspace alone; "own elsewhere" is one's own, of another than one asks in.
+KEPT = {"file", "batch", "message batch", "response", "conversation"}
 
 
 @dataclass
@@ -56,8 +59,8 @@ class World:
 
     def owner(self, role: str, relation: str) -> Someone:
         """Whose thing it is that somebody of `role` asks for."""
-        names = {"own": role, "same group": "friend", "other": "stranger", "other workspace": "insider"}
-        return self.who[names[relation]]
+        names = {"same group": "friend", "other": "stranger", "other workspace": "insider"}
+        return self.who[names.get(relation, role)]
 
     async def thing(self, kind: str, role: str, relation: str, *, lasting: bool) -> dict[str, str]:
         """A thing that stands in this relation to somebody of `role`, for a path. A `lasting` one has to outlast all
@@ -65,9 +68,16 @@ class World:
         """
         if not lasting:
             return await thing(self, kind, self.owner(role, relation), relation)
-        if (kind, relation) not in self.others:
-            self.others[kind, relation] = await thing(self, kind, self.owner(role, relation), relation)
-        return self.others[kind, relation]
+        at = (kind, relation if relation != "own elsewhere" else f"{relation} {role}")
+        if at not in self.others:
+            self.others[at] = await thing(self, kind, self.owner(role, relation), relation)
+        return self.others[at]
+
+    def inside(self, relation: str) -> dict[str, str]:
+        """The header with which a thing in this relation was made."""
+        places = {"other workspace": "Shut", "own elsewhere": "Shared"}
+        name = next((place for prefix, place in places.items() if relation.startswith(prefix)), None)
+        return {} if name is None else {"x-intramural-workspace": name}
 
 
 @asynccontextmanager
@@ -150,10 +160,10 @@ async def _hash_of(world: World, person: Person) -> str:
         return str(found.scalar())
 
 
-async def _file(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+async def _file(world: World, owner: Someone, relation: str) -> dict[str, str]:
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}
     files = {"file": ("a.jsonl", json.dumps(line).encode()), "purpose": (None, "batch")}
-    answer = await owner.client.post("/v1/files", files=files)
+    answer = await owner.client.post("/v1/files", files=files, headers=world.inside(relation))
     assert answer.status_code == 200, answer.text
     return {"file_id": answer.json()["id"]}
 
@@ -161,33 +171,37 @@ async def _file(_world: World, owner: Someone, _relation: str) -> dict[str, str]
 async def _batch(world: World, owner: Someone, relation: str) -> dict[str, str]:
     file_id = (await _file(world, owner, relation))["file_id"]
     body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    answer = await owner.client.post("/v1/batches", json=body)
+    answer = await owner.client.post("/v1/batches", json=body, headers=world.inside(relation))
     assert answer.status_code == 200, answer.text
     return {"batch_id": answer.json()["id"]}
 
 
-async def _message_batch(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+async def _message_batch(world: World, owner: Someone, relation: str) -> dict[str, str]:
     asked = {"model": "none:1b", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
     body = {"requests": [{"custom_id": "a", "params": asked}]}
-    answer = await owner.client.post("/v1/messages/batches", json=body, headers={"anthropic-version": "2023-06-01"})
+    headers = {"anthropic-version": "2023-06-01"} | world.inside(relation)
+    answer = await owner.client.post("/v1/messages/batches", json=body, headers=headers)
     assert answer.status_code == 200, answer.text
     return {"batch_id": answer.json()["id"]}
 
 
-async def _response(world: World, owner: Someone, _relation: str) -> dict[str, str]:
+async def _response(world: World, owner: Someone, relation: str) -> dict[str, str]:
     response_id = new_id("resp", SystemClock())
     asked = {"id": "msg_1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
     body = {"id": response_id, "object": "response", "status": "completed", "model": "none:1b", "background": False}
-    await world.responses.keep(owner.person.id, KeptResponse(response_id, body, (asked,), ()))
+    name = world.inside(relation).get("x-intramural-workspace", "").lower()
+    whose = Whose(owner.person.id, world.ids[name] if name else None)
+    await world.responses.keep(whose, KeptResponse(response_id, body, (asked,), ()))
     return {"response_id": response_id}
 
 
-async def _conversation(_world: World, owner: Someone, _relation: str) -> dict[str, str]:
+async def _conversation(world: World, owner: Someone, relation: str) -> dict[str, str]:
+    headers = world.inside(relation)
     item = {"type": "message", "role": "user", "content": "hi"}
-    answer = await owner.client.post("/v1/conversations", json={"items": [item]})
+    answer = await owner.client.post("/v1/conversations", json={"items": [item]}, headers=headers)
     assert answer.status_code == 200, answer.text
     conversation_id = answer.json()["id"]
-    items = (await owner.client.get(f"/v1/conversations/{conversation_id}/items")).json()["data"]
+    items = (await owner.client.get(f"/v1/conversations/{conversation_id}/items", headers=headers)).json()["data"]
     return {"conversation_id": conversation_id, "item_id": items[0]["id"]}
 
 

@@ -4,7 +4,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -31,12 +32,12 @@ class Somebody:
         made = self.browser.post(f"{base}/keys", json={"name": "k", "scopes": ["inference"]}).json()
         self.key, self.key_id = made["secret"], made["key"]["id"]
 
-    def stream(self) -> Iterator[bytes]:
+    def stream(self, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[bytes]:
         """The lines of an answer on its way, of which the first was read."""
         answer = requests.post(
             f"{self.service.address}/v1/chat/completions",
             json={**ASKED, "stream": True},
-            headers={"Authorization": f"Bearer {self.key}"},
+            headers={"Authorization": f"Bearer {self.key}", **headers},
             stream=True,
             timeout=100,
         )
@@ -101,6 +102,26 @@ def test_a_running_answer_ends(service: Service, way: str) -> None:
     assert one.me() == (200 if way == "their key" else 401)
     refused = requests.get(f"{service.address}/v1/models", headers={"Authorization": f"Bearer {one.key}"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, code)
+
+
+@pytest.mark.parametrize("way", ["dismissed", "closed"])
+def test_a_running_answer_in_a_workspace_ends_with_the_membership(service: Service, way: str) -> None:
+    """What runs elsewhere for the same person goes on."""
+    one = Somebody(service, f"{way}-from-there")
+    made = service.page("POST", "/workspaces", json={"name": f"Until {way}", "label": "phi"}).json()
+    url = f"/workspaces/{made['id']}"
+    service.page("PUT", f"{url}/members/{one.id}")
+    inside, outside = one.stream(headers={"X-Intramural-Workspace": made["id"]}), one.stream()
+    if way == "closed":
+        service.page("POST", f"{url}/close")
+    else:
+        service.page("DELETE", f"{url}/members/{one.id}")
+    assert last_error(inside) == "workspace_closed"
+    [entry] = one.answered()
+    assert (entry["outcome"], entry["facts"]["error"]) == ("failed", "workspace_closed")
+    assert next(outside) is not None
+    service.page("DELETE", f"/people/{one.id}")
+    assert last_error(outside) == "invalid_key"
 
 
 def test_who_still_waits_is_told_and_others_are_left_alone(service: Service) -> None:

@@ -65,6 +65,29 @@ def test_many_clients_at_once_stay_within_the_limit(house: Service) -> None:
         assert 0 <= last < 400 and good[0].headers["x-ratelimit-limit-tokens"] == "400"
 
 
+def test_answers_are_stopped_where_their_engine_time_ends(house: Service) -> None:
+    """Real answers that would not end by themselves, several at once; and texts that are only read count too."""
+    key = house.new_key()
+    with limited(house, "1000 seconds/day", "--user", ADMIN[0]):
+        read = requests.post(
+            f"{house.address}/v1/embeddings",
+            json={"model": MODEL, "input": ["One two three."] * 8},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+        )
+        assert read.status_code == 200 and "x-intramural-remaining-seconds" in read.headers
+        assert own(house, "seconds")["used"] > 0
+    with limited(house, "3 seconds/hour", "--user", ADMIN[0]):
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda _: ask(house, key, max_tokens=None, **ENDLESS), range(4)))
+        assert {each.status_code for each in answers} == {429}
+        assert {each.json()["error"]["code"] for each in answers} == {"quota_spent"}
+        assert any("was cut there" in each.text for each in answers)
+        while (balance := own(house, "seconds"))["held"]:
+            pass
+        assert 0 < balance["used"] < 4.5  # a machine that others use may hold up one step of the engine for long
+
+
 def test_every_dialect_says_which_quota_what_is_left_and_when_it_renews(house: Service) -> None:
     key = house.new_key()
     chat = {"model": MODEL, "messages": SAY, "max_tokens": 8}

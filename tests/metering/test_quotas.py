@@ -21,6 +21,7 @@ from intramural.metering import (
     Limit,
     Price,
     Rate,
+    Refusal,
     Reservation,
     Standing,
     applying,
@@ -28,8 +29,8 @@ from intramural.metering import (
     parse_prices,
     zone_of,
 )
-from intramural.metering.quotas import SOON_S, decide
-from intramural.metering.windows import PERIODS, window
+from intramural.metering.quotas import SOON_S, Measure, decide
+from intramural.metering.windows import PERIODS, Period, window
 
 ADA = Asker("ada", "key_1", ("g1", "g2"), "w1")
 TOKENS = Limit("q1", "everyone", "", None, "tokens", "day", 1_000, each=True)
@@ -108,6 +109,9 @@ def test_a_limit_on_a_model_is_for_that_alone_and_beside_that_on_all() -> None:
         {"measure": "streams"},
         {"measure": "storage_bytes", "period": "now", "each": False},
         {"measure": "storage_bytes", "period": "now", "model": "m"},
+        {"measure": "storage_bytes", "period": "now", "subject": "workspace", "subject_id": "w", "each": True},
+        {"measure": "storage_bytes", "period": "now", "subject": "key", "subject_id": "k", "each": False},
+        {"measure": "storage_bytes", "period": "now", "subject": "group", "subject_id": "g", "each": False},
         {"subject": "person", "subject_id": "ada", "each": True},
         {"measure": "miles"},
     ],
@@ -184,6 +188,15 @@ _STEP = st.one_of(
     st.tuples(st.just("crash"), st.just(0), st.just(0)),
 )
 
+#: An ordinary day, and moments before clocks are changed: by an hour at three and at two, at midnight, by half an hour.
+_WHEN = [
+    (at("2026-05-05T10:00:00"), "UTC"),
+    (at("2026-10-25T02:59:30", "Europe/Berlin"), "Europe/Berlin"),
+    (at("2026-03-29T01:59:30", "Europe/Berlin"), "Europe/Berlin"),
+    (at("2026-03-07T23:59:30", "America/Havana"), "America/Havana"),
+    (at("2026-04-05T01:59:30", "Australia/Lord_Howe"), "Australia/Lord_Howe"),
+]
+
 
 def at_once(work: Coroutine[Any, Any, None]) -> None:
     """Run what never waits."""
@@ -194,10 +207,10 @@ def at_once(work: Coroutine[Any, Any, None]) -> None:
 class _House:
     """A ledger with the rows beside it, which outlive it."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, now_ms: int = at("2026-05-05T10:00:00"), zone: str = "UTC") -> None:
         self.rows = Counter[tuple[str, str, int]]()
         self.open: dict[str, Reservation] = {}
-        self.now_ms = at("2026-05-05T10:00:00")
+        self.now_ms, self.zone = now_ms, ZoneInfo(zone)
         self.names = iter(range(10**6))
         self.capacity = capacity
         self.start()
@@ -207,7 +220,7 @@ class _House:
         for reservation in self.open.values():
             self._write(reservation.charges())
         self.open = {}
-        self.ledger = Ledger(self._load, UTC_ZONE, self.capacity)
+        self.ledger = Ledger(self._load, self.zone, self.capacity)
         self.ledger.use(_LIMITS)
 
     async def _load(self, *key: Any) -> int:
@@ -267,10 +280,13 @@ class _House:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(_STEP, max_size=60), st.sampled_from([2, 1_000]))
-def test_no_order_of_events_goes_over_a_limit(steps: list[tuple[str, int, int]], capacity: int) -> None:
-    """Clients that ask, go on and end in any order; clocks that are set; crashes; a memory that forgets."""
-    house = _House(capacity)
+@given(st.lists(_STEP, max_size=60), st.sampled_from([2, 1_000]), st.sampled_from(_WHEN))
+def test_no_order_of_events_goes_over_a_limit(
+    steps: list[tuple[str, int, int]], capacity: int, when: tuple[int, str]
+) -> None:
+    """Clients that ask, go on and end in any order; clocks that are set, also over the days on which the institution's
+    own change; crashes; a memory that forgets."""
+    house = _House(capacity, *when)
     for what, one, two in steps:
         if what == "ask":
             house.ask(one, two)
@@ -297,6 +313,107 @@ def test_a_clock_set_back_leads_into_the_window_that_was_there() -> None:
     house.now_ms -= 86_400_000
     (day,) = (s for s in house.standings("p0") if s.limit.id == "q1")
     assert (day.used, day.renews_ms) == (400, at("2026-05-06"))
+
+
+#: Whose limit it is; who is under it; whose use is another balance; who is not under it at all.
+_BEN, _CAI = Asker("ben", "key_2", ("g1",), "w1"), Asker("cai", "key_3", ("g9",), "w9")
+_SUBJECTS: dict[str, tuple[dict[str, Any], Asker | None, Asker | None]] = {
+    "everyone together": ({"subject": "everyone", "each": False}, None, None),
+    "each of everyone": ({"subject": "everyone", "each": True}, _BEN, None),
+    "a person": ({"subject": "person", "subject_id": "ada", "each": False}, None, _BEN),
+    "a group together": ({"subject": "group", "subject_id": "g1", "each": False}, None, _CAI),
+    "each of a group": ({"subject": "group", "subject_id": "g1", "each": True}, _BEN, _CAI),
+    "a key": ({"subject": "key", "subject_id": "key_1", "each": False}, None, _BEN),
+    "a workspace together": ({"subject": "workspace", "subject_id": "w1", "each": False}, None, _CAI),
+    "each of a workspace": ({"subject": "workspace", "subject_id": "w1", "each": True}, _BEN, _CAI),
+}
+_WINDOWS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "month": 31 * 86_400_000}
+_ONE = {
+    "requests": Amounts(requests=1),
+    "tokens": Amounts(tokens=1),
+    "seconds": Amounts(engine_ms=1),
+    "money": Amounts(micros=1),
+}
+
+
+def _take(house: _House, asker: Asker, model: str, wanted: Amounts) -> bool:
+    """Whether it was let through; used at once."""
+    at_once(house.ledger.prepare(asker, model, house.now_ms))
+    found = house.ledger.reserve(str(next(house.names)), asker, model, wanted, house.now_ms)
+    if isinstance(found, Reservation):
+        house._write(house.ledger.settle(found, wanted))
+        house.ledger.written(found)
+    return not isinstance(found, Refusal)
+
+
+@pytest.mark.parametrize("period", _WINDOWS)
+@pytest.mark.parametrize("subject", _SUBJECTS)
+@pytest.mark.parametrize("measure", _ONE)
+def test_every_measure_holds_for_every_subject_in_every_window(measure: Measure, subject: str, period: Period) -> None:
+    """Of five, five pass; others have what is theirs; the next window has five again; and clocks set back by an hour
+    or a day lead to windows in which no more than five pass either."""
+    fields, own_balance, free = _SUBJECTS[subject]
+    one = _ONE[measure]
+    for model in (None, "m"):
+        house = _House(2, at("2026-05-05T10:30:30"))
+        whose = fields["subject"], fields.get("subject_id", "")
+        limit = checked_limit(Limit("q", *whose, model, measure, period, 5, fields["each"]))
+        house.ledger.use((limit,))
+        assert [_take(house, ADA, "m", one) for _ in range(6)] == [True] * 5 + [False]
+        assert _take(house, ADA, "other", one) == (model is not None)
+        if own_balance is not None:
+            assert [_take(house, own_balance, "m", one) for _ in range(6)] == [True] * 5 + [False]
+        elif not limit.personal and fields["subject"] != "key":
+            assert not _take(house, _BEN, "m", one)  # it is one balance for all of them
+        if free is not None:
+            assert all(_take(house, free, "m", one) for _ in range(6))
+        began_ms = house.now_ms
+        house.now_ms += _WINDOWS[period]
+        assert [_take(house, ADA, "m", one) for _ in range(6)] == [True] * 5 + [False]
+        for back_ms in (3_600_000, 86_400_000):
+            house.now_ms = began_ms + _WINDOWS[period] - back_ms
+            assert sum(_take(house, ADA, "m", one) for _ in range(12)) <= 5
+        house.now_ms = began_ms
+        assert not _take(house, ADA, "m", one)
+        assert max(house.rows.values()) == 5
+
+
+@pytest.mark.parametrize("subject", _SUBJECTS)
+def test_streams_are_limited_for_every_subject_whatever_the_clock_says(subject: str) -> None:
+    fields, _, free = _SUBJECTS[subject]
+    house = _House(2)
+    limit = Limit("q", fields["subject"], fields.get("subject_id", ""), None, "streams", "now", 2, fields["each"])
+    house.ledger.use((checked_limit(limit),))
+    under_way: list[Reservation] = []
+
+    def begin(asker: Asker) -> bool:
+        at_once(house.ledger.prepare(asker, "m", house.now_ms))
+        found = house.ledger.reserve(str(next(house.names)), asker, "m", Amounts(1, 1, 1, 1), house.now_ms)
+        if isinstance(found, Reservation):
+            under_way.append(found)
+        return not isinstance(found, Refusal)
+
+    assert [begin(ADA) for _ in range(3)] == [True, True, False]
+    for set_ms in (-86_400_000, 3_600_000, 86_400_000):
+        house.now_ms += set_ms
+        assert not begin(ADA)
+    assert free is None or begin(free)
+    house.ledger.settle(under_way.pop(0), Amounts(1, 1, 1, 1))
+    assert [begin(ADA) for _ in range(2)] == [True, False]
+
+
+def test_on_the_day_the_clocks_change_an_hour_more_or_less_is_the_same_day() -> None:
+    """Ten tokens a day in Berlin: the day of October has 25 hours, that of March 23, and each gives ten."""
+    for day, hours in (("2026-10-25", 25), ("2026-03-29", 23)):
+        house = _House(2, at(day, "Europe/Berlin"), "Europe/Berlin")
+        house.ledger.use((replace(TOKENS, amount=10),))
+        passed = 0
+        for _ in range(hours * 4):
+            passed += _take(house, ADA, "m", Amounts(tokens=1))
+            house.now_ms += 900_000
+        assert passed == 10
+        assert house.now_ms == at(day, "Europe/Berlin") + hours * 3_600_000
+        assert _take(house, ADA, "m", Amounts(tokens=1))  # midnight
 
 
 def test_what_is_let_go_is_there_for_the_next() -> None:

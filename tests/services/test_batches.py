@@ -73,7 +73,7 @@ class Bench:
         self.desk = BatchDesk(Gate(audit), shop)
         self.desk.speak(self.form)
 
-    async def again(self, kind: str, person_id: str, credential_id: str) -> Actor:
+    async def again(self, kind: str, person_id: str, credential_id: str, *_workspace: str | None) -> Actor:
         if person_id in self.barred:
             raise Unauthenticated("disabled_person", "Not any more.")
         return {"mia": MIA, "bob": BOB}[person_id]

@@ -16,7 +16,7 @@ from tests.library.shop import Shop
 from tests.vaults import vault_in
 
 from intramural.audit import AuditLog
-from intramural.core.actor import SCOPES, Actor
+from intramural.core.actor import SCOPES, Actor, Whose
 from intramural.core.chat import ChatRequest, Image, Message
 from intramural.core.clock import SystemClock
 from intramural.core.config import AuditConfig, FilesConfig
@@ -54,12 +54,14 @@ class Desk:
         return [part.data for part in found if isinstance(part, Image)]
 
     async def store(self, data: bytes) -> StoredFile:
-        arriving = await self.files.arriving("mia")
+        arriving = await self.files.arriving(Whose("mia"))
         await arriving.write(data)
         await arriving.finish()
         async with self.db.writing() as connection:
-            file = await self.files.keep(connection, "mia", arriving, name="a.png", purpose="vision", expires_ms=None)
-        await self.files.settled("mia", arriving)
+            file = await self.files.keep(
+                connection, Whose("mia"), arriving, name="a.png", purpose="vision", expires_ms=None
+            )
+        await self.files.settled(Whose("mia"), arriving)
         return file
 
     async def fetches(self) -> list[tuple[str, str, dict]]:

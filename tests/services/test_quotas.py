@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,7 +13,7 @@ from tests import databases
 from tests.audit.settable_clock import SettableClock
 
 from intramural.audit import AuditLog, Beside, Event
-from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor
+from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor, Place
 from intramural.core.chat import Usage
 from intramural.core.config import AuditConfig, QuotasConfig
 from intramural.core.errors import Misasked, Missing, QuotaSpent, Refused, Throttled, Unavailable
@@ -47,18 +47,21 @@ class Bench:
             self.stack.push_async_callback(self.audit.close)
         self.meter = Meter(self.db, self.clock)
 
-        async def stored(person_id: str) -> int:
-            return self.stored.get(person_id, 0)
-
         async def known(person_id: str) -> object:
             if person_id not in ("mia", "bob", "eve"):
                 raise Missing("person_not_found", "No.")
             return person_id
 
         settings = QuotasConfig(**{"answer_tokens": 100, **config})  # type: ignore[arg-type]  # a test's own
-        self.quotas = Quotas(Gate(self.audit), QuotaRows(self.db), self.audit, self.clock, settings, stored, known)
+        self.quotas = Quotas(Gate(self.audit), QuotaRows(self.db), self.audit, self.clock, settings, self, known)
         await self.quotas.open()
         return self.quotas
+
+    async def used_bytes(self, person_id: str) -> int:
+        return self.stored.get(person_id, 0)
+
+    async def used_in_bytes(self, workspace_id: str) -> int:
+        return self.stored.get(workspace_id, 0)
 
     async def ask(self, actor: Actor, prompt: int, answer: int | None, model: str = "m") -> Hold | None:
         async def count() -> int:
@@ -297,7 +300,13 @@ async def test_stored_bytes_are_limited_by_the_nearest_quota(bench: Bench) -> No
     (standing,) = await bench.quotas.own(MIA)
     assert (standing.used, standing.remaining) == (70, 30)
     await bench.quotas.set(CONSOLE, replace(stored, subject="person", subject_id="mia", each=False, amount=500))
-    assert (bench.quotas.most_stored_bytes(MIA), bench.quotas.most_stored_bytes(BOB)) == (500, 100)
+    assert bench.quotas.most_stored_bytes(MIA) == (500, None) and bench.quotas.most_stored_bytes(BOB) == (100, None)
+    bench.stored["w1"] = 40
+    await bench.quotas.set(CONSOLE, replace(stored, subject="workspace", subject_id="w1", each=False, amount=300))
+    inside = MIA.inside(Place("w1", "Ward", "phi"), "")
+    assert bench.quotas.most_stored_bytes(inside) == (500, 300)
+    standings = {each.limit.subject: each.used for each in await bench.quotas.own(inside)}
+    assert standings == {"person": 70, "workspace": 40}
 
 
 async def test_the_service_itself_has_no_limits(bench: Bench) -> None:
@@ -314,6 +323,23 @@ async def test_an_address_that_knocks_too_often_waits(bench: Bench) -> None:
     quotas.knock("10.0.0.2")
 
 
+async def test_a_person_who_asks_too_often_waits_whichever_key_they_use_and_so_does_everybody(bench: Bench) -> None:
+    quotas = await bench.start(person_requests_per_minute=3, requests_per_minute=5)
+    key = replace(MIA, kind="key", credential_id="key_1")
+    for actor in (MIA, key, MIA):
+        quotas.knock_as(actor)
+    with pytest.raises(Throttled, match="3 requests a minute of yours") as caught:
+        quotas.knock_as(key)
+    assert 0 < caught.value.retry_after_s <= 20
+    quotas.knock_as(BOB)
+    quotas.knock_as(EVE)
+    with pytest.raises(Throttled, match="5 requests a minute of everybody together"):
+        quotas.knock_as(BOB)
+    bench.clock.offset_s += 3_600  # a clock that is set makes no difference: nobody's turn comes sooner
+    with pytest.raises(Throttled):
+        quotas.knock_as(MIA)
+
+
 async def test_nothing_is_charged_when_the_log_cannot_be_written(bench: Bench) -> None:
     """The record, the meter's row and the charge are one: a meter's row that cannot be written takes all along."""
     await bench.quotas.set(CONSOLE, TOKENS)
@@ -328,3 +354,111 @@ async def test_nothing_is_charged_when_the_log_cannot_be_written(bench: Bench) -
     assert bench.audit.size == size and await bench.rows() == (0, 1)
     await bench.start()  # what is not known to have ended is charged as held
     assert await bench.rows() == (20, 0)
+
+
+# engine time ----------------------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """As many answers as are begun, each of which takes `step_ms` of an engine until it can be stopped again."""
+
+    def __init__(self, bench: Bench, chance: Random, steps_ms: tuple[float, float]) -> None:
+        self.bench, self.chance, self.steps_ms = bench, chance, steps_ms
+        self.running: dict[int, tuple[Hold, Actor, float]] = {}
+        self.names = iter(range(10**6))
+        self.charged_ms = self.cut = self.over_ms = 0.0
+
+    async def begin(self, actor: Actor) -> None:
+        with suppress(QuotaSpent):
+            hold = await self.bench.ask(actor, 20, 30)
+            assert hold is not None
+            self.running[next(self.names)] = (hold, actor, 0.0)
+
+    async def step(self) -> None:
+        """One of them uses the engine for a while, and may end by itself."""
+        name = self.chance.choice(list(self.running))
+        hold, actor, used_ms = self.running[name]
+        used_ms += self.chance.uniform(*self.steps_ms)
+        self.running[name] = (hold, actor, used_ms)
+        self.over_ms = max(self.over_ms, used_ms - hold.engine_ms)
+        try:
+            self.bench.quotas.time_passed(hold, used_ms)
+        except QuotaSpent:
+            self.cut += 1
+            await self.end(name)
+            return
+        if self.chance.random() < 0.05:
+            await self.end(name)
+
+    async def end(self, name: int) -> None:
+        hold, actor, used_ms = self.running.pop(name)
+        self.charged_ms += used_ms
+        await self.bench.end(hold, actor, Usage(20, 30, prompt_ms=used_ms / 4, completion_ms=used_ms * 3 / 4))
+
+    @property
+    def used_ms(self) -> float:
+        return self.charged_ms + sum(used for _, _, used in self.running.values())
+
+
+async def drive(bench: Bench, steps_ms: tuple[float, float], seed: int) -> Engine:
+    """Sixteen clients until nothing is left of the limit, looking at every step."""
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=30_000, each=False))
+    engine = Engine(bench, Random(seed), steps_ms)
+    for _ in range(20_000):
+        if len(engine.running) < 16:
+            await engine.begin(engine.chance.choice([MIA, BOB, EVE]))
+        if not engine.running:
+            break
+        await engine.step()
+        _check(await bench.quotas.own(MIA)) if engine.over_ms <= 0 else None
+    assert not engine.running and engine.cut
+    return engine
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_sixteen_clients_never_go_over_a_limit_of_engine_time(bench: Bench, seed: int) -> None:
+    """However long their answers take: more is held before what is held is used up, else the answer is stopped."""
+    engine = await drive(bench, (1.0, 400.0), seed)
+    assert 27_000 < engine.used_ms <= 30_000 and engine.over_ms <= 0
+    (standing,) = await bench.quotas.own(MIA)
+    assert standing.held == 0 and abs(standing.used - engine.used_ms) <= len(range(200))
+
+
+async def test_a_step_longer_than_any_before_exceeds_a_limit_by_its_own_rest_alone(bench: Bench) -> None:
+    """Nothing stops an engine half-way. Whoever else is under way stays within what they hold."""
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=4_000, each=False))
+    other, hold = await bench.ask(BOB, 20, 30), await bench.ask(MIA, 20, 30)
+    assert other is not None and hold is not None and hold.engine_ms == other.engine_ms == 900
+    with pytest.raises(QuotaSpent, match="cut"):
+        bench.quotas.time_passed(hold, 3_500.0)
+    await bench.end(hold, MIA, Usage(20, 30, prompt_ms=3_500.0))
+    with pytest.raises(QuotaSpent, match="cut"):  # there is nothing more to hold than it has
+        bench.quotas.time_passed(other, 100.0)
+    await bench.end(other, BOB, Usage(20, 30, prompt_ms=100.0))
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held) == (3_600, 0)
+    with pytest.raises(QuotaSpent):
+        await bench.ask(MIA, 20, 30)
+    bench.clock.offset_s += DAY_S  # and one long silence does not shut a small limit for ever
+    assert await bench.ask(MIA, 20, 30) is not None
+
+
+async def test_engine_time_that_is_limited_is_held_from_what_the_model_takes(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, replace(TOKENS, measure="seconds", amount=60_000))
+    hold = await bench.ask(MIA, 1_000, 1_000)
+    assert hold is not None and hold.engine_ms == 1_000 * 1 + 1_000 * 20
+    bench.quotas.prompt_read(hold, Usage(200, 0, prompt_ms=100.0))
+    assert hold.engine_ms == 100 + 1_000 * 20
+    bench.quotas.time_passed(hold, 5_000.0)
+    assert hold.engine_ms == 20_100
+    bench.quotas.time_passed(hold, 19_500.0)
+    assert hold.engine_ms > 20_100
+    await bench.end(hold, MIA, Usage(200, 1_000, prompt_ms=100.0, completion_ms=19_400.0))
+    (standing,) = await bench.quotas.own(MIA)
+    assert (standing.used, standing.held) == (19_500, 0)
+
+
+async def test_without_a_limit_of_seconds_nobody_looks_at_the_time(bench: Bench) -> None:
+    await bench.quotas.set(CONSOLE, TOKENS)
+    hold = await bench.ask(MIA, 10, 10)
+    assert hold is not None and hold.least_ms == 0

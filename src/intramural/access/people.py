@@ -1,5 +1,6 @@
 """People: who they are, their role, whether they may come in."""
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -36,6 +37,8 @@ _COLUMNS = (
 Kind = Literal["person", "service"]
 #: Identifiers in one query: below what every database takes.
 _AT_ONCE = 500
+#: Of those who sign in, looked up at the same time.
+_LOOKED_UP_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class People:
         self._clock = clock
         self._passwords = passwords
         self._throttle = throttle
+        # who signs in with hundreds is looked up with a few: else all of them are one turn of the loop
+        self._few = asyncio.Semaphore(_LOOKED_UP_AT_ONCE)
 
     async def hash_new(self, username: str, password: str) -> HashedPassword:
         """Check a new password for `username` against the rules and hash it; do this before the transaction.
@@ -327,7 +332,8 @@ class People:
         return PeoplePage([_person(row) for row in shown], total, after)
 
     async def _prove(self, username: str, password: str) -> Proven | None:
-        person, stored = await self._credentials(username)
+        async with self._few:
+            person, stored = await self._credentials(username)
         if not await self._passwords.verify(stored, password) or person is None or stored is None:
             return None
         if self._passwords.outdated(stored):

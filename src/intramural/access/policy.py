@@ -282,16 +282,6 @@ THROUGH_GLASS = frozenset({Action.CHATS_READ, Action.FILES_READ})
 ALWAYS = frozenset({Action.ME_READ_OPENINGS})
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.
 _NAMES_A_MODEL = frozenset({Action.MODEL_USE, Action.MODELS_READ})
-#: What would put something of a workspace where no workspace is written beside it.
-_KEEPS_ELSEWHERE = frozenset(
-    {
-        Action.FILES_CREATE,
-        Action.BATCHES_CREATE,
-        Action.RESPONSES_KEEP,
-        Action.CONVERSATIONS_CREATE,
-        Action.CONVERSATIONS_CHANGE,
-    }
-)
 #: About somebody, or giving a role: nobody may so get hold of rights that they have not themselves.
 _ABOUT_A_PERSON = frozenset(
     {
@@ -549,13 +539,6 @@ def _place_refuses(actor: Actor, action: Action, thing: Thing) -> Decision | Non
             "purpose_required",
             f"In the workspace {place.name!r} models are asked for a purpose of its list, {said}.",
             f"Send X-Intramural-Purpose: {' or '.join(place.purposes)}.",
-        )
-    if action in _KEEPS_ELSEWHERE:
-        return Decision(
-            False,
-            "not_kept_in_workspace",
-            f"{action} would keep something of the workspace {place.name!r} outside it.",
-            "Ask without keeping it (`store: false`), or outside the workspace.",
         )
     return None
 

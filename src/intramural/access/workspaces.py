@@ -24,6 +24,15 @@ MAX_PURPOSES = 20
 #: The code of the error for a log that would be deleted earlier than the law has it.
 BELOW_FLOOR = "retention_below_floor"
 
+#: What can be of a workspace.
+_KEPT_IN: Mapping[str, Any] = {
+    "chats": t.chats,
+    "keys": t.keys,
+    "files": t.files,
+    "batches": t.batches,
+    "responses": t.responses,
+    "conversations": t.transcripts,
+}
 _TEXT = t.workspaces.c.id.type
 #: What is known of a workspace, and whether a person is a member by themselves or by which groups.
 _OF_PLACE: tuple[Any, ...] = (
@@ -32,6 +41,7 @@ _OF_PLACE: tuple[Any, ...] = (
     t.workspaces.c.label,
     t.workspaces.c.models,
     t.workspaces.c.purposes,
+    t.workspaces.c.closed_ms,
     exists()
     .where(
         t.workspace_people.c.workspace_id == t.workspaces.c.id,
@@ -55,6 +65,7 @@ class Workspace:
     """A workspace. `retention_days`: for how long what is of each class is kept (a class that is not named: for ever).
 
     `people` and `groups` are its members, by identifier; whoever is in a group within one of these is a member as well.
+    `closed_ms`: when it was closed (None: it is open). In a closed one nobody is a member, whoever is named.
     """
 
     place: Place
@@ -62,6 +73,7 @@ class Workspace:
     created_ms: int
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    closed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,8 @@ class Workspaces:
         row = await self._db.look_up(_PLACE, actor.person_id, called, fold(called))
         if row is None:
             return None
+        if row.closed_ms is not None:
+            return _place(row), False
         groups = (row.group_ids or "").split(" ")
         return _place(row), bool(row.is_member) or not frozenset(actor.groups).isdisjoint(groups)
 
@@ -116,17 +130,26 @@ class Workspaces:
         return await self._workspace(connection, workspace_id)
 
     async def remove(self, connection: Connection, workspace_id: str) -> Workspace:
-        """Remove a workspace. Raises Missing(`workspace_not_found`), Conflicting(`workspace_not_empty`) while chats or
-        keys are of it: without it, nothing would say any more what kind of data theirs is.
+        """Remove a workspace. Raises Missing(`workspace_not_found`), Conflicting(`workspace_not_empty`) while
+        anything is of it: without it, nothing would say any more what kind of data that is.
         """
         workspace = await self._workspace(connection, workspace_id)
-        for what, table in (("chats", t.chats), ("keys", t.keys)):
+        for what, table in _KEPT_IN.items():
             number = await connection.scalar(select(func.count()).where(table.c.workspace_id == workspace_id))
             if number:
                 message = f"There are {number} {what} of {workspace.place.name!r}."
-                raise Conflicting("workspace_not_empty", message, "Take its members away instead.")
+                raise Conflicting("workspace_not_empty", message, "Close it instead.")
         await connection.execute(delete(t.workspaces).where(t.workspaces.c.id == workspace_id))
         return workspace
+
+    async def close(self, connection: Connection, workspace_id: str, *, closed: bool) -> Workspace:
+        """Close a workspace, or open it again: from the next request on nobody is a member of a closed one, its keys
+        open nothing, and what is of it is out of everybody's reach. Raises Missing(`workspace_not_found`).
+        """
+        now_ms = int(self._clock.now_s() * 1000)
+        until = func.coalesce(t.workspaces.c.closed_ms, now_ms) if closed else None  # the first time counts
+        await connection.execute(update(t.workspaces).where(t.workspaces.c.id == workspace_id).values(closed_ms=until))
+        return await self._workspace(connection, workspace_id)
 
     async def admit(self, connection: Connection, workspace_id: str, member_id: str) -> None:
         """Make a person or a group a member; whoever is one already stays it.
@@ -149,13 +172,6 @@ class Workspaces:
         if not (await connection.execute(delete(table).where(where))).rowcount:
             raise Missing("not_a_member", "They are not a member of this workspace.", "See the list of its members.")
 
-    async def close(self, connection: Connection, workspace_id: str) -> tuple[str, ...]:
-        """End every membership; whose they were. Raises Missing(`workspace_not_found`)."""
-        workspace = await self._workspace(connection, workspace_id)
-        for table in (t.workspace_people, t.workspace_groups):
-            await connection.execute(delete(table).where(table.c.workspace_id == workspace_id))
-        return (*workspace.people, *workspace.groups)
-
     async def get(self, workspace_id: str) -> Workspace:
         """The workspace with its members. Raises Missing(`workspace_not_found`)."""
         async with self._db.reading() as connection:
@@ -176,7 +192,8 @@ class Workspaces:
         by_group = select(groups.workspace_id).where(groups.group_id.in_(actor.groups))
         mine = t.workspaces.c.id.in_(by_person) | t.workspaces.c.id.in_(by_group)
         async with self._db.reading() as connection:
-            found = await connection.execute(select(t.workspaces).where(mine).order_by(t.workspaces.c.name_folded))
+            open_ones = select(t.workspaces).where(mine, t.workspaces.c.closed_ms.is_(None))
+            found = await connection.execute(open_ones.order_by(t.workspaces.c.name_folded))
             return tuple(_place(row) for row in found)
 
     async def _workspace(self, connection: Connection, workspace_id: str) -> Workspace:
@@ -268,6 +285,7 @@ def _workspace(row: Row[Any], people: Sequence[Row[Any]], groups: Sequence[Row[A
         place=_place(row),
         retention_days=json.loads(row.retention_days),
         created_ms=row.created_ms,
+        closed_ms=row.closed_ms,
         people=tuple(sorted(each.person_id for each in people if each.workspace_id == row.id)),
         groups=tuple(sorted(each.group_id for each in groups if each.workspace_id == row.id)),
     )

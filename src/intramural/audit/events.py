@@ -56,6 +56,8 @@ class Event(StrEnum):
     ROLE_REMOVED = "role.removed", "A role of the institution's own was removed."
     WORKSPACE_CREATED = "workspace.created", "A workspace was made."
     WORKSPACE_CHANGED = "workspace.changed", "A workspace was given other rules."
+    WORKSPACE_CLOSED = "workspace.closed", "A workspace was closed to everybody, with all that is of it."
+    WORKSPACE_OPENED = "workspace.opened", "A closed workspace was opened again."
     WORKSPACE_REMOVED = "workspace.removed", "A workspace was removed."
     WORKSPACE_JOINED = "workspace.joined", "A person or a group was made a member of a workspace."
     WORKSPACE_LEFT = "workspace.left", "A membership of a workspace was ended."

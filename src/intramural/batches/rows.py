@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 
+from intramural.core.actor import Whose
 from intramural.core.errors import Missing
 from intramural.storage import Connection, Database
 from intramural.storage.schema import batch_lines, batches
@@ -34,7 +35,8 @@ class Batch:
     """One batch. Times in milliseconds; `credential_id` is what it was asked for with, and `actor_kind` of which kind.
 
     Of `total` lines so many `completed`, `failed` (an error was the answer) and were `skipped` (the batch ended before
-    them). `notes` is what its owner attached, `errors` what was wrong with the batch as a whole.
+    them). `notes` is what its owner attached, `errors` what was wrong with the batch as a whole. `workspace_id`: where
+    it was asked, and every line is, for the purpose `purpose_there`.
     """
 
     id: str
@@ -65,6 +67,12 @@ class Batch:
     ended_ms: int | None = None
     notes: Mapping[str, str] | None = None
     errors: Sequence[Mapping[str, Any]] = ()
+    workspace_id: str | None = None
+    purpose_there: str | None = None
+
+    @property
+    def whose(self) -> Whose:
+        return Whose(self.person_id, self.workspace_id)
 
     @property
     def is_open(self) -> bool:
@@ -121,18 +129,22 @@ class Batches:
         async with self._db.reading() as reading:
             return self._batch((await reading.execute(wanted)).one_or_none())
 
-    async def get(self, person_id: str, dialect: str, batch_id: str, connection: Connection | None = None) -> Batch:
-        """This person's batch. Raises Missing(`batch_not_found`)."""
+    async def get(self, whose: Whose, dialect: str, batch_id: str, connection: Connection | None = None) -> Batch:
+        """One batch. Raises Missing(`batch_not_found`)."""
         found = await self.find(batch_id, connection)
-        if found is None or (found.person_id, found.dialect) != (person_id, dialect):
+        if found is None or (found.whose, found.dialect) != (whose, dialect):
             raise Missing("batch_not_found", "There is no such batch.", "List the batches to see which are there.")
         return found
 
     async def list(
-        self, person_id: str, dialect: str, *, limit: int, after: str | None = None, before: str | None = None
+        self, whose: Whose, dialect: str, *, limit: int, after: str | None = None, before: str | None = None
     ) -> list[Batch]:
-        """This person's, the newest first: those older than `after`, or the nearest of those newer than `before`."""
-        wanted = select(batches).where(batches.c.person_id == person_id, batches.c.dialect == dialect)
+        """These, the newest first: those older than `after`, or the nearest of those newer than `before`."""
+        wanted = select(batches).where(
+            batches.c.person_id == whose.person_id,
+            batches.c.workspace_id == whose.workspace_id,
+            batches.c.dialect == dialect,
+        )
         if after is not None:
             wanted = wanted.where(batches.c.id < after)
         if before is not None:

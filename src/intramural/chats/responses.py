@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import CTE, ColumnElement, Insert, Row, delete, func, insert, literal, select
 
+from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
 from intramural.storage import BlockingConnection, Condition, Connection, Database
@@ -38,7 +39,7 @@ class KeptResponse:
 
 
 class KeptResponses:
-    """Everybody's responses, each reached only with the identifier of the person whose it is.
+    """Everybody's responses, each reached only by saying whose it is, and of which workspace.
 
     After `keep_days` a response counts as gone; `expire` takes it away.
     """
@@ -50,13 +51,14 @@ class KeptResponses:
         self._keep_ms = keep_days * DAY_MS
 
     def insertions(
-        self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None
+        self, whose: Whose, response: KeptResponse, events: Sequence[Any] | None = None
     ) -> list[tuple[Insert, Mapping[str, Any]]]:
         """The statements and values that keep a new `response`, in their order, for whoever commits them with something
         else. `events`: its stream, to be replayed.
 
         The statements are the same objects each time, so that many rows can be inserted in one go.
         """
+        person_id = whose.person_id
         if not self._vault.knows(person_id):
             return []  # erased while it was being written
         seal, of = self._vault.seal, response.id
@@ -64,6 +66,7 @@ class KeptResponses:
         row = {
             "id": response.id,
             "person_id": person_id,
+            "workspace_id": whose.workspace_id,
             "previous_id": response.previous_id,
             "body": seal(person_id, _BODY, of, msgspec.json.encode(response.body)),
             "events": None if stream is None else seal(person_id, _EVENTS, of, stream),
@@ -73,9 +76,9 @@ class KeptResponses:
         items = [self._row(person_id, of, n, item, is_input=is_input) for n, (item, is_input) in enumerate(said)]
         return [(_INSERT_RESPONSE, row), *((_INSERT_ITEM, item) for item in items)]
 
-    async def keep(self, person_id: str, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
+    async def keep(self, whose: Whose, response: KeptResponse, events: Sequence[Any] | None = None) -> None:
         """Keep `response`, in the place of an earlier state of it. `events` as for `insertions`."""
-        rows = self.insertions(person_id, response, events)
+        rows = self.insertions(whose, response, events)
 
         def work(connection: BlockingConnection) -> None:
             connection.execute(delete(t.responses).where(t.responses.c.id == response.id))
@@ -84,31 +87,31 @@ class KeptResponses:
 
         await self._db.write(work)
 
-    async def get(self, person_id: str, response_id: str) -> KeptResponse:
+    async def get(self, whose: Whose, response_id: str) -> KeptResponse:
         """Raises Missing(`response_not_found`)."""
         async with self._db.reading() as connection:
             query = select(t.responses.c.body, t.responses.c.previous_id)
-            row = (await connection.execute(query.where(*self._own(person_id, response_id)))).one_or_none()
+            row = (await connection.execute(query.where(*self._own(whose, response_id)))).one_or_none()
             if row is None:
                 raise _missing()
             of = select(t.response_items)
             of = of.where(t.response_items.c.response_id == response_id).order_by(t.response_items.c.position)
-            items = [(each.is_input, self._item(person_id, each)) for each in await connection.execute(of)]
+            items = [(each.is_input, self._item(whose.person_id, each)) for each in await connection.execute(of)]
         return KeptResponse(
             id=response_id,
-            body=msgspec.json.decode(self._vault.reveal(person_id, _BODY, response_id, row.body)),
+            body=msgspec.json.decode(self._vault.reveal(whose.person_id, _BODY, response_id, row.body)),
             input=tuple(item for is_input, item in items if is_input),
             output=tuple(item for is_input, item in items if not is_input),
             previous_id=row.previous_id,
         )
 
-    async def context(self, person_id: str, response_id: str, *, with_output: bool = True) -> tuple[Item, ...]:
+    async def context(self, whose: Whose, response_id: str, *, with_output: bool = True) -> tuple[Item, ...]:
         """Everything said up to and in a response, oldest first: what its successor goes on from.
 
         Without output, what it was made from itself. Raises Missing(`response_not_found`), also where one of those
         before it is gone.
         """
-        chain = self._chain(person_id, response_id)
+        chain = self._chain(whose, response_id)
         async with self._db.reading() as connection:
             ends = select(func.count(), func.count().filter(chain.c.previous_id.is_(None))).select_from(chain)
             length, complete = (await connection.execute(ends)).one()
@@ -118,36 +121,36 @@ class KeptResponses:
             if not with_output:
                 query = query.where((chain.c.depth > 0) | t.response_items.c.is_input)
             ordered = query.order_by(chain.c.depth.desc(), t.response_items.c.position)
-            return tuple(self._item(person_id, row) for row in await connection.execute(ordered))
+            return tuple(self._item(whose.person_id, row) for row in await connection.execute(ordered))
 
-    async def items(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
-        """Those of `item_ids` that a response of the person's holds; the newest, where several do."""
+    async def items(self, whose: Whose, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Those of `item_ids` that one of these responses holds; the newest, where several do."""
         own = t.responses.c
         query = (
             select(t.response_items)
             .join(t.responses, own.id == t.response_items.c.response_id)
-            .where(own.person_id == person_id, own.created_ms >= self._since_ms())
+            .where(*_of(whose), own.created_ms >= self._since_ms())
             .where(t.response_items.c.item_id.in_(item_ids))
             .order_by(own.created_ms)
         )
         async with self._db.reading() as connection:
-            return {row.item_id: self._item(person_id, row) for row in await connection.execute(query)}
+            return {row.item_id: self._item(whose.person_id, row) for row in await connection.execute(query)}
 
-    async def events(self, person_id: str, response_id: str) -> list[Any] | None:
+    async def events(self, whose: Whose, response_id: str) -> list[Any] | None:
         """The stream that was kept with it, if one was. Raises Missing(`response_not_found`)."""
         async with self._db.reading() as connection:
-            query = select(t.responses.c.events).where(*self._own(person_id, response_id))
+            query = select(t.responses.c.events).where(*self._own(whose, response_id))
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise _missing()
         if row.events is None:
             return None
-        stream = self._vault.reveal(person_id, _EVENTS, response_id, row.events)
+        stream = self._vault.reveal(whose.person_id, _EVENTS, response_id, row.events)
         return list(msgspec.json.decode(zlib.decompress(stream)))
 
-    async def delete(self, person_id: str, response_id: str, connection: Connection) -> None:
+    async def delete(self, whose: Whose, response_id: str, connection: Connection) -> None:
         """Take it away with all its items. Raises Missing(`response_not_found`)."""
-        if (await connection.execute(delete(t.responses).where(*self._own(person_id, response_id)))).rowcount == 0:
+        if (await connection.execute(delete(t.responses).where(*self._own(whose, response_id)))).rowcount == 0:
             raise _missing()
 
     async def any_expired(self, held: Condition) -> bool:
@@ -164,18 +167,18 @@ class KeptResponses:
         of = t.responses.c
         return (of.created_ms < self._since_ms()) & ~held(of.person_id, of.get("workspace_id"))
 
-    def _chain(self, person_id: str, response_id: str) -> CTE:
+    def _chain(self, whose: Whose, response_id: str) -> CTE:
         """The response (depth 0) and all those before it that are there."""
         own = t.responses.c
-        first = select(own.id, own.previous_id, literal(0).label("depth")).where(*self._own(person_id, response_id))
+        first = select(own.id, own.previous_id, literal(0).label("depth")).where(*self._own(whose, response_id))
         chain = first.cte("chain", recursive=True)
         before = select(own.id, own.previous_id, chain.c.depth + 1).join(chain, own.id == chain.c.previous_id)
-        return chain.union_all(before.where(own.person_id == person_id, own.created_ms >= self._since_ms()))
+        return chain.union_all(before.where(*_of(whose), own.created_ms >= self._since_ms()))
 
-    def _own(self, person_id: str, response_id: str) -> tuple[Any, ...]:
-        """The only way from an identifier to a response: whose it is is part of the question."""
+    def _own(self, whose: Whose, response_id: str) -> tuple[Any, ...]:
+        """The only way from an identifier to a response: whose it is, and where, is part of the question."""
         own = t.responses.c
-        return own.id == _text(response_id), own.person_id == person_id, own.created_ms >= self._since_ms()
+        return own.id == _text(response_id), *_of(whose), own.created_ms >= self._since_ms()
 
     def _row(self, person_id: str, response_id: str, position: int, item: Item, *, is_input: bool) -> dict[str, Any]:
         body = self._vault.seal(person_id, _ITEM, row_id(response_id, position), msgspec.json.encode(item))
@@ -197,6 +200,10 @@ class KeptResponses:
 
     def _since_ms(self) -> int:
         return self._now_ms() - self._keep_ms
+
+
+def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return t.responses.c.person_id == whose.person_id, t.responses.c.workspace_id == whose.workspace_id
 
 
 def _text(identifier: str) -> str:

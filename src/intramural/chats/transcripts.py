@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 
 from intramural.chats.responses import DAY_MS, Item
+from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.errors import Missing
 from intramural.core.ids import new_id
@@ -29,7 +30,7 @@ class Transcript:
 
 
 class Transcripts:
-    """Everybody's transcripts, each reached only with the identifier of the person whose it is."""
+    """Everybody's transcripts, each reached only by saying whose it is, and of which workspace."""
 
     def __init__(self, db: Database, vault: Vault, clock: Clock, keep_days: int = 0) -> None:
         """`keep_days` without use: then `expire` takes it away. 0: never."""
@@ -38,82 +39,87 @@ class Transcripts:
         self._clock = clock
         self._keep_ms = keep_days * DAY_MS
 
-    async def create(self, person_id: str, notes: Mapping[str, str], items: Sequence[Item]) -> Transcript:
+    async def create(self, whose: Whose, notes: Mapping[str, str], items: Sequence[Item]) -> Transcript:
         """Begin one, with some items already."""
         now_ms = self._now_ms()
         made = Transcript(new_id("conv", self._clock), notes, now_ms)
-        row = {"id": made.id, "person_id": person_id, "notes": self._sealed_notes(person_id, made.id, notes)}
+        row = {
+            "id": made.id,
+            "person_id": whose.person_id,
+            "workspace_id": whose.workspace_id,
+            "notes": self._sealed_notes(whose.person_id, made.id, notes),
+        }
 
         def work(connection: BlockingConnection) -> None:
             connection.execute(insert(t.transcripts).values(**row, created_ms=now_ms, updated_ms=now_ms))
-            self._append(connection, person_id, made.id, items)
+            self._append(connection, whose.person_id, made.id, items)
 
         await self._db.write(work)
         return made
 
-    async def get(self, person_id: str, transcript_id: str) -> Transcript:
+    async def get(self, whose: Whose, transcript_id: str) -> Transcript:
         """Raises Missing(`conversation_not_found`)."""
         async with self._db.reading() as connection:
-            row = (await connection.execute(select(t.transcripts).where(*_own(person_id, transcript_id)))).one_or_none()
+            row = (await connection.execute(select(t.transcripts).where(*_own(whose, transcript_id)))).one_or_none()
         if row is None:
             raise _missing()
-        notes = self._vault.reveal(person_id, _NOTES, row.id, row.notes)
+        notes = self._vault.reveal(whose.person_id, _NOTES, row.id, row.notes)
         return Transcript(row.id, msgspec.json.decode(notes), row.created_ms)
 
-    async def note(self, person_id: str, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
+    async def note(self, whose: Whose, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
         """Replace its notes. Raises Missing(`conversation_not_found`)."""
-        sealed = self._sealed_notes(person_id, transcript_id, notes)
+        sealed = self._sealed_notes(whose.person_id, transcript_id, notes)
         values = {"notes": sealed, "updated_ms": self._now_ms()}
         async with self._db.writing() as connection:
-            where = _own(person_id, transcript_id)
+            where = _own(whose, transcript_id)
             if (await connection.execute(update(t.transcripts).where(*where).values(**values))).rowcount == 0:
                 raise _missing()
-        return await self.get(person_id, transcript_id)
+        return await self.get(whose, transcript_id)
 
-    async def append(self, person_id: str, transcript_id: str, items: Sequence[Item]) -> None:
+    async def append(self, whose: Whose, transcript_id: str, items: Sequence[Item]) -> None:
         """Add items to its end. Raises Missing(`conversation_not_found`)."""
         now_ms = self._now_ms()
 
         def work(connection: BlockingConnection) -> None:
-            touched = update(t.transcripts).where(*_own(person_id, transcript_id)).values(updated_ms=now_ms)
+            touched = update(t.transcripts).where(*_own(whose, transcript_id)).values(updated_ms=now_ms)
             if connection.execute(touched).rowcount == 0:
                 raise _missing()
-            self._append(connection, person_id, transcript_id, items)
+            self._append(connection, whose.person_id, transcript_id, items)
 
         await self._db.write(work)
 
-    async def items(self, person_id: str, transcript_id: str) -> tuple[Item, ...]:
+    async def items(self, whose: Whose, transcript_id: str) -> tuple[Item, ...]:
         """All of its items in order. Raises Missing(`conversation_not_found`)."""
-        await self.get(person_id, transcript_id)
+        await self.get(whose, transcript_id)
         of = t.transcript_items.c
         query = select(t.transcript_items).where(of.transcript_id == transcript_id).order_by(of.position)
         async with self._db.reading() as connection:
-            return tuple(self._item(person_id, row) for row in await connection.execute(query))
+            return tuple(self._item(whose.person_id, row) for row in await connection.execute(query))
 
-    async def found(self, person_id: str, item_ids: Sequence[str]) -> dict[str, Item]:
-        """Those of `item_ids` that a transcript of the person's holds; the newest, where several do."""
+    async def found(self, whose: Whose, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Those of `item_ids` that one of these transcripts holds; the newest, where several do."""
         of = t.transcript_items.c
         query = (
             select(t.transcript_items)
             .join(t.transcripts, t.transcripts.c.id == of.transcript_id)
-            .where(t.transcripts.c.person_id == person_id, of.item_id.in_(item_ids))
+            .where(*_of(whose), of.item_id.in_(item_ids))
             .order_by(t.transcripts.c.updated_ms)
         )
         async with self._db.reading() as connection:
-            return {row.item_id: self._item(person_id, row) for row in await connection.execute(query)}
+            return {row.item_id: self._item(whose.person_id, row) for row in await connection.execute(query)}
 
-    async def remove_item(self, person_id: str, transcript_id: str, item_id: str, connection: Connection) -> None:
+    async def remove_item(self, whose: Whose, transcript_id: str, item_id: str, connection: Connection) -> None:
         """Take one item out. Raises Missing(`conversation_not_found`, `item_not_found`)."""
-        if (await connection.execute(select(1).where(*_own(person_id, transcript_id)))).first() is None:
+        if (await connection.execute(select(1).where(*_own(whose, transcript_id)))).first() is None:
             raise _missing()
         of = t.transcript_items.c
         gone = delete(t.transcript_items).where(of.transcript_id == transcript_id, of.item_id == item_id)
         if (await connection.execute(gone)).rowcount == 0:
             raise Missing("item_not_found", "There is no such item in this conversation.", "List its items.")
 
-    async def delete(self, person_id: str, transcript_id: str, connection: Connection) -> None:
+    async def delete(self, whose: Whose, transcript_id: str, connection: Connection) -> None:
         """Take it away with every item. Raises Missing(`conversation_not_found`)."""
-        gone = delete(t.transcripts).where(*_own(person_id, transcript_id))
+        gone = delete(t.transcripts).where(*_own(whose, transcript_id))
         if (await connection.execute(gone)).rowcount == 0:
             raise _missing()
 
@@ -164,10 +170,14 @@ class Transcripts:
         return int(self._clock.now_s() * 1000)
 
 
-def _own(person_id: str, transcript_id: str) -> tuple[Any, ...]:
-    """The only way from an identifier to a transcript: whose it is is part of the question."""
+def _own(whose: Whose, transcript_id: str) -> tuple[Any, ...]:
+    """The only way from an identifier to a transcript: whose it is, and where, is part of the question."""
     wanted = transcript_id.encode(errors="replace").decode()  # what cannot be stored cannot be found
-    return t.transcripts.c.id == wanted, t.transcripts.c.person_id == person_id
+    return t.transcripts.c.id == wanted, *_of(whose)
+
+
+def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return t.transcripts.c.person_id == whose.person_id, t.transcripts.c.workspace_id == whose.workspace_id
 
 
 def _missing() -> Missing:

@@ -193,11 +193,33 @@ def list_workspaces(*, common: Common = DEFAULT) -> None:
 
 @workspace.command(name="rm")
 def remove_workspace(name: str, *, common: Common = DEFAULT) -> None:
-    """Remove a workspace that no chat and no key is of."""
+    """Remove a workspace that nothing is of."""
 
     async def act(client: "Client") -> None:
         await client.delete(f"{PAGE}/workspaces/{(await found_workspace(client, name))['id']}")
         common.out.record({"removed": name}, main="removed")
+
+    common.ask(act)
+
+
+@workspace.command(name="close")
+def close_workspace(name: str, *, common: Common = DEFAULT) -> None:
+    """Close workspace NAME: nobody enters it, its keys open nothing, what is of it is out of reach."""
+
+    async def act(client: "Client") -> None:
+        await client.post(f"{PAGE}/workspaces/{(await found_workspace(client, name))['id']}/close", {})
+        common.out.record({"closed": name}, main="closed")
+
+    common.ask(act)
+
+
+@workspace.command(name="open")
+def open_workspace(name: str, *, common: Common = DEFAULT) -> None:
+    """Open the closed workspace NAME again, as it was."""
+
+    async def act(client: "Client") -> None:
+        await client.post(f"{PAGE}/workspaces/{(await found_workspace(client, name))['id']}/open", {})
+        common.out.record({"opened": name}, main="opened")
 
     common.ask(act)
 

@@ -33,6 +33,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose something is that is kept, and of which workspace (None: of none). Both are part of every question for it:
+    what is of a workspace is there in that workspace alone, and what is of none is in none.
+    """
+
+    person_id: str
+    workspace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Somebody identified: a person in a session, a person's key, or the service itself.
 
@@ -64,6 +74,11 @@ class Actor:
     def inside(self, place: Place, purpose: str) -> "Actor":
         """The same, asking in a workspace. Whether they may is for the caller to have found out."""
         return replace(self, workspace=place.id, place=place, purpose=purpose)
+
+    @property
+    def whose(self) -> Whose:
+        """Whose that is which is kept of what is asked now, and what can be reached."""
+        return Whose(self.person_id, self.workspace)
 
 
 SYSTEM = Actor("system", "system", "system", "administrator", frozenset(SCOPES), "system")

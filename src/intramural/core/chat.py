@@ -212,17 +212,22 @@ ChatEvent = Delta | Reasoning | ToolCallDelta | Finished | Usage
 class Embeddings:
     """One vector per input (same order), and the engine's count of prompt tokens.
 
-    `cut`: places of inputs of which only the beginning counts, where the caller let them be cut.
+    `cut`: places of inputs of which only the beginning counts, where the caller let them be cut. `engine_ms`: how long
+    the engine was had for it.
     """
 
     vectors: tuple[tuple[float, ...], ...]
     prompt_tokens: int
     cut: tuple[int, ...] = ()
+    engine_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How well each document (same order) answers a query, higher is better, and the count of prompt tokens."""
+    """How well each document (same order) answers a query, higher is better, and the count of prompt tokens.
+    `engine_ms`: how long the engine was had for it.
+    """
 
     scores: tuple[float, ...]
     prompt_tokens: int
+    engine_ms: float = 0.0

@@ -60,6 +60,12 @@ class ServingConfig:
         8192, "Most context tokens a slot gets; less where the model was trained for less or memory is short."
     )
     queue_limit: int = setting(64, "Requests that may wait; the next one gets a 503 with Retry-After.")
+    person_limit: int = setting(
+        0,
+        "Requests of one person that may be waiting or answered at a time, batches aside; the next one gets a 429 with "
+        "Retry-After. 0: as many as a worker has slots and half of the queue.",
+        within=(0, 1_000_000),
+    )
     queue_timeout_s: float = setting(300.0, "A request that waited this long gets a 503 with Retry-After.")
     weights: str = setting(
         "",
@@ -370,6 +376,17 @@ class QuotasConfig:
         "Most requests a minute from one address, whoever sends them; then a 429. 0: any number, because behind a "
         "proxy everybody has its address.",
         within=(0, 1_000_000),
+    )
+    person_requests_per_minute: int = setting(
+        0,
+        "Most requests a minute of one person, of whatever kind and with whichever key; then a 429, before anything is "
+        "read of the request. 0: any number.",
+        within=(0, 1_000_000),
+    )
+    requests_per_minute: int = setting(
+        0,
+        "The same, of everybody together.",
+        within=(0, 100_000_000),
     )
 
 

@@ -1,6 +1,6 @@
 """What people keep here for their programs: files, and an index of those that are text.
 
-Promises: a file is reached only with the identifier of the person whose it is; what was acknowledged survives a crash,
+Promises: a file is reached only by saying whose it is and of which workspace; what was acknowledged survives a crash,
 and what was deleted is gone from the disk.
 Never: asks the policy, speaks HTTP, or shows one person's file to another.
 
@@ -8,10 +8,11 @@ Read in this order: `disk`, `search`, `files`.
 """
 
 from intramural.files.disk import Arriving, Disk
-from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name
+from intramural.files.files import ANY, MAX_LIST, PURPOSES, Files, Most, StoredFile, check_name, not_found
 from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS, Passage
 
 __all__ = [
+    "ANY",
     "ENDINGS",
     "MAX_LIMIT",
     "MAX_LIST",
@@ -20,7 +21,9 @@ __all__ = [
     "Arriving",
     "Disk",
     "Files",
+    "Most",
     "Passage",
     "StoredFile",
     "check_name",
+    "not_found",
 ]

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
 
+from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
 from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge, Untrusted
@@ -49,10 +50,30 @@ class StoredFile:
     expires_ms: int | None
     #: `ready`: its text can be searched; `pending`: soon; None: it is not searched.
     search: str | None = None
+    #: The workspace it is of, if it is of one.
+    workspace_id: str | None = None
+
+    @property
+    def whose(self) -> Whose:
+        return Whose(self.person_id, self.workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How many bytes files may have together, where that is less than the settings allow; None: nothing says."""
+
+    of_person: int | None = None
+    of_workspace: int | None = None
+
+
+ANY = Most()
 
 
 class Files:
-    """Everybody's files, each reached only with the identifier of the person whose it is."""
+    """Everybody's files, each reached only by saying whose it is, and of which workspace.
+
+    A person's share, their keys and what is erased with them are of all their files, wherever those are.
+    """
 
     def __init__(self, db: Database, vault: Vault, folder: Path, config: FilesConfig, clock: Clock) -> None:
         self._db = db
@@ -72,23 +93,27 @@ class Files:
     async def used_bytes(self, person_id: str) -> int:
         """How many bytes this person's files have together."""
         async with self._db.reading() as connection:
-            return (await self._used(connection, person_id))[0]
+            return (await self._used(connection, table.c.person_id == person_id))[0]
+
+    async def used_in_bytes(self, workspace_id: str) -> int:
+        """How many bytes the files of a workspace have together."""
+        async with self._db.reading() as connection:
+            return (await self._used(connection, table.c.workspace_id == workspace_id))[0]
 
     async def arriving(
-        self, person_id: str, announced_bytes: int = 0, *, counted: bool = True, most_bytes: int | None = None
+        self, whose: Whose, announced_bytes: int = 0, *, counted: bool = True, most: Most = ANY
     ) -> Arriving:
         """Begin a file of this person's; end with `keep` and `settled`, or `settled` alone.
 
         Raises TooLarge(`file_too_large`), Refused(`files_quota`), Unavailable(`disk_full`), at once where the announced
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
-        the limit of a file may refuse it; what the service itself makes is kept in any case. `most_bytes`: what their
-        files may have together, where that is less than the settings allow.
+        the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
         if not counted:
-            return self._begun(person_id, lambda more_bytes: None)
+            return self._begun(whose.person_id, lambda more_bytes: None)
         async with self._db.reading() as connection:
-            used_bytes, count = await self._used(connection, person_id)
-        self._check_room(used_bytes + self._arriving_bytes[person_id] + announced_bytes, count, most_bytes)
+            used = await self._room_used(connection, whose)
+        self._check_room(used, whose, announced_bytes, most)
         self._check_size(announced_bytes)
         self._disk.require_room(announced_bytes)
         size_bytes = 0
@@ -96,11 +121,11 @@ class Files:
         def admit(more_bytes: int) -> None:
             nonlocal size_bytes
             self._check_size(size_bytes + more_bytes)
-            self._check_room(used_bytes + self._arriving_bytes[person_id] + more_bytes, count, most_bytes)
+            self._check_room(used, whose, more_bytes, most)
             size_bytes += more_bytes
-            self._arriving_bytes[person_id] += more_bytes
+            self._note_arriving(whose, more_bytes)
 
-        return self._begun(person_id, admit)
+        return self._begun(whose.person_id, admit)
 
     def _begun(self, person_id: str, admit: Callable[[int], None]) -> Arriving:
         arriving = self._disk.arriving(person_id, new_id("file", self._clock), admit)
@@ -110,27 +135,27 @@ class Files:
     async def keep(
         self,
         connection: Connection,
-        person_id: str,
+        whose: Whose,
         arriving: Arriving,
         *,
         name: str,
         purpose: str,
         expires_ms: int | None,
         counted: bool = True,
-        most_bytes: int | None = None,
+        most: Most = ANY,
     ) -> StoredFile:
         """The row of a file that is on the disk (`finish`), in the caller's transaction. Raises Refused(`files_quota`).
 
-        `counted` and `most_bytes` as for `arriving`.
+        `counted` and `most` as for `arriving`.
         """
-        used_bytes, count = await self._used(connection, person_id)
         if counted:
-            self._check_room(used_bytes + arriving.size_bytes, count, most_bytes)
+            used = await self._room_used(connection, whose)
+            self._check_share(used, arriving.size_bytes, arriving.size_bytes, most)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
             arriving.id,
-            person_id,
+            whose.person_id,
             name,
             purpose,
             arriving.size_bytes,
@@ -138,29 +163,30 @@ class Files:
             now_ms,
             expires_ms,
             "pending" if searched else None,
+            whose.workspace_id,
         )
-        sealed = self._vault.seal(person_id, _NAME, file.id, name.encode())
+        sealed = self._vault.seal(whose.person_id, _NAME, file.id, name.encode())
         await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
         return file
 
-    async def settled(self, person_id: str, arriving: Arriving, *, counted: bool = True) -> None:
+    async def settled(self, whose: Whose, arriving: Arriving, *, counted: bool = True) -> None:
         """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
         if counted:
-            self._arriving_bytes[person_id] -= arriving.size_bytes
+            self._note_arriving(whose, -arriving.size_bytes)
         async with self._db.reading() as connection:
             kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
         if kept is None:
             await arriving.abandon()
         self._on_their_way.discard(arriving.id)
 
-    async def get(self, person_id: str, file_id: str) -> StoredFile:
+    async def get(self, whose: Whose, file_id: str) -> StoredFile:
         """One file. Raises Missing(`file_not_found`)."""
         async with self._db.reading() as connection:
-            return await self._own(connection, person_id, file_id)
+            return await self._own(connection, whose, file_id)
 
     async def list(
         self,
-        person_id: str,
+        whose: Whose,
         *,
         purpose: str | None,
         limit: int,
@@ -168,7 +194,7 @@ class Files:
         newest_first: bool,
         ids: Collection[str] | None = None,
     ) -> list[StoredFile]:
-        """This person's files by their time of making; `after` is the last one of the page before.
+        """These files by their time of making; `after` is the last one of the page before.
 
         Of those named in `ids`, where that is given.
 
@@ -176,7 +202,7 @@ class Files:
         """
         if not 1 <= limit <= MAX_LIST + 1:
             raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIST}.", "Ask for pages.", param="limit")
-        wanted = select(table).where(table.c.person_id == person_id, self._alive())
+        wanted = select(table).where(*_of(whose), self._alive())
         if purpose is not None:
             wanted = wanted.where(table.c.purpose == purpose)
         if ids is not None:
@@ -187,12 +213,12 @@ class Files:
         async with self._db.reading() as connection:
             return [self._file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
-    async def delete(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
+    async def delete(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
         """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
 
         Raises Missing(`file_not_found`).
         """
-        file = await self._own(connection, person_id, file_id)
+        file = await self._own(connection, whose, file_id)
         await self._index.remove(connection, file_id)
         await connection.execute(delete(table).where(table.c.id == file_id))
         return file
@@ -220,15 +246,21 @@ class Files:
             wanted = select(table.c.id).where(over).limit(1)
             return (await connection.execute(wanted)).first() is not None
 
-    async def content(self, person_id: str, file_id: str) -> tuple[StoredFile, BinaryIO]:
-        """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
-        file = await self.get(person_id, file_id)
-        return file, await asyncio.to_thread(self._disk.open, person_id, file_id)
+    async def places_of(self, person_id: str) -> frozenset[str | None]:
+        """The workspaces that this person's files are of; None stands for none."""
+        wanted = select(table.c.workspace_id).where(table.c.person_id == person_id, self._alive()).distinct()
+        async with self._db.reading() as connection:
+            return frozenset((await connection.execute(wanted)).scalars())
 
-    async def lend(self, person_id: str, file_id: str, to: Disk, as_id: str) -> StoredFile:
+    async def content(self, whose: Whose, file_id: str) -> tuple[StoredFile, BinaryIO]:
+        """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
+        file = await self.get(whose, file_id)
+        return file, await asyncio.to_thread(self._disk.open, whose.person_id, file_id)
+
+    async def lend(self, whose: Whose, file_id: str, to: Disk, as_id: str) -> StoredFile:
         """Put the bytes of a file on another disk too, where they stay when it is deleted. Raises as `content`."""
-        file = await self.get(person_id, file_id)
-        await asyncio.to_thread(to.adopt, self._disk, person_id, file_id, as_id)
+        file = await self.get(whose, file_id)
+        await asyncio.to_thread(to.adopt, self._disk, whose.person_id, file_id, as_id)
         return file
 
     # searching ------------------------------------------------------------------------------------------------
@@ -254,20 +286,21 @@ class Files:
         async with self._db.writing() as connection:
             await self._mark(connection, file.id, None if whole is None else "ready")
 
-    async def search(self, person_id: str, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
-        """The passages of this person's files that hold words of `query`, the best first. Raises as `search.search`."""
+    async def search(self, whose: Whose, query: str, limit: int) -> Sequence[tuple[StoredFile, Passage]]:
+        """The passages of these files that hold words of `query`, the best first. Raises as `search.search`."""
+        searched = (*_of(whose), self._alive())
         async with self._db.reading() as connection:
-            found = await self._index.search(connection, person_id, query, limit)
-            wanted = select(table).where(table.c.person_id == person_id, self._alive())
+            found = await self._index.search(connection, whose.person_id, searched, query, limit)
+            wanted = select(table).where(*searched)
             rows = await connection.execute(wanted.where(table.c.id.in_([each.file_id for each in found])))
             files = {row.id: self._file(row) for row in rows}
         return [(files[each.file_id], each.passage) for each in found if each.file_id in files]
 
-    async def searched(self, person_id: str) -> tuple[int, int]:
-        """How many of this person's files are searched, and how many are not (yet)."""
+    async def searched(self, whose: Whose) -> tuple[int, int]:
+        """How many of these files are searched, and how many are not (yet)."""
         wanted = select(func.count(), func.count().filter(table.c.search == "ready"))
         async with self._db.reading() as connection:
-            row = (await connection.execute(wanted.where(table.c.person_id == person_id, self._alive()))).one()
+            row = (await connection.execute(wanted.where(*_of(whose), self._alive()))).one()
         return int(row[1]), int(row[0]) - int(row[1])
 
     def _text(self, file: StoredFile) -> str | None:
@@ -317,17 +350,29 @@ class Files:
                 await self._index.remove(connection, file_id)
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
-    async def _own(self, connection: Connection, person_id: str, file_id: str) -> StoredFile:
-        wanted = select(table).where(table.c.id == file_id, table.c.person_id == person_id, self._alive())
+    async def _own(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
+        wanted = select(table).where(table.c.id == file_id, *_of(whose), self._alive())
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
-            raise Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
+            raise not_found()
         return self._file(row)
 
-    async def _used(self, connection: Connection, person_id: str) -> tuple[int, int]:
+    async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
         wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
-        row = (await connection.execute(wanted.where(table.c.person_id == person_id))).one()
+        row = (await connection.execute(wanted.where(which))).one()
         return int(row[0]), int(row[1])
+
+    async def _room_used(self, connection: Connection, whose: Whose) -> "_Used":
+        of_person, count = await self._used(connection, table.c.person_id == whose.person_id)
+        of_workspace = 0
+        if whose.workspace_id is not None:
+            of_workspace, _ = await self._used(connection, table.c.workspace_id == whose.workspace_id)
+        return _Used(of_person, count, of_workspace)
+
+    def _note_arriving(self, whose: Whose, more_bytes: int) -> None:
+        for each in (whose.person_id, whose.workspace_id):
+            if each is not None:
+                self._arriving_bytes[each] += more_bytes
 
     def _check_size(self, size_bytes: int) -> None:
         most = self._config.max_file_bytes
@@ -336,11 +381,19 @@ class Files:
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
 
-    def _check_room(self, used_bytes: int, count: int, most_bytes: int | None) -> None:
+    def _check_room(self, used: "_Used", whose: Whose, more_bytes: int, most: Most) -> None:
+        """As `_check_share`, with all that is on its way."""
+        there_bytes = self._arriving_bytes[whose.workspace_id] if whose.workspace_id is not None else 0
+        self._check_share(used, self._arriving_bytes[whose.person_id] + more_bytes, there_bytes + more_bytes, most)
+
+    def _check_share(self, used: "_Used", more_bytes: int, more_there_bytes: int, most: Most) -> None:
+        if most.of_workspace is not None and used.of_workspace + more_there_bytes > most.of_workspace:
+            message = f"The files of this workspace would be over its share: {most.of_workspace} bytes together."
+            raise Refused("files_quota", message, "Delete files there, or ask an administrator for a larger quota.")
         share_bytes = self._config.max_person_bytes
-        if most_bytes is not None:
-            share_bytes = min(share_bytes, most_bytes)
-        if used_bytes > share_bytes or count >= self._config.max_person_files:
+        if most.of_person is not None:
+            share_bytes = min(share_bytes, most.of_person)
+        if used.of_person + more_bytes > share_bytes or used.count >= self._config.max_person_files:
             message = (
                 f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
             )
@@ -355,6 +408,25 @@ class Files:
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Bytes and files of a person, and bytes of the workspace."""
+
+    of_person: int
+    count: int
+    of_workspace: int
+
+
+def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The only way to a file: whose it is, and where, is part of the question."""
+    return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
+
+
+def not_found() -> Missing:
+    """There is none of that name where it was looked for."""
+    return Missing("file_not_found", "There is no such file.", "List the files to see which are there.")
 
 
 def check_name(name: str) -> str:

@@ -1,9 +1,10 @@
-"""Full-text search in one person's text files, with an index that does not hold their words.
+"""Full-text search in one person's text files of one workspace, with an index that does not hold their words.
 
 A file is cut into passages. A passage lies sealed, and its words stand in the index as keyed hashes under a key of the
 person whose file it is: a word has another hash for everybody, and who has the database alone sees which passages of
-one person have words in common, and how often, but no word. Ranking is BM25, counted over **this person's files
-alone**: counted over everybody's, the order of one's own results would tell which words stand in other people's files.
+one person have words in common, and how often, but no word. Ranking is BM25, counted over **the searched files
+alone**: counted over everybody's, the order of one's own results would tell which words stand in other people's files;
+counted over all of one's own, which stand in a workspace that one is no member of any more.
 """
 
 import hmac
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select
 
 from intramural.core.errors import Misasked
 from intramural.storage import Connection, words
@@ -122,8 +123,12 @@ class Index:
         """Everything of a file out of the index."""
         await connection.execute(delete(file_passages).where(file_passages.c.file_id == file_id))
 
-    async def search(self, connection: Connection, person_id: str, query: str, limit: int) -> list[Found]:
-        """The best passages of this person's files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
+    async def search(
+        self, connection: Connection, person_id: str, searched: Sequence[ColumnElement[bool]], query: str, limit: int
+    ) -> list[Found]:
+        """The best passages of those of this person's files for which `searched` holds, the best first. It is asked at
+        every search: nothing of the index says who may see what. Raises Misasked(`bad_query`, `bad_limit`).
+        """
         if not 1 <= limit <= MAX_LIMIT:
             raise Misasked("bad_limit", f"The limit must be from 1 to {MAX_LIMIT}.", "Ask for fewer.", param="limit")
         looked_for = terms(query)
@@ -131,13 +136,13 @@ class Index:
             return []  # who has no key has no files
         mine = file_passages.join(files, files.c.id == file_passages.c.file_id)
         sums = select(func.count(), func.sum(file_passages.c.words)).select_from(mine)
-        total, length = (await connection.execute(sums.where(files.c.person_id == person_id))).one()
+        total, length = (await connection.execute(sums.where(*searched))).one()
         if not total:
             return []
         wanted = list(self._hashed(person_id, Counter(looked_for)))
         hits = select(file_words.c.word, file_words.c.passage_id, file_words.c.times, file_passages.c.words)
-        hits = hits.join(file_passages, file_passages.c.id == file_words.c.passage_id)
-        rows = (await connection.execute(hits.where(file_words.c.word.in_(wanted)))).all()
+        hits = hits.select_from(mine.join(file_words, file_words.c.passage_id == file_passages.c.id))
+        rows = (await connection.execute(hits.where(file_words.c.word.in_(wanted), *searched))).all()
         scores = _scores([tuple(row) for row in rows], total, float(length) / total)
         best = sorted(scores, key=lambda at: (-round(scores[at], 6), at))[:limit]
         of = select(file_passages).where(file_passages.c.id.in_(best))

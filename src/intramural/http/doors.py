@@ -1,15 +1,18 @@
 """What every route is handed: the services, who is asking, and the bounds of a request."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 
 from intramural.core.clock import Clock
 from intramural.core.config import ServerConfig
-from intramural.core.errors import Misasked
+from intramural.core.errors import Misasked, Throttled
 from intramural.core.ids import new_id
 from intramural.http import bodies, identity, replay
+from intramural.metering import PAUSE_S
 from intramural.services import Services
 
 #: In which workspace a request is asked (its identifier or name), and what for.
@@ -36,9 +39,12 @@ class Doors:
 
         Raises Unauthenticated, Refused(`csrf`), Missing, Throttled(`too_many_requests`).
         """
-        if request.client is not None:  # not through the private socket, and not of ourselves
-            self.services.quotas.knock(request.client.host)
+        knocks = request.client is not None  # not through the private socket, and not of ourselves
+        if request.client is not None:
+            await self._knock(partial(self.services.quotas.knock, request.client.host))
         caller = await identity.identify(request, self.services.identity, https=self.config.https, awaiting=awaiting)
+        if knocks:
+            await self._knock(partial(self.services.quotas.knock_as, caller.actor))
         called = request.headers.get(WORKSPACE_HEADER, "")
         purpose = request.headers.get(PURPOSE_HEADER, "")
         if called or purpose:
@@ -51,6 +57,13 @@ class Doors:
             caller = identity.Caller(actor, caller.session)
         replay.offer(request.scope, self.streams, caller.actor)
         return caller
+
+    async def _knock(self, knock: Callable[[], None]) -> None:
+        try:
+            knock()
+        except Throttled:
+            await asyncio.sleep(PAUSE_S)
+            raise
 
     async def body(self, request: Request) -> bytes:
         """The whole request body within `server.max_body_bytes`."""

@@ -200,7 +200,8 @@ class Streams:
         return self._held[request_id]
 
     def get(self, request_id: str, actor: Actor) -> Held:
-        """Somebody's own stream: begun with the same key, or by the same person who is now signed in.
+        """Somebody's own stream: begun with the same key, or by the same person who is now
+        signed in, and in the workspace that they ask in.
 
         Raises Missing(`stream_not_found`), also where it is another's.
         """
@@ -242,7 +243,7 @@ class Streams:
 
 
 def _same(owner: Actor, actor: Actor) -> bool:
-    if owner.person_id != actor.person_id:
+    if owner.whose != actor.whose:
         return False
     return actor.kind == "person" or actor.credential_id == owner.credential_id
 

@@ -29,13 +29,14 @@ from intramural.metering.quotas import (
 from intramural.metering.quotas import checked as checked_limit
 from intramural.metering.quotas import prices as parse_prices
 from intramural.metering.quotas import shown as shown_amount
-from intramural.metering.rates import Rate
+from intramural.metering.rates import PAUSE_S, Rate
 from intramural.metering.traces import Traces, parse_endpoint
 from intramural.metering.usage import By, Dialect, Meter, Operation, Outcome, Sum, UsageRow
 from intramural.metering.windows import PERIODS, Period, zone_of
 
 __all__ = [
     "MEASURES",
+    "PAUSE_S",
     "PERIODS",
     "SUBJECTS",
     "UNITS",

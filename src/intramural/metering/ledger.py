@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from intramural.metering.quotas import Amounts, Asker, Limit, Refusal, Standing, applying, decide
+from intramural.metering.quotas import Amounts, Asker, Limit, Measure, Refusal, Standing, applying, decide
 from intramural.metering.windows import NO_WINDOW, Period, Window, window
 
 #: Balances remembered; beyond it those left alone longest, with nothing under way, are read again when needed.
@@ -83,6 +83,7 @@ class Ledger:
         self._awaited: Counter[_Key] = Counter()  # by those who prepare
         self._windows: dict[Period, Window] = {}
         self._applying = lru_cache(_ASKERS)(self._apply)
+        self._smallest = lru_cache(_ASKERS)(self._find_smallest)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -92,6 +93,15 @@ class Ledger:
         """From now on these hold. What is under way is settled against those it began with."""
         self._limits = tuple(limits)
         self._applying.cache_clear()
+        self._smallest.cache_clear()
+
+    def smallest(self, asker: Asker, model: str | None, measure: Measure) -> int:
+        """The smallest limit of `measure` that applies; 0: none does."""
+        return self._smallest(asker, model, measure)
+
+    def _find_smallest(self, asker: Asker, model: str | None, measure: Measure) -> int:
+        found = (limit.amount for limit, _ in self._applying(asker, model) if limit.measure == measure)
+        return min(found, default=0)
 
     async def prepare(self, asker: Asker, model: str | None, now_ms: int) -> None:
         """Have every balance in memory that `reserve` or `standings` with the same arguments will want.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger as Big
-from sqlalchemy import Delete, Insert, Update, bindparam, delete, exists, insert, literal_column, select, update
+from sqlalchemy import Delete, Insert, Update, bindparam, delete, insert, select
 from sqlalchemy import String as Str
 
 from intramural.metering.ledger import Charge
@@ -22,12 +22,6 @@ _limit_id, _who = bindparam("b_limit", type_=Str), bindparam("b_who", type_=Str)
 _start = bindparam("b_start", type_=Big)
 _AT = (_balance.limit_id == _limit_id, _balance.who == _who, _balance.start_ms == _start)
 _USED = select(_balance.used).where(*_AT)
-#: The row is made where it is missing, and added to: two statements that every database has.
-_ENSURE = insert(quota_balances).from_select(
-    ["limit_id", "who", "start_ms", "used"],
-    select(_limit_id, _who, _start, literal_column("0")).where(~exists().where(*_AT)),
-)
-_ADD = update(quota_balances).where(*_AT).values(used=_balance.used + bindparam("b_amount", type_=Big))
 _HOLD = insert(quota_holds)
 _RELEASE = delete(quota_holds).where(quota_holds.c.request_id == bindparam("b_request", type_=Str))
 
@@ -46,6 +40,7 @@ class QuotaRows:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._add = db.adding(quota_balances, _balance.used)
 
     async def limits(self, connection: Connection | None = None) -> list[Limit]:
         """All limits, the oldest first."""
@@ -87,8 +82,8 @@ class QuotaRows:
         """Rows that charge and let go of what was held."""
         found: list[Row] = []
         for each in charges:
-            key = {"b_limit": each.limit_id, "b_who": each.who, "b_start": each.start_ms}
-            found += [(_ENSURE, key), (_ADD, {**key, "b_amount": each.amount})]
+            row = {"limit_id": each.limit_id, "who": each.who, "start_ms": each.start_ms, "used": each.amount}
+            found.append((self._add, row))
         return [*found, (_RELEASE, {"b_request": request_id})]
 
     async def left_open(self, connection: Connection) -> list[Held]:

@@ -189,9 +189,14 @@ def _wrong_with(limit: Limit) -> str | None:
         return "Streams and stored bytes are limited at any moment (`now`), the rest in a minute, hour, day or month."
     if limit.each and limit.subject in ("person", "key"):
         return "A person and a key are one: `each` is for everyone, a group or a workspace."
-    if limit.measure == "storage_bytes" and (not limit.personal or limit.subject == "workspace" or limit.model):
-        return "Files belong to one person and to no model: limit the stored bytes of a person, or of each of a group."
+    whole_place = limit.subject == "workspace" and not limit.each
+    if limit.measure == "storage_bytes" and (limit.model or not (whole_place or _has_files(limit))):
+        return "Limit stored bytes of a person, of each of a group or of everyone, or of a workspace together."
     return None
+
+
+def _has_files(limit: Limit) -> bool:
+    return limit.personal and limit.subject != "workspace"
 
 
 def shown(amount: int, measure: Measure) -> float | int:

@@ -5,6 +5,9 @@ The generic cell rate algorithm: one number for each name, the moment from which
 
 from collections import OrderedDict
 
+#: So long takes a refusal for asking too often to be told: programs that ask again at once ask less often, and those
+#: that wait as they are told do not notice.
+PAUSE_S = 0.5
 #: Names remembered at once; beyond it the one left alone longest is forgotten, which forgives it.
 CAPACITY = 10_000
 
@@ -13,6 +16,7 @@ class Rate:
     """At most `per_minute` in the long run and as many at once; 0: any number."""
 
     def __init__(self, per_minute: int, capacity: int = CAPACITY) -> None:
+        self.per_minute = per_minute
         self._apart_s = 60 / per_minute if per_minute else 0.0
         self._burst_s = 60.0
         self._capacity = capacity

@@ -9,7 +9,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `vault`, `keys`, `organisation`, `workspaces`, `explain`, `records`, `reports`; `arrival`, `batch_work`, `estimates`,
-`looking`, `quota_words`, `reviews`, `shield`, `truncation`, `watched` and `work` are parts of several.
+`looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable

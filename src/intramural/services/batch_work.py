@@ -6,7 +6,7 @@ a crash can cost is the answer that was being written when it came; that line is
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from intramural.core.config import BatchesConfig
 from intramural.core.errors import Misasked, Unauthenticated
 from intramural.core.work import Work
 from intramural.files import Arriving, Disk, Files, StoredFile
+from intramural.services.standing import Again
 
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
 _TRIES = 6
@@ -78,7 +79,7 @@ class Workshop:
     inputs: Disk
     files: Files
     audit: AuditLog
-    again: Callable[[str, str, str], Awaitable[Actor]]
+    again: Again
     clock: Clock
     config: BatchesConfig
     max_line_bytes: int
@@ -185,7 +186,13 @@ class BatchWork:
                 if self._shop.now_ms() >= batch.expires_ms:
                     return await self._put_together(batch, "expired")
                 try:
-                    actor = await self._shop.again(batch.actor_kind, batch.person_id, batch.credential_id)
+                    actor = await self._shop.again(
+                        batch.actor_kind,
+                        batch.person_id,
+                        batch.credential_id,
+                        batch.workspace_id,
+                        batch.purpose_there or "",
+                    )
                 except Unauthenticated as error:
                     return await self._put_together(batch, "cancelled", error.code, error.message)
                 item = self._form.item(line, batch.endpoint)
@@ -271,7 +278,7 @@ class BatchWork:
         finally:
             for each in arrived:
                 if each is not None:
-                    await self._shop.files.settled(batch.person_id, each, counted=False)
+                    await self._shop.files.settled(batch.whose, each, counted=False)
         await asyncio.to_thread(self._shop.inputs.drop, batch.id)
 
     async def _skip_the_rest(self, batch: Batch, outcome: LineOutcome) -> None:
@@ -310,7 +317,7 @@ class BatchWork:
                             continue
                         arriving = arrived[which]
                         if arriving is None:
-                            arriving = arrived[which] = await self._shop.files.arriving(batch.person_id, counted=False)
+                            arriving = arrived[which] = await self._shop.files.arriving(batch.whose, counted=False)
                         await arriving.write(text + b"\n")
             for arriving in arrived:
                 if arriving is not None:
@@ -318,7 +325,7 @@ class BatchWork:
         except BaseException:
             for arriving in arrived:
                 if arriving is not None:
-                    await self._shop.files.settled(batch.person_id, arriving, counted=False)
+                    await self._shop.files.settled(batch.whose, arriving, counted=False)
             raise
         return arrived
 
@@ -334,7 +341,7 @@ class BatchWork:
                     expires_ms = now_ms + batch.output_expires_s * 1000 if batch.output_expires_s else None
                     files[which] = await shop.files.keep(
                         connection,
-                        batch.person_id,
+                        batch.whose,
                         arriving,
                         name=f"{batch.id}_{kind}.jsonl",
                         purpose="batch_output",

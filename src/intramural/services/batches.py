@@ -19,7 +19,7 @@ from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missi
 from intramural.core.ids import new_id
 from intramural.services.batch_work import BatchWork, Form, Workshop
 from intramural.services.files import require_person
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,10 @@ _PAUSE_S = 15.0
 
 
 class BatchDesk:
-    """Batches of an actor's person. `recall` when the house is opened, `go_on` when it serves, `close` before it ends.
+    """Batches of an actor's person, of the workspace that they ask in.
 
-    `speak` tells it a dialect's form; without one its batches wait.
+    `recall` when the house is opened, `go_on` when it serves, `close` before it ends. `speak` tells it a dialect's
+    form; without one its batches wait.
     """
 
     def __init__(self, gate: Gate, shop: Workshop) -> None:
@@ -108,7 +109,7 @@ class BatchDesk:
         """
         batch = await self._begun(actor, dialect, endpoint)
         try:
-            file = await self._shop.files.get(actor.person_id, file_id)
+            file = await self._shop.files.get(actor.whose, file_id)
         except Missing as error:
             error.param = "input_file_id"
             raise
@@ -117,7 +118,7 @@ class BatchDesk:
             message = f"The file is for {file.purpose!r}."
             raise Misasked("bad_purpose", message, hint, param="input_file_id")
         async with self._input(batch.id):
-            await self._shop.files.lend(actor.person_id, file_id, self._shop.inputs, batch.id)
+            await self._shop.files.lend(actor.whose, file_id, self._shop.inputs, batch.id)
             batch = replace(batch, input_file_id=file_id, notes=notes, output_expires_s=output_expires_s)
             return await self._added(actor, batch)
 
@@ -138,27 +139,27 @@ class BatchDesk:
     async def get(self, actor: Actor, dialect: str, batch_id: str) -> Batch:
         """Missing(`batch_not_found`) also when it is somebody else's."""
         await self._gate.require(actor, Action.BATCHES_READ, owner_id=actor.person_id)
-        return await self._shop.rows.get(actor.person_id, dialect, batch_id)
+        return await self._shop.rows.get(actor.whose, dialect, batch_id)
 
     async def list(
         self, actor: Actor, dialect: str, *, limit: int, after: str | None = None, before: str | None = None
     ) -> list[Batch]:
         """A page of them, the newest first."""
         await self._gate.require(actor, Action.BATCHES_READ, owner_id=actor.person_id)
-        return await self._shop.rows.list(actor.person_id, dialect, limit=limit, after=after, before=before)
+        return await self._shop.rows.list(actor.whose, dialect, limit=limit, after=after, before=before)
 
     async def cancel(self, actor: Actor, dialect: str, batch_id: str) -> Batch:
         """End it early; what was answered is kept. Raises Missing, Conflicting(`batch_over`)."""
         await self._gate.require(actor, Action.BATCHES_CANCEL, owner_id=actor.person_id)
         async with self._shop.audit.transaction() as (connection, record):
-            batch = await self._shop.rows.get(actor.person_id, dialect, batch_id, connection)
+            batch = await self._shop.rows.get(actor.whose, dialect, batch_id, connection)
             if not batch.is_open:
                 raise Conflicting("batch_over", f"This batch is {batch.state}.", "There is nothing left to cancel.")
             if batch.state in ("validating", "in_progress"):
                 now_ms = self._shop.now_ms()
                 changed = await self._shop.rows.change(connection, batch_id, state="cancelling", cancelling_ms=now_ms)
                 batch = changed or batch
-            record(Event.BATCH_CANCELLED, actor, target=f"batch:{batch_id}")
+            record(Event.BATCH_CANCELLED, actor, target=f"batch:{batch_id}", facts=where(actor))
         if (at_work := self._at_work.get(batch_id)) is not None:
             at_work[1].cancelled.set()
         self._wake.set()
@@ -168,11 +169,11 @@ class BatchDesk:
         """Forget one that has ended, with its results. Raises Missing, Conflicting(`batch_running`)."""
         await self._gate.require(actor, Action.BATCHES_DELETE, owner_id=actor.person_id)
         async with self._shop.audit.transaction() as (connection, record):
-            batch = await self._shop.rows.get(actor.person_id, dialect, batch_id, connection)
+            batch = await self._shop.rows.get(actor.whose, dialect, batch_id, connection)
             if batch.is_open:
                 raise Conflicting("batch_running", f"This batch is {batch.state}.", "Cancel it first.")
             await self._shop.rows.delete(connection, batch_id)
-            record(Event.BATCH_DELETED, actor, target=f"batch:{batch_id}")
+            record(Event.BATCH_DELETED, actor, target=f"batch:{batch_id}", facts=where(actor))
 
     async def results(self, actor: Actor, dialect: str, batch_id: str) -> AsyncGenerator[Line, None]:
         """Every line's result, in order. Raises Missing, Conflicting(`batch_running`), before the first one."""
@@ -208,11 +209,13 @@ class BatchDesk:
             endpoint,
             now_ms,
             now_ms + WINDOW_MS,
+            workspace_id=actor.workspace,
+            purpose_there=actor.purpose or None,
         )
 
     async def _added(self, actor: Actor, batch: Batch) -> Batch:
         """Its input is on the disk: add it."""
-        facts: dict[str, Fact] = {"dialect": batch.dialect, "endpoint": batch.endpoint}
+        facts: dict[str, Fact] = {"dialect": batch.dialect, "endpoint": batch.endpoint, **where(actor)}
         async with self._shop.audit.transaction() as (connection, record):
             if await self._shop.rows.count_open(connection, actor.person_id) >= self._shop.config.max_person_open:
                 message = f"You have {self._shop.config.max_person_open} unfinished batches."

@@ -1,4 +1,4 @@
-"""Whoever is not let in any more has nothing running any more, however that came about.
+"""Whoever is not let in any more, or not into a workspace, has nothing running there, however that came about.
 
 Keys and sessions are read anew for every request, so they end at once. What was begun before goes on by itself: it is
 looked at every second, as the database has it, so that it does not matter who changed that, and how.
@@ -6,12 +6,11 @@ looked at every second, as the database has it, so that it does not matter who c
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from intramural.core.actor import Actor
 from intramural.services.inference import Inference
+from intramural.services.standing import Again
 
 INTERVAL_S = 1.0
 
@@ -21,7 +20,7 @@ _log = logging.getLogger(__name__)
 class Evictions:
     """The one who looks. `open` it once; `close` it before what it looks at."""
 
-    def __init__(self, inference: Inference, again: Callable[[str, str, str], Awaitable[Actor]]) -> None:
+    def __init__(self, inference: Inference, again: Again) -> None:
         self._inference = inference
         self._again = again
         self._task: asyncio.Task[None] | None = None

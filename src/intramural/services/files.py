@@ -1,20 +1,22 @@
-"""A person's stored files. Nobody else's can be reached from here, but read through an opening (`looking`)."""
+"""A person's stored files. Nobody else's can be reached from here, but read through an opening (`looking`); nor one's
+own of another workspace.
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact
-from intramural.core.actor import SYSTEM, Actor
+from intramural.core.actor import SYSTEM, Actor, Place, Whose
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Refused
-from intramural.files import PURPOSES, Arriving, Files, Passage, StoredFile, check_name
+from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
+from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name, not_found
 from intramural.retention.holds import is_held
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 from intramural.services.looking import Looking
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,10 @@ class Search:
 
 
 class FileDesk:
-    """Files of an actor's person. `recall` when the house is opened, `close` before it is left."""
+    """Files of an actor's person, of the workspace that they ask in.
+
+    `recall` when the house is opened, `close` before it is left.
+    """
 
     def __init__(
         self,
@@ -47,10 +52,14 @@ class FileDesk:
         files: Files,
         audit: AuditLog,
         clock: Clock,
-        most_bytes: Callable[[Actor], int | None] = lambda _: None,
+        place_of: Callable[[str], Awaitable[Place]],
+        most: Callable[[Actor], Most] = lambda _: ANY,
     ) -> None:
-        """`most_bytes`: what quotas let somebody's files have together (None: they say nothing)."""
-        self._most_bytes = most_bytes
+        """`place_of`: what rules know of a workspace. `most`: what quotas let the files of somebody, and of where they
+        ask, have together.
+        """
+        self._place_of = place_of
+        self._most = most
         self._gate = gate
         self._files = files
         self._audit = audit
@@ -86,13 +95,12 @@ class FileDesk:
         """
         await self._gate.require(actor, Action.FILES_CREATE, owner_id=actor.person_id)
         require_person(actor)
-        most_bytes = self._most_bytes(actor)
-        arriving = await self._files.arriving(actor.person_id, announced_bytes, most_bytes=most_bytes)
+        arriving = await self._files.arriving(actor.whose, announced_bytes, most=self._most(actor))
         try:
             yield arriving
         finally:
             if arriving.id not in self._taken:
-                await asyncio.shield(self._files.settled(actor.person_id, arriving))
+                await asyncio.shield(self._files.settled(actor.whose, arriving))
             self._taken.discard(arriving.id)
 
     async def keep(
@@ -122,34 +130,38 @@ class FileDesk:
         """A page of them, of all or of those named in `ids`. Raises Misasked(`bad_limit`)."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
         return await self._files.list(
-            actor.person_id, purpose=purpose, limit=limit, after=after, newest_first=newest_first, ids=ids
+            actor.whose, purpose=purpose, limit=limit, after=after, newest_first=newest_first, ids=ids
         )
 
     async def get(self, actor: Actor, file_id: str) -> StoredFile:
         """Missing(`file_not_found`) also when it is somebody else's."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        return await self._files.get(actor.person_id, file_id)
+        return await self._files.get(actor.whose, file_id)
 
     async def content(self, actor: Actor, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """The file, and its bytes open for reading; the record that it was read is durable before."""
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        file, opened = await self._files.content(actor.person_id, file_id)
+        file, opened = await self._files.content(actor.whose, file_id)
         try:
-            await self._audit.record(Event.FILE_READ, actor, target=f"file:{file_id}")
+            await self._audit.record(Event.FILE_READ, actor, target=f"file:{file_id}", facts=where(actor))
         except BaseException:
             opened.close()
             raise
         return file, opened
 
     async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
-        """Files of somebody else's, through an opening, the newest first; that it was looked is durable before.
+        """Files of somebody else's, as far as an opening and the institution's rules let them be seen; newest first.
 
-        Raises Refused, Conflicting(`opening_over`).
+        That it was looked is durable before. Raises Refused, Conflicting(`opening_over`).
         """
-        target = f"person:{owner_id}"
-        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
-        await looking.note(owner_id, target, {"what": "list of files"})
-        return await self._files.list(owner_id, purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
+        places = [each async for each in self._seen_places(actor, looking, owner_id, f"person:{owner_id}")]
+        await looking.note(owner_id, f"person:{owner_id}", {"what": "list of files"})
+        found = [
+            file
+            for each in places
+            for file in await self._files.list(each, purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
+        ]
+        return sorted(found, key=lambda file: file.id, reverse=True)[:SHOWN_MOST]
 
     async def shown_content(
         self, actor: Actor, looking: Looking, owner_id: str, file_id: str
@@ -159,25 +171,44 @@ class FileDesk:
         Raises Missing(`file_not_found`), Refused, Conflicting(`opening_over`).
         """
         target = f"file:{file_id}"
-        await self._gate.require(actor, Action.FILES_READ, target=target, thing=looking.thing(owner_id))
-        await self._files.get(owner_id, file_id)
-        await looking.note(owner_id, target, {"what": "file"})
-        return await self._files.content(owner_id, file_id)
+        async for whose in self._seen_places(actor, looking, owner_id, target):
+            with suppress(Missing):
+                await self._files.get(whose, file_id)
+                await looking.note(owner_id, target, {"what": "file"})
+                return await self._files.content(whose, file_id)
+        raise not_found()
+
+    async def _seen_places(self, actor: Actor, looking: Looking, owner_id: str, target: str) -> AsyncIterator[Whose]:
+        """Where somebody else's files may be seen through an opening: in no workspace, and in which ones.
+
+        Raises Refused where not even the place that the opening is of may be seen.
+        """
+        for workspace_id in await self._files.places_of(owner_id) | {looking.glass.workspace_id}:
+            place = None if workspace_id is None else await self._place_of(workspace_id)
+            thing = looking.thing(owner_id, place)
+            if self._gate.decide(actor, Action.FILES_READ, thing).allowed:
+                yield Whose(owner_id, workspace_id)
+            elif workspace_id == looking.glass.workspace_id:
+                await self._gate.require(actor, Action.FILES_READ, target=target, thing=thing)
 
     async def delete(self, actor: Actor, file_id: str) -> None:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""
         await self._gate.require(actor, Action.FILES_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
-            file = await self._files.delete(connection, actor.person_id, file_id)
-            record(Event.FILE_DELETED, actor, target=f"file:{file_id}", facts={"purpose": file.purpose})
+            file = await self._files.delete(connection, actor.whose, file_id)
+            facts: dict[str, Fact] = {"purpose": file.purpose, **_there(actor)}
+            record(Event.FILE_DELETED, actor, target=f"file:{file_id}", facts=facts)
         await self._files.drop([file_id])
 
     async def search(self, actor: Actor, query: str, limit: int) -> Search:
-        """The best passages of the actor's own files, the best first. Raises Misasked(`bad_query`, `bad_limit`)."""
+        """The best passages of the actor's own files of where they ask, the best first.
+
+        Raises Misasked(`bad_query`, `bad_limit`).
+        """
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        found = await self._files.search(actor.person_id, query, limit)
-        searched, others = await self._files.searched(actor.person_id)
-        facts: dict[str, Fact] = {"passages": len(found), "files": searched}
+        found = await self._files.search(actor.whose, query, limit)
+        searched, others = await self._files.searched(actor.whose)
+        facts: dict[str, Fact] = {"passages": len(found), "files": searched, **where(actor)}
         await self._audit.record(Event.DOCUMENTS_SEARCHED, actor, facts=facts, texts={"query": query})
         return Search(found, searched, others)
 
@@ -198,24 +229,25 @@ class FileDesk:
             async with self._audit.transaction() as (connection, record):
                 file = await self._files.keep(
                     connection,
-                    actor.person_id,
+                    actor.whose,
                     arriving,
                     name=name,
                     purpose=purpose,
                     expires_ms=expires_ms,
-                    most_bytes=self._most_bytes(actor),
+                    most=self._most(actor),
                 )
+                facts: dict[str, Fact] = {"size_bytes": file.size_bytes, "expires_ms": expires_ms}
                 record(
                     Event.FILE_STORED,
                     actor,
                     target=f"file:{file.id}",
-                    facts={"purpose": purpose, "size_bytes": file.size_bytes, "expires_ms": expires_ms},
+                    facts={"purpose": purpose, **facts, **_there(actor)},
                     texts={"name": name},
                 )
             self._to_index.set()
             return file
         finally:
-            await self._files.settled(actor.person_id, arriving)
+            await self._files.settled(actor.whose, arriving)
 
     async def _index(self) -> None:
         while await self._to_index.wait():
@@ -238,6 +270,11 @@ class FileDesk:
             for file in gone:
                 record(Event.FILE_EXPIRED, SYSTEM, target=f"file:{file.id}", facts={"purpose": file.purpose})
         await self._files.drop([file.id for file in gone])
+
+
+def _there(actor: Actor) -> dict[str, Fact]:
+    """The workspace, for events whose `purpose` is the file's."""
+    return {name: fact for name, fact in where(actor).items() if name != "purpose"}
 
 
 def require_person(actor: Actor) -> None:

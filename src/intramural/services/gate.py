@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
 from intramural.access import ANYTHING, Action, Decision, Rule, Thing, decide
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.core.errors import Refused
 from intramural.retention.holds import RULE, refusal
@@ -106,6 +106,13 @@ def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:
         "workspace": actor.place.name if actor.place else "",
         "purpose": actor.purpose,
     }
+
+
+def where(actor: Actor) -> dict[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def require_here(actor: Actor) -> None:

@@ -7,8 +7,9 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,18 +19,19 @@ from intramural.audit import AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Unauthenticated, Unavailable
+from intramural.core.errors import IntramuralError, Misasked, QuotaSpent, Throttled, Unauthenticated, Unavailable
 from intramural.core.work import Work
 from intramural.library import Manifest, applied
-from intramural.metering import Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
+from intramural.metering import PAUSE_S, Dialect, Meter, Metrics, Operation, Timing, Traces, UsageRow
 from intramural.metering import Outcome as Ending
 from intramural.services import estimates, particulars, vectors
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media
 from intramural.services.models import Models
-from intramural.services.quotas import Hold, Quotas
+from intramural.services.quotas import LOOK_EVERY_S, Hold, Quotas
 from intramural.services.shield import Shield
+from intramural.services.standing import Again
 from intramural.services.turns import Turns
 from intramural.serving import ModelToServe, Pool, Repeated, Stream, Token, WaitNote
 
@@ -83,11 +85,19 @@ class _Run:
     #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
     shut: IntramuralError | None = None
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
+    #: When it had its slot, where that is not told by its first piece.
+    begun_s: float | None = None
     said: particulars.Said = field(default_factory=particulars.Said)
     shield: Shield | None = None
     told: Mapping[str, Fact] = field(default_factory=dict)
     #: Nothing that is said is kept anywhere, whatever the settings are.
     passing: bool = False
+
+    def engine_ms(self, usage: Usage, now_s: float) -> float:
+        """How long it has had the engine: as that counts, else since it had its slot or its first piece came."""
+        counted_ms = usage.prompt_ms + usage.completion_ms
+        began_s = self.begun_s if self.begun_s is not None else self.first_s
+        return counted_ms if counted_ms or began_s is None else (now_s - began_s) * 1000
 
 
 class Inference:
@@ -107,7 +117,9 @@ class Inference:
         turns: Turns,
         quotas: Quotas,
         guard: Guarding,
+        most_at_once: int = _MOST_TOKENS,
     ) -> None:
+        """`most_at_once`: how many requests of one person may be waiting or answered."""
         self._guard = guard
         self._turns = turns
         self._quotas = quotas
@@ -121,7 +133,9 @@ class Inference:
         self._traces = traces
         self._clock = clock
         self._settling: set[asyncio.Task[None]] = set()
+        self._most_at_once = most_at_once
         self._running: dict[str, _Run] = {}
+        self._running_of: Counter[str] = Counter()  # by person
 
     async def answer(
         self,
@@ -149,7 +163,8 @@ class Inference:
         began_s = self._clock.monotonic_s()
         passing = passing or _is_temporary(actor, dialect)
         owner = self._turns.of(actor, passing=passing)
-        with self._counting_refusals(dialect, operation, owner.work):
+        async with self._counting_refusals(dialect, operation, owner.work):
+            self._check_room(actor, owner.work)
             rule = await self._may_use(actor, request.model, request.id)
             manifest = self._models.made_for("chat", request.model, actor)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
@@ -159,7 +174,7 @@ class Inference:
         run.passing = passing
         run.seed_given = request.sampling.seed is not None
         request = self._with_seed(request)
-        with self._counting_refusals(dialect, operation, run.work):
+        async with self._counting_refusals(dialect, operation, run.work):
             served = self._models.to_serve(manifest, actor)
             run.hold = await self._held(actor, served, request)
             with self._let_go(run):
@@ -167,7 +182,9 @@ class Inference:
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
         asked = asyncio.ensure_future(self._record_asked(run, request, stream))
         last: Usage | None = None
-        self._running[run.request_id] = run
+        self._entered(run)
+        timed = run.hold is not None and run.hold.least_ms > 0
+        watching = asyncio.ensure_future(self._watch(run, lambda: stream.usage)) if timed else None
         try:
             async for event in stream:
                 if run.shut is not None:
@@ -176,7 +193,7 @@ class Inference:
                     run.first_s = self._clock.monotonic_s()
                     await asyncio.shield(asked)
                     if run.hold is not None:
-                        self._quotas.prompt_read(run.hold, stream.usage.prompt_tokens)
+                        self._quotas.prompt_read(run.hold, stream.usage)
                     if on_read is not None:
                         on_read(stream.usage)
                 if isinstance(event, Usage):
@@ -187,6 +204,8 @@ class Inference:
                     yield shown
                 if run.hold is not None and run.hold.note():
                     self._quotas.grow(run.hold, stream.usage)
+                if timed:
+                    self._time_passed(run, stream.usage)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -199,7 +218,9 @@ class Inference:
             run.outcome = "cancelled"
             raise
         finally:
-            self._running.pop(run.request_id, None)
+            self._left(run)
+            if watching is not None:
+                watching.cancel()
             try:
                 await self._end(run, stream, asked)
             finally:
@@ -233,7 +254,12 @@ class Inference:
         served = self._models.to_serve(run.manifest, actor)
         await self._hold_texts(run, served, texts)
         result = await self._whole(
-            run, facts, labels, self._pool.embed(served, texts, cut=cut, owner=self._turns.of(actor))
+            run,
+            facts,
+            labels,
+            self._pool.embed(
+                served, texts, cut=cut, owner=self._turns.of(actor), on_begin=partial(self._slot_had, run)
+            ),
         )
         return result if dimensions is None else vectors.shortened(result, dimensions, run.manifest.name)
 
@@ -262,7 +288,9 @@ class Inference:
             run,
             facts,
             labels,
-            self._pool.rerank(served, query, documents, max_tokens_per_document, self._turns.of(actor)),
+            self._pool.rerank(
+                served, query, documents, max_tokens_per_document, self._turns.of(actor), partial(self._slot_had, run)
+            ),
         )
         return vectors.relevance(result, run.manifest.architecture)
 
@@ -313,15 +341,16 @@ class Inference:
         action = Action.STREAMS_CANCEL if cancel else Action.STREAMS_READ
         await self._gate.require(actor, action, target=f"stream:{request_id}", owner_id=actor.person_id)
 
-    async def shut_out(self, again: Callable[[str, str, str], Awaitable[Actor]]) -> int:
-        """End what runs for who is not let in any more, as `again` (kind, person, credential) says; how much that was.
+    async def shut_out(self, again: Again) -> int:
+        """End what runs for who is not let in any more, as `again` says; how much that was.
 
         Who waits is told so in the words of that error. An answer on its way ends before its next token.
         """
-        ended: dict[tuple[str, str, str], IntramuralError | None] = {}
+        ended: dict[tuple[str, str, str, str | None, str], IntramuralError | None] = {}
         for run in list(self._running.values()):
-            who = (run.actor.kind, run.actor.person_id, run.actor.credential_id)
-            if run.actor.kind != "system" and who not in ended:
+            actor = run.actor
+            who = (actor.kind, actor.person_id, actor.credential_id, actor.workspace, actor.purpose)
+            if actor.kind != "system" and who not in ended:
                 try:
                     await again(*who)
                     ended[who] = None
@@ -339,6 +368,26 @@ class Inference:
         while self._settling:
             await asyncio.wait(self._settling)
 
+    def _check_room(self, actor: Actor, work: Work) -> None:
+        """Whoever has very many requests under way is told to wait before anything is done for the next.
+
+        Raises Throttled(`too_many_at_once`).
+        """
+        if work is Work.BATCH or actor.kind == "system" or self._running_of[actor.person_id] < self._most_at_once:
+            return
+        message = f"{self._most_at_once} requests of yours are waiting or being answered already."
+        raise Throttled("too_many_at_once", message, "Wait for one of them.", retry_after_s=1.0)
+
+    def _entered(self, run: _Run) -> None:
+        self._running[run.request_id] = run
+        self._running_of[run.actor.person_id] += 1
+
+    def _left(self, run: _Run) -> None:
+        if self._running.pop(run.request_id, None) is not None:
+            self._running_of[run.actor.person_id] -= 1
+            if not self._running_of[run.actor.person_id]:
+                del self._running_of[run.actor.person_id]
+
     async def _may_use(self, actor: Actor, model: str, request_id: str) -> str:
         """The rule that allows it."""
         target = f"model:{model}"
@@ -348,7 +397,8 @@ class Inference:
     async def _begun(self, actor: Actor, operation: Operation, model: str, dialect: Dialect, request_id: str) -> _Run:
         began_s = self._clock.monotonic_s()
         work = self._turns.of(actor).work
-        with self._counting_refusals(dialect, operation, work):
+        async with self._counting_refusals(dialect, operation, work):
+            self._check_room(actor, work)
             rule = await self._may_use(actor, model, request_id)
             manifest = self._models.made_for("rerank" if operation == "rerank" else "embedding", model, actor)
         run = _Run(actor, manifest, request_id, dialect, operation, rule, began_s, work)
@@ -383,7 +433,7 @@ class Inference:
 
         most = estimates.of_texts(texts)
         name = run.manifest.name
-        with self._counting_refusals(run.dialect, run.operation, run.work):
+        async with self._counting_refusals(run.dialect, run.operation, run.work):
             run.hold = await self._quotas.reserve(run.actor, name, run.request_id, most, 0, count)
 
     @contextmanager
@@ -395,12 +445,14 @@ class Inference:
             self._quotas.let_go(run.hold)
             raise
 
-    @contextmanager
-    def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> Iterator[None]:
+    @asynccontextmanager
+    async def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> AsyncIterator[None]:
         try:
             yield
         except IntramuralError as error:
             self._metrics.request_refused(dialect, operation, work, error.code)
+            if isinstance(error, Throttled):
+                await asyncio.sleep(PAUSE_S)
             raise
 
     async def _whole(
@@ -413,10 +465,12 @@ class Inference:
         """Do `work`, which is no stream; what was asked and what came of it are written down."""
         asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
         usage = Usage(0, 0)
-        self._running[run.request_id] = run
+        self._entered(run)
+        timed = run.hold is not None and run.hold.least_ms > 0
+        watching = asyncio.ensure_future(self._watch(run, lambda: usage)) if timed else None
         try:
             result = await work
-            usage = Usage(result.prompt_tokens, 0)
+            usage = Usage(result.prompt_tokens, 0, prompt_ms=result.engine_ms)
             run.outcome = "finished"
         except IntramuralError as error:
             run.error = error
@@ -426,9 +480,29 @@ class Inference:
             _raise_shut(run)
             raise
         finally:
-            self._running.pop(run.request_id, None)
+            self._left(run)
+            if watching is not None:
+                watching.cancel()
             await self._settled(run, usage, 0.0, asked)
         return result
+
+    def _slot_had(self, run: _Run) -> None:
+        run.begun_s = self._clock.monotonic_s()
+
+    def _time_passed(self, run: _Run, usage: Usage) -> None:
+        assert run.hold is not None
+        self._quotas.time_passed(run.hold, run.engine_ms(usage, self._clock.monotonic_s()))
+
+    async def _watch(self, run: _Run, usage: Callable[[], Usage]) -> None:
+        """Stop `run` where the engine time held for it is used up while nothing comes, and there is no more of it."""
+        while run.shut is None:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                self._time_passed(run, usage())
+            except QuotaSpent as spent:
+                run.shut = spent
+                if run.first_s is None and run.task is not None and run.request_id in self._running:
+                    run.task.cancel()  # else it ends before its next piece
 
     async def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> None:
         manifest = run.manifest
@@ -440,7 +514,7 @@ class Inference:
             facts={
                 "dialect": run.dialect,
                 "operation": run.operation,
-                **_where(run.actor),
+                **where(run.actor),
                 **facts,
                 "weights": manifest.digest or None,
                 "model": particulars.model(manifest),
@@ -463,7 +537,7 @@ class Inference:
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
-            **_where(run.actor),
+            **where(run.actor),
             **particulars.asked(
                 request,
                 run.manifest,
@@ -525,7 +599,7 @@ class Inference:
             "error": None if run.error is None else run.error.code,
             **particulars.answered(usage, waited_ms=waited_ms, first_ms=first_ms, took_ms=took_ms),
         }
-        charged = self._quotas.settle(run.hold, usage)
+        charged = self._quotas.settle(run.hold, usage, run.engine_ms(usage, ended_s))
         if run.shield is not None:
             facts |= run.shield.answered_facts()
             self._guard.answered(run.shield)
@@ -572,13 +646,6 @@ class Inference:
 def _is_temporary(actor: Actor, dialect: Dialect) -> bool:
     """What the page asks beside its kept chats it asks for temporary ones: of those nothing is stored."""
     return actor.kind == "person" and dialect != "page"
-
-
-def _where(actor: Actor) -> Mapping[str, Fact]:
-    """The workspace in which it is asked, for the log."""
-    if actor.place is None:
-        return {}
-    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def _raise_shut(run: _Run) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from intramural.core.actor import Whose
 from intramural.core.chat import ChatEvent
 from intramural.core.errors import IntramuralError
 
@@ -36,7 +37,7 @@ class Writer(Protocol):
 class Live:
     """One response on its way. `cancelled`: its owner ended it, not the service."""
 
-    person_id: str
+    whose: Whose
     writer: Writer
     told: list[Told]
     task: asyncio.Task[None] | None = None
@@ -81,14 +82,14 @@ class LiveResponses:
     def remove(self, response_id: str) -> None:
         del self._by_id[response_id]
 
-    def find(self, person_id: str, response_id: str) -> Live | None:
-        """Whose it is is part of the question."""
+    def find(self, whose: Whose, response_id: str) -> Live | None:
+        """Whose it is, and where, is part of the question."""
         live = self._by_id.get(response_id)
-        return live if live is not None and live.person_id == person_id else None
+        return live if live is not None and live.whose == whose else None
 
     def count(self, person_id: str) -> int:
         """How many are being written for a person."""
-        return sum(live.person_id == person_id for live in self._by_id.values())
+        return sum(live.whose.person_id == person_id for live in self._by_id.values())
 
     async def close(self) -> None:
         """End all, because the service ends."""

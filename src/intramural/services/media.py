@@ -85,7 +85,7 @@ class Media:
 
     async def _stored(self, actor: Actor, file_id: str) -> bytes:
         await self._gate.require(actor, Action.FILES_READ, owner_id=actor.person_id)
-        file, opened = await self._files.content(actor.person_id, file_id)
+        file, opened = await self._files.content(actor.whose, file_id)
         with opened:
             if file.size_bytes > MAX_PICTURE_BYTES:
                 message = f"The file {file_id!r} is over {MAX_PICTURE_BYTES} bytes."

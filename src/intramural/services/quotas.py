@@ -5,9 +5,11 @@ the charge with the meter's row and the answer's record. What a crash leaves ope
 nobody knows how much of the answer was made, and a limit that a crash can stretch is none.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Beside, Event, Fact
@@ -38,6 +40,12 @@ from intramural.services.gate import Gate
 
 #: An answer of no stated length holds so many tokens more whenever it has used up what it held; less near the limit.
 STEPS_TOKENS = (64, 8, 1)
+#: How often the engine time of an answer is looked at while nothing comes of it.
+LOOK_EVERY_S = 0.1
+#: Engine time that is held ahead: so many times the longest that a model was silent, and how long that is at first.
+_AHEAD, _SILENT_MS = 1.5, 600.0
+#: An engine that is silent for less is as good as never silent: a look may come late by so much.
+_TOLD_MS = 100.0
 #: Means move this much towards each answer: about the last fifty count.
 _TOWARDS = 0.02
 #: Requests whose standing can still be told in their headers.
@@ -53,15 +61,30 @@ _LISTED = 20
 Count = Callable[[], Awaitable[int]]
 
 
+class Stored(Protocol):
+    """What is stored, as `files.Files` knows it."""
+
+    async def used_bytes(self, person_id: str) -> int: ...
+    async def used_in_bytes(self, workspace_id: str) -> int: ...
+
+
 @dataclass(slots=True)
 class _Mean:
-    """What answers of one model have been like."""
+    """What answers of one model have been like. `silent_ms`: the longest engine time between two of its counts."""
 
     completion_tokens: float
     prompt_ms: float = 1.0
     token_ms: float = 20.0
+    silent_ms: float = _SILENT_MS
 
-    def note(self, usage: Usage) -> None:
+    def ahead_ms(self, least_ms: int) -> int:
+        """What must be held beyond what was used: no step of the engine can be stopped half-way. Of a limit of
+        `least_ms` no more than half, or one long silence would end its use for ever.
+        """
+        return min(math.ceil(self.silent_ms * _AHEAD), least_ms // 2)
+
+    def note(self, usage: Usage, silent_ms: float) -> None:
+        self.silent_ms += _TOWARDS * (max(silent_ms, _TOLD_MS) - self.silent_ms)
         self.completion_tokens += _TOWARDS * (usage.completion_tokens - self.completion_tokens)
         if fresh := usage.prompt_tokens - usage.cached_tokens:
             self.prompt_ms += _TOWARDS * (usage.prompt_ms / max(1, fresh) - self.prompt_ms)
@@ -78,7 +101,13 @@ class Hold:
     prompt_tokens: int
     completion_tokens: int
     open_ended: bool
+    engine_ms: int = 0
+    #: The smallest limit of engine time that applies; 0: none does, and `time_passed` need not be told.
+    least_ms: int = 0
     written: int = 0
+    #: Of engine time: what was counted when it was last looked at, and the longest between two looks.
+    seen_ms: float = 0.0
+    silent_ms: float = 0.0
 
     def note(self) -> bool:
         """A piece of the answer has come, a token at least; True where more must be held before the next."""
@@ -104,7 +133,7 @@ class Quotas:
         audit: AuditLog,
         clock: Clock,
         config: QuotasConfig,
-        stored_bytes: Callable[[str], Awaitable[int]],
+        stored: Stored,
         known_person: Callable[[str], Awaitable[object]],
     ) -> None:
         """Raises Misasked(`bad_setting`) for a time zone or prices that are none."""
@@ -113,11 +142,13 @@ class Quotas:
         self._audit = audit
         self._clock = clock
         self._config = config
-        self._stored_bytes = stored_bytes
+        self._stored = stored
         self._known_person = known_person
         self._prices = parse_prices(config.prices)
         self._ledger = Ledger(rows.used, zone_of(config.time_zone))
         self._addresses = Rate(config.address_requests_per_minute)
+        self._people = Rate(config.person_requests_per_minute)
+        self._everybody = Rate(config.requests_per_minute)
         self._means: dict[str, _Mean] = {}
         self._told: OrderedDict[str, Reservation] = OrderedDict()
         self._refused: OrderedDict[tuple[str, str, int | None], None] = OrderedDict()
@@ -139,10 +170,17 @@ class Quotas:
 
     def knock(self, address: str) -> None:
         """Count a request from `address`. Raises Throttled(`too_many_requests`)."""
-        wait_s = self._addresses.wait_s(address, self._clock.monotonic_s())
+        self._knock(self._addresses, address, "from this address")
+
+    def knock_as(self, actor: Actor) -> None:
+        """Count a request of a person's, with whichever key, and one of everybody's. Raises as `knock`."""
+        self._knock(self._people, actor.person_id, "of yours")
+        self._knock(self._everybody, "", "of everybody together")
+
+    def _knock(self, rate: Rate, name: str, whose: str) -> None:
+        wait_s = rate.wait_s(name, self._clock.monotonic_s())
         if wait_s:
-            most = self._config.address_requests_per_minute
-            message = f"There were more than {most} requests a minute from this address."
+            message = f"There were more than {rate.per_minute} requests a minute {whose}."
             raise Throttled("too_many_requests", message, f"Try again in {wait_s:.1f} s.", retry_after_s=wait_s)
 
     # answers ----------------------------------------------------------------------------------------------------------
@@ -163,13 +201,14 @@ class Quotas:
         tokens = round(self._mean(model).completion_tokens) if completion_tokens is None else completion_tokens
         tries = [(prompt_tokens, tokens)]
         asker, refusal = _asker(actor), None
+        least_ms = self._ledger.smallest(asker, model, "seconds")
         for prompt, completion in tries:
-            wanted, now_ms = self._amounts(model, prompt, completion), self._now_ms()
+            wanted, now_ms = self._amounts(model, prompt, completion, least_ms), self._now_ms()
             await self._ledger.prepare(asker, model, now_ms)
             found = self._ledger.reserve(request_id, asker, model, wanted, now_ms)
             if isinstance(found, Reservation):
                 self._remember(found)
-                return Hold(found, model, prompt, completion, open_ended)
+                return Hold(found, model, prompt, completion, open_ended, wanted.engine_ms, least_ms)
             if found is None:
                 return None
             refusal = found
@@ -180,9 +219,12 @@ class Quotas:
         assert refusal is not None
         raise await self._refusal(actor, request_id, refusal)
 
-    def prompt_read(self, hold: Hold, prompt_tokens: int) -> None:
+    def prompt_read(self, hold: Hold, usage: Usage) -> None:
         """The engine has counted the prompt: hold that, which is no more."""
-        hold.prompt_tokens = min(hold.prompt_tokens, prompt_tokens)
+        hold.prompt_tokens = min(hold.prompt_tokens, usage.prompt_tokens)
+        mean = self._mean(hold.model)
+        to_come_ms = max(mean.ahead_ms(hold.least_ms), math.ceil(hold.completion_tokens * mean.token_ms))
+        hold.engine_ms = min(hold.engine_ms, math.ceil(usage.prompt_ms + usage.completion_ms) + to_come_ms)
         self._ledger.change(hold.reservation, self._held(hold), self._now_ms())
 
     def grow(self, hold: Hold, usage: Usage) -> None:
@@ -198,6 +240,28 @@ class Quotas:
         assert refusal is not None
         raise self._spent(refusal, cut=True)
 
+    def time_passed(self, hold: Hold, engine_ms: float) -> None:
+        """So much engine time was used by now. What is held stays ahead of it; raises QuotaSpent where it cannot.
+
+        It is to be told whenever something has come, and every `LOOK_EVERY_S`.
+        """
+        mean = self._mean(hold.model)
+        hold.silent_ms = max(hold.silent_ms, engine_ms - hold.seen_ms)
+        mean.silent_ms = max(mean.silent_ms, hold.silent_ms)
+        hold.seen_ms = engine_ms
+        ahead_ms = mean.ahead_ms(hold.least_ms)
+        if engine_ms + ahead_ms <= hold.engine_ms:
+            return
+        refusal = None
+        for times in (4, 1):
+            grown = replace(hold, engine_ms=math.ceil(engine_ms) + times * ahead_ms)
+            refusal = self._ledger.change(hold.reservation, self._held(grown), self._now_ms())
+            if refusal is None:
+                hold.engine_ms = grown.engine_ms
+                return
+        assert refusal is not None
+        raise self._spent(refusal, cut=True)
+
     def asked_rows(self, hold: Hold | None) -> Sequence[Beside]:
         """What is to be committed with the question's record."""
         charges = [] if hold is None else hold.reservation.charges()
@@ -205,10 +269,11 @@ class Quotas:
             return ()
         return [Beside(*row) for row in self._rows.hold(hold.reservation.request_id, self._now_ms(), charges)]
 
-    def settle(self, hold: Hold | None, usage: Usage) -> Sequence[Beside]:
+    def settle(self, hold: Hold | None, usage: Usage, engine_ms: float | None = None) -> Sequence[Beside]:
         """The answer has ended: what is to be committed with its record. Call `written` when it is.
 
-        What failed before anything was computed costs nothing.
+        `engine_ms`: of an engine that does not count it in `usage`. What failed before anything was computed costs
+        nothing.
         """
         if hold is None or hold.reservation.settled:
             return ()
@@ -216,11 +281,11 @@ class Quotas:
         spent = Amounts(
             requests=1 if tokens else 0,
             tokens=tokens,
-            engine_ms=round(usage.prompt_ms + usage.completion_ms),
+            engine_ms=round(usage.prompt_ms + usage.completion_ms if engine_ms is None else engine_ms),
             micros=self._price(hold.model).of(usage.prompt_tokens, usage.completion_tokens),
         )
         if usage.completion_tokens:
-            self._mean(hold.model).note(usage)
+            self._mean(hold.model).note(usage, hold.silent_ms)
         kept = hold.reservation.charges()
         charges = self._ledger.settle(hold.reservation, spent)
         return [Beside(*row) for row in self._rows.settle(hold.reservation.request_id, charges)] if kept else ()
@@ -243,10 +308,11 @@ class Quotas:
 
     # stored files -----------------------------------------------------------------------------------------------------
 
-    def most_stored_bytes(self, actor: Actor) -> int | None:
-        """How many bytes the files of `actor` may have together; None: no quota says."""
+    def most_stored_bytes(self, actor: Actor) -> tuple[int | None, int | None]:
+        """How many bytes the files of `actor` may have together, and those of where they ask; None: no quota says."""
         found = self._storage(actor)
-        return min((limit.amount for limit in found), default=None)
+        own = min((limit.amount for limit in found if limit.personal), default=None)
+        return own, min((limit.amount for limit in found if not limit.personal), default=None)
 
     # asking and setting -----------------------------------------------------------------------------------------------
 
@@ -256,9 +322,13 @@ class Quotas:
         asker, now_ms = _asker(actor), self._now_ms()
         await self._ledger.prepare(asker, model, now_ms)
         found = self._ledger.standings(asker, model, now_ms)
-        if storage := self._storage(actor):
-            stored = await self._stored_bytes(actor.person_id)
-            found += [Standing(limit, stored, 0, None) for limit in storage]
+        for limit in self._storage(actor):
+            stored = await (
+                self._stored.used_bytes(actor.person_id)
+                if limit.personal
+                else self._stored.used_in_bytes(limit.subject_id)
+            )
+            found.append(Standing(limit, stored, 0, None))
         return found
 
     async def all(self, actor: Actor) -> list[Listed]:
@@ -268,7 +338,8 @@ class Quotas:
         found: list[Listed] = []
         for limit in self._ledger.limits:
             if limit.measure == "storage_bytes":
-                found.append(Listed(limit))
+                there = [] if limit.personal else [("", await self._stored.used_in_bytes(limit.subject_id))]
+                found.append(Listed(limit, [(who, Standing(limit, used, 0, None)) for who, used in there]))
                 continue
             start_ms = self._ledger.start_ms(limit.period, now_ms)
             used = await self._rows.balances(limit.id, start_ms, _LISTED) if limit.personal else [("", 0)]
@@ -315,18 +386,20 @@ class Quotas:
     def _price(self, model: str) -> Price:
         return self._prices.get(model) or self._prices.get("*") or Price()
 
-    def _amounts(self, model: str, prompt_tokens: int, completion_tokens: int) -> Amounts:
+    def _amounts(self, model: str, prompt_tokens: int, completion_tokens: int, least_ms: int) -> Amounts:
         mean = self._mean(model)
+        mean_ms = round(prompt_tokens * mean.prompt_ms + completion_tokens * mean.token_ms)
         return Amounts(
             requests=1,
             tokens=prompt_tokens + completion_tokens,
-            engine_ms=max(1, round(prompt_tokens * mean.prompt_ms + completion_tokens * mean.token_ms)),
+            engine_ms=max(mean.ahead_ms(least_ms), mean_ms, 1),
             streams=1,
             micros=self._price(model).of(prompt_tokens, completion_tokens),
         )
 
     def _held(self, hold: Hold) -> Amounts:
-        return self._amounts(hold.model, hold.prompt_tokens, hold.completion_tokens)
+        amounts = self._amounts(hold.model, hold.prompt_tokens, hold.completion_tokens, hold.least_ms)
+        return replace(amounts, engine_ms=hold.engine_ms)
 
     def _storage(self, actor: Actor) -> list[Limit]:
         wanted = (limit for limit in self._ledger.limits if limit.measure == "storage_bytes")

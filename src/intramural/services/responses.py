@@ -14,11 +14,11 @@ from typing import Any
 from intramural.access import Action, Seal
 from intramural.audit import AuditLog, Beside, Event
 from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
-from intramural.core.actor import Actor
+from intramural.core.actor import Actor, Whose
 from intramural.core.chat import ChatRequest, Usage
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
 from intramural.core.work import Work
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 from intramural.services.inference import Ended, Inference
 from intramural.services.live import Live, LiveResponses, Told, Writer
 from intramural.services.models import Models
@@ -49,9 +49,9 @@ class _Ending:
     `told`: its last events, not to be told before that is on the disk. `error`: what it broke off with.
     """
 
-    def __init__(self, kept: KeptResponses, person_id: str, asked: Asked, writer: Writer) -> None:
+    def __init__(self, kept: KeptResponses, whose: Whose, asked: Asked, writer: Writer) -> None:
         self._kept = kept
-        self._person_id = person_id
+        self._whose = whose
         self._asked = asked
         self._writer = writer
         self.told: list[Told] = []
@@ -72,11 +72,11 @@ class _Ending:
         if not self._asked.keep:
             return ()
         response = _kept(self._asked, self._writer.body)
-        return [Beside(*each) for each in self._kept.insertions(self._person_id, response)]
+        return [Beside(*each) for each in self._kept.insertions(self._whose, response)]
 
 
 class Responses:
-    """Responses of an actor's person."""
+    """Responses of an actor's person, of the workspace that they ask in."""
 
     def __init__(
         self,
@@ -117,15 +117,15 @@ class Responses:
         Conflicting(`response_in_progress`)."""
         if conversation_id is not None:
             await self._gate.require(actor, Action.CONVERSATIONS_READ, owner_id=actor.person_id)
-            return await self._transcripts.items(actor.person_id, conversation_id)
+            return await self._transcripts.items(actor.whose, conversation_id)
         if previous_id is None:
             return ()
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        if self._live.find(actor.person_id, previous_id) is not None:
+        if self._live.find(actor.whose, previous_id) is not None:
             message = "That response is still being written."
             raise Conflicting("response_in_progress", message, "Wait for its end.", param="previous_response_id")
         try:
-            return await self._kept.context(actor.person_id, previous_id)
+            return await self._kept.context(actor.whose, previous_id)
         except Missing:
             raise Misasked(
                 "previous_response_not_found",
@@ -140,8 +140,8 @@ class Responses:
         if not wanted:
             return tuple(given)
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        found = await self._transcripts.found(actor.person_id, wanted)
-        found |= await self._kept.items(actor.person_id, wanted)
+        found = await self._transcripts.found(actor.whose, wanted)
+        found |= await self._kept.items(actor.whose, wanted)
         for item_id in wanted:
             if item_id not in found:
                 message = f"There is no item {item_id[:64]!r}."
@@ -150,11 +150,11 @@ class Responses:
 
     def sealed(self, actor: Actor, text: str) -> str:
         """`text`, to be kept by the person's program: nobody else's can hand it back."""
-        return self._seal.close(actor.person_id, text)
+        return self._seal.close(_sealed_for(actor), text)
 
     def unsealed(self, actor: Actor, sealed: str) -> str:
         """What `sealed` gave. Raises Misasked(`bad_encrypted_content`)."""
-        return self._seal.open(actor.person_id, sealed)
+        return self._seal.open(_sealed_for(actor), sealed)
 
     # answering --------------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Responses:
         ended: what has begun is kept, in the transaction of the answer's record and before its end is told.
         """
         await self._may_keep(actor, asked)
-        ending = _Ending(self._kept, actor.person_id, asked, writer)
+        ending = _Ending(self._kept, actor.whose, asked, writer)
         with self._held(asked.conversation_id):
             try:
                 async with aclosing(self._written(actor, asked, writer, on_wait, ending)) as events:
@@ -204,8 +204,8 @@ class Responses:
         hold = ExitStack()
         hold.enter_context(self._held(asked.conversation_id))
         try:
-            live = Live(actor.person_id, writer, writer.wait())
-            await self._kept.keep(actor.person_id, _kept(asked, writer.interrupted()))
+            live = Live(actor.whose, writer, writer.wait())
+            await self._kept.keep(actor.whose, _kept(asked, writer.interrupted()))
         except BaseException:
             hold.close()
             raise
@@ -229,7 +229,7 @@ class Responses:
                 last = writer.cancel()
             await self._grow(actor, asked, writer)
             if asked.keep:
-                await self._kept.keep(actor.person_id, _kept(asked, writer.body), [*live.told, *last])
+                await self._kept.keep(actor.whose, _kept(asked, writer.body), [*live.told, *last])
             live.tell(last)
         finally:
             hold.close()
@@ -288,7 +288,7 @@ class Responses:
         if asked.conversation_id is not None and writer.complete:
             with suppress(Missing):  # it was deleted in the meantime
                 items = [*asked.input, *writer.body["output"]]
-                await self._transcripts.append(actor.person_id, asked.conversation_id, items)
+                await self._transcripts.append(actor.whose, asked.conversation_id, items)
 
     # what is kept -----------------------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class Responses:
     async def input_items(self, actor: Actor, response_id: str) -> tuple[Item, ...]:
         """What it was made from, with what came before it. Raises Missing(`response_not_found`)."""
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        return await self._kept.context(actor.person_id, response_id, with_output=False)
+        return await self._kept.context(actor.whose, response_id, with_output=False)
 
     async def follow(self, actor: Actor, response_id: str, after: int) -> AsyncGenerator[Told, None]:
         """A background response's stream from the event after number `after` on, to its end.
@@ -308,9 +308,9 @@ class Responses:
         Nothing where it has none: it was not in the background, or a restart of the service interrupted it.
         """
         await self._gate.require(actor, Action.RESPONSES_READ, owner_id=actor.person_id)
-        live = self._live.find(actor.person_id, response_id)
+        live = self._live.find(actor.whose, response_id)
         if live is None:
-            for told in (await self._kept.events(actor.person_id, response_id) or [])[after + 1 :]:
+            for told in (await self._kept.events(actor.whose, response_id) or [])[after + 1 :]:
                 yield told
             return
         async with aclosing(live.follow(after + 1)) as events:
@@ -320,29 +320,36 @@ class Responses:
     async def cancel(self, actor: Actor, response_id: str) -> dict[str, Any]:
         """End a background response; the object. One that has ended already stays as it is."""
         await self._gate.require(actor, Action.RESPONSES_CANCEL, owner_id=actor.person_id)
-        live = self._live.find(actor.person_id, response_id)
+        live = self._live.find(actor.whose, response_id)
         if live is not None:
-            await self._audit.record(Event.RESPONSE_CANCELLED, actor, target=f"response:{response_id}")
+            await self._audit.record(
+                Event.RESPONSE_CANCELLED, actor, target=f"response:{response_id}", facts=where(actor)
+            )
             await live.stop()
         return await self._get(actor, response_id)
 
     async def delete(self, actor: Actor, response_id: str) -> None:
         """Delete a response, and end it where it is still being written. Raises Missing(`response_not_found`)."""
         await self._gate.require(actor, Action.RESPONSES_DELETE, owner_id=actor.person_id)
-        live = self._live.find(actor.person_id, response_id)
+        live = self._live.find(actor.whose, response_id)
         if live is not None:
             await live.stop()
         async with self._audit.transaction() as (connection, record):
-            await self._kept.delete(actor.person_id, response_id, connection)
-            record(Event.RESPONSE_DELETED, actor, target=f"response:{response_id}")
+            await self._kept.delete(actor.whose, response_id, connection)
+            record(Event.RESPONSE_DELETED, actor, target=f"response:{response_id}", facts=where(actor))
         await self._inference.forget(actor.person_id)
 
     async def _get(self, actor: Actor, response_id: str) -> dict[str, Any]:
-        live = self._live.find(actor.person_id, response_id)
+        live = self._live.find(actor.whose, response_id)
         if live is not None:
             return live.writer.body
-        kept = await self._kept.get(actor.person_id, response_id)
+        kept = await self._kept.get(actor.whose, response_id)
         return {**kept.body, "output": list(kept.output)}
+
+
+def _sealed_for(actor: Actor) -> str:
+    """What was thought in a workspace cannot be handed back outside it."""
+    return actor.person_id if actor.workspace is None else f"{actor.person_id}/{actor.workspace}"
 
 
 def _kept(asked: Asked, body: dict[str, Any]) -> KeptResponse:

@@ -7,11 +7,14 @@ from intramural.audit import AuditLog, Event
 from intramural.chats import Item, Transcript, Transcripts
 from intramural.core.actor import Actor
 from intramural.core.errors import Missing, Refused
-from intramural.services.gate import Gate
+from intramural.services.gate import Gate, where
 
 
 class TranscriptDesk:
-    """Transcripts of an actor's person. Somebody else's are Missing(`conversation_not_found`)."""
+    """Transcripts of an actor's person, of the workspace that they ask in.
+
+    Others are Missing(`conversation_not_found`).
+    """
 
     def __init__(self, gate: Gate, transcripts: Transcripts, audit: AuditLog) -> None:
         self._gate = gate
@@ -23,22 +26,22 @@ class TranscriptDesk:
         await self._gate.require(actor, Action.CONVERSATIONS_CREATE, owner_id=actor.person_id)
         if actor.kind == "system":
             raise Refused("person_required", "The console keeps no conversations.", "Use a person's key.")
-        return await self._transcripts.create(actor.person_id, notes, items)
+        return await self._transcripts.create(actor.whose, notes, items)
 
     async def get(self, actor: Actor, transcript_id: str) -> Transcript:
         await self._gate.require(actor, Action.CONVERSATIONS_READ, owner_id=actor.person_id)
-        return await self._transcripts.get(actor.person_id, transcript_id)
+        return await self._transcripts.get(actor.whose, transcript_id)
 
     async def note(self, actor: Actor, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
         """Replace what its owner's program noted about it."""
         await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
         await self._require_unheld(actor, transcript_id)
-        return await self._transcripts.note(actor.person_id, transcript_id, notes)
+        return await self._transcripts.note(actor.whose, transcript_id, notes)
 
     async def items(self, actor: Actor, transcript_id: str) -> tuple[Item, ...]:
         """All of its items in order."""
         await self._gate.require(actor, Action.CONVERSATIONS_READ, owner_id=actor.person_id)
-        return await self._transcripts.items(actor.person_id, transcript_id)
+        return await self._transcripts.items(actor.whose, transcript_id)
 
     async def item(self, actor: Actor, transcript_id: str, item_id: str) -> Item:
         """One of its items. Raises Missing(`item_not_found`) too."""
@@ -50,16 +53,16 @@ class TranscriptDesk:
     async def add(self, actor: Actor, transcript_id: str, items: Sequence[Item]) -> None:
         """Put items at its end."""
         await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
-        await self._transcripts.append(actor.person_id, transcript_id, items)
+        await self._transcripts.append(actor.whose, transcript_id, items)
 
     async def remove_item(self, actor: Actor, transcript_id: str, item_id: str) -> Transcript:
         """Take one item out; what is left. Raises Missing(`item_not_found`) too."""
         await self._gate.require(actor, Action.CONVERSATIONS_CHANGE, owner_id=actor.person_id)
         await self._require_unheld(actor, transcript_id)
         async with self._audit.transaction() as (connection, record):
-            await self._transcripts.remove_item(actor.person_id, transcript_id, item_id, connection)
-            record(Event.CONVERSATION_CHANGED, actor, target=f"conversation:{transcript_id}")
-        return await self._transcripts.get(actor.person_id, transcript_id)
+            await self._transcripts.remove_item(actor.whose, transcript_id, item_id, connection)
+            record(Event.CONVERSATION_CHANGED, actor, target=f"conversation:{transcript_id}", facts=where(actor))
+        return await self._transcripts.get(actor.whose, transcript_id)
 
     async def _require_unheld(self, actor: Actor, transcript_id: str) -> None:
         target = f"conversation:{transcript_id}"
@@ -68,5 +71,5 @@ class TranscriptDesk:
     async def delete(self, actor: Actor, transcript_id: str) -> None:
         await self._gate.require(actor, Action.CONVERSATIONS_DELETE, owner_id=actor.person_id)
         async with self._audit.transaction() as (connection, record):
-            await self._transcripts.delete(actor.person_id, transcript_id, connection)
-            record(Event.CONVERSATION_DELETED, actor, target=f"conversation:{transcript_id}")
+            await self._transcripts.delete(actor.whose, transcript_id, connection)
+            record(Event.CONVERSATION_DELETED, actor, target=f"conversation:{transcript_id}", facts=where(actor))

@@ -94,6 +94,15 @@ class WorkspaceDesk:
             await self._workspaces.remove(connection, workspace_id)
             record(Event.WORKSPACE_REMOVED, actor, target=target)
 
+    async def close(self, actor: Actor, workspace_id: str, *, closed: bool) -> Workspace:
+        """Close it to everybody, with all that is of it, or open it again. What runs there ends within seconds."""
+        target = f"workspace:{workspace_id}"
+        await self._gate.require(actor, Action.WORKSPACES_CHANGE, target=target)
+        async with self._audit.transaction() as (connection, record):
+            changed = await self._workspaces.close(connection, workspace_id, closed=closed)
+            record(Event.WORKSPACE_CLOSED if closed else Event.WORKSPACE_OPENED, actor, target=target)
+        return changed
+
     async def admit(self, actor: Actor, workspace_id: str, member_id: str) -> None:
         """Make a person or a group a member."""
         target = f"workspace:{workspace_id}"
@@ -109,14 +118,6 @@ class WorkspaceDesk:
         async with self._audit.transaction() as (connection, record):
             await self._workspaces.dismiss(connection, workspace_id, member_id)
             record(Event.WORKSPACE_LEFT, actor, target=target, facts={"member": member_id})
-
-    async def close(self, actor: Actor, workspace_id: str) -> None:
-        """End every membership: nobody asks there any more, and what is kept there stays."""
-        target = f"workspace:{workspace_id}"
-        await self._gate.require(actor, Action.WORKSPACES_CHANGE, target=target)
-        async with self._audit.transaction() as (connection, record):
-            for member_id in await self._workspaces.close(connection, workspace_id):
-                record(Event.WORKSPACE_LEFT, actor, target=target, facts={"member": member_id})
 
 
 def refused_facts(floor: Floor, days: int) -> dict[str, Fact]:

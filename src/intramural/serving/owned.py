@@ -18,6 +18,8 @@ from intramural.serving.traits import Asking
 
 #: Told the place in the queue (1 is next) and about how many seconds it will be.
 WaitNote = Callable[[int, float], None]
+#: Called when a slot is had.
+BeginNote = Callable[[], None]
 #: Bytes of text a token stands for, about; only until the engine has counted.
 _BYTES_PER_TOKEN = 4
 #: What was stopped so often is left in peace: else it would never come to its end beside people who never stop.

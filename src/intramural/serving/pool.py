@@ -20,7 +20,7 @@ from intramural.serving.exchange import worker_died
 from intramural.serving.fairness import NOBODY, Owner
 from intramural.serving.lease import Lease, Life, Ticket
 from intramural.serving.model import ModelToServe
-from intramural.serving.owned import Owned, Repeated, WaitNote, length_of
+from intramural.serving.owned import BeginNote, Owned, Repeated, WaitNote, length_of
 from intramural.serving.scheduler import (
     Arrived,
     Demand,
@@ -188,9 +188,10 @@ class Pool:
         *,
         cut: bool = False,
         owner: Owner = NOBODY,
+        on_begin: BeginNote = lambda: None,
     ) -> Embeddings:
         """One vector of length 1 per input, in one slot, a few inputs at a time. `cut`: of a text that is too long the
-        beginning counts, and the answer says which it was.
+        beginning counts, and the answer says which it was. `on_begin` is called when the slot is had.
 
         Raises Misasked(`no_embeddings`) for a model that cannot make any, Misasked(`context_length_exceeded`) naming
         the input, and what a lease raises.
@@ -199,9 +200,11 @@ class Pool:
             hint = "Ask a model made for them."
             raise Misasked("no_embeddings", f"{model.name} makes no embeddings.", hint, param="model")
         async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
+            began_s = self._clock.monotonic_s()
+            on_begin()
             result = await vectors.embed(lease, model, inputs, cut=cut)
             lease.cost = float(result.prompt_tokens)
-            return result
+            return replace(result, engine_ms=(self._clock.monotonic_s() - began_s) * 1000)
 
     async def rerank(
         self,
@@ -210,8 +213,10 @@ class Pool:
         documents: Sequence[str],
         max_tokens_per_document: int | None = None,
         owner: Owner = NOBODY,
+        on_begin: BeginNote = lambda: None,
     ) -> Ranking:
         """How well each document answers `query`. Longer ones are cut to `max_tokens_per_document`, if that is given.
+        `on_begin` is called when the slot is had.
 
         Raises Misasked(`no_ranking`) for a model that cannot, Misasked(`context_length_exceeded`) naming the document,
         and what a lease raises.
@@ -220,9 +225,11 @@ class Pool:
             hint = "Ask a model made for it."
             raise Misasked("no_ranking", f"{model.name} does not rank texts.", hint, param="model")
         async with self.lease(model, owner=replace(owner, repeatable=False)) as lease:
+            began_s = self._clock.monotonic_s()
+            on_begin()
             result = await vectors.rerank(lease, query, documents, max_tokens_per_document)
             lease.cost = float(result.prompt_tokens)
-            return result
+            return replace(result, engine_ms=(self._clock.monotonic_s() - began_s) * 1000)
 
     async def tokenize(
         self, model: ModelToServe, text: str, *, special: bool = False, marks: bool = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import Column, Insert, Select, Table
 
 from intramural.storage import postgres, sqlite
 from intramural.storage.backend import Backend, BlockingConnection, Connection, Result
@@ -67,6 +67,17 @@ class Database:
         `work` must wait for nothing but the database. Returns what `work` returns, once it is durable.
         """
         return await self._backend.write(work)
+
+    def adding(self, table: Table, column: Column[int]) -> Insert:
+        """An insertion of rows of `table`, which adds to `column` of a row of the same key where there is one."""
+        # the two insertions are alike, and SQLAlchemy has one for each kind
+        if isinstance(self.address, Path):
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]  # as said
+        made = insert(table)
+        added = {column.name: column + made.excluded[column.name]}
+        return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)
 
     async def claim(self) -> None:
         """Keep other services off this database until it is closed. Raises Conflicting(`database_in_use`)."""

@@ -125,6 +125,7 @@ workspaces = Table(
     Column("models", Text),  # JSON list; NULL: any
     Column("purposes", Text, nullable=False),  # JSON list
     Column("retention_days", Text, nullable=False),  # JSON: class of data -> days
+    Column("closed_ms", BigInteger),  # NULL: it is open
     Column("created_ms", BigInteger, nullable=False),
 )
 
@@ -333,6 +334,7 @@ responses = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("previous_id", String),  # the response it goes on from, which may be gone
     Column("body", LargeBinary, nullable=False),  # sealed JSON: the response object without its output
     Column("events", LargeBinary),  # sealed; JSON, deflated: a background response's stream
@@ -354,6 +356,7 @@ transcripts = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("notes", LargeBinary, nullable=False),  # sealed JSON: the client's own metadata
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
@@ -410,18 +413,16 @@ files = Table(
     Column("digest", String, nullable=False),  # sha256:<hex> of the bytes, which lie in the data directory
     Column("created_ms", BigInteger, nullable=False, index=True),
     Column("expires_ms", BigInteger, index=True),
+    Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
     Index("ix_files_person_id_id", "person_id", "id"),
 )
-
-#: SQLite counts up only what is exactly INTEGER.
-_Counted = BigInteger().with_variant(Integer, "sqlite")
 
 #: The pieces of people's text files that search finds.
 file_passages = Table(
     "file_passages",
     metadata,
-    Column("id", _Counted, primary_key=True, autoincrement=True),
+    Column("id", _Position, primary_key=True, autoincrement=False),  # counted by `files.search`
     Column("file_id", String, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),  # of its first character in the file, from 0
     Column("line", Integer, nullable=False),  # of that character, from 1
@@ -437,7 +438,7 @@ file_words = Table(
     Column("word", LargeBinary, primary_key=True),
     Column(
         "passage_id",
-        _Counted,
+        _Position,
         ForeignKey("file_passages.id", ondelete="CASCADE"),
         primary_key=True,
         autoincrement=False,
@@ -481,6 +482,8 @@ batches = Table(
     Column("ended_ms", BigInteger, index=True),
     Column("notes", LargeBinary, nullable=False),  # sealed JSON
     Column("errors", LargeBinary, nullable=False),  # sealed JSON
+    Column("workspace_id", String, index=True),  # NULL: it is of none
+    Column("purpose_there", String),  # what its lines are asked for in the workspace
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
 )
 

@@ -148,11 +148,13 @@ export const admin = {
     dismissOf: (name: string) => `Take out: ${name}`,
     dismissed: (name: string) => `${name} was taken out.`,
     closed: "closed",
-    empty: "Nobody: it is closed. What was kept there stays, and nobody reaches it.",
+    empty: "Nobody yet.",
+    reopen: "Open it again",
+    reopened: (name: string) => `${name} is open again.`,
     close: "Close this workspace",
     closeTitle: (name: string) => `Close ${name}?`,
     closeText:
-      "Everybody is taken out at once. Nobody can ask there or read what is kept there until people are added again. Nothing is deleted.",
+      "Nobody enters it, its keys open nothing, and what is kept there is out of reach until it is opened again. Nothing is deleted.",
     closeAction: "Close it",
     closedNow: (name: string) => `${name} is closed.`,
     remove: "Remove for good",
@@ -162,7 +164,7 @@ export const admin = {
     removed: (name: string) => `${name} was removed.`,
     summary: (people: number, groups: number) =>
       people + groups === 0
-        ? "closed"
+        ? "nobody yet"
         : [people > 0 ? plural(people, "person", "people") : "", groups > 0 ? plural(groups, "group", "groups") : ""]
             .filter(Boolean)
             .join(", "),

@@ -132,6 +132,8 @@ export interface Workspace extends Place {
   people: string[];
   groups: string[];
   created_ms: number;
+  /** Since when nobody enters it. */
+  closed_ms?: number | null;
 }
 
 export interface OwnRole {

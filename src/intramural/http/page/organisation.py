@@ -151,15 +151,21 @@ def _workspaces(doors: Doors) -> APIRouter:
 
     @api.delete("/workspaces/{workspace_id}", status_code=204)
     async def remove_workspace(workspace_id: Id, request: Request) -> None:
-        """Remove a workspace that no chat and no key is of."""
+        """Remove a workspace that nothing is of."""
         caller = await doors.identify(request)
         await workspaces.remove(caller.actor, workspace_id)
 
-    @api.delete("/workspaces/{workspace_id}/members", status_code=204)
-    async def close(workspace_id: Id, request: Request) -> None:
-        """End every membership: nobody asks there any more, and what is kept there stays."""
+    @api.post("/workspaces/{workspace_id}/close")
+    async def close_workspace(workspace_id: Id, request: Request) -> shapes.WorkspaceOut:
+        """Close a workspace: nobody enters it, its keys open nothing, and what is of it is out of reach."""
         caller = await doors.identify(request)
-        await workspaces.close(caller.actor, workspace_id)
+        return _workspace(await workspaces.close(caller.actor, workspace_id, closed=True))
+
+    @api.post("/workspaces/{workspace_id}/open")
+    async def open_workspace(workspace_id: Id, request: Request) -> shapes.WorkspaceOut:
+        """Open a workspace again, as it was."""
+        caller = await doors.identify(request)
+        return _workspace(await workspaces.close(caller.actor, workspace_id, closed=False))
 
     @api.put("/workspaces/{workspace_id}/members/{member_id}", status_code=204)
     async def admit(workspace_id: Id, member_id: Id, request: Request) -> None:
@@ -241,4 +247,5 @@ def _workspace(workspace: Workspace) -> shapes.WorkspaceOut:
         people=list(workspace.people),
         groups=list(workspace.groups),
         created_ms=workspace.created_ms,
+        closed_ms=workspace.closed_ms,
     )

@@ -179,6 +179,7 @@ class WorkspaceOut(PlaceOut):
     people: list[str]
     groups: list[str]
     created_ms: int
+    closed_ms: int | None = None
 
 
 class GroupOut(BaseModel):
