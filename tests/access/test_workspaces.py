@@ -61,21 +61,6 @@ async def test_who_is_a_member(access, within, join):
     assert (await access.workspaces.get(radiology.place.id)).people == ()
 
 
-async def test_a_closed_workspace_is_there_and_nobody_is_in_it(access, within, join):
-    maths = await within(access.workspaces.create, Charter("Grade 7 Maths", "education"))
-    other = await within(access.workspaces.create, Charter("Other", "public"))
-    grade, ada = await within(access.groups.create, "Grade 7"), await join("ada")
-    for member_id in (grade.id, ada.id):
-        await within(access.workspaces.admit, maths.place.id, member_id)
-    await within(access.workspaces.admit, other.place.id, ada.id)
-    assert await within(access.workspaces.close, maths.place.id) == (ada.id, grade.id)
-    found = await access.workspaces.get(maths.place.id)
-    assert (found.place, found.people, found.groups) == (maths.place, (), ())
-    assert (await access.workspaces.get(other.place.id)).people == (ada.id,)
-    assert await within(access.workspaces.close, maths.place.id) == ()
-    assert await code_of(within(access.workspaces.close, "workspace_gone")) == "workspace_not_found"
-
-
 async def test_a_key_of_a_workspace_is_in_it_or_opens_nothing(access, within, join):
     radiology = await within(access.workspaces.create, Charter("Radiology", "phi", None, ["care"]))
     ada = await join("ada")

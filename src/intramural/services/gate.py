@@ -100,13 +100,6 @@ class Gate:
         )
 
 
-def where(actor: Actor) -> dict[str, Fact]:
-    """The workspace in which it is asked, for the log."""
-    if actor.place is None:
-        return {}
-    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
-
-
 def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:
     """The question as `explain` takes it; whose something of somebody else's is, is not theirs to know."""
     whose = "own" if thing.owner_id == actor.person_id else "all"
@@ -116,6 +109,13 @@ def _asked(actor: Actor, action: Action, thing: Thing) -> dict[str, str]:
         "workspace": actor.place.name if actor.place else "",
         "purpose": actor.purpose,
     }
+
+
+def where(actor: Actor) -> dict[str, Fact]:
+    """The workspace in which it is asked, for the log."""
+    if actor.place is None:
+        return {}
+    return {"workspace": actor.place.id, "label": actor.place.label, "purpose": actor.purpose}
 
 
 def require_here(actor: Actor) -> None:

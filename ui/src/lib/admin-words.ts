@@ -149,15 +149,14 @@ export const admin = {
     dismissed: (name: string) => `${name} was taken out.`,
     closed: "closed",
     empty: "Nobody yet.",
+    reopen: "Open it again",
+    reopened: (name: string) => `${name} is open again.`,
     close: "Close this workspace",
     closeTitle: (name: string) => `Close ${name}?`,
     closeText:
-      "Nobody can ask there, or read what is kept there, until it is opened again. Its keys open nothing meanwhile. Nothing is deleted.",
+      "Nobody enters it, its keys open nothing, and what is kept there is out of reach until it is opened again. Nothing is deleted.",
     closeAction: "Close it",
     closedNow: (name: string) => `${name} is closed.`,
-    closedText: "This workspace is closed: nobody asks there, and nobody reads what is kept there.",
-    open: "Open it again",
-    openedNow: (name: string) => `${name} is open again.`,
     remove: "Remove for good",
     removeTitle: (name: string) => `Remove ${name}?`,
     removeText:
@@ -165,7 +164,7 @@ export const admin = {
     removed: (name: string) => `${name} was removed.`,
     summary: (people: number, groups: number) =>
       people + groups === 0
-        ? "nobody"
+        ? "nobody yet"
         : [people > 0 ? plural(people, "person", "people") : "", groups > 0 ? plural(groups, "group", "groups") : ""]
             .filter(Boolean)
             .join(", "),

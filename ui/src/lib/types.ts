@@ -132,8 +132,8 @@ export interface Workspace extends Place {
   people: string[];
   groups: string[];
   created_ms: number;
-  /** Since when nobody asks there; null: it is open. */
-  closed_ms: number | null;
+  /** Since when nobody enters it. */
+  closed_ms?: number | null;
 }
 
 export interface OwnRole {
