@@ -361,7 +361,7 @@ def _services(
         rosters=_rosters(ground),
         provisioning=Provisioning(gate, ground.db, access, audit),
         personal=_personal(ground, uploaded),
-        break_glass=_break_glass(ground, chats),
+        break_glass=_break_glass(ground, chats, uploaded.stored),
         vault=_vault_desk(ground, uploaded, chats),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
@@ -587,16 +587,20 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
-def _break_glass(ground: _Ground, chats: Chats) -> BreakGlass:
+def _break_glass(ground: _Ground, chats: Chats, files: Files) -> BreakGlass:
     """Reading what is another's, and who has something to be read."""
     access, config = ground.access, ground.config.break_glass
+
+    async def owners_in(workspace_id: str) -> list[str]:
+        return sorted({*await chats.people_in(workspace_id), *await files.people_in(workspace_id)})
+
     return BreakGlass(
         ground.gate,
         Openings(ground.db, ground.vault, config, ground.clock),
         access.people,
         access.workspaces,
         ground.vault,
-        chats.people_in,
+        owners_in,
         ground.audit,
         access.identify.again,
         config,

@@ -14,7 +14,7 @@ import pytest_asyncio
 from sqlalchemy import select, update
 from tests.house.matrix import World, world
 
-from intramural.access import Proven
+from intramural.access import Charter, Proven
 from intramural.access.policy import ROLE_SCOPES
 from intramural.app import console
 from intramural.app import opened as house_of
@@ -181,6 +181,28 @@ async def test_files_are_read_through_it(there: World) -> None:
     assert (await look(there, "administrator", opening, "files/file_none/content")).status_code == 404
     targets = [each.target for each in await entries(there, opening) if each.event == Event.BREAKGLASS_READ]
     assert targets[-1] == f"file:{file_id}"
+
+
+async def test_files_of_a_workspace_are_read_through_an_opening_of_it_and_of_their_owner(there: World) -> None:
+    owner = there.who["manager"]
+    workspaces = there.house.access.workspaces
+    made = await there.act(workspaces.create, Charter("Archive", "confidential"))
+    await there.act(workspaces.admit, made.place.id, owner.person.id)
+    ids = {}
+    for place in ("Archive", ""):
+        files = {"file": (f"in-{place or 'none'}.txt", SAID.encode()), "purpose": (None, "user_data")}
+        headers = {"x-intramural-workspace": place} if place else {}
+        ids[place] = (await owner.client.post("/v1/files", files=files, headers=headers)).json()["id"]
+    of_place, of_both = await opened(there, person=None, workspace="Archive"), await opened(there, person="manager")
+    owners = (await look(there, "administrator", of_place, "owners")).json()["owners"]
+    assert [each["id"] for each in owners] == [owner.person.id]
+    for opening, seen in ((of_place, {ids["Archive"]}), (of_both, set(ids.values()))):
+        listed = (await look(there, "administrator", opening, "files", owner=owner.person.id)).json()["files"]
+        assert {each["id"] for each in listed} & set(ids.values()) == seen
+        for file_id in ids.values():
+            path = f"files/{file_id}/content"
+            answer = await look(there, "administrator", opening, path, owner=owner.person.id)
+            assert answer.status_code == (200 if file_id in seen else 404)
 
 
 async def test_a_workspace_shows_what_is_in_it_and_tells_everybody_who_has_something_there(there: World) -> None:
