@@ -587,6 +587,7 @@ const ROOMS = {
     if (notice.digest !== body.digest)
       return fail(response, 409, "notice_changed", "The notice has another text by now.", "Read it again.");
     world.notices = world.notices.filter((one) => one !== notice);
+    world.read = world.read.filter((one) => one.notice_id !== notice.id || one.digest !== notice.digest);
     world.read.unshift({
       notice_id: notice.id,
       digest: notice.digest,
