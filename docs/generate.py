@@ -63,6 +63,7 @@ def errors() -> str:
 
 def _raised_codes() -> Iterator[tuple[str, str, str]]:
     trees = {str(file.relative_to(SOURCE)): ast.parse(file.read_text("utf-8")) for file in sorted(SOURCE.rglob("*.py"))}
+    constants = {name: value for tree in trees.values() for name, value in _constants(tree)}
     passing = {}  # a function that is given the code: its literals are where it is called
     for where, tree in trees.items():
         for function in ast.walk(tree):
@@ -73,7 +74,7 @@ def _raised_codes() -> Iterator[tuple[str, str, str]]:
             if isinstance(node, ast.ClassDef):
                 yield from _own_codes(node, where)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-                yield from ((code, kind, where) for code, kind in _codes_of(node, tree, passing))
+                yield from ((code, kind, where) for code, kind in _codes_of(node, tree, passing, constants))
 
 
 def _passed_on(function: ast.FunctionDef, where: str) -> Iterator[tuple[str, str]]:
@@ -90,10 +91,22 @@ def _passed_on(function: ast.FunctionDef, where: str) -> Iterator[tuple[str, str
                 raise ValueError(f"{where}: no code can be read in {ast.unparse(call)}")
 
 
-def _codes_of(call: ast.Call, tree: ast.Module, passing: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Strings that have a name of their own (`RULE = "…"`)."""
+    for node in tree.body:
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Constant(str(value))) | ast.AnnAssign(
+                ast.Name(name), _, ast.Constant(str(value))
+            ) if name.isupper():
+                yield name, value
+
+
+def _codes_of(
+    call: ast.Call, tree: ast.Module, passing: dict[str, str], constants: dict[str, str]
+) -> Iterator[tuple[str, str]]:
     """The codes, each with its class, that one call can raise."""
     assert isinstance(call.func, ast.Name)
-    name, words = call.func.id, [each.value if isinstance(each, ast.Constant) else None for each in call.args[:2]]
+    name, words = call.func.id, [_word(each, constants) for each in call.args[:2]]
     kind = name if name in _ERROR_KINDS else passing.get(name)
     if kind and isinstance(words[0], str):
         yield words[0], kind
@@ -103,6 +116,16 @@ def _codes_of(call: ast.Call, tree: ast.Module, passing: dict[str, str]) -> Iter
                 yield from ((code, kind) for code in _keys_of(table, tree))
     elif name == "Decision" and words[0] is False and isinstance(words[-1], str):
         yield words[-1], "Refused"  # a rule of the policy: the error's code is its name
+
+
+def _word(node: ast.expr, constants: dict[str, str]) -> Any:
+    match node:
+        case ast.Constant(value):
+            return value
+        case ast.Name(name):
+            return constants.get(name)
+        case _:
+            return None
 
 
 def _keys_of(table: str, tree: ast.Module) -> list[str]:
