@@ -24,7 +24,9 @@ def ran(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[s
 def test_a_machine_with_a_token(tmp_path: Path) -> None:
     hsm = softhsm.made(tmp_path / "hsm")
     tool = Path(__file__).parent / "makes_pair.py"
-    subprocess.run([sys.executable, tool], env={**os.environ, **hsm.environment}, check=True)
+    subprocess.run(
+        [sys.executable, tool], env={**os.environ, **hsm.environment, "PYTHONPATH": ":".join(sys.path)}, check=True
+    )
     vault = {f"INTRAMURAL_VAULT_{name}".upper(): value for name, value in hsm.settings().items()}
     given = {**hsm.environment, **vault}
     checked = ran(tmp_path, "vault", "check", "--json", **given)

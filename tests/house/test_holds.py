@@ -47,6 +47,14 @@ def code_of(answer: httpx.Response) -> str:
     return str(error.get("code") or error["message"])
 
 
+async def test_what_is_no_hold_is_not_lifted(there: World) -> None:
+    for name in ("hold_none", "A\U000c6038"):
+        answer = await there.who["auditor"].client.post(
+            f"{PAGE}/legal-holds/{name}/lift", json={"reason": "it is over"}
+        )
+        assert (answer.status_code, code_of(answer)) == (404, "hold_not_found")
+
+
 async def test_nothing_that_is_held_is_deleted_by_its_owner(there: World) -> None:
     member, auditor = there.who["member"], there.who["auditor"]
     things = {kind: await thing(there, kind, member, "own") for kind in KEPT}

@@ -222,27 +222,27 @@ def test_a_school_whose_settings_say_otherwise(fresh: Service) -> None:
 
 
 def test_a_school_writes_its_lists_down_by_the_command_line(service: Service, tmp_path: Path) -> None:
-    for name in ("mia", "noah", "zoë"):
+    for name in ("mila", "noah", "zoë"):
         service.page("POST", "/people", json={"username": name, "password": PASSWORD, "role": "member"})
 
     def standing() -> dict[str, tuple[str, tuple[str, ...]]]:
         found = {each["username"]: (each["age"], tuple(each["consents"])) for each in service.command("age", "ls")}
-        return {name: found[name] for name in ("mia", "noah", "zoë")}
+        return {name: found[name] for name in ("mila", "noah", "zoë")}
 
     ages, forms = tmp_path / "ages.csv", tmp_path / "forms.csv"
-    ages.write_text("username,age,birth_year\nmia,13-15,\nnoah,,1990\nZOË,16-17,\n", "utf-8")
+    ages.write_text("username,age,birth_year\nmila,13-15,\nnoah,,1990\nZOË,16-17,\n", "utf-8")
     assert service.command("age", "set", "--csv", str(ages)) == {"changed": 3}
-    assert standing() == {"mia": ("13-15", ()), "noah": ("adult", ()), "zoë": ("16-17", ())}
-    forms.write_text("username,reference,until\nmia,sheet 1,2999-07-31\n", "utf-8")
+    assert standing() == {"mila": ("13-15", ()), "noah": ("adult", ()), "zoë": ("16-17", ())}
+    forms.write_text("username,reference,until\nmila,sheet 1,2999-07-31\n", "utf-8")
     given = ("consent", "give", "--to", "use", "--to", "keep", "--how", "paper", "--csv", str(forms))
     assert service.command(*given)["recorded"] == 1
-    [one] = service.command("consent", "ls", "mia")
+    [one] = service.command("consent", "ls", "mila")
     assert (one["features"], one["reference"], one["until_ms"]) == (["keep", "use"], "sheet 1", "2999-07-31")
     service.command("consent", "withdraw", one["id"])
-    assert standing()["mia"] == ("13-15", ())
-    ages.write_text("username,age\nmia,adult\nnobody,adult\n", "utf-8")
+    assert standing()["mila"] == ("13-15", ())
+    ages.write_text("username,age\nmila,adult\nnobody,adult\n", "utf-8")
     wrong = service.command("age", "set", "--csv", str(ages), check=False)
-    assert wrong.returncode == 1 and "'nobody'" in wrong.stderr and standing()["mia"] == ("13-15", ())
+    assert wrong.returncode == 1 and "'nobody'" in wrong.stderr and standing()["mila"] == ("13-15", ())
 
 
 def test_notices_and_declared_uses_by_the_command_line(service: Service, tmp_path: Path) -> None:

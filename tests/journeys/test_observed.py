@@ -18,6 +18,7 @@ from tests.fakes.collector import Collector
 from tests.service import ADMIN, ENDLESS, MODEL, Service
 
 from intramural.core.work import Work
+from intramural.guard import LABELS, Deed, Kind
 from intramural.metering import Dialect, Operation, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,10 @@ def test_every_label_value_is_of_a_short_list_and_nobody_is_in_it(service: Servi
         "state": {"starting", "ready", "stopping", "resting"},
         "kind": {"planned", "resident"},
         "result": {"sent", "dropped", "saved", "restored", "failed"},
+        "label": set(LABELS),
+        "direction": {"in", "out"},
+        "identifier": {kind.value for kind in Kind},
+        "action": {deed.value for deed in Deed},
         "reason": {"idle", "room", "unloaded", "shutdown", "crashed", "misbehaved", "not_started"},
     }
     for family in text_string_to_metric_families(text):

@@ -126,18 +126,18 @@ class Keeping:
 
     async def response(self, who: Actor, name: str) -> str:
         item = {"id": f"msg_{name}", "type": "message", "text": "said"}
-        await self.responses.keep(who.person_id, KeptResponse(name, {"id": name}, (item,), ()))
+        await self.responses.keep(who.whose, KeptResponse(name, {"id": name}, (item,), ()))
         return name
 
     async def file(self, who: Actor, data: bytes, name: str = "a.txt") -> StoredFile:
-        arriving = await self.files.arriving(who.person_id, len(data))
+        arriving = await self.files.arriving(who.whose, len(data))
         await arriving.write(data)
         await arriving.finish()
         async with self.db.writing() as connection:
             kept = await self.files.keep(
-                connection, who.person_id, arriving, name=name, purpose="user_data", expires_ms=None
+                connection, who.whose, arriving, name=name, purpose="user_data", expires_ms=None
             )
-        await self.files.settled(who.person_id, arriving)
+        await self.files.settled(who.whose, arriving)
         while (file := await self.files.unindexed()) is not None:
             await self.files.index(file)
         return kept

@@ -38,7 +38,7 @@ async def house(tmp_path: Path) -> AsyncIterator[Keeping]:
 async def something_of_all(house: Keeping, who, tag: str) -> None:  # type: ignore[no-untyped-def]  # an actor
     await house.chat(who, f"{tag} asks")
     await house.response(who, f"resp_{tag}")
-    await house.transcripts.create(who.person_id, {"topic": tag}, [{"id": f"item_{tag}", "text": tag}])
+    await house.transcripts.create(who.whose, {"topic": tag}, [{"id": f"item_{tag}", "text": tag}])
     await house.file(who, f"The word is {tag}.\n\n".encode() * 400)
     await house.audit.record(Event.CHAT_ASKED, who, texts={"prompt": f"{tag} asks"})
     house.state(who)
@@ -118,14 +118,14 @@ async def test_what_was_computed_of_a_file_may_go_before_it(house: Keeping) -> N
     file = await house.file(ADA, b"The word is early.\n\n" * 20_000)
     pieces = (await counts(house, t.file_passages))[0]
     assert pieces > PIECES_AT_ONCE
-    assert await house.files.search("ada", "early", 5)
+    assert await house.files.search(ADA.whose, "early", 5)
     house.set(embedding_days=10)
     house.later(11)
     assert (await house.purging.round()).deleted == {"passages": pieces}
     assert len(await house.told()) == -(-pieces // PIECES_AT_ONCE)  # in steps
     assert await counts(house, t.file_passages, t.file_words) == [0, 0]
-    assert not await house.files.search("ada", "early", 5) and await house.files.unindexed() is None
-    assert (await house.files.content("ada", file.id))[1].read(8) == b"The word"
+    assert not await house.files.search(ADA.whose, "early", 5) and await house.files.unindexed() is None
+    assert (await house.files.content(ADA.whose, file.id))[1].read(8) == b"The word"
 
 
 async def test_states_that_nobody_used_go_by_the_shortest_time(house: Keeping) -> None:
@@ -421,7 +421,7 @@ async def test_what_its_owner_gave_an_end_is_held_too_and_out_of_their_sight(hou
     async with house.db.writing() as connection:
         await connection.execute(update(t.files).values(expires_ms=1))
     await house.response(ADA, "resp_a")
-    await house.transcripts.create("ada", {}, [])
+    await house.transcripts.create(ADA.whose, {}, [])
     brief = KeptResponses(house.db, house.vault, house.clock, 1), Transcripts(house.db, house.vault, house.clock, 1)
     hold = await house.desk.put(AUDITOR, "person", "ada", "an inquiry")
     house.later(2)
@@ -430,9 +430,9 @@ async def test_what_its_owner_gave_an_end_is_held_too_and_out_of_their_sight(hou
     assert not await house.files.any_expired(is_held)
     assert await counts(house, t.files, t.responses, t.transcripts) == [1, 1, 1]
     with pytest.raises(Missing):
-        await house.files.get("ada", file.id)
+        await house.files.get(ADA.whose, file.id)
     with pytest.raises(Missing):
-        await brief[0].get("ada", "resp_a")
+        await brief[0].get(ADA.whose, "resp_a")
     await house.desk.lift(AUDITOR, hold.id, "over")
     await expiry.sweep()
     assert await house.files.any_expired(is_held) and await counts(house, t.responses, t.transcripts) == [0, 0]

@@ -77,16 +77,16 @@ class Holds:
             row = {"hold_id": hold.id, "person_id": subject_id, "since_ms": now_ms}
             await connection.execute(insert(t.legal_hold_people).values(**row))
         await self.follow(connection)
-        return await self._get(connection, hold.id)
+        return await self.get(connection, hold.id)
 
     async def lift(self, connection: Connection, hold_id: str, reason: str, lifted_by: str) -> Hold:
         """End a hold; that it was stays. Raises Missing(`hold_not_found`), Conflicting(`hold_lifted`)."""
-        hold = await self._get(connection, hold_id)
+        hold = await self.get(connection, hold_id)
         if hold.lifted_ms is not None:
             raise Conflicting("hold_lifted", "This hold was lifted already.", "See the list of holds.")
         values = {"lifted_by": lifted_by, "lifted_reason": reason, "lifted_ms": self._now_ms()}
         await connection.execute(update(t.legal_holds).where(t.legal_holds.c.id == hold_id).values(**values))
-        return await self._get(connection, hold_id)
+        return await self.get(connection, hold_id)
 
     async def list(self) -> list[Hold]:
         """Every hold that there was, the newest first."""
@@ -158,7 +158,8 @@ class Holds:
         found: str | None = await connection.scalar(select(of.id).where(_ACTIVE, or_(*ways)).order_by(of.id).limit(1))
         return found
 
-    async def _get(self, connection: Connection, hold_id: str) -> Hold:
+    async def get(self, connection: Connection, hold_id: str) -> Hold:
+        """One hold. Raises Missing(`hold_not_found`)."""
         row = (await connection.execute(select(t.legal_holds).where(t.legal_holds.c.id == hold_id))).one_or_none()
         if row is None:
             raise Missing("hold_not_found", "There is no such legal hold.", "See the list of holds.")

@@ -40,8 +40,8 @@ class HoldDesk:
         await self._gate.require(actor, Action.HOLDS_CHANGE, target=f"hold:{hold_id}")
         reason = _checked(reason)
         async with self._audit.transaction() as (connection, record):
-            sealed = self._seal.close(hold_id, reason)
-            hold = await self._holds.lift(connection, hold_id, sealed, actor.person_id)
+            hold = await self._holds.get(connection, hold_id)  # a name of nobody's choosing: sealed under is its own
+            hold = await self._holds.lift(connection, hold.id, self._seal.close(hold.id, reason), actor.person_id)
             target = f"{hold.subject}:{hold.subject_id}"
             facts: dict[str, Fact] = {"hold": hold.id, "put_ms": hold.put_ms}
             record(Event.LEGAL_HOLD_LIFTED, actor, target=target, facts=facts, texts={"reason": reason})
