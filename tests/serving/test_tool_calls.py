@@ -114,7 +114,7 @@ async def test_required_makes_one_valid_call(bench: Bench, tool: Tool) -> None:
     assert not any(isinstance(event, Delta) for event in events)
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", TOOLS[::3], ids=lambda tool: tool.name)  # every schema has its turn above
 async def test_named_calls_that_tool(bench: Bench, tool: Tool) -> None:
     others = [each for each in TOOLS if each.name != tool.name][:2]
     events = await bench.events(asked("named", others[0], tool, others[1], name=tool.name))
