@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,7 +33,6 @@ from intramural.audit.record import (
     Record,
     StoredRecord,
     Texts,
-    canonical,
     clean,
     facts_json,
     parse,
@@ -164,7 +164,7 @@ class Wanted:
             return False
         if self.text is None:
             return True
-        looked_in = f"{entry.event} {entry.target} {entry.username or ''} {canonical(entry.facts)}"
+        looked_in = f"{entry.event} {entry.target} {entry.username or ''} {msgspec.json.encode(entry.facts).decode()}"
         return self.text.casefold() in looked_in.casefold()
 
     def _is_of_workspace(self, entry: Entry) -> bool:

@@ -56,8 +56,6 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.audit_entries: _by(t.audit_entries.c.actor_id),
     t.audit_texts: _by(t.audit_texts.c.person_id),
     t.usage: _by(t.usage.c.person_id),
-    t.quota_limits: _by(t.quota_limits.c.subject_id),
-    t.quota_balances: _by(t.quota_balances.c.who),
     t.chats: _by(t.chats.c.person_id),
     t.chat_messages: _within(t.chat_messages.c.chat_id, t.chats),
     t.responses: _by(t.responses.c.person_id),
