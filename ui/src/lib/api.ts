@@ -51,10 +51,17 @@ export function errorOf(status: number, body: unknown, retryAfter: string | null
 }
 
 /** Any thrown thing as an ApiError; a fetch that never reached the server says so. */
+/** What browsers call a connection that failed, or broke off: no more than a message tells it from other TypeErrors. */
+const BROKEN_OFF = /fetch|network|load failed|terminated/i;
+
 export function asApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  return new ApiError(0, "network", words.errors.network, words.errors.networkHint);
+  if (thrown instanceof TypeError && !BROKEN_OFF.test(thrown.message))
+    return new ApiError(0, "page", words.errors.page, words.errors.pageHint(thrown.message));
+  return unreached();
 }
+
+const unreached = (): ApiError => new ApiError(0, "network", words.errors.network, words.errors.networkHint);
 
 export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === "AbortError";
 
@@ -141,7 +148,7 @@ export class Api {
       response = await this.send(address, init);
     } catch (thrown) {
       if (isAbort(thrown)) throw thrown;
-      throw asApiError(thrown);
+      throw unreached();
     }
     if (response.ok) return response;
     const error = errorOf(

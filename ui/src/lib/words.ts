@@ -33,6 +33,9 @@ export const words = {
     heading: "That did not work",
     network: "The server cannot be reached.",
     networkHint: "Check that it is running and that you are on the right network, then try again.",
+    page: "This page made a mistake.",
+    pageHint: (said: string) =>
+      `Reload it. If it happens again, tell your administrator what you did, and this: ${said}`,
     unexpected: (status: number) => `The server answered with something unexpected (HTTP ${status}).`,
     unexpectedHint: "Try again. If it happens once more, tell your administrator the time it happened.",
     retryAfter: (seconds: number) => `Try again in ${plural(Math.ceil(seconds), "second", "seconds")}.`,

@@ -91,6 +91,11 @@ describe("errors", () => {
     await expect(api.get("/me")).rejects.toMatchObject({ status: 0, code: "network", passing: true });
   });
 
+  it("do not blame the network for what the page did wrong", () => {
+    expect(asApiError(new TypeError("given is undefined"))).toMatchObject({ code: "page" });
+    expect(asApiError(new TypeError("network error"))).toMatchObject({ code: "network" });
+  });
+
   it("leave an abort an abort", async () => {
     const { api } = made(() => Promise.reject(new DOMException("stop", "AbortError")));
     await expect(api.get("/me")).rejects.toMatchObject({ name: "AbortError" });
