@@ -10,18 +10,23 @@ from tests.service import Service
 ROOT = Path(__file__).parents[2]
 
 
+def journeys(given: dict[str, str], *files: str, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
+    """All journeys, or those of `files`, with what they are `given` in the environment; ended, however it went."""
+    return subprocess.run(
+        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", *(["--", *files] if files else [])],
+        cwd=ROOT / "ui",
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
 @pytest.mark.timeout(600)
 def test_the_journeys_pass_in_chromium(fresh: Service) -> None:
     fresh.start()
     assert fresh.setup_link is not None
-    done = subprocess.run(
-        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e"],
-        cwd=ROOT / "ui",
-        env={**os.environ, "BASE_URL": fresh.address, "SETUP_TOKEN": fresh.setup_link.split("token=")[1]},
-        capture_output=True,
-        text=True,
-        timeout=580,
-    )
+    done = journeys({"BASE_URL": fresh.address, "SETUP_TOKEN": fresh.setup_link.split("token=")[1]}, timeout_s=580)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
@@ -35,14 +40,7 @@ def test_the_administration_in_chromium(tmp_path: Path) -> None:
     house = Service(tmp_path / "data", Path("none"), settings).start()
     assert house.setup_link is not None
     given = {"ADMIN_URL": house.address, "ADMIN_SETUP_TOKEN": house.setup_link.split("token=")[1]}
-    done = subprocess.run(
-        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", "--", "tests/e2e/administration.test.ts"],
-        cwd=ROOT / "ui",
-        env={**os.environ, **given},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = journeys(given, "tests/e2e/administration.test.ts")
     house.stop()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "skipped" not in done.stdout, done.stdout[-2000:]
@@ -57,14 +55,7 @@ def test_a_passkey_in_chromium(tmp_path: Path) -> None:
         "PASSKEY_URL": strict.address.replace("127.0.0.1", "localhost"),
         "PASSKEY_SETUP_TOKEN": strict.setup_link.split("token=")[1],
     }
-    done = subprocess.run(
-        [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", "--", "tests/e2e/passkeys.test.ts"],
-        cwd=ROOT / "ui",
-        env={**os.environ, **given},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = journeys(given, "tests/e2e/passkeys.test.ts")
     strict.stop()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "1 passed" in done.stdout, done.stdout[-2000:]

@@ -21,7 +21,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 from keyring.errors import KeyringLocked
 from keyrings.alt.file import PlaintextKeyring
 from tests.fakes import softhsm
-from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, add_people, opened
+from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, add_people, opened, sealed_of_many
 
 from intramural.core.config import VaultConfig
 from intramural.core.errors import IntramuralError, Misasked, Unavailable, Untrusted
@@ -266,14 +266,7 @@ async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_nex
     tmp_path: Path, hsm: softhsm.SoftHsm
 ) -> None:
     """Real processes are killed while the key moves from a file in clear to the token, from its beginning on."""
-    db = await Database.open(tmp_path / "intramural.db")
-    names = [f"p{n:03}" for n in range(400)]
-    await add_people(db, *names)
-    vault = await opened(db)
-    for name in names:
-        await vault.prepare(name)
-    sealed = {name: vault.seal(name, TITLE, "c", name.encode()) for name in names}
-    await db.close()
+    sealed = await sealed_of_many(tmp_path)
     changer, settings = Path(__file__).parent / "changes_key.py", json.dumps(hsm.settings())
     cut_off = 0
     for n in range(6):
@@ -294,8 +287,8 @@ async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_nex
         cut_off += (copy / "secrets" / (KEY_FILE + NEXT)).exists()
         db = await Database.open(copy / "intramural.db")
         vault = await opened(db, **hsm.settings())
-        for name in names:
-            assert vault.reveal(name, TITLE, "c", sealed[name]) == name.encode()
+        for name, kept in sealed.items():
+            assert vault.reveal(name, TITLE, "c", kept) == name.encode()
         finished = stored(db).get("locked_by", "")
         assert not (copy / "secrets" / (KEY_FILE + NEXT)).exists()
         await db.close()

@@ -40,6 +40,19 @@ async def opened(db: Database, **settings: str) -> Vault:
     return await Vault.open(db, db.file.parent / "secrets", VaultConfig(**settings), CLOCK, held=2)
 
 
+async def sealed_of_many(folder: Path) -> dict[str, bytes]:
+    """What 400 people have each sealed, in the database of `folder`, by person: enough to change keys for a while."""
+    db = await Database.open(folder / "intramural.db")
+    names = [f"p{n:03}" for n in range(400)]
+    await add_people(db, *names)
+    vault = await opened(db)
+    for name in names:
+        await vault.prepare(name)
+    sealed = {name: vault.seal(name, TITLE, "c", name.encode()) for name in names}
+    await db.close()
+    return sealed
+
+
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = await Database.open(tmp_path / "intramural.db")
@@ -218,14 +231,7 @@ def test_a_wrapped_key_opens_for_its_own_row_alone() -> None:
 
 async def test_a_change_cut_off_anywhere_is_finished_at_the_next_start(tmp_path: Path) -> None:
     """A real process is killed while it changes the key, at seven moments from its beginning on."""
-    db = await Database.open(tmp_path / "intramural.db")
-    names = [f"p{n:03}" for n in range(400)]
-    await add_people(db, *names)
-    vault = await opened(db)
-    for name in names:
-        await vault.prepare(name)
-    sealed = {name: vault.seal(name, TITLE, "c", name.encode()) for name in names}
-    await db.close()
+    sealed = await sealed_of_many(tmp_path)
     changer = Path(__file__).parent / "changes_key.py"
     first = name_of_key_in(tmp_path)
     cut_off = 0
@@ -240,8 +246,8 @@ async def test_a_change_cut_off_anywhere_is_finished_at_the_next_start(tmp_path:
     db = await Database.open(tmp_path / "intramural.db")
     vault = await opened(db)
     assert not (tmp_path / "secrets" / (KEY_FILE + ".next")).exists()
-    for name in names:
-        assert vault.reveal(name, TITLE, "c", sealed[name]) == name.encode()
+    for name, kept in sealed.items():
+        assert vault.reveal(name, TITLE, "c", kept) == name.encode()
     await db.close()
     with sqlite3.connect(tmp_path / "intramural.db") as connection:
         found = connection.execute("SELECT DISTINCT wrapping_key FROM data_keys").fetchall()

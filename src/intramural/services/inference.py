@@ -119,7 +119,7 @@ class Inference:
         turns: Turns,
         quotas: Quotas,
         guard: Guarding,
-        most_at_once: int = _MOST_TOKENS,
+        most_at_once: int,
         *,
         labels: bool = True,
     ) -> None:

@@ -79,9 +79,7 @@ class UseDesk:
 
     async def withdraw(self, actor: Actor, workspace_id: str, use: str) -> None:
         """It is not used so any more; its notice ends with it. Purposes stay."""
-        target = f"workspace:{workspace_id}"
-        await self._gate.require(actor, Action.USES_DECLARE, target=target)
-        await self._workspaces.get(workspace_id)
+        target = await self._declarable(actor, workspace_id)
         async with self._audit.transaction() as (connection, record):
             gone = await self._uses.withdraw(connection, workspace_id, use)
             await self._notices.end(connection, gone.notice_id)
@@ -90,21 +88,24 @@ class UseDesk:
 
     async def oversee(self, actor: Actor, workspace_id: str, person_id: str) -> None:
         """Name somebody to oversee what a workspace is declared for."""
-        target = f"workspace:{workspace_id}"
-        await self._gate.require(actor, Action.USES_DECLARE, target=target)
-        await self._workspaces.get(workspace_id)
+        target = await self._declarable(actor, workspace_id)
         async with self._audit.transaction() as (connection, record):
             await self._uses.oversee(connection, workspace_id, person_id)
             record(Event.OVERSEER_NAMED, actor, target=target, facts={"person": person_id})
 
     async def relieve(self, actor: Actor, workspace_id: str, person_id: str) -> None:
         """They oversee it no more. Raises Conflicting(`last_overseer`)."""
-        target = f"workspace:{workspace_id}"
-        await self._gate.require(actor, Action.USES_DECLARE, target=target)
-        await self._workspaces.get(workspace_id)
+        target = await self._declarable(actor, workspace_id)
         async with self._audit.transaction() as (connection, record):
             await self._uses.relieve(connection, workspace_id, person_id)
             record(Event.OVERSEER_RELIEVED, actor, target=target, facts={"person": person_id})
+
+    async def _declarable(self, actor: Actor, workspace_id: str) -> str:
+        """The log's name of a workspace whose declarations `actor` may change. Raises Refused, Missing."""
+        target = f"workspace:{workspace_id}"
+        await self._gate.require(actor, Action.USES_DECLARE, target=target)
+        await self._workspaces.get(workspace_id)
+        return target
 
     async def review(self, actor: Actor, request_id: str, verdict: str, note: str) -> dict[str, Any]:
         """What a person who oversees decided about an answer: it stands in the AI Act's record of the model.

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from intramural.access import PURPOSES, Notice, Opening
+from intramural.core.actor import Actor
 from intramural.core.errors import Misasked
 from intramural.http.attachments import attachment
 from intramural.http.doors import Doors
@@ -99,6 +100,9 @@ def _lifecycle(doors: Doors) -> APIRouter:
     api = APIRouter()
     glass = doors.services.break_glass
 
+    async def shown(actor: Actor, opening: Opening) -> OpeningOut:
+        return _opening(opening, await glass.names(), actor.person_id)
+
     @api.post("/break-glass", status_code=201)
     async def ask(given: OpeningIn, request: Request) -> OpeningOut:
         """Ask to read what is of a person, in a workspace, or of a person in a workspace. It is opened separately."""
@@ -111,7 +115,7 @@ def _lifecycle(doors: Doors) -> APIRouter:
             reason=given.reason,
             minutes=given.minutes,
         )
-        return _opening(opening, await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, opening)
 
     @api.get("/break-glass")
     async def listed(request: Request) -> dict[str, list[OpeningOut]]:
@@ -125,31 +129,31 @@ def _lifecycle(doors: Doors) -> APIRouter:
     async def one(opening_id: Id, request: Request) -> OpeningOut:
         """One of them."""
         caller = await doors.identify(request)
-        return _opening(await glass.get(caller.actor, opening_id), await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, await glass.get(caller.actor, opening_id))
 
     @api.post("/break-glass/{opening_id}/approve")
     async def approve(opening_id: Id, request: Request) -> OpeningOut:
         """Agree to it, as a second person."""
         caller = await doors.identify(request)
-        return _opening(await glass.approve(caller.actor, opening_id), await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, await glass.approve(caller.actor, opening_id))
 
     @api.post("/break-glass/{opening_id}/refuse")
     async def refuse(opening_id: Id, request: Request) -> OpeningOut:
         """Say no to it, or take back that one agreed."""
         caller = await doors.identify(request)
-        return _opening(await glass.refuse(caller.actor, opening_id), await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, await glass.refuse(caller.actor, opening_id))
 
     @api.post("/break-glass/{opening_id}/open")
     async def begin(opening_id: Id, request: Request) -> OpeningOut:
         """Begin: its time runs, and the owners are told."""
         caller = await doors.identify(request)
-        return _opening(await glass.open(caller.actor, opening_id), await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, await glass.open(caller.actor, opening_id))
 
     @api.post("/break-glass/{opening_id}/close")
     async def close(opening_id: Id, request: Request) -> OpeningOut:
         """End it."""
         caller = await doors.identify(request)
-        return _opening(await glass.close(caller.actor, opening_id), await glass.names(), caller.actor.person_id)
+        return await shown(caller.actor, await glass.close(caller.actor, opening_id))
 
     return api
 
