@@ -42,6 +42,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    anchors,
     break_glass,
     catalogue,
     chats,
@@ -56,6 +57,7 @@ from intramural.http.page import (
     organisation,
     passkeys,
     people,
+    proofs,
     provenance,
     pulls,
     quotas,
@@ -138,8 +140,8 @@ def _page_router(doors: Any) -> APIRouter:
     api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
-        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault, consent, notices, uses,
-        exports,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
+        notices, uses, exports,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
