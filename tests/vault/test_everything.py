@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Table, func, insert, select
+from tests import databases
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
@@ -46,7 +47,7 @@ def test_every_column_of_bytes_is_sealed_or_holds_nobodys_words() -> None:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.in_file(tmp_path / "intramural.db")
     yield database
     await database.close()
 

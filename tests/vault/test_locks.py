@@ -20,6 +20,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 from keyring.errors import KeyringLocked
 from keyrings.alt.file import PlaintextKeyring
+from tests import databases
 from tests.fakes import softhsm
 from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, add_people, opened, sealed_of_many
 
@@ -33,7 +34,7 @@ needs_token = pytest.mark.skipif(not softhsm.MODULE, reason="no SoftHSM was to b
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.in_file(tmp_path / "intramural.db")
     await add_people(database, ADA, BOB)
     yield database
     await database.close()

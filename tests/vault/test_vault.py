@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
+from tests import databases
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
@@ -42,7 +43,7 @@ async def opened(db: Database, **settings: str) -> Vault:
 
 async def sealed_of_many(folder: Path) -> dict[str, bytes]:
     """What 400 people have each sealed, in the database of `folder`, by person: enough to change keys for a while."""
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.in_file(folder / "intramural.db")
     names = [f"p{n:03}" for n in range(400)]
     await add_people(db, *names)
     vault = await opened(db)
@@ -55,7 +56,7 @@ async def sealed_of_many(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.in_file(tmp_path / "intramural.db")
     await add_people(database, ADA, BOB)
     yield database
     await database.close()
