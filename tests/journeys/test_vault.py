@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import requests
-from tests.service import ADMIN, MODEL, Service
+from tests.service import ADMIN, MODEL, Service, eventually
 
 from intramural.audit import VerifierKey
 
 PASSWORD = "a long enough password"
+ENDED = ("completed", "failed")
 
 
 def canary(n: int) -> str:
@@ -86,12 +87,10 @@ def say(person: Person, words: Iterator[str]) -> None:
     batch = client.batches.create(
         input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"b": next(words)}
     )
-    while batch.status not in ("completed", "failed"):
-        batch = client.batches.retrieve(batch.id)
-    assert batch.status == "completed", batch
-    while not (found := search(person, "word is")):
-        pass
-    assert found and not search(person, next(words))
+    ended = eventually(lambda: over if (over := client.batches.retrieve(batch.id)).status in ENDED else None)
+    assert ended.status == "completed", ended
+    eventually(lambda: search(person, "word is"))
+    assert not search(person, next(words))
     person.page("GET", "/chats", params={"query": next(words)})
 
 
@@ -142,14 +141,12 @@ def test_one_persons_data_key_is_changed_while_they_go_on(service: Service) -> N
     chat = cleo.page("POST", "/chats", json={"model": MODEL, "title": "Before the change"}).json()["id"]
     client = service.client(cleo.key())
     file = client.files.create(file=("a.txt", b"The word is early." * 9_000), purpose="user_data")
-    while not search(cleo, "early"):
-        pass
+    eventually(lambda: search(cleo, "early"))
     changed = service.command("vault", "change-data-key", "cleo")["changed"]
     assert changed >= 2
     assert cleo.page("GET", f"/chats/{chat}").json()["title"] == "Before the change"
     assert client.files.content(file.id).read() == b"The word is early." * 9_000
-    while not search(cleo, "early"):
-        pass
+    eventually(lambda: search(cleo, "early"))
     with closing(sqlite3.connect(service.data_dir / "intramural.db")) as connection:
         rows = connection.execute("SELECT purpose, generation FROM data_keys WHERE person_id = ?", [cleo.id]).fetchall()
     assert sorted(rows) == [("content", 2), ("salts", 1)]
