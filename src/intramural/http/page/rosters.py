@@ -10,6 +10,7 @@ from intramural.access.rosters import Step
 from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.wire import PAGE, frame
 from intramural.services.rosters import Applied, Planned, Wish
 
@@ -23,7 +24,7 @@ Flag = Annotated[bool, Query()]
 
 def router(doors: Doors) -> APIRouter:
     """`/people/import`."""
-    api = APIRouter(tags=["people and keys"])
+    api = routes("people and keys")
     rosters = doors.services.rosters
 
     @api.post(
