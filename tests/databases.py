@@ -46,13 +46,9 @@ def empty_postgres(file: Path) -> str:
 
 async def opened(file: Path) -> Database:
     """The database that `file` names, open."""
-    return await Database.open(place(file)) if SERVER else await in_file(file)
-
-
-async def in_file(file: Path) -> Database:
-    """SQLite's `file`, open: for what is about files, wherever else tests keep their database."""
-    furnish(file)
-    return await Database.open(file)
+    if not SERVER:
+        furnish(file)
+    return await Database.open(place(file))
 
 
 def settings(file: Path) -> dict[str, str]:
@@ -82,6 +78,13 @@ def _template() -> bytes:
         with closing(sqlite3.connect(made)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return made.read_bytes()
+
+
+def file_of(db: Database) -> Path:
+    """The file that names `db`."""
+    if isinstance(db.address, Path):
+        return db.address
+    return next(file for file, name in _made.items() if server_url(name) == db.address)
 
 
 def query(address: Path | str, text: str) -> list[tuple[Any, ...]]:

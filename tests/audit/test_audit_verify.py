@@ -57,7 +57,7 @@ class Original:
 
 
 async def written(folder: Path, groups: tuple[int, ...]) -> Original:
-    db = await databases.in_file(folder / "intramural.db")
+    db = await databases.opened(folder / "intramural.db")
     log = await AuditLog.open(db, folder / "secrets", AuditConfig(), SystemClock())
     for number, group in enumerate(groups):
         facts = {"group": number}
