@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 from tests import databases
 
 from intramural.access import Charter, Feature, Given, Openings, Person, Proven
@@ -158,8 +159,8 @@ async def _session(world: World, owner: Someone, _relation: str) -> dict[str, st
 
 async def _hash_of(world: World, person: Person) -> str:
     async with world.db.reading() as connection:
-        found = await connection.exec_driver_sql("SELECT password_hash FROM people WHERE id = ?", (person.id,))
-        return str(found.scalar())
+        found = text("SELECT password_hash FROM people WHERE id = :id")
+        return str(await connection.scalar(found, {"id": person.id}))
 
 
 async def _file(world: World, owner: Someone, relation: str) -> dict[str, str]:

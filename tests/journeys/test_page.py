@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SERVED = ("administration", "journey", "passkeys")
 
 
-def pass_in_chromium(journey: str, given: dict[str, str], timeout_s: float = 280) -> None:
+def pass_in_chromium(journey: str, given: dict[str, str]) -> None:
     """The journeys of one file, with what they are `given` in the environment: all of them, and each passes."""
     done = subprocess.run(
         [str(ROOT / "scripts/with-node"), "npm", "run", "--silent", "e2e", "--", f"tests/e2e/{journey}.test.ts"],
@@ -23,20 +23,20 @@ def pass_in_chromium(journey: str, given: dict[str, str], timeout_s: float = 280
         env={**os.environ, **given},
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=580,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-2000:]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_first_day_in_chromium(fresh: Service) -> None:
     fresh.start()
     assert fresh.setup_link is not None
     pass_in_chromium("journey", {"BASE_URL": fresh.address, "SETUP_TOKEN": fresh.setup_link.split("token=")[1]})
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_administration_in_chromium(tmp_path: Path) -> None:
     """Without a model: nothing here asks one. The provider is only named, for the invitation's link."""
     (tmp_path / "sign-in.toml").write_text(
@@ -52,7 +52,7 @@ def test_the_administration_in_chromium(tmp_path: Path) -> None:
         house.stop()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_passkey_in_chromium(tmp_path: Path) -> None:
     settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_ACCESS_PASSKEY_FOR": "administrators"}
     strict = Service(tmp_path / "data", Path("none"), settings).start()
