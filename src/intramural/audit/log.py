@@ -84,8 +84,7 @@ class RecordInTransaction(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(msgspec.Struct, frozen=True):
     """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
     order in which statements first come: rows of one statement must not depend on how often another ran."""
 

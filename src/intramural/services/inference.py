@@ -10,9 +10,11 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from intramural.access import ANYTHING, Action, Thing
 from intramural.audit import AuditLog, Beside, Event, Fact

@@ -8,8 +8,9 @@ but where its answer was paused for somebody else: then it goes on where it stop
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Finished, Thinking, ToolCallDelta, Usage
 from intramural.core.clock import Clock

@@ -6,8 +6,9 @@ And generations that may be stopped for others and begun again, because nobody s
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Usage
 from intramural.core.errors import Unavailable

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock

@@ -11,7 +11,8 @@ has asked. So it is told which slot to take, and that is decided here:
   after work that takes any slot it finds (vectors).
 """
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from intramural.serving.marks import Marks, shared
 
@@ -26,8 +27,7 @@ DOUBT_S = 30.0
 ANY_SLOT = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What a slot holds. `tenant` None: nobody's, or not known whose. `lasting`: it may be stored; `saved`: it is."""
 
     tenant: str | None = None
@@ -37,8 +37,7 @@ class Held:
     saved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a request is computed. `reuse`: what the slot holds may be used; else the engine begins at nothing."""
 
     slot: int

@@ -6,10 +6,10 @@ A worker is not trusted: every frame is decoded into a strict shape, and whateve
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, ToolCallDelta, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked
