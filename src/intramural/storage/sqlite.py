@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from intramural.storage import revision
 from intramural.storage.backend import BlockingConnection, Connection, Result
+from intramural.storage.writer import Writer
 
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
 _CONNECT_ARGS = {"timeout": 10.0}
@@ -27,7 +28,7 @@ class Sqlite:
     def __init__(self, engine: AsyncEngine, hot: Engine) -> None:
         self._engine = engine
         self._hot = hot
-        self._hot_thread = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        self._hot_writer = Writer(hot)
         # No transaction of its own: each look-up sees what is committed when it is made.
         self._looking = hot.raw_connection()
         self._texts: dict[Select[Any], str] = {}
@@ -73,13 +74,13 @@ class Sqlite:
         here the whole transaction costs one.
         """
         async with self._writer:
-            return await asyncio.get_running_loop().run_in_executor(self._hot_thread, _transact, self._hot, work)
+            return await self._hot_writer.transaction(work)
 
     async def scrub(self, *, whole: bool) -> bool:
         """What is deleted was overwritten; here the log of writes is emptied into the file too."""
         for _ in range(_SCRUB_TRIES):
             async with self._writer:
-                done = await asyncio.get_running_loop().run_in_executor(self._hot_thread, _scrub, self._hot, whole)
+                done = await self._hot_writer.run(partial(_scrub, self._hot, whole))
             if done:
                 return True
             whole = False
@@ -91,7 +92,7 @@ class Sqlite:
 
     async def close(self) -> None:
         async with self._writer:
-            self._hot_thread.shutdown()
+            self._hot_writer.close()
             self._looking.close()
             self._hot.dispose()
             await self._engine.dispose()
@@ -164,14 +165,6 @@ def migrate(file: Path, migrations: Path = revision.MIGRATIONS) -> None:
             connection.commit()
     finally:
         engine.dispose()
-
-
-def _transact(engine: Engine, work: Callable[[BlockingConnection], Result]) -> Result:
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        result = work(connection)
-        connection.commit()
-        return result
 
 
 def _scrub(engine: Engine, whole: bool) -> bool:
