@@ -7,7 +7,8 @@ but where its answer was paused for somebody else: then it goes on where it stop
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -127,20 +128,14 @@ class Stream(AsyncIterator[ChatEvent]):
         if self._on_wait is not None:
             self._on_wait(position)
 
-    @asynccontextmanager
-    async def _turn(self, asked_s: float | None = None) -> AsyncIterator[Asking]:
+    def _turn(self, asked_s: float | None = None) -> "_Turn":
         """The slot we waited for. `asked_s`: when it was first asked for, if this is to go on."""
-        began_s = self._clock.monotonic_s()
-        try:
-            alone = self._request.deterministic
-            on_wait = self._told_to_wait if asked_s is None else None
-            async with self._slots.lease(self._model, on_wait, alone=alone, asked_s=asked_s) as lease:
-                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
-                began_s = -1.0
-                yield lease
-        finally:
-            if began_s >= 0:
-                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
+        on_wait = self._told_to_wait if asked_s is None else None
+        asked = self._slots.lease(self._model, on_wait, alone=self._request.deterministic, asked_s=asked_s)
+        return _Turn(asked, self._clock, self._waited)
+
+    def _waited(self, waited_s: float) -> None:
+        self.waited_ms += waited_s * 1000
 
     async def _one(self) -> AsyncGenerator[ChatEvent, None]:
         first_s, asked_s = self._clock.monotonic_s(), None
@@ -336,6 +331,31 @@ class Stream(AsyncIterator[ChatEvent]):
         wanted = {place for place, (_, arguments) in enumerate(free.made) if arguments is None}
         put_right = [event for event in events if isinstance(event, ToolCallDelta) and event.position in wanted]
         return [*put_right, finish if len(put_right) == len(wanted) else Finished(index, "length")]
+
+
+class _Turn:
+    """A slot, and how long (in seconds) was waited until it was had or given up."""
+
+    __slots__ = ("_asked", "_clock", "_waited")
+
+    def __init__(
+        self, asked: AbstractAsyncContextManager[Asking], clock: Clock, waited: Callable[[float], None]
+    ) -> None:
+        self._asked = asked
+        self._clock = clock
+        self._waited = waited
+
+    async def __aenter__(self) -> Asking:
+        began_s = self._clock.monotonic_s()
+        try:
+            return await self._asked.__aenter__()
+        finally:
+            self._waited(self._clock.monotonic_s() - began_s)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._asked.__aexit__(kind, error, trace)
 
 
 def _through(stages: Sequence[_Stage], event: ChatEvent) -> Sequence[ChatEvent]:

@@ -141,9 +141,9 @@ class Ledger(msgspec.Struct, frozen=True):
 
     def _settled(self) -> Mapping[Path, float]:
         """The tags without what is charged for answers that are still written."""
-        settled = self.tags
+        settled = dict(self.tags)
         for each in self.open.values():
-            settled = _charged(settled, each.owner, -each.charged)
+            _charge(settled, each.owner, -each.charged)
         return settled
 
     def granted(self, ticket: str, owner: Owner, read_tokens: float, now_s: float) -> "Ledger":
@@ -186,9 +186,13 @@ class Ledger(msgspec.Struct, frozen=True):
 
 def _charged(tags: Mapping[Path, float], owner: Owner, cost: float) -> Mapping[Path, float]:
     changed = dict(tags)
-    for node, weight in owner.levels():
-        changed[node] = changed.get(node, 0.0) + cost / weight
+    _charge(changed, owner, cost)
     return MappingProxyType(changed)
+
+
+def _charge(tags: dict[Path, float], owner: Owner, cost: float) -> None:
+    for node, weight in owner.levels():
+        tags[node] = tags.get(node, 0.0) + cost / weight
 
 
 class Ticket(Protocol):

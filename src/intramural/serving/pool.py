@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
@@ -333,8 +333,7 @@ class Pool:
             tuple(waiting.demand.name for waiting in state.queue),
         )
 
-    @asynccontextmanager
-    async def lease(
+    def lease(
         self,
         model: ModelToServe,
         on_wait: WaitNote | None = None,
@@ -345,36 +344,46 @@ class Pool:
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
         asked_s: float | None = None,
-    ) -> AsyncIterator["Lease"]:
+    ) -> AbstractAsyncContextManager[Lease]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
-        Raises what `chat` says.
+        Entering it raises what `chat` says.
         """
+
+        def arrived(name: str) -> Arrived:
+            demand = _demand(model)
+            self._models[demand.key] = model
+            return Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s)
+
+        return _Leasing(self, model, on_wait, owner, arrived)
+
+    def arrive(self, on_wait: WaitNote | None, owner: Owner, arrived: Callable[[str], Arrived]) -> tuple[str, Ticket]:
+        """A new ticket of `owner`, told to the scheduler."""
         if self._loop_task is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
-        ticket = self._tickets[name] = Ticket(asyncio.get_running_loop().create_future(), on_wait)
-        ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
-        demand = _demand(model)
-        self._models[demand.key] = model
-        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
+        ticket = Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        ticket.tenant = owner.tenant or f"{name}, nobody"
+        self._tickets[name] = ticket
+        self._post(arrived(name))
         self._catch_up()
-        lease: Lease | None = None
-        try:
-            number = await ticket.granted
-            life = self._lives.get(number)
-            if life is None or life.process is None:
-                raise ticket.failure or worker_died()
-            seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
-            lease = Lease(
-                self, number, life, life.process, ticket, seat, self._config.stall_timeout_s, name, model.scales
-            )
-            yield lease
-        finally:
-            if lease is not None:
-                lease.leave()
-            self._tickets.pop(name, None)
-            self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
+        return name, ticket
+
+    def granted(self, name: str, ticket: Ticket, number: int, owner: Owner, model: ModelToServe) -> Lease:
+        """The slot of worker `number` that `ticket` was granted. Raises what made it impossible meanwhile."""
+        life = self._lives.get(number)
+        if life is None or life.process is None:
+            raise ticket.failure or worker_died()
+        seat = life.slots.seat(ticket.tenant, returns=bool(owner.tenant), lasting=not owner.passing)
+        stall_s = self._config.stall_timeout_s
+        return Lease(self, number, life, life.process, ticket, seat, stall_s, name, model.scales)
+
+    def left(self, name: str, lease: Lease | None) -> None:
+        """Whoever held (None: or waited with) ticket `name` is gone."""
+        if lease is not None:
+            lease.leave()
+        self._tickets.pop(name, None)
+        self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
 
     def can_pause(self, name: str) -> None:
         """What is written for ticket `name` can be gone on with later."""
@@ -593,6 +602,41 @@ class Pool:
     def _yield_to_others(self, worker: WorkerProcess) -> None:
         if self._config.nice and worker.process.pid is not None:
             adapting.lower_priority(worker.process.pid, self._config.nice)
+
+
+class _Leasing:
+    """What `Pool.lease` gives. (A class: an asynchronous generator costs every request ten times as much.)"""
+
+    __slots__ = ("_arrived", "_lease", "_model", "_name", "_on_wait", "_owner", "_pool")
+
+    def __init__(
+        self,
+        pool: Pool,
+        model: ModelToServe,
+        on_wait: WaitNote | None,
+        owner: Owner,
+        arrived: Callable[[str], Arrived],
+    ) -> None:
+        self._pool = pool
+        self._model = model
+        self._on_wait = on_wait
+        self._owner = owner
+        self._arrived = arrived
+        self._name = ""
+        self._lease: Lease | None = None
+
+    async def __aenter__(self) -> Lease:
+        self._name, ticket = self._pool.arrive(self._on_wait, self._owner, self._arrived)
+        try:
+            number = await ticket.granted
+            self._lease = self._pool.granted(self._name, ticket, number, self._owner, self._model)
+        except BaseException:
+            self._pool.left(self._name, None)
+            raise
+        return self._lease
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.left(self._name, self._lease)
 
 
 def _state_of(worker: Worker, process: WorkerProcess | None) -> str:
