@@ -204,7 +204,7 @@ class Inference:
                     raise run.shut
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
-                    await asyncio.shield(asked)
+                    await (asked if asked.done() else asyncio.shield(asked))
                     if run.hold is not None:
                         self._quotas.prompt_read(run.hold, stream.usage)
                     if on_read is not None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from intramural.audit import Fact
@@ -14,7 +15,7 @@ from intramural.serving import ANY_MODEL, EngineOptions, as_text, options_for
 _ADAPTER_BYTES = 2 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Planned:
     """`plan` counts everything the worker holds in ordinary memory; `draft` is the model that guesses ahead. `adapters`
     are those of the worker, which models that differ in nothing else share; `scales`, how strongly each is applied to
@@ -26,7 +27,8 @@ class Planned:
     adapters: tuple[Manifest, ...] = ()
     scales: tuple[float, ...] = ()
 
-    def facts(self) -> dict[str, Fact]:
+    @cached_property
+    def facts(self) -> Mapping[str, Fact]:
         """For the log: the options of the engine that are not its own, and the adapters that were applied."""
         found: dict[str, Fact] = {}
         if options := as_text(replace(self.options, adapters=())):

@@ -1,7 +1,8 @@
-"""The run loop: one task, one queue of facts, no locks. It asks `scheduler.step` and does what that says, dully."""
+"""The run loop: one queue of facts, handled one by one, no locks. It asks `scheduler.step` and does what that says, dully."""
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class Pool:
                 slice_s=config.slice_s,
             )
         )
-        self._facts: asyncio.Queue[Event] = asyncio.Queue()
+        self._facts: deque[Event] = deque()
         self._tickets: dict[str, Ticket] = {}
         self._lives: dict[int, Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
@@ -136,19 +137,19 @@ class Pool:
         self.tally = Tally()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
-        self._loop_task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it runs
         self._live = not config.threads and adapting.may_place()
         self._adapter = adapting.Adapter(self._computing, self._computes_with)
         self._adapter_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin taking requests."""
-        self._loop_task = asyncio.create_task(self._run(), name="serving-pool")
+        self._loop = asyncio.get_running_loop()
         self._adapter_task = asyncio.create_task(self._adapter.run(), name="serving-adapter")
 
     async def close(self) -> None:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
-        if self._loop_task is None:
+        if self._loop is None:
             return
         self._post(ShutdownAsked(self.now_s()))
         while not self._state.closing or self._lives:
@@ -156,11 +157,10 @@ class Pool:
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
         if self._timer is not None:
             self._timer.cancel()
-        ending = [task for task in (self._loop_task, self._adapter_task) if task is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        self._loop_task = self._adapter_task = None
+        if self._adapter_task is not None:
+            self._adapter_task.cancel()
+            await asyncio.gather(self._adapter_task, return_exceptions=True)
+        self._loop = self._adapter_task = None
 
     # What callers ask for
 
@@ -359,7 +359,7 @@ class Pool:
 
     def arrive(self, on_wait: WaitNote | None, owner: Owner, arrived: Callable[[str], Arrived]) -> tuple[str, Ticket]:
         """A new ticket of `owner`, told to the scheduler."""
-        if self._loop_task is None:
+        if self._loop is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
         ticket = Ticket(asyncio.get_running_loop().create_future(), on_wait)
@@ -429,12 +429,10 @@ class Pool:
         return self._clock.monotonic_s()
 
     def _post(self, fact: Event) -> None:
-        self._facts.put_nowait(fact)
-
-    async def _run(self) -> None:
-        while True:
-            fact = await self._facts.get()
-            self._handle(fact)
+        """Handled in the next turn of the loop, or by whoever catches up before."""
+        self._facts.append(fact)
+        if self._loop is not None and len(self._facts) == 1:
+            self._loop.call_soon(self._catch_up)
 
     def _handle(self, fact: Event) -> None:
         self._handling = True
@@ -450,8 +448,14 @@ class Pool:
 
     def _catch_up(self) -> None:
         """Handle what has been posted, here and now: so that whoever asks after acting sees what came of it."""
-        while not self._handling and not self._facts.empty():
-            self._handle(self._facts.get_nowait())
+        if self._handling:  # whoever handles goes on with these
+            return
+        try:
+            while self._facts:
+                self._handle(self._facts.popleft())
+        finally:
+            if self._facts and self._loop is not None:  # one was a mistake; the others are none
+                self._loop.call_soon(self._catch_up)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -211,6 +211,8 @@ class AnswerReader:
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""
         kinds = {type(event) for event in events}
+        if not self._thinking and not self._reasoning_tokens and Reasoning not in kinds:
+            return  # most tokens of most models
         if Delta in kinds or ToolCallDelta in kinds:
             if self._thinking:
                 self._thinking = False
