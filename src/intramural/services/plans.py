@@ -73,6 +73,7 @@ class Planner:
         self._ordinary = ordinary
         self._would_fit = would_fit
         self._known: dict[str, tuple[tuple[Manifest, ...], Planned]] = {}
+        self._options: dict[str, EngineOptions] = {}
 
     def planned(self, manifest: Manifest) -> Planned:
         """Raises Misasked(`model_too_large`, `draft_not_found`, `draft_does_not_fit`, `adapter_not_found`,
@@ -99,7 +100,11 @@ class Planner:
 
     def options(self, manifest: Manifest) -> EngineOptions:
         """What is set for it."""
-        return options_for(self._ordinary.options, manifest.name)
+        name = manifest.name
+        found = self._options.get(name)
+        if found is None:
+            found = self._options[name] = options_for(self._ordinary.options, name)
+        return found
 
     def most_context_tokens(self, manifest: Manifest) -> int:
         """A slot's context, where the model was trained for as much and there is the memory."""

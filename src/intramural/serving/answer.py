@@ -56,11 +56,33 @@ class Slots(Protocol):
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
+class UnderWay:
+    """A moment that comes once. What is to be done then is done there and then, and must not fail."""
+
+    def __init__(self) -> None:
+        self._is_past = False
+        self._then: list[Callable[[], None]] = []
+
+    def then(self, act: Callable[[], None]) -> None:
+        """`act` at that moment; now, if it is past."""
+        if self._is_past:
+            act()
+        else:
+            self._then.append(act)
+
+    def set(self) -> None:
+        """It is here. Later times say nothing."""
+        self._is_past = True
+        acts, self._then = self._then, []
+        for act in acts:
+            act()
+
+
 class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
 
     `waited_ms` is the time from asking until a slot was granted (or until it was given up), and that of its pauses.
-    `under_way` is set as soon as there is nothing left to do but wait: for the worker, for a turn, or because it is
+    `under_way` is the moment when there is nothing left to do but wait: for the worker, for a turn, or because it is
     over.
 
     Closing it (`aclose`) or cancelling its reader is the client leaving: the worker's slot is let go at once.
@@ -77,7 +99,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._slots = slots
         self._model = model
         self._on_wait = on_wait
-        self.under_way = asyncio.Event()
+        self.under_way = UnderWay()
         self._clock = clock
         self.waited_ms = 0.0
         self._drive, self._request = put(model, request)
@@ -141,9 +163,10 @@ class Stream(AsyncIterator[ChatEvent]):
         first_s, asked_s = self._clock.monotonic_s(), None
         while True:
             try:
-                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as events:
-                    async for event in events:
-                        yield event
+                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as parts:
+                    async for events in parts:
+                        for event in events:
+                            yield event
                 break
             except Unavailable as error:
                 if error.code != "preempted" or not self._written.can_pause:
@@ -207,9 +230,10 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def _choices(self, lease: Asking, merged: "asyncio.Queue[ChatEvent | IntramuralError | None]") -> None:
         while self._left:
-            async with aclosing(self._choice(lease, self._left.pop())) as events:
-                async for event in events:
-                    await merged.put(event)
+            async with aclosing(self._choice(lease, self._left.pop())) as parts:
+                async for events in parts:
+                    for event in events:
+                        await merged.put(event)
 
     def _reader(self, index: int, *, thoughts: bool = False) -> AnswerReader:
         # Elsewhere, how tokens are counted is not ours to know.
@@ -255,8 +279,9 @@ class Stream(AsyncIterator[ChatEvent]):
             return self._first_ask
         return build(request, index, adapter_fields(self._model.scales), exact=way.exact)
 
-    async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
-        """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
+    async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[Sequence[ChatEvent], None]:
+        """One choice's events, those together that came together. Closes the engine's connection however it ends: that
+        is what frees the slot."""
         exchange: Exchange | None = None
         try:
             exchange, way = await self._opened(lease, index)
@@ -268,16 +293,16 @@ class Stream(AsyncIterator[ChatEvent]):
                 if read and not told and self._written.can_pause:  # something new was written
                     told, self._paused_stages = True, stages
                     lease.can_pause()
-                for event in read:
-                    for shown in _through(stages, event) if stages else (event,):
-                        yield shown
+                if not stages:
+                    yield read
+                for event in read if stages else ():
+                    yield _through(stages, event)
                 if stages and any(stage.over for stage in stages):
                     return
             self._readers[index].end()
             exchange.close()
             if stages and isinstance(stages[0], FreeReader) and stages[0].finish is not None:
-                for shown in await self._put_right(lease, index, way, stages[0], stages[0].finish):
-                    yield shown
+                yield await self._put_right(lease, index, way, stages[0], stages[0].finish)
         except IntramuralError as error:
             if self._drive is not None and error.code == "invalid_schema":
                 error.param = "tools"

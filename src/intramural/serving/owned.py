@@ -3,7 +3,6 @@
 And generations that may be stopped for others and begun again, because nobody sees them before they are whole.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Usage
 from intramural.core.errors import Unavailable
-from intramural.serving.answer import Stream
+from intramural.serving.answer import Stream, UnderWay
 from intramural.serving.fairness import Owner, cost_of
 from intramural.serving.model import ModelToServe
 from intramural.serving.traits import Asking
@@ -127,7 +126,7 @@ class Repeated(AsyncIterator[ChatEvent]):
         self._stream = begun(owner)
         self._events = self._all()
         self._waited_ms = 0.0
-        self.under_way: asyncio.Event = self._stream.under_way
+        self.under_way: UnderWay = self._stream.under_way
 
     @property
     def usage(self) -> Usage:

@@ -1,4 +1,4 @@
-"""The run loop: one queue of facts, handled one by one, no locks. It asks `scheduler.step` and does what that says, dully."""
+"""The run loop: one queue of facts, no locks. It asks `scheduler.step` about each and does what that says, dully."""
 
 import asyncio
 import logging

@@ -133,6 +133,8 @@ class Slots:
         held = self._held[slot]
         kept = shared(held.marks, marks) if held.tenant == tenant else 0
         lost = len(held.marks) - kept if held.tenant is not None else 0
+        if not lost:
+            return len(marks) - max(kept, elsewhere)
         likely: float = 0.5 ** (max(0.0, now_s - held.since_s) / _HALF_LIFE_S)
         return len(marks) - max(kept, elsewhere) + _LOSS * likely * lost
 

@@ -31,7 +31,7 @@ class Sqlite:
         self._hot_writer = Writer(hot)
         # No transaction of its own: each look-up sees what is committed when it is made.
         self._looking = hot.raw_connection()
-        self._texts: dict[Select[Any], str] = {}
+        self._texts: dict[Select[Any], tuple[str, tuple[str, ...]]] = {}  # and the names of its columns
         # SQLite has one writer; asking for the lock here keeps the wait fair and out of the driver's busy loop.
         self._writer = asyncio.Lock()
 
@@ -52,15 +52,12 @@ class Sqlite:
 
     async def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
         """Read here and now on the loop's thread: 0.05 ms, where the driver's thread takes 2."""
-        text = self._texts.get(query)
-        if text is None:
-            text = self._texts[query] = str(query.compile(self._hot))
-        cursor = self._looking.cursor()
-        cursor.execute(text, values)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        return SimpleNamespace(**{column[0]: value for column, value in zip(cursor.description, row, strict=True)})
+        known = self._texts.get(query)
+        if known is None:
+            known = self._texts[query] = str(query.compile(self._hot)), tuple(query.selected_columns.keys())
+        text, names = known
+        row = self._looking.cursor().execute(text, values).fetchone()
+        return None if row is None else SimpleNamespace(**dict(zip(names, row, strict=True)))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
