@@ -49,8 +49,7 @@ _escaped = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", 
 _quick = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One event, ready to be given a position. `facts` and `texts` are already in their canonical JSON form."""
 
     event: Event

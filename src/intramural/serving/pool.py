@@ -137,6 +137,7 @@ class Pool:
         self.tally = Tally()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None  # while it runs
         self._live = not config.threads and adapting.may_place()
         self._adapter = adapting.Adapter(self._computing, self._computes_with)
@@ -458,14 +459,18 @@ class Pool:
                 self._loop.call_soon(self._catch_up)
 
     def _set_timer(self) -> None:
+        at_s = wake_at(self._state)
+        if at_s is None or (self._timer is not None and self._wakes_s <= at_s):
+            return  # to be woken sooner than need be is cheaper than a new timer at every event
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        at_s = wake_at(self._state)
-        if at_s is not None:
-            # A hair late rather than a hair early: too early would find nothing due and wake again at once.
-            delay_s = max(0.0, at_s - self.now_s()) + 0.001
-            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self.now_s())))
+        # A hair late rather than a hair early: too early would find nothing due and wake again at once.
+        delay_s = max(0.0, at_s - self.now_s()) + 0.001
+        self._timer, self._wakes_s = asyncio.get_running_loop().call_later(delay_s, self._tick), at_s
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._post(Ticked(self.now_s()))
 
     def _do(self, effect: Effect) -> None:
         match effect:
