@@ -36,6 +36,7 @@ from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files, Most
 from intramural.guard import Names, reader_of
+from intramural.http.gathered import GatheringProtocol
 from intramural.http.identity import Console
 from intramural.library import (
     TIMEOUT_S,
@@ -824,7 +825,7 @@ def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=GatheringProtocol,
             ws="none",
             lifespan="off",
             log_level="warning",

@@ -4,13 +4,13 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 from zipfile import ZipFile
 
 import httpx
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from sqlalchemy import text
 from tests.house.matrix import LETTERS, Someone, World, thing, world
 from tests.house.test_matrix import code_of

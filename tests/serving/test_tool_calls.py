@@ -5,13 +5,13 @@ Once as it comes, with a template that knows no tools, and once under one that d
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import model, running
 from tests.tooltemplate import TOOLS as TOOLS_TEMPLATE
