@@ -10,6 +10,7 @@ import itertools
 from asyncio import base_events, events
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from random import Random
@@ -185,6 +186,7 @@ class Loop(base_events.BaseEventLoop):
             self.steps += 1
             self._idle_steps += 1
             if self.steps == self.killed_at:
+                self._ready.appendleft(handle)
                 raise Killed
             if self._idle_steps > _SPINNING:
                 raise Stuck(f"{_SPINNING} steps took no time")
@@ -203,16 +205,15 @@ class Loop(base_events.BaseEventLoop):
         self.killed_at = None
         self.told = lambda _: None
         events._set_running_loop(None)
-        for _ in range(20):
+        for turn in range(8):
             left = [task for task in asyncio.all_tasks(self) if not task.done()]
             if not left:
                 break
-            for task in sorted(left, key=hash):
+            for task in sorted(left, key=hash) if turn % 2 == 0 else ():  # in between they may clean up after themselves
                 task.cancel()
-            try:
-                self.run_until_complete(asyncio.wait(left, timeout=60.0))
-            except Stuck:
-                break
+            with suppress(Stuck):
+                self._until_s = self._now_s + 1_000.0
+                self.run_until_complete(asyncio.wait(left, timeout=100.0))
         self.close()
 
 

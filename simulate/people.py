@@ -1,8 +1,10 @@
 """Those who ask, and what they are told: each request ends for its person in exactly one way."""
 
 import asyncio
+import traceback
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Delta, Finished, Message, Sampling, Usage
@@ -60,10 +62,12 @@ async def asks(house: House, told: Told, loop: Loop) -> None:
         outcome = "cut off"
     except IntramuralError as error:
         outcome = error.code
+    except Exception as error:  # noqa: BLE001  # whatever it is, nobody promised it
+        outcome = "not an error of ours"
+        told.wrong.append(f"was told {type(error).__name__}: {str(error).splitlines()[0]} ({_places(error)})")
     told.outcome = ""
     told.ended(outcome, loop.time())
-    if outcome == "finished":
-        _check_whole(told)
+    _check(told)
 
 
 async def _chats(house: House, told: Told) -> None:
@@ -115,14 +119,21 @@ async def _embeds(house: House, told: Told) -> None:
     told.ends = list(range(ask.choices))
 
 
-def _check_whole(told: Told) -> None:
-    """Of an answer that came to its end: everything once, in order, and the asker's own."""
-    ask = told.ask
-    if told.usage is None or sorted(told.ends) != list(range(ask.choices)):
+def _check(told: Told) -> None:
+    """What came is the asker's own, in order, and once; and all of it, if it came to its end."""
+    ask, finished = told.ask, told.outcome == "finished"
+    if finished and (told.usage is None or sorted(told.ends) != list(range(ask.choices))):
         told.wrong.append(f"finished with {told.usage} and the ends {told.ends}")
     for text in told.texts.values():
         words = text.split()
         if words != [f"{ask.name}.{number}" for number in range(len(words))]:
             told.wrong.append(f"was answered {text[:80]!r}")
-        if ask.tokens is not None and len(words) != ask.tokens:
+        counted = told.usage is not None and told.usage.completion_tokens == len(words) * ask.choices
+        if finished and counted and ask.tokens is not None and len(words) != ask.tokens:
             told.wrong.append(f"has {len(words)} words of {ask.tokens}")
+
+
+def _places(error: BaseException) -> str:
+    """Where it was raised, in the service's own files."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "/intramural/" in each.filename]
+    return " < ".join(f"{Path(each.filename).stem}.{each.name}:{each.lineno}" for each in reversed(frames))

@@ -109,13 +109,13 @@ class Plan:
     """All that a seed decides."""
 
     seed: int
-    faults: frozenset[Fault]
+    faults: frozenset[Fault] = field(repr=False)
     models: Sequence[Model]
     budget_bytes: int
     settings: Mapping[str, float]
     limits: Sequence[Limit]
     prices: str
-    lives: Sequence[Life] = field(repr=False)
+    lives: Sequence[Life]
 
     @property
     def calm(self) -> bool:

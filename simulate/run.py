@@ -51,7 +51,8 @@ class Verdict:
 
 def run(seed: int, plan: Plan | None = None) -> Verdict:
     """Live through what `seed` stands for."""
-    logging.getLogger("intramural").setLevel(logging.CRITICAL)
+    for name in ("intramural", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     gc.disable()  # what the collector finds, and when, depends on what ran before
     scratch = Path(tempfile.mkdtemp(prefix="simulate-", dir=_fast_disk()))
     try:
@@ -74,7 +75,7 @@ class _Seed:
         self.scratch = scratch
         self.witness = Witness(plan)
         self.clock = SimulatedClock(Random(f"{plan.seed} clock"))
-        self.trace: list[str] = [repr(plan)]
+        self.trace: list[str] = [f"{sorted(plan.faults)} {plan!r}"]
         self.steps = self.kills = 0
 
     def run(self) -> Verdict:
@@ -133,10 +134,10 @@ class _Living:
             self.note(f"killed; the commit under way: {became}")
             self.seed.kills += 1
             self.loop.bury()
-        except Stuck as stuck:
+        except (Stuck, Exception) as stuck:
             self.disk.mend()
             waiting = [t.request_id for t in told if t.began_s and not t.outcome]
-            self.witness.wrong.append(f"in life {self.number}: {stuck}; not answered: {waiting}")
+            self.witness.wrong.append(f"in life {self.number}: {stuck!r}; not answered: {waiting}")
             self.loop.bury()
             return self.folder
         finally:
@@ -197,7 +198,7 @@ class _Living:
         except asyncio.CancelledError:
             told.outcome = ""
             told.ended("cut off", self.loop.time())
-        self.storage_failed |= told.outcome == "audit_unavailable"
+        self.storage_failed |= told.outcome in ("audit_unavailable", "vault_unavailable")
         self.note(f"{ask.name} {told.outcome} {told.usage} {sorted(told.texts.items())}")
 
     async def _acts(self, house: House) -> None:
@@ -229,17 +230,21 @@ class _Living:
         wanted = quota_of(limit)
         known = {(each.measure, each.period, each.each): each.id for each in await _limits(house)}
         same = known.get((wanted.measure, wanted.period, wanted.each))
-        if same is not None:
+        if same is None:
+            self.witness.new = (wanted.measure, wanted.amount)
+        else:
             self.witness.will_set(same, wanted.measure, wanted.amount)
         try:
             made = await house.quotas.set(CONSOLE, wanted)
         except IntramuralError:
             self.storage_failed = True
+            self.witness.new = None
             if same is not None:
                 self.witness.in_doubt.pop(same)  # it was told that nothing was done
             raise
         self.witness.will_set(made.id, made.measure, made.amount)
         self.witness.is_done(made.id)
+        self.witness.new = None
         self.witness.notes.append(house.audit.checkpoint())
 
     async def _troubles(self) -> None:

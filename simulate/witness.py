@@ -73,6 +73,8 @@ class Witness:
     #: What limits there must be. An act that nobody was told the end of may have been done or not.
     limits: dict[str, tuple[str, int]] = field(default_factory=dict)
     in_doubt: dict[str, tuple[str, int] | None] = field(default_factory=dict)
+    #: One that nobody was told the name of.
+    new: tuple[str, int] | None = None
     #: What a limit ever allowed at most, what it counts, and those that somebody took away (with their balances).
     most: dict[str, int] = field(default_factory=dict)
     measures: dict[str, str] = field(default_factory=dict)
@@ -152,6 +154,11 @@ class Witness:
                 self.is_done(name)
             else:
                 del self.in_doubt[name]
+        for name in sorted(rows.limits.keys() - self.limits.keys()):
+            if rows.limits[name] == self.new:
+                self.will_set(name, *self.new)
+                self.is_done(name)
+        self.new = None
         if rows.limits != self.limits:
             self._broken(life, f"quotas: the limits are {rows.limits}, not {self.limits}")
 
