@@ -124,6 +124,8 @@ def _check(told: Told) -> None:
     ask, finished = told.ask, told.outcome == "finished"
     if finished and (told.usage is None or sorted(told.ends) != list(range(ask.choices))):
         told.wrong.append(f"finished with {told.usage} and the ends {told.ends}")
+    if told.outcome == "preempted":
+        told.wrong.append("was told that it made room, which is nothing to be told")
     for text in told.texts.values():
         words = text.split()
         if words != [f"{ask.name}.{number}" for number in range(len(words))]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -61,6 +61,17 @@ def run(seed: int, plan: Plan | None = None) -> Verdict:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.enable()
+
+
+def checked(seed: int, *, twice: bool) -> Verdict:
+    """The verdict on `seed`, without its trace; run `twice`, it must be the same."""
+    verdict = run(seed)
+    if twice and (again := run(seed)).digest != verdict.digest:
+        pairs = zip(verdict.trace, again.trace, strict=False)
+        first = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+        verdict.wrong.append(f"not the same twice: {first[0][:300]!r}, then {first[1][:300]!r}")
+    verdict.trace = []
+    return verdict
 
 
 def _fast_disk() -> Path | None:
@@ -317,6 +328,3 @@ def _template() -> Path:
         loop.run_until_complete(furnish(folder, clock))
     loop.close()
     return folder
-
-
-Mutation = Callable[[], None]
