@@ -99,7 +99,7 @@ class Loop(base_events.BaseEventLoop):
         self.waits_for: Callable[[Exception], bool] = lambda _: False
         self.patience_s = 10.0
         self.set_task_factory(self._new_task)
-        self.set_exception_handler(lambda _, context: self.told(str(context.get("exception") or context["message"])))
+        self.set_exception_handler(lambda _, context: self.told(_worded(context)))
 
     def time(self) -> float:
         return self._now_s
@@ -209,7 +209,9 @@ class Loop(base_events.BaseEventLoop):
             left = [task for task in asyncio.all_tasks(self) if not task.done()]
             if not left:
                 break
-            for task in sorted(left, key=hash) if turn % 2 == 0 else ():  # in between they may clean up after themselves
+            for task in (
+                sorted(left, key=hash) if turn % 2 == 0 else ()
+            ):  # in between they may clean up after themselves
                 task.cancel()
             with suppress(Stuck):
                 self._until_s = self._now_s + 1_000.0
@@ -224,3 +226,10 @@ def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None)
         future.set_result(result)
     else:
         future.set_exception(error)
+
+
+def _worded(context: dict[str, Any]) -> str:
+    """What a loop tells of an exception that nobody caught, and whose it was."""
+    work = getattr(context.get("task") or context.get("future"), "get_coro", lambda: None)()
+    whose = "" if work is None else f" in {work.__qualname__} of {work.cr_code.co_filename}"
+    return f"{context['message']}: {context.get('exception')!r}{whose}"

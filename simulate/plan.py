@@ -226,14 +226,20 @@ def _troubles(chance: Random, faults: frozenset[Fault], over_s: float) -> list[T
     found: list[Trouble] = []
     for fault, what in (("disk", "full"), ("locks", "locked"), ("slow", "slow"), ("clock", "clock")):
         for _ in range(chance.randint(1, 3) if fault in faults else 0):
-            size = {"full": chance.randint(0, 40_000), "clock": chance.choice((-86_400, -3_600, -90, 90, 4_000, 90_000))}
+            size = {
+                "full": chance.randint(0, 40_000),
+                "clock": chance.choice((-86_400, -3_600, -90, 90, 4_000, 90_000)),
+            }
             lasts_s = chance.choice((0.05, 1.0, 4.0, 12.0))
             found.append(Trouble(over_s * chance.random(), what, lasts_s, float(size.get(what, 0))))  # type: ignore[arg-type]
     return sorted(found, key=lambda trouble: trouble.at_s)
 
 
 def _engine(chance: Random, faults: frozenset[Fault]) -> Mapping[str, object]:
-    knobs: dict[str, object] = {"tokens_per_s": chance.choice((3.0, 20.0, 200.0)), "slow_start": chance.choice((0.0, 2.0))}
+    knobs: dict[str, object] = {
+        "tokens_per_s": chance.choice((3.0, 20.0, 200.0)),
+        "slow_start": chance.choice((0.0, 2.0)),
+    }
     if "workers" in faults and chance.random() < 0.6:
         after = chance.randint(0, 12)
         knobs |= chance.choice(

@@ -363,5 +363,3 @@ def _later(chance: Random, most_s: float) -> float:
 def _settle(future: "asyncio.Future[int]", status: int) -> None:
     if not future.done():
         future.set_result(status)
-
-

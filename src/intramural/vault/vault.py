@@ -325,7 +325,9 @@ class Vault:
 
 async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
     """What `work` returns. It goes on where its caller is cancelled: what is committed must be known here as well."""
-    return await asyncio.shield(asyncio.ensure_future(work))
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asked may have left
+    return await asyncio.shield(task)
 
 
 def bound(person_id: str, purpose: str, generation: int) -> bytes:
