@@ -62,7 +62,7 @@ async def asks(house: House, told: Told, loop: Loop) -> None:
         outcome = "cut off"
     except IntramuralError as error:
         outcome = error.code
-    except Exception as error:  # noqa: BLE001  # whatever it is, nobody promised it
+    except Exception as error:  # whatever it is, nobody promised it
         outcome = "not an error of ours"
         told.wrong.append(f"was told {type(error).__name__}: {str(error).splitlines()[0]} ({_places(error)})")
     told.outcome = ""

@@ -27,6 +27,8 @@ from simulate.worker import Seen, SimulatedSpawner
 LONGEST_S = 4 * 3600.0
 #: Nobody waits so long while nothing at all is done.
 _IDLE_S = 45.0
+#: So long after all is over no worker is there that need not be: the longest it may stay idle is a minute.
+_QUIET_S = 70.0
 #: As fast as a disk is, and as slow as one gets.
 _QUICK_S, _SLOW_S = 0.002, 1.0
 
@@ -290,20 +292,25 @@ class _Living:
     # What must be so meanwhile
 
     async def _watches(self, house: House) -> None:
-        """Somebody waits, and for long nothing at all is being done: then their turn never comes."""
-        idle_s = 0.0
+        """Somebody waits, nobody is answered, and for long nothing changes: then their turn never comes."""
+        idle_s, before = 0.0, None
         while True:
             await asyncio.sleep(1.0)
             status = house.pool.status()
-            moves = any(each.slots_busy or each.state != "ready" for each in status.workers)
-            idle_s = idle_s + 1.0 if status.queued and not moves else 0.0
+            seen = status.waiting, [(each.name, each.state, each.slots_busy) for each in status.workers]
+            stands = bool(status.queued) and seen == before and not any(each.slots_busy for each in status.workers)
+            idle_s, before = idle_s + 1.0 if stands else 0.0, seen
             if idle_s > _IDLE_S:
                 self.witness.wrong.append(f"in life {self.number}: {status.queued} wait while nothing is done")
                 return
 
     async def _is_quiet(self, house: House) -> None:
         """Nobody asks any more: nothing is held, nobody waits, and what is in memory is what is on the disk."""
+        await asyncio.sleep(_QUIET_S)
         status = house.pool.status()
+        for each in status.workers:
+            if each.state != "ready" or (each.left_s == 0.0 and not each.pinned):
+                self.witness.wrong.append(f"in life {self.number}: {each.name} is still {each.state}, for nobody")
         busy = [each.name for each in status.workers if each.slots_busy]
         if status.queued or busy:
             self.witness.wrong.append(f"in life {self.number}: {status.queued} wait and {busy} are busy at the end")

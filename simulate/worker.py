@@ -27,6 +27,8 @@ _HIGH_WATER_BYTES = 64 * 1024
 _KILLED_S, _ENDING_S = 0.001, 0.05
 #: So many words it could answer at most.
 _MOST_WORDS = 400
+#: Wires that nothing is wrong with.
+_GOOD = Wires()
 
 
 class Seen:
@@ -244,7 +246,8 @@ class Wire(asyncio.Transport):
             return
         _, piece = self._coming.popleft()
         if piece is None:
-            return self._end(None)
+            self._end(None)
+            return
         self._size_bytes -= len(piece)
         if self._left_bytes is not None:
             piece, self._left_bytes = piece[: self._left_bytes], self._left_bytes - len(piece)
@@ -313,7 +316,7 @@ class SimulatedSpawner:
     """Starts engines with the knobs of `engines`' next entry (the last one repeats), given as `--knob=value`."""
 
     def __init__(
-        self, chance: Random, engines: Sequence[Mapping[str, object]], wires: Wires = Wires(), seen: Seen | None = None
+        self, chance: Random, engines: Sequence[Mapping[str, object]], wires: Wires = _GOOD, seen: Seen | None = None
     ) -> None:
         self._chance = chance
         self._engines = engines

@@ -147,7 +147,7 @@ class Engine:
             error |= {"n_prompt_tokens": tokens, "n_ctx": self.knobs.context}
             return self.whole(writer, 400, {"error": error})
         async with self.slot(body):
-            await self.stream(target.endswith("chat/completions"), body, tokens, writer)
+            return await self.stream(target.endswith("chat/completions"), body, tokens, writer)
 
     async def stream(self, chat: bool, body: Json, prompt_tokens: int, writer: asyncio.StreamWriter) -> None:
         if self.knobs.garbage == "http":
