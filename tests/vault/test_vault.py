@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 from tests import databases
+from tests.disks import disk_with
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
-from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Untrusted
+from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Unavailable, Untrusted
 from intramural.storage import Database
 from intramural.storage.schema import data_keys, people
 from intramural.vault import MAGIC, Place, Vault
@@ -137,6 +138,32 @@ async def test_many_at_once_make_one_key(db: Database) -> None:
     await asyncio.gather(*(vault.prepare(ADA) for _ in range(20)))
     sealed = vault.seal(ADA, TITLE, "c", b"x")
     assert (await opened(db)).reveal(ADA, TITLE, "c", sealed) == b"x"
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_keys_of_who_left_meanwhile_are_known(db: Database, turns: int) -> None:
+    """Wherever they were cut off: what is in the database is in memory too, and the next request finds it."""
+    vault = await opened(db)
+    for work in (vault.prepare(ADA), vault.add_generation(ADA)):
+        leaving = asyncio.ensure_future(work)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await vault.prepare(ADA)
+    await vault.add_generation(ADA)
+    assert (await opened(db)).generation(ADA) == vault.generation(ADA)
+
+
+async def test_keys_that_cannot_be_written_are_refused_by_name(db: Database) -> None:
+    vault = await opened(db)
+    await vault.prepare(ADA)  # so that the connection is there
+    with disk_with(db.file.with_name(db.file.name + "-wal").stat().st_size):
+        with pytest.raises(Unavailable, match="vault_unavailable"):
+            await vault.prepare(BOB)
+        assert not vault.knows(BOB)
+    await vault.prepare(BOB)
+    assert vault.knows(BOB)
 
 
 async def test_a_destroyed_key_is_gone_also_from_the_files(db: Database, vault: Vault) -> None:
