@@ -138,6 +138,20 @@ async def test_a_class_of_five_hundred_at_once(there: World) -> None:
     files = b"".join(each.read_bytes() for each in there.house.config.data_dir.glob("intramural.db*"))
     assert b"birth_year" not in files
 
+    # One sees in pages who lacks a consent; a manager sees the people of their groups.
+    lacking: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        query = f"lacking=true&limit=200&query=UPIL&after={after}"
+        page = (await sent(there, "auditor", "GET", f"{V1}/ages?{query}")).json()
+        assert page["total"] == 499, "one is of full age"
+        lacking += [each["username"] for each in page["people"]]
+        after = page["next"]
+    assert len(set(lacking)) == len(lacking) == 499 and lacking == sorted(lacking)
+    mine = (await sent(there, "manager", "GET", f"{V1}/ages?limit=500")).json()
+    assert "friend" in {each["username"] for each in mine["people"]} and mine["total"] < 20
+    assert (await sent(there, "administrator", "GET", f"{V1}/ages?limit=0")).status_code == 400
+
 
 # notices --------------------------------------------------------------------------------------------------------------
 
@@ -201,6 +215,11 @@ async def test_a_notice_that_blocks_stops_the_key_too_until_its_owner_has_read_i
         assert (await told())[0] == MAY
         readers = (await sent(there, "auditor", "GET", f"{V1}/notices/{notice['id']}/readers")).json()["readers"]
         assert [(each["person_id"], each["how"]) for each in readers] == [(me, "paper")]
+        listed = (await sent(there, "auditor", "GET", f"{V1}/notices/all")).json()["notices"]
+        told_of = {each["id"]: (each["readers"], each["fixed"]) for each in listed}
+        assert told_of[notice["id"]] == (1, False), "who has read an older version is not counted"
+        assert told_of["notice_ai"][1] is True
+        assert code(await sent(there, "stranger", "GET", f"{V1}/notices/all")) == "not_yours"
         assert (await sent(there, "administrator", "DELETE", f"{V1}/notices/{notice['id']}")).status_code == 204
         assert await asked(there, "friend") == MAY
     acts = [e.facts["how"] for e in await events(there, "notice.read") if e.target == f"notice:{notice['id']}"]

@@ -1,7 +1,7 @@
 """Notices: what an institution has people read, and who has read which version of it."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -158,6 +158,14 @@ class Notices:
         wanted = select(table).where(where).order_by(table.c.time_ms)
         async with self._db.reading() as connection:
             return [(row.person_id, row.how, row.time_ms) for row in await connection.execute(wanted)]
+
+    async def read_by(self) -> Mapping[str, int]:
+        """How many have read each as it is now, by identifier; none is left out but those that nobody read."""
+        table = t.acknowledgements
+        same = (t.notices.c.id == table.c.notice_id) & (t.notices.c.digest == table.c.digest)
+        wanted = select(table.c.notice_id, func.count()).join(t.notices, same).group_by(table.c.notice_id)
+        async with self._db.reading() as connection:
+            return {row[0]: row[1] for row in await connection.execute(wanted)}
 
     async def _keep_text(self, connection: Connection, notice: Notice) -> None:
         table = t.notice_texts

@@ -104,10 +104,11 @@ class NoticeDesk:
 
     # for those who write
 
-    async def list(self, actor: Actor) -> list[Notice]:
-        """All that are shown to anybody."""
+    async def list(self, actor: Actor) -> Sequence[tuple[Notice, int]]:
+        """All that are shown to anybody, and how many have read each as it is now."""
         await self._gate.require(actor, Action.NOTICES_READ)
-        return await self._notices.shown()
+        readers = await self._notices.read_by()
+        return [(each, readers.get(each.id, 0)) for each in await self._notices.shown()]
 
     async def put(self, actor: Actor, draft: Draft, notice_id: str | None = None) -> Notice:
         """Make a notice, or change one. With another text everybody has to read it again.

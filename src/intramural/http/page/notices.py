@@ -9,6 +9,7 @@ from intramural.access import Draft
 from intramural.access.notices import MAX_TEXT_CHARS, MAX_TITLE_CHARS, Notice
 from intramural.http.doors import Doors
 from intramural.http.page.shapes import In
+from intramural.services.notices import AI_NOTICE
 
 Id = Annotated[str, Path(max_length=64)]
 Digest = Annotated[str, Path(max_length=80)]
@@ -33,6 +34,11 @@ class NoticeOut(BaseModel):
     blocking: bool
     digest: str
     changed_ms: int
+
+
+class NoticeListed(NoticeOut):
+    readers: int = Field(description="How many have read it as it is now.")
+    fixed: bool = Field(description="It is made of the settings, and cannot be changed here.")
 
 
 class UnreadOut(BaseModel):
@@ -116,10 +122,15 @@ def _writing(api: APIRouter, doors: Doors) -> None:
     desk = doors.services.notices
 
     @api.get("/notices/all")
-    async def listed(request: Request) -> dict[str, list[NoticeOut]]:
-        """Every notice that is shown to anybody."""
+    async def listed(request: Request) -> dict[str, list[NoticeListed]]:
+        """Every notice that is shown to anybody, and how many have read it as it is now."""
         caller = await doors.identify(request)
-        return {"notices": [_notice(each) for each in await desk.list(caller.actor)]}
+        return {
+            "notices": [
+                NoticeListed(**_notice(each).model_dump(), readers=readers, fixed=each.id == AI_NOTICE)
+                for each, readers in await desk.list(caller.actor)
+            ]
+        }
 
     @api.post("/notices", status_code=201)
     async def create(given: NoticeIn, request: Request) -> NoticeOut:
