@@ -201,7 +201,7 @@ class _Planner:
             why = "a service account" if person.kind != "person" else f"{self._linked[person.id]!r} on this list"
             self._wrong(listed, "username_taken", f"{listed.username!r} is {why}.")
         elif not self._choices.adopt:
-            message = f"There is somebody named {listed.username!r} here; `--adopt` says that they are the same."
+            message = f"There is somebody named {listed.username!r} here; if they are the same, say so (`adopt`)."
             self._wrong(listed, "username_taken", message)
         else:
             given = {"role": listed.role, "active": listed.active, "external_id": listed.external_id}
