@@ -150,6 +150,17 @@ async def test_a_class_of_five_hundred_at_once(there: World) -> None:
     assert len(set(lacking)) == len(lacking) == 499 and lacking == sorted(lacking)
     mine = (await sent(there, "manager", "GET", f"{V1}/ages?limit=500")).json()
     assert "friend" in {each["username"] for each in mine["people"]} and mine["total"] < 20
+
+    async def in_group(who: str, group_id: str) -> int:
+        found = (await sent(there, who, "GET", f"{V1}/ages?limit=1&group_id={group_id}")).json()
+        return int(found["total"])
+
+    assert (await in_group("administrator", school.id), await in_group("auditor", klass.id)) == (501, 501)
+    assert await in_group("manager", there.ids["group"]) == await in_group("administrator", there.ids["group"]) > 1
+    async with there.db.writing() as connection:
+        await access.groups.put(connection, klass.id, there.who["friend"].person.id)
+    assert await in_group("manager", klass.id) == 0, "who of their people is in a group of others is not told"
+    assert await in_group("administrator", "group_nowhere") == 0
     assert (await sent(there, "administrator", "GET", f"{V1}/ages?limit=0")).status_code == 400
 
 

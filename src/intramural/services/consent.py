@@ -63,12 +63,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """Which people are wanted: whose name holds `text`, of this band, and with `lacking` those alone who are let in and
-    lack a consent that they need. At most `limit` of them (None: all), from the one after `after` on.
+    """Which people are wanted: whose name holds `text`, of this band, in this group or within, and with `lacking` those
+    alone who are let in and lack a consent that they need. At most `limit` (None: all), from the one after `after` on.
     """
 
     text: str = ""
     age: Age | None = None
+    group_id: str | None = None
     lacking: bool = False
     after: str = ""
     limit: int | None = None
@@ -193,8 +194,15 @@ class ConsentDesk:
         manage."""
         mine = Thing(groups=frozenset(actor.manages))
         decision = await self._gate.require(actor, Action.AGES_READ, thing=mine)
-        theirs = await self._groups.within(actor.manages) if decision.rule == "manages" else None
-        people = (await self._people.page(Sought(sifted.text, "person"), theirs)).people
+        people = (await self._people.page(Sought(sifted.text, "person"))).people
+        if decision.rule == "manages":
+            theirs = await self._groups.within(actor.manages)
+            people = [each for each in people if each.id in theirs]
+        if sifted.group_id is not None:
+            # who is in a group that a manager does not manage is not theirs to find out
+            seen = decision.rule != "manages" or sifted.group_id in await self._groups.below(actor.manages)
+            there = await self._groups.within([sifted.group_id]) if seen else frozenset[str]()
+            people = [each for each in people if each.id in there]
         ages, given = await self._consents.ages(), await self._consents.current()
         found = [
             Shown(

@@ -188,6 +188,8 @@ export const admin = {
     everybody: "Everybody",
     age: "Age",
     anyAge: "Any age",
+    inGroup: "In",
+    anyGroup: "Any group",
     ages: {
       "under-13": "under 13",
       "13-15": "13 to 15",

@@ -68,9 +68,11 @@ export class Listing {
   plan = $state.raw<ListPlan | null>(null);
   error = $state.raw<ApiError | null>(null);
   progress = $state.raw<{ done: number; total: number } | null>(null);
+  /** What was looked at is what is taken in, whatever becomes of the file on the disk. */
+  #read: Blob | null = null;
   #asking: AbortController | null = null;
 
-  constructor(private readonly server: Api = api) {}
+  constructor(readonly server: Api = api) {}
 
   get busy(): boolean {
     return this.stage === "checking" || this.stage === "taking";
@@ -85,6 +87,7 @@ export class Listing {
   changed(): void {
     if (this.busy) return;
     this.stage = "choosing";
+    this.#read = null;
     this.plan = null;
     this.error = null;
     this.progress = null;
@@ -125,7 +128,8 @@ export class Listing {
       .filter((line) => line !== "");
     try {
       const query = { ...given, source: given.source.trim(), ...how, file: file.name.slice(0, 200), role };
-      const body = await this.server.upload("/people/import", file, query, asking.signal);
+      this.#read ??= new Blob([await file.arrayBuffer()]);
+      const body = await this.server.upload("/people/import", this.#read, query, asking.signal);
       for await (const frame of frames(body)) {
         const said = frame.kind === "event" ? parsedOrNull<State | { error: ErrorBody }>(frame.data) : null;
         if (said !== null) this.#heard(said);

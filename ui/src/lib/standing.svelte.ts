@@ -18,6 +18,9 @@ export const BANDS = ["under-13", "13-15", "16-17", "adult", "unknown"] as const
 /** What a guardian is asked about. */
 export const FEATURES = ["use", "keep", "files", "audio"] as const;
 
+/** The same as people are asked about them. */
+export const inOrder = (features: readonly string[]): string[] => FEATURES.filter((each) => features.includes(each));
+
 /** What is still to be consented to. */
 export const missing = (one: Standing): string[] => one.needed.filter((each) => !one.consents.includes(each));
 
@@ -25,8 +28,10 @@ export class Standings extends Pages<Standing> {
   lacking = $state(true);
   /** One of `BANDS`; empty: any. */
   age = $state("");
+  /** The identifier of one; empty: any. */
+  group = $state("");
 
   constructor(size?: number, server: Api = api, pause_ms?: number) {
-    super("/ages", () => ({ lacking: this.lacking, age: this.age }), size, server, pause_ms);
+    super("/ages", () => ({ lacking: this.lacking, age: this.age, group_id: this.group }), size, server, pause_ms);
   }
 }

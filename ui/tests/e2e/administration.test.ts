@@ -465,7 +465,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await form.getByRole("button", { name: "Record a consent" }).click();
     await dialog().getByText("folder 12, sheet 7").waitFor();
     await dialog()
-      .getByText(/until .*31.*2099|until Jul 31, 2099/)
+      .getByText(/until Jul 31, 2099/)
       .waitFor();
     await ada.accessible("somebody's consents");
     await picture(ada, "desktop-consent-sheet");
@@ -477,7 +477,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       .getByRole("button", { name: "Withdraw" })
       .click();
     await dialog().getByText("withdrawn", { exact: true }).waitFor();
-    await dialog().getByLabel("Age").selectOption("adult");
+    await dialog().getByLabel("Age", { exact: true }).selectOption("adult");
     await page.keyboard.press("Escape");
     await page.getByLabel("Search people").fill("");
     await page.getByText("9 people", { exact: true }).waitFor();
@@ -489,10 +489,12 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       await dialog().getByLabel(feature).check();
     await dialog().getByRole("button", { name: "Record a consent" }).click();
     await page.getByText("Nobody lacks a consent.").waitFor();
-    await page.getByLabel("Show").selectOption("all");
-    await page.getByLabel("Age").selectOption("under-13");
+    await page.getByLabel("Show", { exact: true }).selectOption("all");
+    await page.getByLabel("Age", { exact: true }).selectOption("under-13");
     await page.getByText("9 people", { exact: true }).waitFor();
     expect(await page.locator("main li a").first().innerText()).toContain("Consented: asking models");
+    await page.getByLabel("In", { exact: true }).selectOption({ label: "\u2003Room 0" });
+    await page.getByText("3 people", { exact: true }).waitFor(); // readers 0, 4 and 8
   });
 
   it("writes a notice, sees who has read it, and ends it", async () => {
@@ -502,7 +504,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await expect.poll(rows).toEqual(["You are talking to an AI"]);
     expect(await page.getByRole("button", { name: /^(Change|End)/ }).count()).toBe(0);
     await page.getByRole("button", { name: "Write a notice" }).click();
-    await dialog().getByLabel("Title").fill("House rules");
+    await dialog().getByLabel("Title", { exact: true }).fill("House rules");
     await dialog().getByLabel("Text", { exact: true }).fill("Be **kind**. <script>window.attacked=1</script>");
     await dialog().getByText("As it will look").click();
     await dialog().locator("strong", { hasText: "kind" }).waitFor();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Api } from "../../src/lib/api";
 import { Listing } from "../../src/lib/lists.svelte";
-import { missing, Standings } from "../../src/lib/standing.svelte";
+import { inOrder, missing, Standings } from "../../src/lib/standing.svelte";
 
 const PLAN = {
   state: "planned",
@@ -18,7 +18,9 @@ const PLAN = {
   too_many: null,
 };
 const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
-const FILE = new File(["id,username\n1,mia\n"], "people.csv", { type: "text/csv" });
+const TEXT = "id,username\n1,mia\n";
+const FILE = new File([TEXT], "people.csv", { type: "text/csv" });
+FILE.arrayBuffer = async () => Uint8Array.from(TEXT, (letter) => letter.charCodeAt(0)).buffer; // jsdom has none
 
 /** A listing whose server answers with these; what it was sent is kept. */
 function made(...answers: ((signal: AbortSignal) => Response)[]): { list: Listing; sent: [URL, RequestInit][] } {
@@ -39,11 +41,13 @@ const streamed = (...events: unknown[]): Response => new Response(events.map(eve
 describe("a list", () => {
   it("is looked at first, and sent as it is with what was chosen", async () => {
     const { list, sent } = made(() => streamed(PLAN));
+    list.server.csrf = "token-1";
     list.choices = { source: " sis ", disable_missing: true, adopt: false, roles: "parent=member\n\n aide=manager " };
     await list.check();
     expect([list.stage, list.changes, list.plan?.people]).toEqual(["planned", 4, 2]);
     const [[address, init] = [new URL("http://none"), {}]] = sent;
-    expect(init.body).toBe(FILE);
+    expect(init.headers).toMatchObject({ "X-CSRF-Token": "token-1", "Content-Type": "application/octet-stream" });
+    expect((init.body as Blob).size).toBe(TEXT.length);
     expect(address.searchParams.get("dry_run")).toBe("true");
     expect(address.searchParams.get("source")).toBe("sis");
     expect(address.searchParams.get("disable_missing")).toBe("true");
@@ -52,13 +56,16 @@ describe("a list", () => {
   });
 
   it("is taken in with what is done told on the way", async () => {
-    const { list, sent } = made(() =>
-      streamed(PLAN, { state: "applying", done: 3, total: 4 }, { state: "done", done: 4, total: 4 }),
+    const { list, sent } = made(
+      () => streamed(PLAN),
+      () => streamed(PLAN, { state: "applying", done: 3, total: 4 }, { state: "done", done: 4, total: 4 }),
     );
+    await list.check();
     await list.take(true);
     expect([list.stage, list.progress]).toEqual(["done", { done: 4, total: 4 }]);
-    expect(sent[0]?.[0].searchParams.get("yes")).toBe("true");
-    expect(sent[0]?.[0].searchParams.has("dry_run")).toBe(false);
+    expect(sent[1]?.[1].body).toBe(sent[0]?.[1].body); // what was looked at is what is taken in
+    expect(sent[1]?.[0].searchParams.get("yes")).toBe("true");
+    expect(sent[1]?.[0].searchParams.has("dry_run")).toBe(false);
   });
 
   it("that has mistakes says them line by line", async () => {
@@ -120,6 +127,7 @@ describe("who lacks a consent", () => {
   it("lacks what is needed and not consented to", () => {
     expect(missing({ ...one, needed: ["use", "keep"] })).toEqual(["keep"]);
     expect(missing({ ...one, needed: [] })).toEqual([]);
+    expect(inOrder(["audio", "keep", "use"])).toEqual(["use", "keep", "audio"]);
   });
 
   it("is asked for by age, and whoever lacks one first", async () => {

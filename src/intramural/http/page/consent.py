@@ -106,17 +106,18 @@ def router(doors: Doors) -> APIRouter:
         request: Request,
         query: Annotated[str, Query(max_length=100)] = "",
         age: Age | None = None,
+        group_id: Annotated[str | None, Query(max_length=64)] = None,
         lacking: Annotated[bool, Query()] = False,
         after: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int | None, Query(ge=1, le=500)] = None,
     ) -> StandingsOut:
         """The age bands of people, what needs a guardian's consent at that age, and what is consented to now.
 
-        With `lacking` those alone who are let in and lack one; `query` is in the name. With `limit`, so many; `next` in
-        the answer is the `after` with which to go on.
+        With `lacking` those alone who are let in and lack one; `query` is in the name, `group_id` a group that they are
+        in, or in one within. With `limit`, so many; `next` in the answer is the `after` with which to go on.
         """
         caller = await doors.identify(request)
-        found = await desk.standing(caller.actor, Sifted(query.strip(), age, lacking, after, limit))
+        found = await desk.standing(caller.actor, Sifted(query.strip(), age, group_id, lacking, after, limit))
         people = [
             StandingOut(
                 person_id=each.person_id,
