@@ -421,6 +421,9 @@ def test_an_age_comes_after_its_person():
         "age.set",
     ]
     adopted = Standing({"p": Known("p", "mia", "member", False, "person")}, {}, {}, {}, {}, {"p": "adult"})
+    people = {"p": Known("p", "mia", "administrator", False, "person")}
+    promoted = Standing(people, {"1": Link("p", "member", True)}, {}, {}, {})
+    assert "administrator" in steps(aged("1,mia,13-15,"), promoted)[0].roles, "nobody gets at who may more"
     [_, step] = steps(aged("1,mia,13-15,"), adopted, adopt=True)[0].steps
     assert (step.what, step.target, step.facts["before"]) == ("age.set", "person:p", "adult")
 

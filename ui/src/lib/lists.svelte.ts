@@ -72,7 +72,7 @@ export class Listing {
   #read: Blob | null = null;
   #asking: AbortController | null = null;
 
-  constructor(readonly server: Api = api) {}
+  constructor(private readonly server: Api = api) {}
 
   get busy(): boolean {
     return this.stage === "checking" || this.stage === "taking";

@@ -23,7 +23,11 @@ const FILE = new File([TEXT], "people.csv", { type: "text/csv" });
 FILE.arrayBuffer = async () => Uint8Array.from(TEXT, (letter) => letter.charCodeAt(0)).buffer; // jsdom has none
 
 /** A listing whose server answers with these; what it was sent is kept. */
-function made(...answers: ((signal: AbortSignal) => Response)[]): { list: Listing; sent: [URL, RequestInit][] } {
+function made(...answers: ((signal: AbortSignal) => Response)[]): {
+  list: Listing;
+  sent: [URL, RequestInit][];
+  api: Api;
+} {
   const sent: [URL, RequestInit][] = [];
   const api = new Api("http://here/intramural/v1", async (address, init = {}) => {
     sent.push([new URL(String(address)), init]);
@@ -33,15 +37,15 @@ function made(...answers: ((signal: AbortSignal) => Response)[]): { list: Listin
   });
   const list = new Listing(api);
   list.file = FILE;
-  return { list, sent };
+  return { list, sent, api };
 }
 
 const streamed = (...events: unknown[]): Response => new Response(events.map(event).join(""));
 
 describe("a list", () => {
   it("is looked at first, and sent as it is with what was chosen", async () => {
-    const { list, sent } = made(() => streamed(PLAN));
-    list.server.csrf = "token-1";
+    const { list, sent, api } = made(() => streamed(PLAN));
+    api.csrf = "token-1";
     list.choices = { source: " sis ", disable_missing: true, adopt: false, roles: "parent=member\n\n aide=manager " };
     await list.check();
     expect([list.stage, list.changes, list.plan?.people]).toEqual(["planned", 4, 2]);

@@ -257,6 +257,8 @@ class _Planner:
         before = self._here.ages.get(person_id, "unknown")
         if listed.age is None or listed.age == said or (said is None and listed.age == before == "unknown"):
             return
+        if (person := self._here.people.get(person_id)) is not None:
+            self._roles.add(person.role)
         facts = {"age": listed.age, "before": before}
         self._step("age.set", person_id, listed, {"age": listed.age}, facts)
 

@@ -117,7 +117,9 @@ def router(doors: Doors) -> APIRouter:
         in, or in one within. With `limit`, so many; `next` in the answer is the `after` with which to go on.
         """
         caller = await doors.identify(request)
-        found = await desk.standing(caller.actor, Sifted(query.strip(), age, group_id, lacking, after, limit))
+        found = await desk.standing(
+            caller.actor, Sifted(query.strip(), age=age, group_id=group_id, lacking=lacking, after=after, limit=limit)
+        )
         people = [
             StandingOut(
                 person_id=each.person_id,
