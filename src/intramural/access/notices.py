@@ -160,7 +160,7 @@ class Notices:
             return [(row.person_id, row.how, row.time_ms) for row in await connection.execute(wanted)]
 
     async def read_by(self) -> Mapping[str, int]:
-        """How many have read each as it is now, by identifier; none is left out but those that nobody read."""
+        """How many have read each as it is now, by identifier; those that nobody has read are left out."""
         table = t.acknowledgements
         same = (t.notices.c.id == table.c.notice_id) & (t.notices.c.digest == table.c.digest)
         wanted = select(table.c.notice_id, func.count()).join(t.notices, same).group_by(table.c.notice_id)

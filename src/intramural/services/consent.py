@@ -257,10 +257,11 @@ class ConsentDesk:
 def sift(people: Sequence[Shown], sifted: Sifted) -> StandingPage:
     """Those of `people` who are wanted, besides by what is in their names. Pure."""
     wanted = [each for each in people if sifted.age in (None, each.age) and (each.lacks or not sifted.lacking)]
-    later = sorted((fold(each.username), each) for each in wanted if fold(each.username) > sifted.after)
+    by_name = sorted(wanted, key=lambda each: fold(each.username))
+    later = [each for each in by_name if fold(each.username) > sifted.after]
     shown = later if sifted.limit is None else later[: sifted.limit]
-    after = shown[-1][0] if len(shown) < len(later) else None
-    return StandingPage([each for _, each in shown], len(wanted), after)
+    after = fold(shown[-1].username) if len(shown) < len(later) else None
+    return StandingPage(shown, len(wanted), after)
 
 
 def _particular(given: Given, each: Of) -> Given:
