@@ -278,13 +278,13 @@ export const admin = {
     submit: "Publish",
     saved: (title: string) => `“${title}” is shown from now on.`,
     changed: (when: string) => `Since ${when}`,
-    readers: (count: number) =>
-      count === 0 ? "Nobody has read it yet" : `${plural(count, "person has", "people have")} read it`,
     whoRead: "Who has read it",
     whoReadOf: (title: string) => `Who has read it: ${title}`,
     of: (act: string, title: string) => `${act}: ${title}`,
     readersText: "The text as it is now. Who read an older one is not counted.",
     noReaders: "Nobody yet.",
+    reach: (readers: number, unread: number) =>
+      `read by ${readers === 0 ? "nobody" : plural(readers, "person", "people")}; ${unread === 0 ? "nobody has" : plural(unread, "has", "have")} yet to read it`,
     hows: { page: "on the page", paper: "on paper" } as Record<string, string>,
     signed: "Somebody signed it on paper",
     signedDone: (name: string) => `It is written down that ${name} has signed.`,

@@ -19,6 +19,8 @@ export interface NoticeToRead {
 export interface NoticeListed extends NoticeToRead {
   /** How many have read it as it is now. */
   readers: number;
+  /** How many of those whom it is for have not. */
+  unread: number;
   /** It is made of the settings. */
   fixed: boolean;
 }

@@ -1,5 +1,6 @@
 """Notices: reading them, and writing them."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -38,6 +39,7 @@ class NoticeOut(BaseModel):
 
 class NoticeListed(NoticeOut):
     readers: int = Field(description="How many have read it as it is now.")
+    unread: int = Field(description="How many of those who are let in, and whom it is for, have not.")
     fixed: bool = Field(description="It is made of the settings, and cannot be changed here.")
 
 
@@ -123,12 +125,12 @@ def _writing(api: APIRouter, doors: Doors) -> None:
 
     @api.get("/notices/all")
     async def listed(request: Request) -> dict[str, list[NoticeListed]]:
-        """Every notice that is shown to anybody, and how many have read it as it is now."""
+        """Every notice that is shown to anybody, how many have read it as it is now, and how many have not."""
         caller = await doors.identify(request)
         return {
             "notices": [
-                NoticeListed(**_notice(each).model_dump(), readers=readers, fixed=each.id == AI_NOTICE)
-                for each, readers in await desk.list(caller.actor)
+                NoticeListed(**_notice(each).model_dump(), **asdict(reach), fixed=each.id == AI_NOTICE)
+                for each, reach in await desk.list(caller.actor)
             ]
         }
 
