@@ -97,6 +97,8 @@ export const admin = {
     lead: "A list from the school's system, as a CSV file or a OneRoster zip: who is new is added, who has changed is changed. First you see what it would do.",
     file: "File",
     fileHint: "CSV with the columns “id” and “username” at least, or OneRoster 1.1 or 1.2 as a zip file.",
+    fileChanged: "The file was changed since you chose it.",
+    fileChangedHint: "Choose it again.",
     tooLarge: "This file is too large: a list has at most 64 MiB.",
     source: "What the list is called",
     sourceHint: "Give the same name every time: it is how the list knows its people again.",

@@ -1,6 +1,7 @@
 /** A list of people on its way in: chosen, looked at, taken in. It goes on while other rooms are looked at. */
 
-import { type Api, type ApiError, api, asApiError, errorOf, isAbort } from "./api";
+import { admin } from "./admin-words";
+import { type Api, ApiError, api, asApiError, errorOf, isAbort } from "./api";
 import { session } from "./session.svelte";
 import { frames, parsedOrNull } from "./sse";
 import type { ErrorBody } from "./types";
@@ -61,6 +62,18 @@ export type Stage = "choosing" | "checking" | "planned" | "taking" | "done" | "s
 
 type State = ({ state: "planned" } & ListPlan) | { state: "applying" | "done"; done: number; total: number };
 
+/** The bytes of a file. Raises ApiError where the browser may not read it: it was changed since it was chosen. */
+async function read(file: File): Promise<Blob> {
+  try {
+    return new Blob([await file.arrayBuffer()]);
+  } catch {
+    throw new ApiError(0, "file_changed", admin.lists.fileChanged, admin.lists.fileChangedHint);
+  }
+}
+
+/** Who closes the window stops what is under way: the browser asks whether they mean to. */
+const askFirst = (event: BeforeUnloadEvent): void => event.preventDefault();
+
 export class Listing {
   file = $state.raw<File | null>(null);
   choices = $state<Choices>({ source: "roster", disable_missing: false, adopt: false, roles: "" });
@@ -106,6 +119,7 @@ export class Listing {
 
   forget(): void {
     this.stop();
+    this.#asking = null;
     this.stage = "choosing";
     this.file = null;
     this.choices = { source: "roster", disable_missing: false, adopt: false, roles: "" };
@@ -126,9 +140,10 @@ export class Listing {
       .split("\n")
       .map((line) => line.trim())
       .filter((line) => line !== "");
+    if (stage === "taking") window.addEventListener("beforeunload", askFirst);
     try {
       const query = { ...given, source: given.source.trim(), ...how, file: file.name.slice(0, 200), role };
-      this.#read ??= new Blob([await file.arrayBuffer()]);
+      if (stage === "checking" || this.#read === null) this.#read = await read(file);
       const body = await this.server.upload("/people/import", this.#read, query, asking.signal);
       for await (const frame of frames(body)) {
         const said = frame.kind === "event" ? parsedOrNull<State | { error: ErrorBody }>(frame.data) : null;
@@ -137,9 +152,12 @@ export class Listing {
       if (!this.#whole(stage)) throw new TypeError("network: the stream broke off");
       this.stage = stage === "checking" ? "planned" : "done";
     } catch (thrown) {
+      if (this.#asking !== asking) return; // all of it was forgotten meanwhile
       this.stage = isAbort(thrown) ? "stopped" : "failed";
       if (!isAbort(thrown)) this.error = asApiError(thrown);
       if (stage === "checking" && isAbort(thrown)) this.changed();
+    } finally {
+      window.removeEventListener("beforeunload", askFirst);
     }
   }
 

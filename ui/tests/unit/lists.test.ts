@@ -123,6 +123,38 @@ describe("a list", () => {
     list.forget();
     expect([list.stage, list.file, list.plan]).toEqual(["choosing", null, null]);
   });
+
+  it("is read anew when it is looked at again, and a file that was changed meanwhile is to be chosen again", async () => {
+    const { list, sent } = made(
+      () => streamed(PLAN),
+      () => streamed(PLAN),
+    );
+    await list.check();
+    await list.check();
+    expect(sent[1]?.[1].body).not.toBe(sent[0]?.[1].body);
+    const changed = new File([TEXT], "people.csv");
+    changed.arrayBuffer = () => Promise.reject(new DOMException("changed", "NotReadableError"));
+    list.file = changed;
+    await list.check();
+    expect([list.stage, list.error?.code, sent.length]).toEqual(["failed", "file_changed", 2]);
+  });
+
+  it("that is forgotten while it is under way leaves nothing behind", async () => {
+    const { list } = made(
+      (signal) =>
+        new Response(
+          new ReadableStream({
+            start: (controller) =>
+              signal.addEventListener("abort", () => controller.error(new DOMException("left", "AbortError"))),
+          }),
+        ),
+    );
+    const taken = list.take(false);
+    await expect.poll(() => list.stage).toBe("taking");
+    list.forget();
+    await taken;
+    expect([list.stage, list.file, list.error]).toEqual(["choosing", null, null]);
+  });
 });
 
 describe("who lacks a consent", () => {
