@@ -556,7 +556,8 @@ def _rosters(ground: _Ground) -> Rosters:
     providers = ground.config.providers
     issuers = {each.name: each.issuer for each in providers.oidc}
     issuers |= {each.name: each.issuer for each in providers.ldap}
-    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
+    consents = Consents(ground.db, ground.vault, ground.clock)
+    return Rosters(ground.gate, ground.access, consents, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:

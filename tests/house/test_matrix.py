@@ -169,6 +169,7 @@ GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 POST   /intramural/v1/people/import              |      | A
+GET    /intramural/v1/people/imports             |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU

@@ -9,8 +9,8 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
-and `work` are parts of several.
+`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
+`truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable

@@ -546,6 +546,15 @@ export interface ErrorBody {
   hint?: string | null;
   param?: string | null;
   asked?: Asked | null;
+  problems?: Problem[];
+}
+
+/** A mistake in a file, with its line. */
+export interface Problem {
+  file: string;
+  line: number;
+  code: string;
+  message: string;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

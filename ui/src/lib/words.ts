@@ -131,6 +131,9 @@ export const words = {
     reports: "Reports",
     retention: "Kept and deleted",
     emergency: "Emergency access",
+    lists: "Lists of people",
+    consents: "Consent",
+    notices: "Notices",
   },
 
   roles: {
