@@ -47,7 +47,7 @@ class Home:
                 await chats.append_turn(person, chat.id, "Wie heißt das? 'quoted' \\ \u2028 😀")
         for _ in range(20):
             await log.record(Event.CHAT_ASKED, SYSTEM, facts={"n": 0.5}, texts={"prompt": "x"})
-        self.note = log.checkpoint()
+        self.note = log.plain_checkpoint()
         await log.close()
         await db.close()
         return self

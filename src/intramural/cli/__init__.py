@@ -5,15 +5,16 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
-`consent`, `database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`,
-`pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`, `clients`,
+`connect`, `consent`, `database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`,
+`proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc
 import sys
 
 from intramural.cli import (
+    anchors,
     backups,
     break_glass,
     catalogue,
@@ -28,6 +29,7 @@ from intramural.cli import (
     lifecycle,
     organisation,
     people,
+    proofs,
     provenance,
     pull,
     quota,
@@ -58,8 +60,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, break_glass, catalogue, commands, connect, consent, database, fit, guard, inspect, integrity, lifecycle,
-    organisation, people, provenance, pull, quota, report, top,
+    anchors, backups, break_glass, catalogue, commands, connect, consent, database, fit, guard, inspect, integrity,
+    lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

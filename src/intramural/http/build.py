@@ -43,6 +43,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    anchors,
     break_glass,
     catalogue,
     chats,
@@ -57,6 +58,7 @@ from intramural.http.page import (
     organisation,
     passkeys,
     people,
+    proofs,
     provenance,
     pulls,
     quotas,
@@ -139,8 +141,8 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     api = APIRouter(prefix=PREFIX)
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
-        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault, consent, notices, uses,
-        exports,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
+        notices, uses, exports,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 

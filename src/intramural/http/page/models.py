@@ -85,6 +85,7 @@ def router(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         view = await doors.services.records.machine(caller.actor)
         posture = view.posture
+        anchored = await doors.services.anchoring.standing()
         return shapes.Machine(
             cores=view.cores,
             memory_bytes=view.memory_bytes,
@@ -102,6 +103,7 @@ def router(doors: Doors) -> APIRouter:
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
             missed_review=await doors.services.reports.missed(),
+            anchored=shapes.HeldOutside(colour=anchored.colour, why=anchored.why),
         )
 
     return api
