@@ -422,6 +422,18 @@ class QuotasConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """What may leave this machine (docs/egress.md)."""
+
+    mode: str = setting(
+        "supervised",
+        "`sealed`: nothing may, and what could make connections is not started. `supervised`: what settings name may, "
+        "what administrators ask for and what they allowed; about anything else they are asked. `open`: whatever "
+        "nobody denied, written down like the rest; that is recorded at each start.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Where the database is."""
 
@@ -512,6 +524,7 @@ class Config:
     retention: RetentionConfig = RetentionConfig()
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
+    egress: EgressConfig = EgressConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
     break_glass: BreakGlassConfig = BreakGlassConfig()
@@ -550,6 +563,7 @@ SECTIONS: Mapping[str, type] = {
     "retention": RetentionConfig,
     "quotas": QuotasConfig,
     "storage": StorageConfig,
+    "egress": EgressConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
     "break_glass": BreakGlassConfig,
