@@ -52,8 +52,8 @@ class Launch:
     the only place it may make a socket in. `memory` are files without a name (memfd_create), under our numbers in the
     child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
     as `limits.file_size_bytes` lets it. `channel` is the other end of a Unix socket pair of ours, on which a broker is
-    spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
+    spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for
+    downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
     """
 
     profile: Profile

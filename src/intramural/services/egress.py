@@ -72,7 +72,7 @@ class AuditLedger:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How things stand: the mode, whether the broker runs, what settings allow, and what people decided or are asked."""
+    """The mode, whether the broker runs, what settings allow, and what people decided or are asked."""
 
     mode: Mode
     running: bool

@@ -695,7 +695,7 @@ legal_hold_people = Table(
     Column("since_ms", BigInteger, nullable=False),
 )
 
-#: What people decided about going out, and what they are asked (see egress). A row is about one destination and purpose.
+#: What people decided about the way out, and what they are asked: one row for a destination and purpose.
 egress_entries = Table(
     "egress_entries",
     metadata,

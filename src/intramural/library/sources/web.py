@@ -1,7 +1,8 @@
 """HTTP as the sources need it: small answers bounded, large ones resumed, every host asked for leave first.
 
 Certificates are always checked, the environment is never read (no proxies, no `.netrc`), and what is secret goes to the
-one origin it was given for. Connections are handed to it (`Reach.connect`); it makes none. Plain `http` is for this machine only. Import this module lazily: `httpx2` is slow to load.
+one origin it was given for. Connections are handed to it (`Reach.connect`); it makes none. Plain `http` is for this
+machine only. Import this module lazily: `httpx2` is slow to load.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """One engine elsewhere: the only code that asks it, and what keeps it from being asked while it fails.
 
 Only the configured address is connected to, by the way out that is given, which lets a name be where the engine may be
-(on this machine or a private network, unless it is said to be outside) and nowhere else. Nothing in the environment is read, no redirect is followed, certificates are always checked.
+(on this machine or a private network, unless it is said to be outside) and nowhere else. Nothing in the environment is
+read, no redirect is followed, certificates are always checked.
 Each request has a connection of its own, as with our own engines: closing it is how the engine learns that nobody
 reads any more.
 """
