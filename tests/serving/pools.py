@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.direct import direct
 from tests.fakes.spawner import PlainSpawner
 
 from intramural.core.chat import ChatRequest, Message, Sampling
@@ -47,7 +48,9 @@ async def running(spawner: PlainSpawner, *, budget_bytes: int = 1000 * MiB, **se
     """A pool that is started and closed; nothing it started may outlive it."""
     defaults: dict[str, Any] = {"threads": 1, "stop_grace_s": 5.0}
     config = ServingConfig(**{**defaults, **settings})
-    pool = Pool(config, SystemClock(), RemoteSpawner(spawner, SystemClock(), BREAKER), budget_bytes)
+    pool = Pool(
+        config, SystemClock(), RemoteSpawner(spawner, SystemClock(), lambda engine: direct, BREAKER), budget_bytes
+    )
     await pool.start()
     try:
         yield pool

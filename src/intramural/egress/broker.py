@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -88,8 +89,8 @@ class Broker:
         """Start it now, and its spares: once the service can make no sockets, its children cannot either. Raises
         Unavailable(`egress_unavailable`)."""
         await self._one()
-        while len(self._spares) < self._wanted_spares:
-            self._spares.append(await self._begun())
+        if self._refilling is not None:
+            await asyncio.shield(self._refilling)
 
     async def close(self) -> None:
         """End all of them; what is being made is given up."""
@@ -315,11 +316,10 @@ def _numbers(data: bytes) -> list[int]:
 
 def _passage(number: int) -> Passage | None:
     """None for what is no socket."""
-    try:
+    if stat.S_ISSOCK(os.fstat(number).st_mode):
         return Passage(fileno=number)
-    except OSError:
-        os.close(number)
-        return None
+    os.close(number)
+    return None
 
 
 def _check(passage: Passage, said: str, to: Destination, near: Collection[Nearness]) -> None:

@@ -53,7 +53,8 @@ class Launch:
     child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
     as `limits.file_size_bytes` lets it. `channel` is the other end of a Unix socket pair of ours, on which a broker is
     spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for
-    downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
+    downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and
+    confined itself.
     """
 
     profile: Profile
