@@ -160,8 +160,6 @@ from intramural.vault import ERASED_FILE, Erased, Stored, Vault
 _MEMORY_SHARE = 0.7
 #: A connection that has not finished this long after a stop was asked for is cut.
 _DRAIN_S = 5
-#: Brokers that wait for another's end: once the service can make no sockets, no child of it can.
-_SPARE_BROKERS = 1
 #: A header is parsed in far less; a file that wants more is not a model.
 _INSPECTION = Limits(memory_bytes=2 * 2**30, cpu_s=30)
 
@@ -251,7 +249,7 @@ async def _egress(config: Config, db: Database, audit: AuditLog, posture: Postur
     book = Book(db, clock)
     await book.load()
     start = confined_broker(missing_layers(posture.level))
-    broker = None if mode == "sealed" else Broker(start, spares=_SPARE_BROKERS)
+    broker = None if mode == "sealed" else Broker(start)
     return Egress(mode, named_rules(config), book, broker, AuditLedger(audit, book), clock)
 
 

@@ -52,8 +52,8 @@ async def listening() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def running(start: Start, files: NameFiles | None = None, spares: int = 0) -> AsyncIterator[Broker]:
-    broker = Broker(start, files, spares=spares)
+async def running(start: Start, files: NameFiles | None = None) -> AsyncIterator[Broker]:
+    broker = Broker(start, files)
     try:
         yield broker
     finally:
@@ -281,8 +281,8 @@ async def test_what_it_was_asked_when_it_died_is_asked_again() -> None:
 
 async def test_a_spare_takes_over_and_is_replaced() -> None:
     fake = FakeBroker()
-    async with listening() as port, running(fake.start, spares=1) as broker:
-        await broker.open()
+    async with listening() as port, running(fake.start) as broker:
+        await broker.open(spares=1)
         assert fake.started == 2
         fake.never_ready = True  # from now on none can begin: as in a service that may make no sockets
         fake.dies = True

@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `backups`, `break_glass`, `catalogue`, `clients`, `connect`,
-`consent`, `database`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`, `provenance`,
-`pull`, `quota`, `report`, `serve`, `top`.
+`consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`,
+`provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import sys
@@ -20,6 +20,7 @@ from intramural.cli import (
     connect,
     consent,
     database,
+    egress,
     fit,
     guard,
     inspect,
@@ -51,8 +52,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    backups, break_glass, catalogue, commands, connect, consent, database, fit, guard, inspect, integrity, lifecycle,
-    organisation, people, provenance, pull, quota, report, top,
+    backups, break_glass, catalogue, commands, connect, consent, database, egress, fit, guard, inspect, integrity,
+    lifecycle, organisation, people, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

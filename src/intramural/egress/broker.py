@@ -67,12 +67,12 @@ def confined_broker(without: frozenset[str] = frozenset()) -> Start:
 
 
 class Broker:
-    """Makes connections. `open` starts the process (else the first connect does), and `spares` more that wait."""
+    """Makes connections. The process starts with `open`, or else when it is first needed."""
 
-    def __init__(self, start: Start, files: NameFiles | None = None, *, spares: int = 0) -> None:
+    def __init__(self, start: Start, files: NameFiles | None = None) -> None:
         self._start = start
         self._files = files or NameFiles()
-        self._wanted_spares = spares
+        self._wanted_spares = 0
         self._line: _Line | None = None
         self._spares: deque[_Line] = deque()
         self._starting = asyncio.Lock()
@@ -85,9 +85,10 @@ class Broker:
         """Whether there is a process now."""
         return self._line is not None and self._line.is_alive
 
-    async def open(self) -> None:
-        """Start it now, and its spares: once the service can make no sockets, its children cannot either. Raises
-        Unavailable(`egress_unavailable`)."""
+    async def open(self, spares: int = 0) -> None:
+        """Start it now, and from now on keep so many more that wait for its end: once the service can make no sockets,
+        no child of it can. Raises Unavailable(`egress_unavailable`)."""
+        self._wanted_spares = spares
         await self._one()
         if self._refilling is not None:
             await asyncio.shield(self._refilling)

@@ -20,6 +20,8 @@ from intramural.egress.rules import Decision, Destination, Mode, Purpose, Rule, 
 
 log = logging.getLogger(__name__)
 
+#: Brokers that wait for another's end.
+_SPARES = 1
 #: Connections that are being closed when the service ends are waited for so long.
 _CLOSE_S = 1.0
 
@@ -96,10 +98,10 @@ class Egress:
         return self._broker is not None and self._broker.is_running
 
     async def open(self) -> None:
-        """Start the broker now, rather than when somebody first needs it."""
+        """Start the broker now, and one that waits for its end, rather than when somebody first needs it."""
         if self._broker is not None:
             try:
-                await self._broker.open()
+                await self._broker.open(_SPARES)
             except IntramuralError as error:  # who needs it is told then
                 log.error("%s", error)
 

@@ -46,6 +46,7 @@ from intramural.http.page import (
     catalogue,
     chats,
     consent,
+    egress,
     exports,
     factors,
     federation,
@@ -139,7 +140,7 @@ def _page_router(doors: Any) -> APIRouter:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault, consent, notices, uses,
-        exports,
+        exports, egress,
     ):  # fmt: skip
         api.include_router(each.router(doors))
 
