@@ -1,5 +1,6 @@
 """The way out as a whole: a real list and log, real servers, and a broker. What went out is what the ledger says."""
 
+import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -311,6 +312,8 @@ async def test_a_pull_opens_no_connection_in_this_process(house: House, tmp_path
     shop = Shop(tmp_path / "library")
 
     def folder(request: Request) -> Reply:
+        if request.path.endswith("/SHA256SUMS"):
+            return Reply(body=f"{hashlib.sha256(BODY).hexdigest()}  tiny-Q4_0.gguf\n".encode())
         return file_reply(request, BODY) if request.path.endswith(".gguf") else Reply(404)
 
     async with serving(folder) as server:

@@ -238,9 +238,8 @@ class LibraryConfig:
     )
     allow_network: bool = setting(
         True,
-        "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
-        "`media.allowed_hosts`.",
+        "Whether another machine may be asked. Off: models come as files, packages and bundles only. See also "
+        "`egress.mode`, and docs/egress.md for what is asked then.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
