@@ -67,4 +67,6 @@ def test_a_collector_on_this_machine_has_its_usual_port() -> None:
     assert shown(Config(NOWHERE, traces=TracesConfig("http://127.0.0.1"))) == {
         ("traces", "127.0.0.1", 4318, "here inside outside")
     }
+    both = shown(Config(NOWHERE, traces=TracesConfig("http://localhost:99")))
+    assert {(host, port) for _, host, port, _ in both} == {("localhost", 99), ("127.0.0.1", 99)}
     assert named_rules(Config(NOWHERE, traces=TracesConfig("unix:/run/otel.sock"))) == ()

@@ -236,7 +236,7 @@ class _Line:
         if not self.is_alive:
             return
         self.is_alive = False
-        log.info("a broker is done with: it %s", why)
+        log.debug("a broker is done with: it %s", why)
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
         self._process.kill()

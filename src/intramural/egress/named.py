@@ -5,6 +5,7 @@ on the list.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from intramural.core.config import Config, LibraryConfig
@@ -38,7 +39,10 @@ def _rules(config: Config) -> Iterator[Rule]:
     for engine in config.engines:
         yield from _engine(engine)
     if config.traces.endpoint:
-        yield from _address("traces.endpoint", "traces", config.traces.endpoint, 4318)
+        for rule in _address("traces.endpoint", "traces", config.traces.endpoint, 4318):
+            yield rule
+            if rule.host == "localhost":  # as `metering.traces` reads it
+                yield replace(rule, host="127.0.0.1")
     if config.storage.url:
         yield from _address("storage.url", "database", config.storage.url)
 
