@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import databases
 from tests.verifier.standing import FILE, loaded
 
 from intramural.audit import AuditLog, Event, Finding, Signer, Verdict, keys, verify_database
@@ -57,7 +58,7 @@ class Original:
 
 
 async def written(folder: Path, groups: tuple[int, ...]) -> Original:
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.opened(folder / "intramural.db")
     log = await AuditLog.open(db, folder / "secrets", AuditConfig(), SystemClock())
     for number, group in enumerate(groups):
         facts = {"group": number}

@@ -30,6 +30,8 @@ class Home:
         self.folder, self.address = folder, address
 
     async def furnish(self) -> "Home":
+        if isinstance(self.address, Path):
+            databases.furnish(self.address)
         db = await Database.open(self.address)
         log = await AuditLog.open(db, self.folder / "secrets", AuditConfig(), CLOCK)
         async with db.writing() as connection:

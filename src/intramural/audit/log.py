@@ -86,8 +86,7 @@ class RecordInTransaction(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(msgspec.Struct, frozen=True):
     """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
     order in which statements first come: rows of one statement must not depend on how often another ran."""
 
@@ -310,14 +309,43 @@ class AuditLog:
         `beside`: rows committed together with it.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
+        return await self.entered(
+            event,
+            actor,
+            target=target,
+            outcome=outcome,
+            request_id=request_id,
+            facts=facts,
+            texts=texts,
+            beside=beside,
+            passing=passing,
+        )
+
+    def entered(
+        self,
+        event: Event,
+        actor: Actor,
+        *,
+        target: str = "",
+        outcome: Outcome = "allowed",
+        request_id: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        texts: Mapping[str, str] | None = None,
+        beside: Sequence[Beside] = (),
+        passing: bool = False,
+    ) -> "asyncio.Future[int]":
+        """As `record`, for who has something else to do until the event is durable: its position, once it is. Errors
+        come out of the future as well.
+        """
         made = self._record(event, actor, target, outcome, request_id, facts, texts, passing=passing)
         waiting = _Waiting(made, beside)
         if self._closed:
-            raise _unavailable()
+            waiting.position.set_exception(_unavailable())
+            return waiting.position
         self._queue.append(waiting)
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_queue(), name="audit-commit")
-        return await waiting.position
+        return waiting.position
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[tuple[Connection, RecordInTransaction]]:

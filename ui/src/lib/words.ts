@@ -130,7 +130,11 @@ export const words = {
     permissions: "Permissions",
     reports: "Reports",
     retention: "Kept and deleted",
+    egress: "What leaves",
     emergency: "Emergency access",
+    lists: "Lists of people",
+    consents: "Consent",
+    notices: "Notices",
   },
 
   roles: {

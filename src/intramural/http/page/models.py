@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request
 from intramural import __version__
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.library import Elsewhere
 from intramural.services.models import ModelView
 
@@ -15,7 +16,7 @@ Name = Annotated[str, Path(max_length=200)]
 
 def router(doors: Doors) -> APIRouter:
     """`/models…` and `/machine`."""
-    api = APIRouter(tags=["models"])
+    api = routes("models")
     models = doors.services.models
 
     @api.get("/models")
