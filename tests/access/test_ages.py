@@ -1,12 +1,12 @@
 """Ages, consents, notices and oversight as facts of the policy: tables of what is refused to whom, by which rule."""
 
-from dataclasses import replace
 from datetime import date
 from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from intramural.access.ages import (
     CONSENTABLE,

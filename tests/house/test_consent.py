@@ -1,13 +1,13 @@
 """Ages, guardians' consents, notices and declared uses over the routes of a real house (without a model: what is let
 through finds none)."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from tests import databases
 from tests.house.matrix import World, world
 
 from intramural.access import Charter
@@ -76,7 +76,7 @@ async def test_the_reference_lies_sealed_and_others_reading_it_is_recorded(there
         "reference": "PORTAL-CANARY-4711",
     }
     await sent(there, "administrator", "POST", f"{V1}/consents", given)
-    files = b"".join(each.read_bytes() for each in there.house.config.data_dir.glob("intramural.db*"))
+    files = databases.everything(there.db.address)
     assert b"PORTAL-CANARY-4711" not in files
     friend = there.who["friend"].person
     read = (await sent(there, "auditor", "GET", f"{V1}/people/{friend.id}/consents")).json()
@@ -173,7 +173,7 @@ async def test_a_class_of_five_hundred_at_once(there: World) -> None:
     assert len(recorded) == 500
     born = [{"username": "pupil1", "birth_year": 2000}]
     assert (await sent(there, "administrator", "POST", f"{V1}/ages", {"people": born})).json() == {"changed": 1}
-    files = b"".join(each.read_bytes() for each in there.house.config.data_dir.glob("intramural.db*"))
+    files = databases.everything(there.db.address)
     assert b"birth_year" not in files
 
     # One sees in pages who lacks a consent; a manager sees the people of their groups.
@@ -353,9 +353,8 @@ async def test_erasing_somebody_takes_their_consents_and_what_they_have_read_wit
     tables = ("consents", "person_ages", "acknowledgements")
 
     def rows() -> list[int]:
-        with sqlite3.connect(there.house.config.data_dir / "intramural.db") as connection:
-            count = "SELECT count(*) FROM {} WHERE person_id = ?"
-            return [connection.execute(count.format(table), (person.id,)).fetchone()[0] for table in tables]
+        count = "SELECT count(*) FROM {} WHERE person_id = '{}'"
+        return [databases.query(there.db.address, count.format(table, person.id))[0][0] for table in tables]
 
     assert rows() == [1, 1, 1]
     gone = (await sent(there, "administrator", "DELETE", f"{V1}/people/{person.id}")).json()

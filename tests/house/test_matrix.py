@@ -79,6 +79,12 @@ GET    /intramural/v1/ages                       |      | AUG
 POST   /intramural/v1/ages                       |      | AG
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
+GET    /intramural/v1/audit/anchors              |      | AU
+POST   /intramural/v1/audit/anchors              |      | AU
+GET    /intramural/v1/audit/paper                |      | AU
+GET    /intramural/v1/audit/log                  |      | AU
+GET    /intramural/v1/audit/proof                |      | AU
+GET    /intramural/v1/audit/consistency          |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
 GET    /intramural/v1/break-glass                |      | AU
 POST   /intramural/v1/break-glass                |      | A
@@ -338,6 +344,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
 QUERIES: dict[str, dict[str, str]] = {
+    "GET /intramural/v1/audit/proof": {"position": "0"},
+    "GET /intramural/v1/audit/consistency": {"old": "1"},
     "GET /intramural/v1/reports/ai-act": {"system": "none:1b"},
     "GET /intramural/v1/reports/hipaa-activity-review": {"from_ms": "0", "to_ms": "1"},
     "GET /intramural/v1/policy/explain": {"action": "model.use"},

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import databases
 from tests.access.test_rosters import CLASSES, ENROLMENTS, HEADER, ORGS, USERS_1_1, zipped
 
 from intramural.access import Person
@@ -25,7 +26,8 @@ URL = "/intramural/v1/people/import"
 
 @asynccontextmanager
 async def a_house(folder: Path) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
-    async with opened(load({"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}, data_dir=folder / "data")) as house:
+    settings = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false", **databases.settings(folder / "data" / "intramural.db")}
+    async with opened(load(settings, data_dir=folder / "data")) as house:
         transport = httpx.ASGITransport(Console(house.application))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             root = {"username": "root", "password": "a sentence nobody guesses", "role": "administrator"}

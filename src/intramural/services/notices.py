@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from intramural.access import Action, Draft, Notices, People, Thing, Uses
 from intramural.access.notices import Acknowledged, Notice, Reach, digest_of, unread_of
 from intramural.audit import AuditLog, Event, Fact
@@ -145,7 +147,9 @@ class NoticeDesk:
         except Missing:
             thing = Thing()
         target = f"notice:{notice_id}"
-        await self._gate.require(actor, Action.NOTICES_ACKNOWLEDGE, target=target, thing=replace(thing, owner_id=None))
+        await self._gate.require(
+            actor, Action.NOTICES_ACKNOWLEDGE, target=target, thing=structs.replace(thing, owner_id=None)
+        )
         await self._people.get(person_id)
         async with self._audit.transaction() as (connection, record):
             notice = await self._notices.one(connection, notice_id)

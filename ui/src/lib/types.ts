@@ -316,6 +316,7 @@ export interface Machine {
     own_uid: boolean;
     reasons: string[];
   };
+  anchored: { colour: "green" | "amber" | "red"; why: string };
   suggestion: { name: string; why: string } | null;
   version: string;
 }

@@ -848,6 +848,8 @@ export const words = {
     yes: "in place",
     no: "missing",
     reasons: "Why not more",
+    outside: "The log, held outside",
+    anchored: { green: "Held", amber: "Nobody holds it", red: "Not held" },
     suggestion: "What could run here",
   },
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from intramural.access import Consent
 from intramural.access.consents import MAX_REFERENCE_CHARS, checked
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In
 from intramural.services.consent import MAX_PEOPLE, Of, Sifted
 
@@ -98,7 +99,7 @@ class OwnOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/ages`, `/consents…`, `/people/{person_id}/consents` and `/me/consent`."""
-    api = APIRouter(tags=["ages and consents"])
+    api = routes("ages and consents")
     desk = doors.services.consent
 
     @api.get("/ages")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from intramural.access import Draft
 from intramural.access.notices import MAX_TEXT_CHARS, MAX_TITLE_CHARS, Notice
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In
 from intramural.services.notices import AI_NOTICE
 
@@ -74,7 +75,7 @@ class TextOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/notices…` and `/me/notices`."""
-    api = APIRouter(tags=["notices"])
+    api = routes("notices")
     _reading(api, doors)
     _writing(api, doors)
     return api

@@ -12,6 +12,7 @@ from intramural.access.rosters import Step
 from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.wire import PAGE, frame
 from intramural.services.roster_runs import Outcome
 from intramural.services.rosters import Applied, Planned, Wish
@@ -41,7 +42,7 @@ class RunOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/people/import` and `/people/imports`."""
-    api = APIRouter(tags=["people and keys"])
+    api = routes("people and keys")
     rosters = doors.services.rosters
 
     @api.post(
