@@ -320,8 +320,8 @@ async def thinker(weights: Path) -> AsyncIterator[Bench]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_answers_to_25_random_schemas_validate(starter: Bench) -> None:
-    for number in range(25):
+async def test_answers_to_a_dozen_random_schemas_validate(starter: Bench) -> None:
+    for number in range(12):
         await starter.answer(number)
 
 

@@ -169,6 +169,8 @@ class Stream(AsyncIterator[ChatEvent]):
                             yield event
                 break
             except Unavailable as error:
+                if error.code == "preempted" and self._written.ended:
+                    break  # it was told to make room just when it had: what is missing is no more than the last counts
                 if error.code != "preempted" or not self._written.can_pause:
                     raise
             asked_s = first_s
