@@ -3,10 +3,10 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from simulate.run import run
 
 from intramural.audit import AuditLog
