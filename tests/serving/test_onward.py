@@ -1,8 +1,7 @@
 """What can be gone on with, and how the rest is asked."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from intramural.core.chat import (
     ChatEvent,

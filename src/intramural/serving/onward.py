@@ -6,7 +6,8 @@ letter on; and nothing that was promised to be the same again.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Image, Message, Usage
 from intramural.serving.tools import Drive

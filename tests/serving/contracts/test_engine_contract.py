@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from simulate.plan import Wires
 from simulate.worker import SimulatedSpawner
 from tests.fakes.llama_server import llama_server, remote
