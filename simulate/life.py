@@ -30,7 +30,7 @@ from intramural.services.media import Media, Outward
 from intramural.services.models import Models
 from intramural.services.quotas import Quotas
 from intramural.services.turns import Turns
-from intramural.serving import ModelToServe, OpenFile, Pool, RemoteSpawner, ServingPlan
+from intramural.serving import ModelToServe, OpenFile, Pool, ServingPlan
 from intramural.serving.worker import Spawner
 from intramural.storage import Database
 from intramural.storage.schema import people
@@ -156,7 +156,7 @@ class House:
         vault = await Vault.open(db, folder / "secrets", VaultConfig(), clock)
         audit = await AuditLog.open(db, folder / "secrets", AuditConfig(), clock, vault)
         stack.push_async_callback(audit.close)
-        pool = Pool(serving, clock, RemoteSpawner(spawner, clock), plan.budget_bytes)
+        pool = Pool(serving, clock, spawner, plan.budget_bytes)
         await pool.start()
         stack.push_async_callback(pool.close)
         gate = Gate(audit, (), vault)
