@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`, `clients`,
-`connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`, `people`,
-`proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+`connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`,
+`people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc
