@@ -43,7 +43,7 @@ def _one(seed: int) -> int:
 def _many(seeds: range, twice_every: int) -> int:
     began_s = told_s = time.monotonic()
     found: list[Verdict] = []
-    work = partial(_checked, twice_every=twice_every)
+    work = partial(checked, twice_every=twice_every)
     # A fresh process now and then: what a hundred services leave in a process is of no interest.
     with get_context("spawn").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=50) as workers:
         for verdict in workers.imap_unordered(work, seeds):
@@ -59,10 +59,6 @@ def _many(seeds: range, twice_every: int) -> int:
     print(f"{len(found)} seeds in {time.monotonic() - began_s:.0f} s: {_summary(found)}")
     print(f"wrong: {wrong}" if wrong else "nothing wrong")
     return 1 if wrong else 0
-
-
-def _checked(seed: int, twice_every: int) -> Verdict:
-    return checked(seed, twice=twice_every > 0 and seed % twice_every == 0)
 
 
 def _summary(found: list[Verdict]) -> str:
