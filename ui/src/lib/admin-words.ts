@@ -700,6 +700,7 @@ export const admin = {
     done: "The list is changed.",
     ledger: "Ledger",
     ledgerText: "The newest entries of the log about connections. Bytes are the kernel's count, with encryption.",
+    lines: "Lines of the ledger",
     noLines: "Nothing has left, and nothing has asked to.",
     columns: {
       when: "When",

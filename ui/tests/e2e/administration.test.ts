@@ -364,7 +364,8 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     const rooms = () => page.locator("nav.rooms .link:not(.back)").allInnerTexts();
     expect(await rooms()).toEqual([
       ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles"],
-      ...["Workspaces", "Limits", "Kept and deleted", "Audit", "Emergency access", "Reports", "Models", "Machine"],
+      ...["Workspaces", "Limits", "Kept and deleted", "What leaves", "Audit", "Emergency access", "Reports", "Models"],
+      "Machine",
     ]);
     await mia.go("/settings/groups");
     await page.getByRole("link", { name: /Grade 7/ }).waitFor();
