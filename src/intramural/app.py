@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +27,19 @@ from intramural import __version__, http, web
 from intramural.access import Access, Action, AgeRules, Consents, Notices, Openings, Policy, Uses, When, read_rules
 from intramural.access.ages import check_age
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
+from intramural.audit import (
+    REWRITTEN,
+    AuditLog,
+    Event,
+    Fact,
+    VerifierKey,
+    anchored,
+    anchors_of,
+    first_and_newest,
+    log_signer,
+    public_key,
+    witness_signers,
+)
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM, Actor, Place
@@ -49,7 +62,9 @@ from intramural.egress import (
 )
 from intramural.files import Disk, Files, Most
 from intramural.guard import Names, reader_of
+from intramural.http.gathered import GatheringProtocol
 from intramural.http.identity import Console
+from intramural.http.witness import Witness
 from intramural.library import (
     TIMEOUT_S,
     Elsewhere,
@@ -75,6 +90,7 @@ from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, 
 from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    Anchoring,
     BatchDesk,
     BreakGlass,
     Bundles,
@@ -102,6 +118,7 @@ from intramural.services import (
     Planner,
     PolicyDesk,
     Preloads,
+    Proofs,
     Provenance,
     Provisioning,
     Pulls,
@@ -122,6 +139,7 @@ from intramural.services import (
     VaultDesk,
     WorkspaceDesk,
 )
+from intramural.services.anchor_web import posting
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
@@ -231,6 +249,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        services.anchoring.open()
+        stack.push_async_callback(services.anchoring.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
@@ -452,6 +472,8 @@ def _services(
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
+        proofs=Proofs(gate, audit),
+        anchoring=_anchoring(ground),
         ready=shelf.models.any_ready,
     )
 
@@ -615,7 +637,8 @@ def _rosters(ground: _Ground) -> Rosters:
     providers = ground.config.providers
     issuers = {each.name: each.issuer for each in providers.oidc}
     issuers |= {each.name: each.issuer for each in providers.ldap}
-    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
+    consents = Consents(ground.db, ground.vault, ground.clock)
+    return Rosters(ground.gate, ground.access, consents, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
@@ -700,6 +723,21 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk
     people = ground.access.people
     return VaultDesk(
         ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+    )
+
+
+def _anchoring(ground: _Ground) -> Anchoring:
+    config = ground.config
+    ca_file = Path(config.library.ca_file) if config.library.ca_file else None
+    connect = ground.egress.way(Errand(SYSTEM, "anchor", "anchors"))
+    return Anchoring(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        anchors_of(config.anchors),
+        config.data_dir / "anchors",
+        config.anchors.every_hours,
+        posting(connect, allow_network=config.library.allow_network, ca_file=ca_file),
     )
 
 
@@ -894,7 +932,7 @@ def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=GatheringProtocol,
             ws="none",
             lifespan="off",
             log_level="warning",
@@ -937,6 +975,26 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+def witness_keys(folder: Path, name: str) -> list[str]:
+    """The public keys of the witness in `folder`, which are made on first use."""
+    return [str(each.key) for each in witness_signers(folder, name)]
+
+
+async def witness(folder: Path, name: str, logs: Sequence[str], host: str, port: int) -> None:
+    """Be a witness of `logs` (public keys) until told to stop. Raises Conflicting(`data_dir_in_use`)."""
+    known = {key.name: key for key in map(VerifierKey.parse, logs)}
+    async with AsyncExitStack() as stack:
+        _claim(folder, stack)
+        application = Witness(folder, known, witness_signers(folder, name), SystemClock()).application()
+        listener = socket.create_server((host, port))
+        stack.callback(listener.close)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _server(application).running(listener):
+            await stop.wait()
 
 
 async def move_database(config: Config, target: Path | str) -> Moved:
@@ -1003,6 +1061,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     return {
         "level": posture.level.value,
         "missed_review": await asyncio.to_thread(_missed_review, config),
+        "anchors": await asyncio.to_thread(_anchored, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -1026,6 +1085,21 @@ def _missed_review(config: Config) -> str | None:
     first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
     since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
     return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
+
+
+def _anchored(config: Config) -> str:
+    """How it stands with the anchors (blocking): `red: …`."""
+    address = config.database
+    newest = failed = None
+    if not isinstance(address, Path) or address.exists():
+        newest, failed = (
+            first_and_newest(address, each)[1] for each in (Event.AUDIT_ANCHORED, Event.AUDIT_ANCHOR_FAILED)
+        )
+    is_last = failed is not None and (newest is None or newest.position < failed.position)
+    disputed = is_last and failed is not None and failed.facts.get("error") == REWRITTEN
+    now_ms = int(SystemClock().now_s() * 1000)
+    found = anchored(anchors_of(config.anchors), newest.time_ms if newest else None, now_ms, disputed=disputed)
+    return f"{found.colour}: {found.why}"
 
 
 @asynccontextmanager

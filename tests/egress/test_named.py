@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from intramural.core.config import Config, EgressConfig, LibraryConfig, MediaConfig, StorageConfig, TracesConfig
+from intramural.core.config import (
+    AnchorsConfig,
+    Config,
+    EgressConfig,
+    LibraryConfig,
+    MediaConfig,
+    StorageConfig,
+    TracesConfig,
+)
 from intramural.core.engines import Address, RemoteEngine, RemoteModel
 from intramural.core.providers import LdapDirectory, OidcProvider, Providers
 from intramural.egress import named_rules
@@ -34,6 +42,9 @@ def test_every_setting_that_names_a_host() -> None:
         ),
         media=MediaConfig(allowed_hosts=("pictures.example",)),
         traces=TracesConfig("https://collector.example"),
+        anchors=AnchorsConfig(
+            witnesses=("https://w.example:8790 name+hash+key",), stampers=("http://localhost /x.pem",)
+        ),
         storage=StorageConfig("postgresql://me:secret@db.example/x"),
         engines=(engine, away, by_socket),
         providers=Providers(
@@ -53,6 +64,8 @@ def test_every_setting_that_names_a_host() -> None:
         ("engine", "gpu.example", 8000, "here inside"),
         ("engine", "far.example", 443, anywhere),
         ("traces", "collector.example", 443, anywhere),
+        ("anchor", "w.example", 8790, anywhere),
+        ("anchor", "localhost", 80, anywhere),
         ("database", "db.example", 5432, anywhere),
     }
     assert not any("secret" in repr(rule) for rule in named_rules(config))

@@ -4,7 +4,6 @@ import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,7 +336,7 @@ async def test_a_pull_opens_no_connection_in_this_process(house: House, tmp_path
 
 async def test_questions_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("intramural.egress.book.MOST_ASKED", 3)
-    connect = house.egress.way(Errand(replace(MIA), "pull", "test"))
+    connect = house.egress.way(Errand(MIA, "pull", "test"))
     for number in range(5):
         await refusal(connect(f"host{number}.example", 443, 5))
         house.clock.offset_s += 1

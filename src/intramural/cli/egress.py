@@ -24,7 +24,9 @@ _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _DESTINATION = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 
 _Host = Annotated[str, Parameter(help="`HOST`, `HOST:PORT` or `[ADDRESS]:PORT`.")]
-_Purpose = Annotated[str, Parameter(help="`pull`, `push`, `media`, `sign-in`, `directory`, `traces` or `engine`.")]
+_Purpose = Annotated[
+    str, Parameter(help="`pull`, `push`, `media`, `sign-in`, `directory`, `traces`, `engine` or `anchor`.")
+]
 
 
 @egress.command(name="list")

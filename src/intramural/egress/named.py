@@ -43,6 +43,9 @@ def _rules(config: Config) -> Iterator[Rule]:
             yield rule
             if rule.host == "localhost":  # as `metering.traces` reads it
                 yield replace(rule, host="127.0.0.1")
+    for setting, anchors in (("witnesses", config.anchors.witnesses), ("stampers", config.anchors.stampers)):
+        for anchor in anchors:
+            yield from _address(f"anchors.{setting}", "anchor", anchor.partition(" ")[0])
     if config.storage.url:
         yield from _address("storage.url", "database", config.storage.url)
 

@@ -25,7 +25,7 @@ from intramural.core.errors import Misasked, Refused
 Mode = Literal["sealed", "supervised", "open"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 #: What a connection is for. `database` is named, but made by the database's own client (docs/egress.md).
-Purpose = Literal["pull", "push", "media", "sign-in", "directory", "database", "traces", "engine"]
+Purpose = Literal["pull", "push", "media", "sign-in", "directory", "database", "traces", "engine", "anchor"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 #: Where an address is: this machine, a private network, or beyond. What is `never` is connected to by nobody here:
 #: link-local addresses (where clouds keep credentials), multicast, and those that mean no machine.

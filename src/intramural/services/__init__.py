@@ -9,15 +9,17 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `egress`, `seating`, `sign_in`,
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
-and `work` are parts of several.
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`, `proofs`,
+`anchor_web`, `anchoring`;
+`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
+`truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.anchoring import Anchoring
 from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
@@ -45,6 +47,7 @@ from intramural.services.people import PeopleDesk
 from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
+from intramural.services.proofs import Proofs
 from intramural.services.provenance import Provenance
 from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
@@ -113,11 +116,14 @@ class Services:
     records: Records
     receipts: Receipts
     reports: Reports
+    proofs: Proofs
+    anchoring: Anchoring
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
+    "Anchoring",
     "BatchDesk",
     "BreakGlass",
     "Bundles",
@@ -146,6 +152,7 @@ __all__ = [
     "Planner",
     "PolicyDesk",
     "Preloads",
+    "Proofs",
     "Provenance",
     "Provisioning",
     "Pulls",

@@ -316,6 +316,7 @@ export interface Machine {
     own_uid: boolean;
     reasons: string[];
   };
+  anchored: { colour: "green" | "amber" | "red"; why: string };
   suggestion: { name: string; why: string } | null;
   version: string;
 }
@@ -571,6 +572,15 @@ export interface ErrorBody {
   hint?: string | null;
   param?: string | null;
   asked?: Asked | null;
+  problems?: Problem[];
+}
+
+/** A mistake in a file, with its line. */
+export interface Problem {
+  file: string;
+  line: number;
+  code: string;
+  message: string;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

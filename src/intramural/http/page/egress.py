@@ -8,13 +8,14 @@ from intramural.egress import Entry, Rule
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.records import entry_out
+from intramural.http.page.routing import routes
 
 Id = Annotated[str, Path(max_length=64)]
 
 
 def router(doors: Doors) -> APIRouter:
     """`/egress…`."""
-    api = APIRouter(tags=["egress"])
+    api = routes("egress")
     egress = doors.services.egress
 
     @api.get("/egress")
