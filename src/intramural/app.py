@@ -729,6 +729,7 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk
 def _anchoring(ground: _Ground) -> Anchoring:
     config = ground.config
     ca_file = Path(config.library.ca_file) if config.library.ca_file else None
+    connect = ground.egress.way(Errand(SYSTEM, "anchor", "anchors"))
     return Anchoring(
         ground.gate,
         ground.audit,
@@ -736,11 +737,7 @@ def _anchoring(ground: _Ground) -> Anchoring:
         anchors_of(config.anchors),
         config.data_dir / "anchors",
         config.anchors.every_hours,
-        posting(
-            ground.egress.way(Errand(SYSTEM, "anchor", "audit:anchors")),
-            allow_network=config.library.allow_network,
-            ca_file=ca_file,
-        ),
+        posting(connect, allow_network=config.library.allow_network, ca_file=ca_file),
     )
 
 

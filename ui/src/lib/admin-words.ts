@@ -874,7 +874,7 @@ export const admin = {
       directory: "Directory",
       engine: "Engine elsewhere",
       traces: "Traces",
-      anchor: "Anchors",
+      anchor: "Anchors of the log",
       database: "Database",
     } as Record<string, string>,
     asked: "Questions",
@@ -908,6 +908,7 @@ export const admin = {
     done: "The list is changed.",
     ledger: "Ledger",
     ledgerText: "The newest entries of the log about connections. Bytes are the kernel's count, with encryption.",
+    lines: "Lines of the ledger",
     noLines: "Nothing has left, and nothing has asked to.",
     columns: {
       when: "When",
