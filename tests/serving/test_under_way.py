@@ -1,4 +1,4 @@
-"""The moment when a model is at work: what is to be done then is done once, before or after it came to be wished for."""
+"""The moment when a model is at work: what is to be done then is done once, whenever it came to be wished for."""
 
 from intramural.serving.answer import UnderWay
 
