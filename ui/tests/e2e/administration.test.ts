@@ -245,6 +245,25 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByText("pupil-42 has no second factors any more.").first().waitFor();
   });
 
+  it("allows a connection, and takes it off the list again", async () => {
+    const page = ada.page;
+    await ada.go("/settings/egress");
+    await page.getByRole("heading", { name: "The list" }).waitFor();
+    await page.getByRole("button", { name: "Allow a connection" }).click();
+    await dialog().getByLabel("Host").fill("models.example");
+    await dialog().getByLabel("For how long").selectOption({ label: "for 7 days" });
+    await ada.accessible("allowing a connection");
+    await dialog().getByRole("button", { name: "Allow it" }).click();
+    await page.getByRole("listitem").filter({ hasText: "models.example:443" }).getByText("Fetching models").waitFor();
+    await page.getByRole("rowheader", { name: "models.example:443" }).first().waitFor();
+    await ada.accessible("what leaves");
+    await picture(ada, "desktop-egress");
+    await page.getByRole("button", { name: "Take away: models.example:443" }).click();
+    await dialog().getByRole("button", { name: "Take away" }).click();
+    await expect.poll(() => page.getByRole("listitem").filter({ hasText: "models.example" }).count()).toBe(0);
+    expect((await ask(ada, "GET", "/egress")).said).toMatchObject({ mode: "supervised", entries: [] });
+  });
+
   it("puts a legal hold on somebody, who is then not erased, and lifts it", async () => {
     const page = ada.page;
     await ada.go("/settings/retention");
@@ -387,7 +406,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 0 });
     await page.getByRole("button", { name: "Take it in" }).press("Enter");
     await page.getByRole("heading", { name: "What it did" }).waitFor();
-    await page.getByRole("status").getByText("The list was taken in.").first().waitFor();
+    await page.locator("main").getByText("The list was taken in.").waitFor();
     expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 40 });
     await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toEqual(["taken in", "only compared"]);
     await ada.accessible("a list that was taken in");
@@ -437,7 +456,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await ada.go("/settings/groups");
     await page.getByRole("heading", { level: 1, name: "Groups" }).waitFor();
     await ada.go("/settings/lists");
-    await page.getByRole("status").getByText("The list was taken in.").first().waitFor({ timeout: 90_000 });
+    await page.locator("main").getByText("The list was taken in.").waitFor({ timeout: 90_000 });
     expect((await ask(ada, "GET", "/people?query=student-&limit=1")).said).toMatchObject({ total: 5000 });
     await page.reload();
     await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toContain("taken in");
@@ -601,6 +620,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "workspaces",
       "limits",
       "retention",
+      "egress",
       "permissions",
       "audit",
       "reports",
