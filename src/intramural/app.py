@@ -11,7 +11,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,7 +29,7 @@ from intramural.access.oidc import Provider
 from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM, Place
+from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
@@ -101,6 +101,7 @@ from intramural.services import (
     RoleDesk,
     Rosters,
     Services,
+    Shown,
     SignIn,
     TranscriptDesk,
     UploadDesk,
@@ -262,8 +263,6 @@ class _Ground:
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
     holds: Holds
-    #: What rules know of a workspace.
-    place_of: Callable[[str], Awaitable[Place]]
     ages: AgeRules
 
     @property
@@ -331,7 +330,7 @@ def _services(
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages,
+        standing(access.identify, workspaces), Stored(db, clock), holds, ages,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -361,7 +360,18 @@ def _services(
         rosters=_rosters(ground),
         provisioning=Provisioning(gate, ground.db, access, audit),
         personal=_personal(ground, uploaded),
-        break_glass=_break_glass(ground, chats, uploaded.stored),
+        break_glass=_break_glass(ground),
+        shown=Shown(
+            gate,
+            Kept(db),
+            workspaces.place,
+            chats,
+            uploaded.stored,
+            kept,
+            transcripts,
+            Batches(db, vault),
+            uploaded.inputs,
+        ),
         vault=_vault_desk(ground, uploaded, chats),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
@@ -465,7 +475,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     access = ground.access
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
-    files = FileDesk(gate, stored, audit, clock, ground.place_of, lambda actor: Most(*quotas.most_stored_bytes(actor)))
+    files = FileDesk(gate, stored, audit, clock, lambda actor: Most(*quotas.most_stored_bytes(actor)))
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
@@ -587,20 +597,16 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
-def _break_glass(ground: _Ground, chats: Chats, files: Files) -> BreakGlass:
-    """Reading what is another's, and who has something to be read."""
+def _break_glass(ground: _Ground) -> BreakGlass:
+    """Openings of what is another's."""
     access, config = ground.access, ground.config.break_glass
-
-    async def owners_in(workspace_id: str) -> list[str]:
-        return sorted({*await chats.people_in(workspace_id), *await files.people_in(workspace_id)})
-
     return BreakGlass(
         ground.gate,
         Openings(ground.db, ground.vault, config, ground.clock),
         access.people,
         access.workspaces,
         ground.vault,
-        owners_in,
+        Kept(ground.db).owners_in,
         ground.audit,
         access.identify.again,
         config,

@@ -129,22 +129,21 @@ class Batches:
         async with self._db.reading() as reading:
             return self._batch((await reading.execute(wanted)).one_or_none())
 
-    async def get(self, whose: Whose, dialect: str, batch_id: str, connection: Connection | None = None) -> Batch:
-        """One batch. Raises Missing(`batch_not_found`)."""
+    async def get(
+        self, whose: Whose, dialect: str | None, batch_id: str, connection: Connection | None = None
+    ) -> Batch:
+        """One batch; `dialect` None: of any. Raises Missing(`batch_not_found`)."""
         found = await self.find(batch_id, connection)
-        if found is None or (found.whose, found.dialect) != (whose, dialect):
+        if found is None or found.whose != whose or dialect not in (None, found.dialect):
             raise Missing("batch_not_found", "There is no such batch.", "List the batches to see which are there.")
         return found
 
     async def list(
-        self, whose: Whose, dialect: str, *, limit: int, after: str | None = None, before: str | None = None
+        self, whose: Whose, dialect: str | None, *, limit: int, after: str | None = None, before: str | None = None
     ) -> list[Batch]:
         """These, the newest first: those older than `after`, or the nearest of those newer than `before`."""
-        wanted = select(batches).where(
-            batches.c.person_id == whose.person_id,
-            batches.c.workspace_id == whose.workspace_id,
-            batches.c.dialect == dialect,
-        )
+        mine = (batches.c.person_id == whose.person_id) & (batches.c.workspace_id == whose.workspace_id)
+        wanted = select(batches).where(mine if dialect is None else mine & (batches.c.dialect == dialect))
         if after is not None:
             wanted = wanted.where(batches.c.id < after)
         if before is not None:

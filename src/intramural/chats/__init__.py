@@ -10,7 +10,7 @@ Read in this order: `text`, `sums`, `heads`, `chats`, `responses`, `transcripts`
 
 from intramural.chats.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn, not_found
 from intramural.chats.heads import Wrong
-from intramural.chats.responses import Item, KeptResponse, KeptResponses
+from intramural.chats.responses import Item, KeptResponse, KeptResponses, ListedResponse
 from intramural.chats.transcripts import Transcript, Transcripts
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Item",
     "KeptResponse",
     "KeptResponses",
+    "ListedResponse",
     "Outcome",
     "StoredMessage",
     "Transcript",

@@ -179,18 +179,6 @@ class Chats:
         workspace_id: str | None = row.workspace_id
         return workspace_id
 
-    async def places_of(self, person_id: str) -> frozenset[str | None]:
-        """The workspaces that this person's chats are in; None stands for none."""
-        wanted = select(t.chats.c.workspace_id).where(t.chats.c.person_id == person_id).distinct()
-        async with self._db.reading() as connection:
-            return frozenset((await connection.execute(wanted)).scalars())
-
-    async def people_in(self, workspace_id: str) -> Sequence[str]:
-        """Who has chats in a workspace, in an order that stays."""
-        wanted = select(t.chats.c.person_id).where(t.chats.c.workspace_id == workspace_id).distinct()
-        async with self._db.reading() as connection:
-            return (await connection.execute(wanted.order_by(t.chats.c.person_id))).scalars().all()
-
     async def change(
         self,
         person_id: str,

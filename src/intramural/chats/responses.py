@@ -38,6 +38,16 @@ class KeptResponse:
     previous_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedResponse:
+    """A response in a list: `body` as in `KeptResponse`."""
+
+    id: str
+    body: dict[str, Any]
+    created_ms: int
+    workspace_id: str | None
+
+
 class KeptResponses:
     """Everybody's responses, each reached only by saying whose it is, and of which workspace.
 
@@ -90,7 +100,7 @@ class KeptResponses:
     async def get(self, whose: Whose, response_id: str) -> KeptResponse:
         """Raises Missing(`response_not_found`)."""
         async with self._db.reading() as connection:
-            query = select(t.responses.c.body, t.responses.c.previous_id)
+            query = select(t.responses.c.id, t.responses.c.body, t.responses.c.previous_id)
             row = (await connection.execute(query.where(*self._own(whose, response_id)))).one_or_none()
             if row is None:
                 raise _missing()
@@ -99,11 +109,23 @@ class KeptResponses:
             items = [(each.is_input, self._item(whose.person_id, each)) for each in await connection.execute(of)]
         return KeptResponse(
             id=response_id,
-            body=msgspec.json.decode(self._vault.reveal(whose.person_id, _BODY, response_id, row.body)),
+            body=self._body(whose.person_id, row),
             input=tuple(item for is_input, item in items if is_input),
             output=tuple(item for is_input, item in items if not is_input),
             previous_id=row.previous_id,
         )
+
+    async def newest(self, whose: Whose, *, limit: int, before: str | None = None) -> list[ListedResponse]:
+        """These, the newest first; `before`: those that are older than this one."""
+        own = t.responses.c
+        wanted = select(own.id, own.body, own.created_ms).where(*_of(whose), own.created_ms >= self._since_ms())
+        if before is not None:
+            wanted = wanted.where(own.id < before)
+        async with self._db.reading() as connection:
+            rows = (await connection.execute(wanted.order_by(own.id.desc()).limit(limit))).all()
+        return [
+            ListedResponse(row.id, self._body(whose.person_id, row), row.created_ms, whose.workspace_id) for row in rows
+        ]
 
     async def context(self, whose: Whose, response_id: str, *, with_output: bool = True) -> tuple[Item, ...]:
         """Everything said up to and in a response, oldest first: what its successor goes on from.
@@ -189,6 +211,10 @@ class KeptResponses:
             "is_input": is_input,
             "body": body,
         }
+
+    def _body(self, person_id: str, row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(self._vault.reveal(person_id, _BODY, row.id, row.body))
+        return found
 
     def _item(self, person_id: str, row: Row[Any]) -> Item:
         at = row_id(row.response_id, row.position)

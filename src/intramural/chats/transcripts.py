@@ -27,6 +27,7 @@ class Transcript:
     id: str
     notes: Mapping[str, str]
     created_ms: int
+    workspace_id: str | None = None
 
 
 class Transcripts:
@@ -42,7 +43,7 @@ class Transcripts:
     async def create(self, whose: Whose, notes: Mapping[str, str], items: Sequence[Item]) -> Transcript:
         """Begin one, with some items already."""
         now_ms = self._now_ms()
-        made = Transcript(new_id("conv", self._clock), notes, now_ms)
+        made = Transcript(new_id("conv", self._clock), notes, now_ms, whose.workspace_id)
         row = {
             "id": made.id,
             "person_id": whose.person_id,
@@ -63,8 +64,16 @@ class Transcripts:
             row = (await connection.execute(select(t.transcripts).where(*_own(whose, transcript_id)))).one_or_none()
         if row is None:
             raise _missing()
-        notes = self._vault.reveal(whose.person_id, _NOTES, row.id, row.notes)
-        return Transcript(row.id, msgspec.json.decode(notes), row.created_ms)
+        return self._transcript(row)
+
+    async def newest(self, whose: Whose, *, limit: int, before: str | None = None) -> list[Transcript]:
+        """These, the newest first; `before`: those that are older than this one."""
+        wanted = select(t.transcripts).where(*_of(whose))
+        if before is not None:
+            wanted = wanted.where(t.transcripts.c.id < before)
+        async with self._db.reading() as connection:
+            rows = await connection.execute(wanted.order_by(t.transcripts.c.id.desc()).limit(limit))
+            return [self._transcript(row) for row in rows]
 
     async def note(self, whose: Whose, transcript_id: str, notes: Mapping[str, str]) -> Transcript:
         """Replace its notes. Raises Missing(`conversation_not_found`)."""
@@ -159,6 +168,10 @@ class Transcripts:
         at = row_id(row.transcript_id, row.position)
         found: Item = msgspec.json.decode(self._vault.reveal(person_id, _ITEM, at, row.body))
         return found
+
+    def _transcript(self, row: Row[Any]) -> Transcript:
+        notes = self._vault.reveal(row.person_id, _NOTES, row.id, row.notes)
+        return Transcript(row.id, msgspec.json.decode(notes), row.created_ms, row.workspace_id)
 
     def _sealed_notes(self, person_id: str, transcript_id: str, notes: Mapping[str, str]) -> bytes:
         return self._vault.seal(person_id, _NOTES, transcript_id, msgspec.json.encode(notes))

@@ -246,18 +246,6 @@ class Files:
             wanted = select(table.c.id).where(over).limit(1)
             return (await connection.execute(wanted)).first() is not None
 
-    async def places_of(self, person_id: str) -> frozenset[str | None]:
-        """The workspaces that this person's files are of; None stands for none."""
-        wanted = select(table.c.workspace_id).where(table.c.person_id == person_id, self._alive()).distinct()
-        async with self._db.reading() as connection:
-            return frozenset((await connection.execute(wanted)).scalars())
-
-    async def people_in(self, workspace_id: str) -> Sequence[str]:
-        """Who has files in a workspace, in an order that stays."""
-        wanted = select(table.c.person_id).where(table.c.workspace_id == workspace_id, self._alive()).distinct()
-        async with self._db.reading() as connection:
-            return (await connection.execute(wanted.order_by(table.c.person_id))).scalars().all()
-
     async def content(self, whose: Whose, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
         file = await self.get(whose, file_id)

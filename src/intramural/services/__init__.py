@@ -8,7 +8,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
+`shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
 and `work` are parts of several.
 """
@@ -54,6 +54,7 @@ from intramural.services.records import Records
 from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.rosters import Rosters
+from intramural.services.shown import Shown
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
@@ -76,6 +77,7 @@ class Services:
     provisioning: Provisioning
     personal: Personal
     break_glass: BreakGlass
+    shown: Shown
     vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -155,6 +157,7 @@ __all__ = [
     "RoleDesk",
     "Rosters",
     "Services",
+    "Shown",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",
