@@ -140,7 +140,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
-from intramural.vault import ERASED_FILE, Erased, Stored, Vault
+from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -292,6 +292,7 @@ class _Uploaded:
     """What people upload: files, batches' inputs, and the quotas that count their bytes."""
 
     stored: Files
+    batch_rows: Batches
     inputs: Disk
     quotas: Quotas
     files: FileDesk
@@ -341,6 +342,8 @@ def _services(
     chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
+    heads = [each.heads for each in (chats, kept, transcripts, uploaded.stored, uploaded.batch_rows)]
+    whole = Whole(db, heads)
     reports = Reports(
         gate,
         audit,
@@ -369,10 +372,10 @@ def _services(
             uploaded.stored,
             kept,
             transcripts,
-            Batches(db, vault),
+            uploaded.batch_rows,
             uploaded.inputs,
         ),
-        vault=_vault_desk(ground, uploaded, chats),
+        vault=_vault_desk(ground, uploaded, whole),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
@@ -403,7 +406,7 @@ def _services(
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=HoldDesk(gate, holds, audit, access.seal),
-        purging=_purging(ground, uploaded, chats, inference),
+        purging=_purging(ground, uploaded, chats, kept, transcripts, inference),
         evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
@@ -476,11 +479,12 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
     files = FileDesk(gate, stored, audit, clock, lambda actor: Most(*quotas.most_stored_bytes(actor)))
+    rows = Batches(ground.db, vault, clock)
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(ground.db, vault),
+            rows=rows,
             inputs=inputs,
             files=stored,
             audit=audit,
@@ -490,7 +494,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
             max_line_bytes=config.server.max_body_bytes,
         ),
     )
-    return _Uploaded(stored, inputs, quotas, files, batches)
+    return _Uploaded(stored, rows, inputs, quotas, files, batches)
 
 
 def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
@@ -613,11 +617,25 @@ def _break_glass(ground: _Ground) -> BreakGlass:
     )
 
 
-def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
+def _purging(
+    ground: _Ground,
+    uploaded: _Uploaded,
+    chats: Chats,
+    responses: KeptResponses,
+    transcripts: Transcripts,
+    inference: Inference,
+) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
     forget, older, scrub = inference.forget, ground.pool.forget_older, ground.kept_whole.scrub
-    doing = Doing(forget, older, chats.purge, uploaded.stored.drop, scrub)
+    delete = {
+        "chats": chats.purge,
+        "responses": responses.purge,
+        "conversations": transcripts.purge,
+        "batches": uploaded.batch_rows.purge,
+        "files": uploaded.stored.purge,
+    }
+    doing = Doing(forget, older, delete, uploaded.stored.drop, scrub)
     return Purging(
         ground.gate,
         ground.audit,
@@ -632,7 +650,7 @@ def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Infe
     )
 
 
-def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk:
+def _vault_desk(ground: _Ground, uploaded: _Uploaded, whole: Whole) -> VaultDesk:
     async def seal_files() -> int:
         return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
 
@@ -645,7 +663,7 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk
 
     people = ground.access.people
     return VaultDesk(
-        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, whole, seal_files, reseal_files
     )
 
 

@@ -179,7 +179,7 @@ POST   /intramural/v1/people/import              |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU
-POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
+POST   /intramural/v1/people/{person_id}/kept/accept     | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU

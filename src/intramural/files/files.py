@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from intramural.core.actor import Whose
 from intramural.core.clock import Clock
@@ -22,10 +24,12 @@ from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.search import Passage
-from intramural.storage import Condition, Connection, Database
+from intramural.storage import BlockingConnection, Condition, Connection, Database
 from intramural.storage.schema import files as table
-from intramural.vault import Vault
-from intramural.vault.places import FILE_NAME
+from intramural.vault import Heads, Kind, Vault
+from intramural.vault.heads import all_kept_changed, kept_changed
+from intramural.vault.places import FILE_HEAD, FILE_NAME
+from intramural.vault.sums import NOTHING, Head
 
 #: What a file is for, as its owner says. Those that end in `output` are made here.
 PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data", "vision")
@@ -82,6 +86,8 @@ class Files:
         self._index = search.Index(vault)
         self._config = config
         self._clock = clock
+        kind = Kind("file", "files", FILE_HEAD, kept_changed, all_kept_changed)
+        self.heads = self._heads = Heads(vault, clock, kind, self._lying)
         self._on_their_way: set[str] = set()
         self._arriving_bytes: Counter[str] = Counter()
 
@@ -166,7 +172,11 @@ class Files:
             whose.workspace_id,
         )
         sealed = self._vault.seal(whose.person_id, _NAME, file.id, name.encode())
-        await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
+        about = self._heads.about(whose.person_id, file.id, _said_of(name, file), whose.workspace_id)
+        head = Head(0, NOTHING, about)
+        values = asdict(file) | {"name": sealed, "head": self._heads.sealed(whose.person_id, file.id, head)}
+        await connection.execute(insert(table).values(**values))
+        await connection.run_sync(self._heads.moved, whose.person_id, file.id, None, head)
         return file
 
     async def settled(self, whose: Whose, arriving: Arriving, *, counted: bool = True) -> None:
@@ -211,17 +221,21 @@ class Files:
             wanted = wanted.where(table.c.id < after if newest_first else table.c.id > after)
         by = table.c.id.desc() if newest_first else table.c.id.asc()
         async with self._db.reading() as connection:
+            await connection.run_sync(self._heads.require_all, whose.person_id)
             return [self._file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
     async def delete(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
-        """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
-
-        Raises Missing(`file_not_found`).
+        """Delete the row and what the index has of it, in the caller's transaction; then call `drop`. So can be a file
+        that is not as it was left. Raises Missing(`file_not_found`).
         """
-        file = await self._own(connection, whose, file_id)
+        file = self._opened(await self._row(connection, whose, file_id))
         await self._index.remove(connection, file_id)
-        await connection.execute(delete(table).where(table.c.id == file_id))
+        await connection.run_sync(self._heads.remove, table.c.id == file_id)
         return file
+
+    async def purge(self, connection: Connection, file_ids: Collection[str]) -> int:
+        """Delete those of these rows that are there, in the caller's transaction, how many; then call `drop`."""
+        return sum((await connection.run_sync(self._heads.remove, table.c.id.in_(file_ids))).values())
 
     async def drop(self, file_ids: Collection[str]) -> None:
         """Remove the bytes of files whose rows are gone."""
@@ -233,8 +247,8 @@ class Files:
         stays, and is out of its owner's sight.
         """
         over = (table.c.expires_ms <= self._now_ms()) & ~held(table.c.person_id, table.c.get("workspace_id"))
-        found = [self._file(row) for row in await connection.execute(select(table).where(over))]
-        await connection.execute(delete(table).where(over))
+        found = [self._opened(row) for row in await connection.execute(select(table).where(over))]
+        await connection.run_sync(self._heads.remove, over)
         for file in found:
             await self._index.remove(connection, file.id)
         return found
@@ -264,7 +278,7 @@ class Files:
         wanted = select(table).where(table.c.search == "pending").order_by(table.c.id).limit(1)
         async with self._db.reading() as connection:
             row = (await connection.execute(wanted)).one_or_none()
-        return None if row is None else self._file(row)
+        return None if row is None else self._opened(row)
 
     async def index(self, file: StoredFile) -> None:
         """Put a file's text into the index. What is no text, whatever its name says, is not searched from then on."""
@@ -345,11 +359,17 @@ class Files:
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
     async def _own(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
+        """Raises Missing(`file_not_found`), Untrusted(`kept_changed`, `all_kept_changed`)."""
+        row = await self._row(connection, whose, file_id)
+        await connection.run_sync(self._heads.require_all, whose.person_id, again_s=inf)
+        return self._file(row)
+
+    async def _row(self, connection: Connection, whose: Whose, file_id: str) -> Row[*tuple[Any, ...]]:
         wanted = select(table).where(table.c.id == file_id, *_of(whose), self._alive())
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
             raise not_found()
-        return self._file(row)
+        return row
 
     async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
         wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
@@ -394,8 +414,24 @@ class Files:
             raise Refused("files_quota", message, "Delete files that you no longer need.")
 
     def _file(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
+        """A row as it was left. Raises Untrusted(`kept_changed`)."""
+        file = self._opened(row)
+        self._heads.require_about(row, _said_of(file.name, file))
+        return file
+
+    def _opened(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
+        """A row as it lies here: for what goes, and for the index."""
         name = self._vault.reveal(row.person_id, _NAME, row.id, row.name).decode()
-        return StoredFile(**dict(row._mapping) | {"name": name})
+        values = dict(row._mapping)
+        del values["head"]
+        return StoredFile(**values | {"name": name})
+
+    def _lying(self, _connection: BlockingConnection, row: Row[Any]) -> tuple[Head, int]:
+        """What a row comes to as it lies here: see `vault.heads`."""
+        name = self._heads.revealed(row.person_id, FILE_NAME, row.id, row.name)
+        said_of = _said_of((name or b"").decode(), row)
+        about = self._heads.about(row.person_id, row.id, said_of, row.workspace_id)
+        return Head(0, NOTHING, about), int(name is None)
 
     def _alive(self) -> Any:
         return or_(table.c.expires_ms.is_(None), table.c.expires_ms > self._now_ms())
@@ -416,6 +452,12 @@ class _Used:
 def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """The only way to a file: whose it is, and where, is part of the question."""
     return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
+
+
+def _said_of(name: str, file: "StoredFile | Row[Any]") -> bytes:
+    """What a file's head holds: all but whether it is searched. Its bytes never change; their digest is among it."""
+    columns = ("purpose", "size_bytes", "digest", "created_ms", "expires_ms")
+    return msgspec.json.encode([name, *(getattr(file, column) for column in columns)])
 
 
 def not_found() -> Missing:

@@ -48,8 +48,8 @@ class Doing:
     forget_states: Callable[[str], Awaitable[None]]
     #: Nor is what was last used before this time (seconds); how many that were.
     forget_older_states: Callable[[float], Awaitable[int]]
-    #: Delete these chats of a person in the transaction: their room knows what else is to be kept right.
-    delete_chats: Callable[[Connection, str, Collection[str]], Awaitable[int]]
+    #: By source: delete these in the transaction, how many. Their room knows what else is to be kept right.
+    delete: Mapping[str, Callable[[Connection, Collection[str]], Awaitable[int]]]
     #: The bytes of these files, whose rows are gone.
     drop_files: Callable[[Collection[str]], Awaitable[None]]
     #: Nothing of what was deleted stays in the database's files.
@@ -272,10 +272,9 @@ class Purging:
 
     async def _remove(self, connection: Connection, source: Source, there: Sequence[Thing]) -> int:
         """How many rows went."""
-        if source.name != "chats":
-            return await self._kept.remove(connection, source, [each.id for each in there], PIECES_AT_ONCE)
-        of = _by_owner(there)
-        return sum([await self._doing.delete_chats(connection, who, [each.id for each in of[who]]) for who in of])
+        ids = [each.id for each in there]
+        delete = self._doing.delete.get(source.name)
+        return await (delete(connection, ids) if delete else self._kept.remove(connection, source, ids, PIECES_AT_ONCE))
 
     async def _forget_states(self, progress: Progress) -> None:
         """States say nothing of workspaces: the shortest time that is set anywhere counts for all of them. (What is of

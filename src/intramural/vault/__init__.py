@@ -9,12 +9,13 @@ Never: knows what the values mean, decides who may read them, or holds a key of 
            └─ seal records, files, states, the words of an index; make the salts of the audit log
 
 Read in this order: `envelope`, `streams`, `locks`, `keyrings`, `tokens`, `keyfile`, `vault`, `places`,
-`everything`, `stored`, `erased`.
+`everything`, `stored`, `sums`, `heads`, `erased`.
 """
 
 from intramural.vault import everything, places
 from intramural.vault.envelope import MAGIC, Place
 from intramural.vault.erased import ERASED_FILE, Erased
+from intramural.vault.heads import Heads, Kind, Part, Whole, Wrong
 from intramural.vault.places import Sealed, row_id
 from intramural.vault.stored import Stored
 from intramural.vault.streams import PIECE_BYTES, Opened, Sealer
@@ -25,12 +26,17 @@ __all__ = [
     "MAGIC",
     "PIECE_BYTES",
     "Erased",
+    "Heads",
+    "Kind",
     "Opened",
+    "Part",
     "Place",
     "Sealed",
     "Sealer",
     "Stored",
     "Vault",
+    "Whole",
+    "Wrong",
     "everything",
     "places",
     "row_id",
