@@ -59,7 +59,7 @@ from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
-from intramural.retention import Holds, Kept
+from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     BatchDesk,
@@ -201,6 +201,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.quotas.open()
         await services.vault.upgrade()
         await services.personal.replay()
+        await services.holds.replay()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -344,6 +345,7 @@ def _services(
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
     heads = [each.heads for each in (chats, kept, transcripts, uploaded.stored, uploaded.batch_rows)]
     whole = Whole(db, heads)
+    hold_desk = HoldDesk(gate, holds, audit, access.seal, HoldList(_list_of_erased(config).with_name(HOLDS_FILE)))
     reports = Reports(
         gate,
         audit,
@@ -405,8 +407,8 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
-        holds=HoldDesk(gate, holds, audit, access.seal),
-        purging=_purging(ground, uploaded, chats, kept, transcripts, inference),
+        holds=hold_desk,
+        purging=_purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk),
         evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
@@ -593,12 +595,17 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
         ground.access.people,
         ground.vault,
         ground.kept_whole,
-        Erased(Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)),
+        Erased(_list_of_erased(config)),
         Forgetting(partial(ground.pool.forget, for_good=True), sweep),
         lying,
         ground.holds,
         ground.clock,
     )
+
+
+def _list_of_erased(config: Config) -> Path:
+    """Where the list of erased people lies, and that of legal holds beside it: what no old backup may undo."""
+    return Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
 
 
 def _break_glass(ground: _Ground) -> BreakGlass:
@@ -624,6 +631,7 @@ def _purging(
     responses: KeptResponses,
     transcripts: Transcripts,
     inference: Inference,
+    holds: HoldDesk,
 ) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
@@ -635,7 +643,7 @@ def _purging(
         "batches": uploaded.batch_rows.purge,
         "files": uploaded.stored.purge,
     }
-    doing = Doing(forget, older, delete, uploaded.stored.drop, scrub)
+    doing = Doing(forget, older, delete, uploaded.stored.drop, holds.follow, scrub)
     return Purging(
         ground.gate,
         ground.audit,

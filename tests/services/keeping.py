@@ -23,7 +23,7 @@ from intramural.chats import Chats, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import SCOPES, Actor
 from intramural.core.config import AccessConfig, AuditConfig, FilesConfig, RetentionConfig, VaultConfig
 from intramural.files import Files, StoredFile
-from intramural.retention import Holds, Kept
+from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.services.gate import Gate
 from intramural.services.holds import HoldDesk
 from intramural.services.purging import Doing, Purging
@@ -72,7 +72,8 @@ class Keeping:
         self.states.open()
         self.holds, self.kept = Holds(self.db, self.clock), Kept(self.db)
         self.gate = Gate(self.audit, (), self.vault, self.holds.on)
-        self.desk = HoldDesk(self.gate, self.holds, self.audit, self.access.seal)
+        listed = HoldList(secrets / HOLDS_FILE)
+        self.desk = HoldDesk(self.gate, self.holds, self.audit, self.access.seal, listed)
         self.set(label, **days)
         return self
 
@@ -98,6 +99,7 @@ class Keeping:
                     "files": self.files.purge,
                 },
                 self.files.drop,
+                self.desk.follow,
                 Stored(self.db, self.clock).scrub,
             ),
             ages,

@@ -52,6 +52,8 @@ class Doing:
     delete: Mapping[str, Callable[[Connection, Collection[str]], Awaitable[int]]]
     #: The bytes of these files, whose rows are gone.
     drop_files: Callable[[Collection[str]], Awaitable[None]]
+    #: Who came into groups that are held is written down.
+    follow_holds: Callable[[], Awaitable[None]]
     #: Nothing of what was deleted stays in the database's files.
     scrub: Callable[[], Awaitable[None]]
 
@@ -194,7 +196,7 @@ class Purging:
         """Delete all that is due."""
         progress = self._progress = Progress(running=True, begun_ms=self._now_ms())
         try:
-            await self._holds.refresh()
+            await self._doing.follow_holds()
             for rule in await self.rules():
                 for source in _sources_of(rule):
                     await self._purge(source, rule, progress)

@@ -9,13 +9,15 @@ Never: knows what the values mean, decides who may read them, or holds a key of 
            └─ seal records, files, states, the words of an index; make the salts of the audit log
 
 Read in this order: `envelope`, `streams`, `locks`, `keyrings`, `tokens`, `keyfile`, `vault`, `places`,
-`everything`, `stored`, `sums`, `heads`, `erased`.
+`everything`, `stored`, `sums`, `heads`, `lines`,
+`erased`.
 """
 
 from intramural.vault import everything, places
 from intramural.vault.envelope import MAGIC, Place
 from intramural.vault.erased import ERASED_FILE, Erased
 from intramural.vault.heads import Heads, Kind, Part, Whole, Wrong
+from intramural.vault.lines import Lines
 from intramural.vault.places import Sealed, row_id
 from intramural.vault.stored import Stored
 from intramural.vault.streams import PIECE_BYTES, Opened, Sealer
@@ -28,6 +30,7 @@ __all__ = [
     "Erased",
     "Heads",
     "Kind",
+    "Lines",
     "Opened",
     "Part",
     "Place",
