@@ -329,7 +329,7 @@ def _services(
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
         standing(access.identify, workspaces), Stored(db, clock), holds, ages,

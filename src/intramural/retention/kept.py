@@ -216,6 +216,17 @@ class Kept:
             row = (await connection.execute(wanted)).one_or_none()
         return None if row is None else Whose(person_id, row.workspace_id)
 
+    async def gone_places(self) -> list[str]:
+        """Workspaces that are there no more, and of which something is left."""
+        found: set[str] = set()
+        there = select(t.workspaces.c.id)
+        async with self._db.reading() as connection:
+            for source in SOURCES:
+                of = source.table.c.workspace_id
+                wanted = select(of).where(of.is_not(None), of.not_in(there)).distinct()
+                found.update((await connection.execute(wanted)).scalars())
+        return sorted(found)
+
     async def owners_in(self, workspace_id: str) -> list[str]:
         """Who has something in a workspace."""
         found: set[str] = set()

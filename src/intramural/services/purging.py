@@ -20,7 +20,7 @@ from intramural.core.actor import SYSTEM, Actor, Age, Label
 from intramural.core.clock import Clock
 from intramural.core.config import RetentionConfig
 from intramural.core.errors import IntramuralError, Misasked
-from intramural.core.retention import DATA_CLASSES, DAY_MS, below_floor, floor_sentence, log_floor
+from intramural.core.retention import DATA_CLASSES, DAY_MS, below_floor, floor_sentence, log_floor, strictest_floor
 from intramural.retention import SOURCES, Holds, Kept, Rule, Source, Thing, verdict
 from intramural.retention.due import counted_days
 from intramural.services.gate import Gate
@@ -170,7 +170,9 @@ class Purging:
         ]
 
     async def rules(self) -> list[Rule]:
-        """For how long what is of each class is kept, outside workspaces and in each."""
+        """For how long what is of each class is kept: outside workspaces, in each, and what is left of removed ones, by
+        the house's own days.
+        """
         own = _days_of(self._config)
         bands = await self._kept.ages()
         if self._ages.unknown != "adult":
@@ -179,6 +181,9 @@ class Purging:
         for each in await self._workspaces():
             found += _rules(each.place.id, each.place.label, each.retention_days, "workspace ")
             found += self._of_ages(bands, each.place.id, each.place.name, each.retention_days.get("chat"))
+        for gone_id in await self._kept.gone_places():
+            found += _rules(gone_id, None, own, "removed workspace, retention.")
+            found += self._of_ages(bands, gone_id, "", own.get("chat"))
         return found
 
     def _of_ages(self, bands: Collection[Age], workspace_id: str | None, name: str, days: int | None) -> list[Rule]:
@@ -325,12 +330,14 @@ def _days_of(config: RetentionConfig) -> dict[str, int]:
     return {name: number for name, number in days.items() if number}
 
 
-def _rules(workspace_id: str | None, label: str, days: Mapping[str, int], where: str) -> list[Rule]:
+def _rules(workspace_id: str | None, label: str | None, days: Mapping[str, int], where: str) -> list[Rule]:
+    """`label` None: nobody knows it any more, and the strictest floor counts."""
     found: list[Rule] = []
+    least = strictest_floor(days) if label is None else log_floor(_as_label(label), days)
     for each in DATA_CLASSES:
-        floor = log_floor(_as_label(label), days) if each == "log" else None
+        floor = least if each == "log" else None
         number = days.get(each)
-        name = f"{where}{each}" if workspace_id else f"{where}{each}_days"
+        name = f"{where}{each}_days" if where.endswith("retention.") else f"{where}{each}"
         found.append(Rule(each, workspace_id, number, name if number is None else f"{name}={number}", floor))
     return found
 
