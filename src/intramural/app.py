@@ -34,7 +34,7 @@ from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
-from intramural.files import Disk, Files, Most
+from intramural.files import Disk, Files
 from intramural.guard import Names, reader_of
 from intramural.http.identity import Console
 from intramural.library import (
@@ -480,7 +480,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     access = ground.access
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
-    files = FileDesk(gate, stored, audit, clock, lambda actor: Most(*quotas.most_stored_bytes(actor)))
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored)
     rows = Batches(ground.db, vault, clock)
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(

@@ -5,7 +5,6 @@ is bytes without a row, and those `sweep` removes.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,11 +18,12 @@ from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
-from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge, Untrusted
+from intramural.core.errors import Broken, Misasked, Missing, TooLarge, Untrusted
 from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.search import Passage
+from intramural.files.shares import ANY, Holder, Most, Room, stored
 from intramural.storage import BlockingConnection, Condition, Connection, Database
 from intramural.storage.schema import files as table
 from intramural.vault import Heads, Kind, Vault
@@ -56,21 +56,12 @@ class StoredFile:
     search: str | None = None
     #: The workspace it is of, if it is of one.
     workspace_id: str | None = None
+    #: The key that it was stored with, if it was one.
+    key_id: str | None = None
 
     @property
     def whose(self) -> Whose:
         return Whose(self.person_id, self.workspace_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Most:
-    """How many bytes files may have together, where that is less than the settings allow; None: nothing says."""
-
-    of_person: int | None = None
-    of_workspace: int | None = None
-
-
-ANY = Most()
 
 
 class Files:
@@ -89,22 +80,17 @@ class Files:
         kind = Kind("file", "files", FILE_HEAD, kept_changed, all_kept_changed)
         self.heads = self._heads = Heads(vault, clock, kind, self._lying)
         self._on_their_way: set[str] = set()
-        self._arriving_bytes: Counter[str] = Counter()
+        self._room = Room(config.max_person_bytes, config.max_person_files)
 
     async def open(self) -> None:
         """At start: make the folder, and remove what a crash left."""
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def used_bytes(self, person_id: str) -> int:
-        """How many bytes this person's files have together."""
+    async def stored_bytes(self, holder: Holder) -> int:
+        """How many bytes the files have together that count in a holder's share."""
         async with self._db.reading() as connection:
-            return (await self._used(connection, table.c.person_id == person_id))[0]
-
-    async def used_in_bytes(self, workspace_id: str) -> int:
-        """How many bytes the files of a workspace have together."""
-        async with self._db.reading() as connection:
-            return (await self._used(connection, table.c.workspace_id == workspace_id))[0]
+            return (await stored(connection, holder))[0]
 
     async def arriving(
         self, whose: Whose, announced_bytes: int = 0, *, counted: bool = True, most: Most = ANY
@@ -115,26 +101,29 @@ class Files:
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
         the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
+        file_id = new_id("file", self._clock)
         if not counted:
-            return self._begun(whose.person_id, lambda more_bytes: None)
-        async with self._db.reading() as connection:
-            used = await self._room_used(connection, whose)
-        self._check_room(used, whose, announced_bytes, most)
-        self._check_size(announced_bytes)
-        self._disk.require_room(announced_bytes)
-        size_bytes = 0
+            return self._begun(whose.person_id, file_id, lambda more_bytes: None)
+        upload = self._room.begin(file_id, whose, most)
+        try:
+            async with self._db.reading() as connection:
+                used = await self._room.look(connection, upload, whose, most)
+            self._room.check(used, whose, most, announced_bytes)
+            self._room.require(upload, whose, most, announced_bytes)
+            self._check_size(announced_bytes)
+            self._disk.require_room(announced_bytes)
 
-        def admit(more_bytes: int) -> None:
-            nonlocal size_bytes
-            self._check_size(size_bytes + more_bytes)
-            self._check_room(used, whose, more_bytes, most)
-            size_bytes += more_bytes
-            self._note_arriving(whose, more_bytes)
+            def admit(more_bytes: int) -> None:
+                self._check_size(upload.size_bytes + more_bytes)
+                self._room.admit(upload, whose, most, more_bytes)
 
-        return self._begun(whose.person_id, admit)
+            return self._begun(whose.person_id, file_id, admit)
+        except BaseException:
+            self._room.end(file_id, kept=False)
+            raise
 
-    def _begun(self, person_id: str, admit: Callable[[int], None]) -> Arriving:
-        arriving = self._disk.arriving(person_id, new_id("file", self._clock), admit)
+    def _begun(self, person_id: str, file_id: str, admit: Callable[[int], None]) -> Arriving:
+        arriving = self._disk.arriving(person_id, file_id, admit)
         self._on_their_way.add(arriving.id)
         return arriving
 
@@ -155,8 +144,8 @@ class Files:
         `counted` and `most` as for `arriving`.
         """
         if counted:
-            used = await self._room_used(connection, whose)
-            self._check_share(used, arriving.size_bytes, arriving.size_bytes, most)
+            used = await self._room.used(connection, whose, most)
+            self._room.check(used, whose, most, arriving.size_bytes)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
@@ -170,6 +159,7 @@ class Files:
             expires_ms,
             "pending" if searched else None,
             whose.workspace_id,
+            most.key_id,
         )
         sealed = self._vault.seal(whose.person_id, _NAME, file.id, name.encode())
         about = self._heads.about(whose.person_id, file.id, _said_of(name, file), whose.workspace_id)
@@ -181,10 +171,12 @@ class Files:
 
     async def settled(self, whose: Whose, arriving: Arriving, *, counted: bool = True) -> None:
         """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
-        if counted:
-            self._note_arriving(whose, -arriving.size_bytes)
-        async with self._db.reading() as connection:
-            kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
+        kept = None
+        try:
+            async with self._db.reading() as connection:
+                kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
+        finally:
+            self._room.end(arriving.id, kept=kept is not None)
         if kept is None:
             await arriving.abandon()
         self._on_their_way.discard(arriving.id)
@@ -371,47 +363,12 @@ class Files:
             raise not_found()
         return row
 
-    async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
-        wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
-        row = (await connection.execute(wanted.where(which))).one()
-        return int(row[0]), int(row[1])
-
-    async def _room_used(self, connection: Connection, whose: Whose) -> "_Used":
-        of_person, count = await self._used(connection, table.c.person_id == whose.person_id)
-        of_workspace = 0
-        if whose.workspace_id is not None:
-            of_workspace, _ = await self._used(connection, table.c.workspace_id == whose.workspace_id)
-        return _Used(of_person, count, of_workspace)
-
-    def _note_arriving(self, whose: Whose, more_bytes: int) -> None:
-        for each in (whose.person_id, whose.workspace_id):
-            if each is not None:
-                self._arriving_bytes[each] += more_bytes
-
     def _check_size(self, size_bytes: int) -> None:
         most = self._config.max_file_bytes
         if size_bytes > most:
             raise TooLarge(
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
-
-    def _check_room(self, used: "_Used", whose: Whose, more_bytes: int, most: Most) -> None:
-        """As `_check_share`, with all that is on its way."""
-        there_bytes = self._arriving_bytes[whose.workspace_id] if whose.workspace_id is not None else 0
-        self._check_share(used, self._arriving_bytes[whose.person_id] + more_bytes, there_bytes + more_bytes, most)
-
-    def _check_share(self, used: "_Used", more_bytes: int, more_there_bytes: int, most: Most) -> None:
-        if most.of_workspace is not None and used.of_workspace + more_there_bytes > most.of_workspace:
-            message = f"The files of this workspace would be over its share: {most.of_workspace} bytes together."
-            raise Refused("files_quota", message, "Delete files there, or ask an administrator for a larger quota.")
-        share_bytes = self._config.max_person_bytes
-        if most.of_person is not None:
-            share_bytes = min(share_bytes, most.of_person)
-        if used.of_person + more_bytes > share_bytes or used.count >= self._config.max_person_files:
-            message = (
-                f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
-            )
-            raise Refused("files_quota", message, "Delete files that you no longer need.")
 
     def _file(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
         """A row as it was left. Raises Untrusted(`kept_changed`)."""
@@ -440,15 +397,6 @@ class Files:
         return int(self._clock.now_s() * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class _Used:
-    """Bytes and files of a person, and bytes of the workspace."""
-
-    of_person: int
-    count: int
-    of_workspace: int
-
-
 def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """The only way to a file: whose it is, and where, is part of the question."""
     return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
@@ -456,7 +404,7 @@ def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 def _said_of(name: str, file: "StoredFile | Row[Any]") -> bytes:
     """What a file's head holds: all but whether it is searched. Its bytes never change; their digest is among it."""
-    columns = ("purpose", "size_bytes", "digest", "created_ms", "expires_ms")
+    columns = ("purpose", "size_bytes", "digest", "created_ms", "expires_ms", "key_id")
     return msgspec.json.encode([name, *(getattr(file, column) for column in columns)])
 
 

@@ -495,6 +495,7 @@ files = Table(
     Column("expires_ms", BigInteger, index=True),
     Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
+    Column("key_id", String, index=True),  # the key that it was stored with; NULL: with none, or not known
     Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
     Index("ix_files_person_id_id", "person_id", "id"),
 )
