@@ -13,6 +13,7 @@ from tests import databases
 from tests.services.keeping import ADA, AUDITOR, BOB, Keeping, keeping
 
 from intramural import app
+from intramural.app import House
 from intramural.audit import Event
 from intramural.chats import Chats
 from intramural.core.actor import CONSOLE, SCOPES, Actor
@@ -41,88 +42,86 @@ def person(found: str) -> Actor:
     return Actor("person", found, "mia", "member", frozenset(SCOPES), "session_1")
 
 
-async def furnished(settings: Config) -> tuple[str, str]:
+async def furnished(house: House) -> tuple[str, str]:
     """Somebody with a chat: their identifiers."""
-    async with app.opened(settings) as house:
-        db = await Database.open(settings.database)
-        people = house.access.people
-        hashed = await people.hash_new("mia", "a sentence nobody guesses")
-        async with db.writing() as connection:
-            await people.create(connection, "ada", hashed, "administrator")
-            mia = await people.create(connection, "mia", hashed, "member")
-        vault = house.services.vault._vault
-        await vault.prepare(mia.id)
-        chat = await Chats(db, vault, SystemClock()).create(mia.id, "m")
-        await db.close()
+    db = await Database.open(house.config.database)
+    people = house.access.people
+    hashed = await people.hash_new("mia", "a sentence nobody guesses")
+    async with db.writing() as connection:
+        await people.create(connection, "ada", hashed, "administrator")
+        mia = await people.create(connection, "mia", hashed, "member")
+    vault = house.services.vault._vault
+    await vault.prepare(mia.id)
+    chat = await Chats(db, vault, SystemClock()).create(mia.id, "m")
+    await db.close()
     return mia.id, chat.id
 
 
-async def is_held(settings: Config, mia: str, chat_id: str) -> bool:
-    """Whether she is refused to delete her chat, and an administrator to erase her; and what the log says then."""
-    async with app.opened(settings) as house:
-        try:
-            await house.services.conversations.delete(person(mia), chat_id)
-        except Refused as error:
-            assert error.code == "legal_hold"
-            with pytest.raises(Refused):
-                await house.services.personal.erase(CONSOLE, mia)
-            return True
-        return False
+async def is_held(house: House, mia: str, chat_id: str) -> bool:
+    """Whether she is refused to delete her chat, and an administrator to erase her."""
+    try:
+        await house.services.conversations.delete(person(mia), chat_id)
+    except Refused as error:
+        assert error.code == "legal_hold"
+        with pytest.raises(Refused):
+            await house.services.personal.erase(CONSOLE, mia)
+        return True
+    return False
 
 
-async def again(settings: Config, event: Event) -> int:
-    async with app.opened(settings) as house:
-        entries = await house.services.vault._audit.entries(limit=10, event=event)
-        return sum(bool(each.facts.get("again")) for each in entries)
+async def again(house: House, event: Event) -> int:
+    entries = await house.services.vault._audit.entries(limit=10, event=event)
+    return sum(bool(each.facts.get("again")) for each in entries)
 
 
 async def test_a_hold_that_was_put_after_the_backup_holds_when_that_is_restored(tmp_path: Path) -> None:
-    house = config(tmp_path / "house")
-    mia, chat_id = await furnished(house)
-    await app.back_up(house, tmp_path / "backups", LOCK, with_key=True)
-    async with app.opened(house) as running:
-        await running.services.holds.put(CONSOLE, "person", mia, "an inquiry")
+    settings = config(tmp_path / "house")
+    async with app.opened(settings) as house:
+        mia, chat_id = await furnished(house)
+        await app.back_up(settings, tmp_path / "backups", LOCK, with_key=True)
+        await house.services.holds.put(CONSOLE, "person", mia, "an inquiry")
     kept_elsewhere = tmp_path / "elsewhere.jsonl"
-    shutil.copy(house.data_dir / "secrets" / "holds.jsonl", kept_elsewhere)
-    shutil.rmtree(house.data_dir)
+    shutil.copy(settings.data_dir / "secrets" / "holds.jsonl", kept_elsewhere)
+    shutil.rmtree(settings.data_dir)
 
-    restored = config(tmp_path / "restored")
-    await app.restore(restored, tmp_path / "backups", LOCK, holds=kept_elsewhere)
-    assert await is_held(restored, mia, chat_id)
-    assert await again(restored, Event.LEGAL_HOLD_PUT) == 1
-    async with app.opened(restored) as running:  # as it was put, and it can be lifted; not once for every start
-        (hold,) = await running.services.holds.list(CONSOLE)
+    settings = config(tmp_path / "restored")
+    await app.restore(settings, tmp_path / "backups", LOCK, holds=kept_elsewhere)
+    async with app.opened(settings) as house:
+        assert await is_held(house, mia, chat_id)
+        (hold,) = await house.services.holds.list(CONSOLE)
         assert (hold.reason, hold.put_by, hold.people) == ("an inquiry", "console", 1)
-        await running.services.holds.lift(CONSOLE, hold.id, "it is over")
-    assert await again(restored, Event.LEGAL_HOLD_PUT) == 1
-    assert not await is_held(restored, mia, chat_id)
+        await house.services.holds.lift(CONSOLE, hold.id, "it is over")
+    async with app.opened(settings) as house:  # as it was put, and it could be lifted; not once for every start
+        assert await again(house, Event.LEGAL_HOLD_PUT) == 1
+        assert not await is_held(house, mia, chat_id)
     # without the list it is lost, as nobody could know of it
-    without = config(tmp_path / "without")
-    await app.restore(without, tmp_path / "backups", LOCK)
-    assert not await is_held(without, mia, chat_id)
+    settings = config(tmp_path / "without")
+    await app.restore(settings, tmp_path / "backups", LOCK)
+    async with app.opened(settings) as house:
+        assert not await is_held(house, mia, chat_id)
 
 
 async def test_a_hold_that_was_lifted_after_the_backup_stays_lifted(tmp_path: Path) -> None:
     """Where the list is kept apart from the data directory, nothing has to be named."""
     apart = {"INTRAMURAL_VAULT_ERASED_FILE": str(tmp_path / "apart" / "erased.jsonl")}
-    house = config(tmp_path / "house", **apart)
-    mia, chat_id = await furnished(house)
-    async with app.opened(house) as running:
-        hold = await running.services.holds.put(CONSOLE, "person", mia, "an inquiry")
-    await app.back_up(house, tmp_path / "backups", LOCK, with_key=True)
-    async with app.opened(house) as running:
-        await running.services.holds.lift(CONSOLE, hold.id, "settled")
-    shutil.rmtree(house.data_dir)
+    settings = config(tmp_path / "house", **apart)
+    async with app.opened(settings) as house:
+        mia, chat_id = await furnished(house)
+        hold = await house.services.holds.put(CONSOLE, "person", mia, "an inquiry")
+        await app.back_up(settings, tmp_path / "backups", LOCK, with_key=True)
+        await house.services.holds.lift(CONSOLE, hold.id, "settled")
+    shutil.rmtree(settings.data_dir)
 
     alone = config(tmp_path / "alone")  # a machine that has not the list: the hold of the backup's time counts
     await app.restore(alone, tmp_path / "backups", LOCK)
-    assert await is_held(alone, mia, chat_id)
-    restored = config(tmp_path / "restored", **apart)
-    await app.restore(restored, tmp_path / "backups", LOCK)
-    assert not await is_held(restored, mia, chat_id)
-    assert await again(restored, Event.LEGAL_HOLD_LIFTED) == 1
-    async with app.opened(restored) as running:
-        (listed,) = await running.services.holds.list(CONSOLE)
+    async with app.opened(alone) as house:
+        assert await is_held(house, mia, chat_id)
+    settings = config(tmp_path / "restored", **apart)
+    await app.restore(settings, tmp_path / "backups", LOCK)
+    async with app.opened(settings) as house:
+        assert not await is_held(house, mia, chat_id)
+        assert await again(house, Event.LEGAL_HOLD_LIFTED) == 1
+        (listed,) = await house.services.holds.list(CONSOLE)
         assert (listed.lifted_reason, listed.lifted_by) == ("settled", "console")
 
 

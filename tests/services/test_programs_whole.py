@@ -108,7 +108,7 @@ FILE = Kind(
     lambda house, name: house.files.get(ADA.whose, name),
     lambda house: house.files.list(ADA.whose, purpose=None, limit=10, after=None, newest_first=True),
     lambda house, name: _in(house, lambda c: house.files.delete(c, ADA.whose, name)),
-    {"purpose": "batch", "size_bytes": 1, "digest": "sha256:0", "expires_ms": 2**45},
+    {"purpose": "batch", "size_bytes": 1, "digest": "sha256:0", "expires_ms": 2**45, "key_id": "key_other"},
 )
 
 

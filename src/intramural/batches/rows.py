@@ -302,7 +302,7 @@ class Batches:
         return Head(0, self._heads.said(row.person_id, row.id, parts), about), lost
 
 
-#: What a batch's head holds of its row, besides its workspace. Another column would come at the end.
+#: What a batch's head holds of its row, besides its workspace.
 HELD = (
     "actor_kind", "credential_id", "dialect", "endpoint", "created_ms", "expires_ms", "state", "ending",
     "input_file_id", "output_file_id", "error_file_id", "output_expires_s", "total", "completed", "failed", "skipped",
@@ -312,7 +312,8 @@ HELD = (
 
 
 def _said_of(values: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode([values[name] for name in HELD])
+    # without what is not there: a column that comes later changes nothing of batches of before
+    return msgspec.json.encode({name: values[name] for name in HELD if values[name] is not None})
 
 
 def _part(line: Line) -> Part:

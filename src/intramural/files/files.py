@@ -405,7 +405,9 @@ def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 def _said_of(name: str, file: "StoredFile | Row[Any]") -> bytes:
     """What a file's head holds: all but whether it is searched. Its bytes never change; their digest is among it."""
     columns = ("purpose", "size_bytes", "digest", "created_ms", "expires_ms", "key_id")
-    return msgspec.json.encode([name, *(getattr(file, column) for column in columns)])
+    values = {column: getattr(file, column) for column in columns}
+    # without what is not there: a column that comes later changes nothing of files of before
+    return msgspec.json.encode({"name": name, **{each: value for each, value in values.items() if value is not None}})
 
 
 def not_found() -> Missing:
