@@ -269,9 +269,12 @@ async def _open(world: World, owner: Someone, relation: str) -> dict[str, str]:
     for step in ("approve", "open"):
         await world.act(_openings(world).move, opening_id, step, "x")
     found = {"opening_id": opening_id}
-    for make in (_chat, _file, _response, _conversation, _message_batch):
+    for make in (_chat, _file, _response, _conversation):
         found |= await make(world, whose, "")
-    return found
+    batch = f"batch of {whose.person.username}"  # one: of unfinished ones nobody may have many
+    if batch not in world.ids:
+        world.ids[batch] = (await _message_batch(world, whose, ""))["batch_id"]
+    return found | {"batch_id": world.ids[batch]}
 
 
 def _openings(world: World) -> Openings:

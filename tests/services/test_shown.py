@@ -91,37 +91,6 @@ async def test_what_was_said_is_shown_whole(there: World) -> None:
     assert whole["items"][0]["role"] == "user" and "hi" in json.dumps(whole["items"])
 
 
-async def ended(owner: Someone, path: str, field: str, **headers: str) -> dict[str, Any]:
-    while True:
-        batch = (await owner.client.get(path, headers=headers)).json()
-        if batch[field] in ("completed", "ended"):
-            return dict(batch)
-        await asyncio.sleep(0.02)
-
-
-async def test_a_batch_shows_what_it_was_asked_and_answered_wherever_that_lies(there: World) -> None:
-    """OpenAI's results become the owner's files, Anthropic's stay lines; its input is gone when it has ended."""
-    owner, opening = there.who["stranger"], await opened(there)
-    await there.house.services.batches.go_on()
-    name = name_of(await thing(there, "batch", owner, ""))
-    batch = await ended(owner, f"/v1/batches/{name}", "status")
-    file_id = batch["error_file_id"]
-    asked_of = (await look(there, "administrator", opening, f"batches/{name}/input")).content
-    assert json.loads(asked_of)["custom_id"] == "a"
-    answered = (await look(there, "administrator", opening, f"batches/{name}/results")).content
-    assert answered == (await owner.client.get(f"/v1/files/{file_id}/content")).content
-    for gone in (batch["input_file_id"], file_id):
-        assert (await owner.client.delete(f"/v1/files/{gone}")).status_code == 200
-    answer = await look(there, "administrator", opening, f"batches/{name}/input")
-    assert (answer.status_code, code(answer)) == (404, "batch_input_gone")
-    assert (await look(there, "administrator", opening, f"batches/{name}/results")).content == b""
-
-    name = name_of(await thing(there, "message batch", owner, ""))
-    await ended(owner, f"/v1/messages/batches/{name}", "processing_status", **{"anthropic-version": "2023-06-01"})
-    line = json.loads((await look(there, "administrator", opening, f"batches/{name}/results")).content)
-    assert (line["custom_id"], line["outcome"]) == ("a", "errored") and line["body"]["error"]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 async def test_it_is_narrow(there: World, kind: str) -> None:
     friend, insider = there.who["friend"], there.who["insider"]
@@ -186,3 +155,36 @@ async def test_pages_follow_one_another(there: World, monkeypatch: pytest.Monkey
     first = await listed(there, opening, "response")
     assert first == sorted(names, reverse=True)[:2]
     assert await listed(there, opening, "response", before=first[-1]) == sorted(names)[:1]
+
+
+async def ended(owner: Someone, path: str, field: str, **headers: str) -> dict[str, Any]:
+    while True:
+        batch = (await owner.client.get(path, headers=headers)).json()
+        if batch[field] in ("completed", "ended"):
+            return dict(batch)
+        await asyncio.sleep(0.02)
+
+
+async def test_a_batch_shows_what_it_was_asked_and_answered_wherever_that_lies(there: World) -> None:
+    """OpenAI's results become the owner's files, Anthropic's stay lines; its input is gone when it has ended. (The last
+    one here: from now on batches are worked on.)
+    """
+    owner, opening = there.who["stranger"], await opened(there)
+    await there.house.services.batches.go_on()
+    name = name_of(await thing(there, "batch", owner, ""))
+    batch = await ended(owner, f"/v1/batches/{name}", "status")
+    file_id = batch["error_file_id"]
+    asked_of = (await look(there, "administrator", opening, f"batches/{name}/input")).content
+    assert json.loads(asked_of)["custom_id"] == "a"
+    answered = (await look(there, "administrator", opening, f"batches/{name}/results")).content
+    assert answered == (await owner.client.get(f"/v1/files/{file_id}/content")).content
+    for gone in (batch["input_file_id"], file_id):
+        assert (await owner.client.delete(f"/v1/files/{gone}")).status_code == 200
+    answer = await look(there, "administrator", opening, f"batches/{name}/input")
+    assert (answer.status_code, code(answer)) == (404, "batch_input_gone")
+    assert (await look(there, "administrator", opening, f"batches/{name}/results")).content == b""
+
+    name = name_of(await thing(there, "message batch", owner, ""))
+    await ended(owner, f"/v1/messages/batches/{name}", "processing_status", **{"anthropic-version": "2023-06-01"})
+    line = json.loads((await look(there, "administrator", opening, f"batches/{name}/results")).content)
+    assert (line["custom_id"], line["outcome"]) == ("a", "errored") and line["body"]["error"]
