@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,17 +27,44 @@ from intramural import __version__, http, web
 from intramural.access import Access, Action, AgeRules, Consents, Notices, Openings, Policy, Uses, When, read_rules
 from intramural.access.ages import check_age
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
+from intramural.audit import (
+    REWRITTEN,
+    AuditLog,
+    Event,
+    Fact,
+    VerifierKey,
+    anchored,
+    anchors_of,
+    first_and_newest,
+    log_signer,
+    public_key,
+    witness_signers,
+)
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM
+from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
+from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Conflicting, Misasked
+from intramural.core.outward import Connect
+from intramural.egress import (
+    Book,
+    Broker,
+    Egress,
+    Errand,
+    Mode,
+    Purpose,
+    confined_broker,
+    named_rules,
+    parse_mode,
+)
 from intramural.files import Disk, Files
 from intramural.guard import Names, reader_of
+from intramural.http.gathered import GatheringProtocol
 from intramural.http.identity import Console
+from intramural.http.witness import Witness
 from intramural.library import (
     TIMEOUT_S,
     Elsewhere,
@@ -62,12 +90,14 @@ from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, 
 from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
+    Anchoring,
     BatchDesk,
     BreakGlass,
     Bundles,
     CatalogueDesk,
     ConsentDesk,
     Conversations,
+    EgressDesk,
     Evictions,
     Expiry,
     FactorDesk,
@@ -88,6 +118,7 @@ from intramural.services import (
     Planner,
     PolicyDesk,
     Preloads,
+    Proofs,
     Provenance,
     Provisioning,
     Pulls,
@@ -109,12 +140,14 @@ from intramural.services import (
     VaultDesk,
     WorkspaceDesk,
 )
+from intramural.services.anchor_web import posting
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
+from intramural.services.egress import AuditLedger
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
@@ -159,6 +192,7 @@ class House:
     access: Access
     application: ASGIApp
     posture: Posture
+    egress: Egress
 
 
 @asynccontextmanager
@@ -182,17 +216,21 @@ async def opened(config: Config) -> AsyncIterator[House]:
         if not await Stored(db, clock).is_sealed():
             # what an older version computed of conversations: its keys were not people's own
             await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
-        pool = await _pool(config, vault, posture, clock)
+        egress = await _egress(config, db, audit, posture, clock)
+        stack.push_async_callback(egress.close)
+        pool = await _pool(config, vault, posture, clock, egress)
         await pool.start()
         stack.push_async_callback(pool.close)
-        traces = _traces(config, clock)
+        traces = _traces(config, clock, egress)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, policy, ages, names)
+        services = _services(
+            config, db, vault, audit, access, pool, traces, posture, clock, policy, ages, names, egress
+        )
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint)
+        await _record_start(audit, posture, config.traces.endpoint, egress.mode)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -213,6 +251,8 @@ async def opened(config: Config) -> AsyncIterator[House]:
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        services.anchoring.open()
+        stack.push_async_callback(services.anchoring.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
@@ -222,10 +262,34 @@ async def opened(config: Config) -> AsyncIterator[House]:
         streams = http.Streams()
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
-        yield House(config, services, access, application, posture)
+        yield House(config, services, access, application, posture, egress)
 
 
-async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) -> Pool:
+async def _egress(config: Config, db: Database, audit: AuditLog, posture: Posture, clock: Clock) -> Egress:
+    """The way out. Its broker starts when it is first needed, or when the service does (`Egress.open`)."""
+    mode = parse_mode(config.egress.mode)
+    book = Book(db, clock)
+    await book.load()
+    start = confined_broker(missing_layers(posture.level))
+    broker = None if mode == "sealed" else Broker(start)
+    return Egress(mode, named_rules(config), book, broker, AuditLedger(audit, book), clock)
+
+
+def _way_to_engine(egress: Egress) -> Callable[[RemoteEngine], Connect]:
+    return lambda engine: egress.way(Errand(SYSTEM, "engine", f"engine:{engine.name}"))
+
+
+def _asked_for(egress: Egress, gate: Gate, purpose: Purpose) -> Callable[[Actor, str], Connect]:
+    """The way for what somebody asks for; who may decide about the list has decided by asking."""
+
+    def way(actor: Actor, about: str) -> Connect:
+        approves = gate.decide(actor, Action.EGRESS_CHANGE).allowed
+        return egress.way(Errand(actor, purpose, about, approves))
+
+    return way
+
+
+async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, egress: Egress) -> Pool:
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
@@ -239,7 +303,8 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) ->
     )
     await asyncio.to_thread(states.open)
     warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
-    return Pool(config.serving, clock, RemoteSpawner(confined_spawner, clock), budget_bytes - buffer_bytes, warmth)
+    spawner = RemoteSpawner(confined_spawner, clock, _way_to_engine(egress))
+    return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +330,7 @@ class _Ground:
     kept_whole: Stored
     holds: Holds
     ages: AgeRules
+    egress: Egress
 
     @property
     def cores(self) -> int:
@@ -285,7 +351,7 @@ class _Shelf:
     uploads: Uploads
     catalogue: CatalogueDesk
     models: Models
-    parse: Callable[[str], Source]
+    parse: Callable[[str, Actor], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +389,7 @@ def _services(
     policy: Policy,
     ages: AgeRules,
     names: Names,
+    egress: Egress,
 ) -> Services:
     holds = Holds(db, clock)
     gate = Gate(audit, policy.rules, vault, holds.on, _when(config, ages, clock))
@@ -332,7 +399,7 @@ def _services(
     workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, ages,
+        standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -391,7 +458,14 @@ def _services(
         catalogue=shelf.catalogue,
         fit=_fit(ground, shelf),
         pulls=Pulls(gate, shelf.library, audit, db, clock, shelf.parse),
-        pushes=PushDesk(gate, shelf.library, audit, Outside.of(config.library, config.data_dir)),
+        pushes=PushDesk(
+            gate,
+            shelf.library,
+            audit,
+            Outside.of(config.library, config.data_dir),
+            _asked_for(egress, gate, "push"),
+        ),
+        egress=EgressDesk(gate, egress, audit, clock),
         uploads=UploadDesk(gate, shelf.uploads, audit),
         provenance=Provenance(gate, shelf.library, audit, clock, shelf.trust),
         locks=Locks(gate, shelf.library, shelf.models, audit, shelf.parse),
@@ -413,6 +487,8 @@ def _services(
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
+        proofs=Proofs(gate, audit),
+        anchoring=_anchoring(ground),
         ready=shelf.models.any_ready,
     )
 
@@ -446,7 +522,7 @@ def _shelf(ground: _Ground) -> _Shelf:
     models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
-    parse = _source_parser(config, library, uploads, catalogue, clock)
+    parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
     return _Shelf(library, trust, inspect, uploads, catalogue, models, parse)
 
 
@@ -500,7 +576,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
 
 
 def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
-    media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config))
+    media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config), ground.egress.way)
     return Inference(
         ground.gate,
         models,
@@ -540,7 +616,10 @@ def _entrance(ground: _Ground) -> _Entrance:
         Belonging(access.groups, access.external, access.identities),
         audit,
         access.oidc,
-        [Provider(each, asking(each), clock) for each in providers.oidc],
+        [
+            Provider(each, asking(each, ground.egress.way(Errand(SYSTEM, "sign-in", f"provider:{each.name}"))), clock)
+            for each in providers.oidc
+        ],
         clock,
     )
     sign_in = SignIn(
@@ -551,7 +630,10 @@ def _entrance(ground: _Ground) -> _Entrance:
         seating,
         audit,
         federation,
-        [Directory(each) for each in providers.ldap],
+        [
+            Directory(each, ground.egress.way(Errand(SYSTEM, "directory", f"directory:{each.name}")))
+            for each in providers.ldap
+        ],
     )
     passkeys = PasskeyDesk(
         gate,
@@ -571,7 +653,8 @@ def _rosters(ground: _Ground) -> Rosters:
     providers = ground.config.providers
     issuers = {each.name: each.issuer for each in providers.oidc}
     issuers |= {each.name: each.issuer for each in providers.ldap}
-    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
+    consents = Consents(ground.db, ground.vault, ground.clock)
+    return Rosters(ground.gate, ground.access, consents, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
@@ -675,6 +758,24 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, whole: Whole) -> VaultDesk
     )
 
 
+def _anchoring(ground: _Ground) -> Anchoring:
+    config = ground.config
+    ca_file = Path(config.library.ca_file) if config.library.ca_file else None
+    return Anchoring(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        anchors_of(config.anchors),
+        config.data_dir / "anchors",
+        config.anchors.every_hours,
+        posting(
+            ground.egress.way(Errand(SYSTEM, "anchor", "audit:anchors")),
+            allow_network=config.library.allow_network,
+            ca_file=ca_file,
+        ),
+    )
+
+
 def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
     return Records(
         ground.gate,
@@ -702,28 +803,35 @@ def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
 
 
 def _source_parser(
-    config: Config, library: Library, uploads: Uploads, catalogue: CatalogueDesk, clock: Clock
-) -> Callable[[str], Source]:
+    config: Config,
+    library: Library,
+    uploads: Uploads,
+    catalogue: CatalogueDesk,
+    clock: Clock,
+    way: Callable[[Actor, str], Connect],
+) -> Callable[[str, Actor], Source]:
     """What a text names: a model of the catalogue (held to its digests), a bundle, uploads, or another source."""
-    outside = Outside.of(config.library, config.data_dir)
+    known = Outside.of(config.library, config.data_dir)
 
-    def parse(text: str) -> Source:
+    def parse(text: str, actor: Actor) -> Source:
         kind, _, path = text.partition(":")
         if kind == upload.KIND:
             return upload.UploadSource(path, uploads.find)
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
         variant = catalogue.loaded().catalogue.variant(text)
+        outside = known.through(way(actor, f"source:{text}"))
         source = parse_source(variant.source if variant else text, config.data_dir / "wheels", outside)
         return PinnedSource(source, variant) if variant else source
 
     return parse
 
 
-def _traces(config: Config, clock: Clock) -> Traces:
+def _traces(config: Config, clock: Clock, egress: Egress) -> Traces:
     text = config.traces.endpoint
     endpoint = parse_endpoint(text, allow_network=config.library.allow_network) if text else None
-    return Traces(clock, endpoint, config.traces.ca_file)
+    connect = egress.way(Errand(SYSTEM, "traces", "traces.endpoint"))
+    return Traces(clock, endpoint, config.traces.ca_file, connect)
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:
@@ -759,12 +867,15 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
-async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str) -> None:
+async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode) -> None:
     facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
+    facts["egress"] = mode
     sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL:
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
+    if mode == "open":
+        await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:
@@ -856,7 +967,7 @@ def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=GatheringProtocol,
             ws="none",
             lifespan="off",
             log_level="warning",
@@ -899,6 +1010,26 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+def witness_keys(folder: Path, name: str) -> list[str]:
+    """The public keys of the witness in `folder`, which are made on first use."""
+    return [str(each.key) for each in witness_signers(folder, name)]
+
+
+async def witness(folder: Path, name: str, logs: Sequence[str], host: str, port: int) -> None:
+    """Be a witness of `logs` (public keys) until told to stop. Raises Conflicting(`data_dir_in_use`)."""
+    known = {key.name: key for key in map(VerifierKey.parse, logs)}
+    async with AsyncExitStack() as stack:
+        _claim(folder, stack)
+        application = Witness(folder, known, witness_signers(folder, name), SystemClock()).application()
+        listener = socket.create_server((host, port))
+        stack.callback(listener.close)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _server(application).running(listener):
+            await stop.wait()
 
 
 async def move_database(config: Config, target: Path | str) -> Moved:
@@ -965,6 +1096,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     return {
         "level": posture.level.value,
         "missed_review": await asyncio.to_thread(_missed_review, config),
+        "anchors": await asyncio.to_thread(_anchored, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -988,6 +1120,21 @@ def _missed_review(config: Config) -> str | None:
     first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
     since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
     return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
+
+
+def _anchored(config: Config) -> str:
+    """How it stands with the anchors (blocking): `red: …`."""
+    address = config.database
+    newest = failed = None
+    if not isinstance(address, Path) or address.exists():
+        newest, failed = (
+            first_and_newest(address, each)[1] for each in (Event.AUDIT_ANCHORED, Event.AUDIT_ANCHOR_FAILED)
+        )
+    is_last = failed is not None and (newest is None or newest.position < failed.position)
+    disputed = is_last and failed is not None and failed.facts.get("error") == REWRITTEN
+    now_ms = int(SystemClock().now_s() * 1000)
+    found = anchored(anchors_of(config.anchors), newest.time_ms if newest else None, now_ms, disputed=disputed)
+    return f"{found.colour}: {found.why}"
 
 
 @asynccontextmanager

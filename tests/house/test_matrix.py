@@ -79,6 +79,12 @@ GET    /intramural/v1/ages                       |      | AUG
 POST   /intramural/v1/ages                       |      | AG
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
+GET    /intramural/v1/audit/anchors              |      | AU
+POST   /intramural/v1/audit/anchors              |      | AU
+GET    /intramural/v1/audit/paper                |      | AU
+GET    /intramural/v1/audit/log                  |      | AU
+GET    /intramural/v1/audit/proof                |      | AU
+GET    /intramural/v1/audit/consistency          |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
 GET    /intramural/v1/break-glass                |      | AU
 POST   /intramural/v1/break-glass                |      | A
@@ -109,6 +115,10 @@ GET    /intramural/v1/chats/{chat_id}/export     | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
 POST   /intramural/v1/consents                   |      | AG
 DELETE /intramural/v1/consents/{consent_id}      | consent | AG | AG | A
+GET    /intramural/v1/egress                     |      | AU
+POST   /intramural/v1/egress/entries             |      | A
+DELETE /intramural/v1/egress/entries/{entry_id}  | egress entry | A
+GET    /intramural/v1/egress/ledger              |      | AU
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
@@ -176,6 +186,7 @@ GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 POST   /intramural/v1/people/import              |      | A
+GET    /intramural/v1/people/imports             |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU
@@ -314,6 +325,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/notices/{notice_id}/acknowledge": {"digest": "sha256:0"},
     "POST /intramural/v1/reviews": {"request_id": "req_0", "verdict": "confirmed"},
     "POST /intramural/v1/keys": {"name": "x"},
+    "POST /intramural/v1/egress/entries": {"host": "a.example", "purpose": "pull", "verdict": "deny"},
     "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
     "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
     "POST /intramural/v1/me/password": {"old": "x", "new": "y"},
@@ -344,6 +356,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
 QUERIES: dict[str, dict[str, str]] = {
+    "GET /intramural/v1/audit/proof": {"position": "0"},
+    "GET /intramural/v1/audit/consistency": {"old": "1"},
     "GET /intramural/v1/reports/ai-act": {"system": "none:1b"},
     "GET /intramural/v1/reports/hipaa-activity-review": {"from_ms": "0", "to_ms": "1"},
     "GET /intramural/v1/policy/explain": {"action": "model.use"},
@@ -373,6 +387,7 @@ NOT_HERE = {
     "quota",
     "erasure",
     "legal hold",
+    "egress entry",
     "notice",
     "house notice",
     "scim name",

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from intramural.access import bounds
 from intramural.access.ages import NO_AGES, AgeRules, Feature
 from intramural.access.decision import Decision
@@ -110,14 +112,15 @@ class Action(StrEnum):
     USES_READ = "uses.read"
     USES_DECLARE = "uses.declare"
     OUTPUTS_REVIEW = "outputs.review"
+    EGRESS_READ = "egress.read"
+    EGRESS_CHANGE = "egress.change"
     BREAKGLASS_ASK = "breakglass.ask"
     BREAKGLASS_LIST = "breakglass.list"
     BREAKGLASS_APPROVE = "breakglass.approve"
     BREAKGLASS_CLOSE = "breakglass.close"
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(msgspec.Struct, frozen=True):
     """What is known of what an action is about; all of it may be unknown, which is everybody's or nobody's thing.
 
     `owner_id`: whose it is (None: everybody's); `groups`: that the owner is in; `service`: the owner is a service
@@ -284,6 +287,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.USES_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.USES_DECLARE: _shared(ADMIN, _ADMIN_API),
     Action.OUTPUTS_REVIEW: _shared(PEOPLE, _ADMIN_API),  # and being its overseer
+    Action.EGRESS_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.EGRESS_CHANGE: _shared(ADMIN, _ADMIN_API),
     # own: what one has asked for. A key that was lost must break no glass
     Action.BREAKGLASS_ASK: _owned(ADMIN, NOBODY, SESSION_ONLY),
     Action.BREAKGLASS_LIST: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),

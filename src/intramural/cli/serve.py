@@ -12,9 +12,6 @@ from intramural.core.config import Config
 
 #: How long one thread may keep the interpreter from another.
 _SWITCH_INTERVAL_S = 0.0005
-#: Objects, and young generations, after which the collector looks for circles. A request makes some thousand objects,
-#: and few circles: at Python's default of 700 it was looked for those several times a request.
-_COLLECT_AFTER = (10_000, 10, 10)
 
 
 async def serve(config: Config, out: Out) -> None:
@@ -27,10 +24,12 @@ async def serve(config: Config, out: Out) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(app.opened(config))
+        going_out = asyncio.ensure_future(house.egress.open())
         await stack.enter_async_context(app.console(house))
         await app.shelve_starter(house, out.note)
         await house.services.pulls.go_on()
         await house.services.batches.go_on()
+        await going_out  # before anybody can ask for what needs it
         host, port = await stack.enter_async_context(app.listening(house))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()
@@ -48,7 +47,6 @@ async def serve(config: Config, out: Out) -> None:
 def _keep_for_good() -> None:
     """What is there once the service has started stays: the collector need not look through it again and again."""
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _greet(out: Out, address: str, token: str | None, level: str, reasons: tuple[str, ...]) -> None:

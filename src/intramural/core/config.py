@@ -157,6 +157,26 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorsConfig:
+    """Where checkpoints of the log are held outside (docs/anchors.md)."""
+
+    folders: tuple[str, ...] = setting(
+        (), "Folders on other media (a USB stick, a share of another machine) that each checkpoint is written into."
+    )
+    witnesses: tuple[str, ...] = setting(
+        (), "Witnesses that sign checkpoints, each as `address key`: `https://host:8790 name+hash+key`."
+    )
+    stampers: tuple[str, ...] = setting(
+        (),
+        "Time-stamping authorities (RFC 3161), each as `address file`: the file holds the certificates (PEM) under "
+        "which its stamps count.",
+    )
+    every_hours: int = setting(
+        6, "Hours between two rounds: three may fail before the newest anchor is a day old.", within=(1, 24)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AccessConfig:
     """Sign-in."""
 
@@ -238,9 +258,8 @@ class LibraryConfig:
     )
     allow_network: bool = setting(
         True,
-        "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
-        "`media.allowed_hosts`.",
+        "Whether another machine may be asked. Off: models come as files, packages and bundles only. See also "
+        "`egress.mode`, and docs/egress.md for what is asked then.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -422,6 +441,18 @@ class QuotasConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """What may leave this machine (docs/egress.md)."""
+
+    mode: str = setting(
+        "supervised",
+        "`sealed`: nothing may, and what could make connections is not started. `supervised`: what settings name may, "
+        "what administrators ask for and what they allowed; about anything else they are asked. `open`: whatever "
+        "nobody denied, written down like the rest; that is recorded at each start.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Where the database is."""
 
@@ -504,6 +535,7 @@ class Config:
     serving: ServingConfig = ServingConfig()
     sandbox: SandboxConfig = SandboxConfig()
     audit: AuditConfig = AuditConfig()
+    anchors: AnchorsConfig = AnchorsConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
@@ -513,6 +545,7 @@ class Config:
     retention: RetentionConfig = RetentionConfig()
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
+    egress: EgressConfig = EgressConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
     break_glass: BreakGlassConfig = BreakGlassConfig()
@@ -542,6 +575,7 @@ SECTIONS: Mapping[str, type] = {
     "serving": ServingConfig,
     "sandbox": SandboxConfig,
     "audit": AuditConfig,
+    "anchors": AnchorsConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
     "files": FilesConfig,
@@ -551,6 +585,7 @@ SECTIONS: Mapping[str, type] = {
     "retention": RetentionConfig,
     "quotas": QuotasConfig,
     "storage": StorageConfig,
+    "egress": EgressConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
     "break_glass": BreakGlassConfig,

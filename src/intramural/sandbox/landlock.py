@@ -28,6 +28,7 @@ READ_FILE, READ_DIR, MAKE_SOCK = 1 << 2, 1 << 3, 1 << 9
 #: (since ABI, how many rights of the kind there are then)
 _FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))
 _NET_RIGHTS = ((4, 2), (10, 4))
+_BIND_TCP = 1
 _SCOPES = ((6, 2),)
 
 
@@ -47,10 +48,14 @@ class Handled:
         return struct.pack("<QQ", self.files, self.network) if self.network else struct.pack("<Q", self.files)
 
 
-def handled(abi: int) -> Handled:
-    """Everything `abi` can deny. Pure; an ABI newer than known is treated as the newest known."""
+def handled(abi: int, *, connects: bool = False) -> Handled:
+    """Everything `abi` can deny. Pure; an ABI newer than known is treated as the newest known.
+
+    `connects`: of the network only that TCP is listened on; connecting, and UDP as a whole, is left to seccomp.
+    """
     abi = min(abi, _NEWEST_ABI)
-    return Handled(_mask(_FILE_RIGHTS, abi), _mask(_NET_RIGHTS, abi), _mask(_SCOPES, abi))
+    network = _mask(_NET_RIGHTS, abi) & (_BIND_TCP if connects else -1)
+    return Handled(_mask(_FILE_RIGHTS, abi), network, _mask(_SCOPES, abi))
 
 
 def _mask(table: Iterable[tuple[int, int]], abi: int) -> int:
@@ -70,12 +75,12 @@ class Allowed:
     rights: int
 
 
-def restrict(exceptions: Iterable[Allowed], running_abi: int) -> None:
+def restrict(exceptions: Iterable[Allowed], running_abi: int, *, connects: bool = False) -> None:
     """Deny this thread (and all it starts) everything but `exceptions`. Needs no_new_privs.
 
     Raises Broken(`confinement_failed`).
     """
-    attributes = handled(running_abi).packed
+    attributes = handled(running_abi, connects=connects).packed
     ruleset = check("landlock", libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for each in exceptions:

@@ -13,13 +13,13 @@ import ctypes
 import errno
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from intramural.sandbox.kernel import check, failed, libc
 from intramural.sandbox.syscalls import NUMBERS
 
-Profile = Literal["engine", "parser"]
+Profile = Literal["engine", "parser", "broker"]
 
 #: Harmless whatever their arguments.
 _ALWAYS = (
@@ -43,10 +43,14 @@ _ALWAYS = (
 )
 #: A worker answers on a Unix stream socket that it binds in its private directory. It can never connect.
 _LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt shutdown recvfrom"
+#: A broker connects, asks name servers, and hands descriptors over. It never listens.
+_CONNECTING = "connect getsockname getpeername getsockopt shutdown recvfrom recvmsg sendmsg"
+_CALLS: Mapping[Profile, str] = {"engine": _LISTENING, "parser": "", "broker": _CONNECTING}
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _X32_BIT = 0x40000000
-_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _PROT_EXEC = 4
 #: The flags of pthread_create in glibc and in musl. No other clone is a thread and nothing but a thread.
 _THREAD = (0x3D0F00, 0x7D0F00)
@@ -88,8 +92,7 @@ def program(profile: Profile, machine: str, pid: int, *, rewrites: bool = False)
     out: list[Instruction] = [(_LD, 0, 0, _ARCH_AT), (_JEQ, 1, 0, arch), (_RET, 0, 0, _KILL), (_LD, 0, 0, _NR_AT)]
     if machine == "x86_64":
         out += [(_JGE, 0, 1, _X32_BIT), _REFUSE]
-    names = _ALWAYS.split() + (_LISTENING.split() if profile == "engine" else [])
-    for name in names:
+    for name in _ALWAYS.split() + _CALLS[profile].split():
         out += _rule(NUMBERS[name][column], [_PERMIT])
     for name, body in _conditional(profile, pid, rewrites=rewrites).items():
         out += _rule(NUMBERS[name][column], body)
@@ -113,9 +116,15 @@ def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, lis
         "ioctl": _if_equal(1, _IOCTLS),
         "prctl": _if_equal(0, (_PR_SET_NAME,)),
     }
+    if profile == "broker":  # it reads no file: what it has to know of names comes with its messages
+        del rules["open"], rules["openat"]
+        kinds = _of_type(_SOCK_STREAM, _SOCK_DGRAM)
+        rules["socket"] = [*_load(0), (_JEQ, 2, 0, _AF_INET), (_JEQ, 1, 0, _AF_INET6), _REFUSE, *kinds]
+        # for the event loop to wake itself; of datagrams, each end could send to any Unix socket by its path
+        rules["socketpair"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *_of_type(_SOCK_STREAM)]
     if profile == "engine":
-        stream = [*_load(1), (_AND, 0, 0, _SOCK_TYPE_MASK), (_JEQ, 0, 1, _SOCK_STREAM), _PERMIT, _REFUSE]
-        rules["socket"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *stream]
+        rules["socket"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *_of_type(_SOCK_STREAM)]
+    if profile in ("engine", "broker"):
         rules["setsockopt"] = [*_load(1), (_JEQ, 1, 0, _SOL_SOCKET), _REFUSE, *_if_equal(2, _SOCKET_OPTIONS)]
         rules["sendto"] = [  # only without an address: to whom it is connected already
             *_load(4), (_JEQ, 1, 0, 0), _REFUSE, (_LD, 0, 0, _argument(4) + 4), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE,
@@ -139,6 +148,12 @@ def _load(index: int) -> list[Instruction]:
 
 def _unless_bits(index: int, bits: int) -> list[Instruction]:
     return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE]
+
+
+def _of_type(*types: int) -> list[Instruction]:
+    """Where the second argument is one of these types of socket, whatever its flags."""
+    tests = [step for value in types for step in ((_JEQ, 0, 1, value), _PERMIT)]
+    return [*_load(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *tests, _REFUSE]
 
 
 def _opening(index: int, *, rewrites: bool) -> list[Instruction]:

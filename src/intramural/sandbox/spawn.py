@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
@@ -50,8 +51,10 @@ class Launch:
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
     the only place it may make a socket in. `memory` are files without a name (memfd_create), under our numbers in the
     child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
-    as `limits.file_size_bytes` lets it. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
+    as `limits.file_size_bytes` lets it. `channel` is the other end of a Unix socket pair of ours, on which a broker is
+    spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for
+    downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and
+    confined itself.
     """
 
     profile: Profile
@@ -64,6 +67,7 @@ class Launch:
     without: frozenset[str] = frozenset()
     confine_timeout_s: float = 60.0
     memory: tuple[int, ...] = ()
+    channel: int | None = None
 
 
 class Child:
@@ -200,6 +204,8 @@ async def _start(launch: Launch) -> tuple[Child, _Answer]:
     _check_open(launch.files)
     _check_open({f"memory {number}": descriptor for number, descriptor in enumerate(launch.memory)})
     _check_nameless(launch.memory)
+    if launch.channel is not None:
+        _check_paired(launch.channel)
     lent = users.lend() if os.geteuid() == 0 and "uid" not in launch.without else None
     uid = None if lent is None else lent.uid
     message_read, message_write = os.pipe()
@@ -256,6 +262,17 @@ def _check_nameless(memory: Sequence[int]) -> None:
             raise failed("files", "a file that is to be written to is not one in memory without a name")
 
 
+def _check_paired(descriptor: int) -> None:
+    """A pair has no name on either side: with any other Unix socket there would be somebody else to reach."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as channel:
+            paired = channel.family == socket.AF_UNIX and not channel.getsockname() and not channel.getpeername()
+    except OSError:
+        paired = False
+    if not paired:
+        raise failed("files", "what a broker is spoken with on is not a pair of sockets")
+
+
 async def _process(launch: Launch, uid: int | None, message_read: int, answer_write: int) -> Process:
     """The process, which waits for its launch message. Raises Broken(`child_died`)."""
     try:
@@ -267,11 +284,15 @@ async def _process(launch: Launch, uid: int | None, message_read: int, answer_wr
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**_ENVIRONMENT, **launch.env},
-            pass_fds=(message_read, answer_write, *launch.files.values(), *launch.memory),
+            pass_fds=(message_read, answer_write, *launch.files.values(), *launch.memory, *_given(launch.channel)),
             start_new_session=True,
         )
     except (OSError, ValueError, SubprocessError) as error:  # a descriptor that is closed, a limit that is reached
         raise Broken("child_died", "A worker could not be started.", str(error)) from None
+
+
+def _given(descriptor: int | None) -> tuple[int, ...]:
+    return () if descriptor is None else (descriptor,)
 
 
 async def _confined(child: Child, answer: _Answer, timeout_s: float) -> tuple[str, ...]:
@@ -298,6 +319,7 @@ def _message(launch: Launch, uid: int | None) -> bytes:
             "arg": dict(launch.arg),
             "files": dict(launch.files),
             "memory": list(launch.memory),
+            "channel": launch.channel,
             "private_dir": None if launch.private_dir is None else str(launch.private_dir),
             "limits": asdict(launch.limits),
             "without": sorted(launch.without),

@@ -6,23 +6,27 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
-`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
+`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `egress`, `seating`, `sign_in`,
+`provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
-and `work` are parts of several.
+`shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
+`proofs`, `anchor_web`, `anchoring`;
+`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
+`truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.anchoring import Anchoring
 from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
+from intramural.services.egress import EgressDesk
 from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
@@ -43,6 +47,7 @@ from intramural.services.people import PeopleDesk
 from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
+from intramural.services.proofs import Proofs
 from intramural.services.provenance import Provenance
 from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
@@ -106,23 +111,28 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    egress: EgressDesk
     holds: HoldDesk
     purging: Purging
     evictions: Evictions
     records: Records
     receipts: Receipts
     reports: Reports
+    proofs: Proofs
+    anchoring: Anchoring
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
+    "Anchoring",
     "BatchDesk",
     "BreakGlass",
     "Bundles",
     "CatalogueDesk",
     "ConsentDesk",
     "Conversations",
+    "EgressDesk",
     "Evictions",
     "Expiry",
     "FactorDesk",
@@ -144,6 +154,7 @@ __all__ = [
     "Planner",
     "PolicyDesk",
     "Preloads",
+    "Proofs",
     "Provenance",
     "Provisioning",
     "Pulls",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -288,6 +289,7 @@ external_people = Table(
     Column("role", String, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("about", Text, nullable=False, server_default="{}"),  # JSON: names and addresses, for the directory itself
+    Column("age", String),  # the band that a list said the last time; NULL: it said none
     Column("created_ms", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     Column("gone_ms", BigInteger),  # when it said that there is no such person; NULL: there is
@@ -697,4 +699,24 @@ legal_hold_people = Table(
     Column("hold_id", String, ForeignKey("legal_holds.id", ondelete="CASCADE"), primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("since_ms", BigInteger, nullable=False),
+)
+
+#: What people decided about the way out, and what they are asked: one row for a destination and purpose.
+egress_entries = Table(
+    "egress_entries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("purpose", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("port", Integer, nullable=False),  # 0: whichever
+    Column("verdict", String, nullable=False),  # asked | allow | deny
+    Column("inside", Boolean, nullable=False),
+    Column("once", Boolean, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("asked_by", String),
+    Column("asked_ms", BigInteger),
+    Column("about", String),
+    Column("decided_by", String),
+    Column("decided_ms", BigInteger),
+    UniqueConstraint("purpose", "host", "port"),
 )

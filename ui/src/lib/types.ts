@@ -316,6 +316,7 @@ export interface Machine {
     own_uid: boolean;
     reasons: string[];
   };
+  anchored: { colour: "green" | "amber" | "red"; why: string };
   suggestion: { name: string; why: string } | null;
   version: string;
 }
@@ -393,6 +394,31 @@ export interface AuditPage {
   older: number | null;
   size: number;
   checkpoint: { size: number; time_ms?: number; note: string } | null;
+}
+
+/** A decision about connections to one host and port for one purpose, or a question (`asked`). `port` 0: any. */
+export interface EgressEntry {
+  id: string;
+  purpose: string;
+  host: string;
+  port: number;
+  verdict: "asked" | "allow" | "deny";
+  inside: boolean;
+  once: boolean;
+  expires_ms: number | null;
+  about: string | null;
+  asked_by: string | null;
+  asked_ms: number | null;
+  decided_by: string | null;
+  decided_ms: number | null;
+}
+
+/** What may leave the machine. */
+export interface Egress {
+  mode: string;
+  running: boolean;
+  settings: { setting: string; purpose: string; host: string; port: number | null; near: string[] }[];
+  entries: EgressEntry[];
 }
 
 /** Nothing of these people, or in this workspace, is deleted. `lifted_ms` null: it holds. */
@@ -546,6 +572,15 @@ export interface ErrorBody {
   hint?: string | null;
   param?: string | null;
   asked?: Asked | null;
+  problems?: Problem[];
+}
+
+/** A mistake in a file, with its line. */
+export interface Problem {
+  file: string;
+  line: number;
+  code: string;
+  message: string;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

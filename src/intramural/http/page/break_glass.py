@@ -13,6 +13,7 @@ from intramural.http.attachments import attachment, saved
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.chats import whole_chat
+from intramural.http.page.routing import routes
 from intramural.services.looking import Looking
 
 Id = Annotated[str, Path(max_length=64)]
@@ -146,15 +147,16 @@ class BatchShown(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/break-glass…` and `/me/openings…`."""
-    api = APIRouter(tags=["break glass"])
-    api.include_router(_lifecycle(doors))
-    api.include_router(_reading(doors))
-    api.include_router(_told(doors))
+    api = routes("break glass")
+    _lifecycle(api, doors)
+    _of_the_page(api, doors)
+    _of_programs(api, doors)
+    _of_batches(api, doors)
+    _told(api, doors)
     return api
 
 
-def _lifecycle(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _lifecycle(api: APIRouter, doors: Doors) -> None:
     glass = doors.services.break_glass
 
     async def shown(actor: Actor, opening: Opening) -> OpeningOut:
@@ -212,16 +214,6 @@ def _lifecycle(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         return await shown(caller.actor, await glass.close(caller.actor, opening_id))
 
-    return api
-
-
-def _reading(doors: Doors) -> APIRouter:
-    api = APIRouter()
-    api.include_router(_of_the_page(doors))
-    api.include_router(_of_programs(doors))
-    api.include_router(_of_batches(doors))
-    return api
-
 
 def _looking(doors: Doors) -> _Look:
     """What each route below begins with: who asks, through which opening, and whose things are meant."""
@@ -234,8 +226,7 @@ def _looking(doors: Doors) -> _Look:
     return look
 
 
-def _of_the_page(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _of_the_page(api: APIRouter, doors: Doors) -> None:
     glass, shown, look = doors.services.break_glass, doors.services.shown, _looking(doors)
 
     @api.get("/break-glass/{opening_id}/owners")
@@ -264,11 +255,8 @@ def _of_the_page(doors: Doors) -> APIRouter:
         whole = await shown.chat(*await look(request, opening_id, owner), chat_id)
         return whole_chat(whole.chat, whole.messages)
 
-    return api
 
-
-def _of_programs(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _of_programs(api: APIRouter, doors: Doors) -> None:
     shown, look = doors.services.shown, _looking(doors)
 
     @api.get("/break-glass/{opening_id}/files")
@@ -333,11 +321,8 @@ def _of_programs(doors: Doors) -> APIRouter:
         about, items = await shown.conversation(*await look(request, opening_id, owner), conversation_id)
         return WholeConversation(conversation=_fields(ConversationShown, about), items=list(items))
 
-    return api
 
-
-def _of_batches(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _of_batches(api: APIRouter, doors: Doors) -> None:
     shown, look = doors.services.shown, _looking(doors)
 
     @api.get("/break-glass/{opening_id}/batches")
@@ -362,11 +347,8 @@ def _of_batches(doors: Doors) -> APIRouter:
         labelled = doors.services.inference.labels(looking.actor)
         return saved(f"{batch_id}-results.jsonl", pieces, labelled=labelled)
 
-    return api
 
-
-def _told(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _told(api: APIRouter, doors: Doors) -> None:
     glass = doors.services.break_glass
 
     @api.get("/me/openings")
@@ -382,8 +364,6 @@ def _told(doors: Doors) -> APIRouter:
         """One has seen the notice of it."""
         caller = await doors.identify(request)
         await glass.seen(caller.actor, opening_id)
-
-    return api
 
 
 def _fields(shape: type[Shape], thing: Any) -> Shape:

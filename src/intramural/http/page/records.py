@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query, Request
 from intramural.audit import Entry, Wanted
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 
 _YEAR_9999_MS = 253_402_300_799_000
 
 
 def router(doors: Doors) -> APIRouter:
     """`/audit…` and `/usage`."""
-    api = APIRouter(tags=["records"])
+    api = routes("records")
     records = doors.services.records
 
     @api.get("/audit")
@@ -41,7 +42,7 @@ def router(doors: Doors) -> APIRouter:
         found = await records.search(caller.actor, wanted, limit)
         size, note = records.checkpoint()
         return shapes.AuditPage(
-            entries=[_entry(each) for each in found.entries],
+            entries=[entry_out(each) for each in found.entries],
             older=found.older,
             size=size,
             checkpoint=shapes.CheckpointOut(size=size, note=note),
@@ -90,7 +91,8 @@ def router(doors: Doors) -> APIRouter:
     return api
 
 
-def _entry(entry: Entry) -> shapes.EntryOut:
+def entry_out(entry: Entry) -> shapes.EntryOut:
+    """An entry as it is shown."""
     return shapes.EntryOut(
         position=entry.position,
         time_ms=entry.time_ms,
