@@ -471,7 +471,7 @@ export const admin = {
     used: (used: string, limit: string) => `${used} of ${limit} used`,
     renews: (when: string) => `renews ${when}`,
     priceHint: "Money is counted by the prices in the setting quotas.prices.",
-    storageHint: "Files belong to people: limit one person, or each of a group or of everybody.",
+    storageHint: "Of one person, or of each; of a group, a workspace or everybody together; or what one key stores.",
     chooseSomebody: "Choose whom it is for.",
     moreBalances: "The 20 who used most are listed.",
   },
