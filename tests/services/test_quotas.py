@@ -314,12 +314,12 @@ async def test_stored_bytes_are_limited_of_a_key_a_group_and_all_together(bench:
     bench.stored |= {"k1": 10, "g1": 20, "": 30}
     for subject, name, amount in (("key", "k1", 100), ("group", "g1", 200), ("everyone", "", 300)):
         await bench.quotas.set(CONSOLE, replace(stored, subject=subject, subject_id=name, amount=amount))
-    program = replace(MIA, kind="key", credential_id="k1", groups=("g1", "g2"))
+    program = structs.replace(MIA, kind="key", credential_id="k1", groups=("g1", "g2"))
     shares = {("everyone", ""): 300, ("group", "g1"): 200, ("key", "k1"): 100}
     assert bench.quotas.most_stored(program) == Most(shares, "k1", ("g1", "g2"))
     standings = {each.limit.subject: (each.used, each.remaining) for each in await bench.quotas.own(program)}
     assert standings == {"everyone": (30, 270), "group": (20, 180), "key": (10, 90)}
-    assert bench.quotas.most_stored(replace(BOB, groups=())).amounts == {("everyone", ""): 300}
+    assert bench.quotas.most_stored(structs.replace(BOB, groups=())).amounts == {("everyone", ""): 300}
     listed = {each.limit.subject: each.standings[0][1].used for each in await bench.quotas.all(CONSOLE)}
     assert listed == {"everyone": 30, "group": 20, "key": 10}
 
