@@ -11,8 +11,8 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -114,6 +114,7 @@ from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
+from intramural.services.enclosure import Enclosure, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
@@ -160,10 +161,29 @@ class House:
     posture: Posture
 
 
+@contextmanager
+def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
+    """Give up everything the service does not go on to need, first of all and before there is an event loop.
+
+    Yields what holds from now on and the socket to answer on. Raises Broken(`seal_failed`), OSError for the address.
+    """
+    with ExitStack() as stack:
+        spawner = start_spawner(config)
+        stack.callback(spawner.close)
+        listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
+        stack.callback(listener.close)
+        yield Enclosure(seal_service(config), spawner), listener
+
+
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[House]:
-    """Open the data directory and everything in it; leaving the block closes all of it, in order."""
+async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIterator[House]:
+    """Open the data directory and everything in it; leaving the block closes all of it, in order.
+
+    `enclosure`: what confines this process, if it serves.
+    """
     clock = SystemClock()
+    if enclosure is not None:
+        enclosure.spawner.attach()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
         require_place(config.data_dir, config.database)
@@ -191,7 +211,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint)
+        await _record_start(audit, posture, config.traces.endpoint, enclosure)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -727,11 +747,17 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
-async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str) -> None:
-    facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
+async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str, enclosure: Enclosure | None) -> None:
+    facts: dict[str, Fact] = {
+        "confinement": posture.level.value,
+        "kernel": posture.kernel,
+        "landlock_abi": posture.landlock_abi,
+    }
+    if enclosure is not None:
+        facts |= {"seal": enclosure.seal.level, "connects": list(enclosure.seal.connects)}
     sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
-    if posture.level != Level.FULL:
+    if posture.level != Level.FULL or (enclosure is not None and enclosure.seal.level != "full"):
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
 
 
@@ -959,15 +985,10 @@ def _missed_review(config: Config) -> str | None:
 
 
 @asynccontextmanager
-async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
+async def listening(house: House, listener: socket.socket) -> AsyncIterator[tuple[str, int]]:
     """Answer on TCP; yields the address (the port that was chosen, where the setting is 0)."""
-    settings = house.config.server
-    listener = socket.create_server((settings.host, settings.port), backlog=1024)
-    try:
-        async with _server(house.application, _proxies(settings.trusted_proxies)).running(listener):
-            yield listener.getsockname()[:2]
-    finally:
-        listener.close()
+    async with _server(house.application, _proxies(house.config.server.trusted_proxies)).running(listener):
+        yield listener.getsockname()[:2]
 
 
 async def shelve_starter(house: House, report: Callable[[str], None]) -> None:

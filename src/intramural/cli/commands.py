@@ -30,7 +30,7 @@ def serve(*, common: Common = DEFAULT) -> None:
 
     gc.freeze()
     gc.enable()
-    uvloop.run(run_service(common.config, common.out))
+    run_service(common.config, common.out)
 
 
 @cli.command

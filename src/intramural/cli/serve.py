@@ -1,14 +1,19 @@
-"""`intramural serve`: open the house, answer on TCP and on the private socket, until told to stop."""
+"""`intramural serve`: seal the process, open the house, answer on TCP and on the private socket, until told to stop."""
 
 import asyncio
 import gc
 import signal
+import socket
 import sys
 from contextlib import AsyncExitStack
+
+import uvloop
 
 from intramural import app
 from intramural.cli.render import Out
 from intramural.core.config import Config
+from intramural.sandbox.spawning import spawner_died
+from intramural.services.enclosure import Enclosure
 
 #: How long one thread may keep the interpreter from another.
 _SWITCH_INTERVAL_S = 0.0005
@@ -17,8 +22,14 @@ _SWITCH_INTERVAL_S = 0.0005
 _COLLECT_AFTER = (10_000, 10, 10)
 
 
-async def serve(config: Config, out: Out) -> None:
-    """Serve until SIGINT or SIGTERM. Raises IntramuralError when the house cannot be opened."""
+def serve(config: Config, out: Out) -> None:
+    """Serve until SIGINT or SIGTERM. Raises IntramuralError when the process cannot be sealed or the house opened, and
+    Broken(`spawner_died`) when the process that starts workers ends: it cannot be had again from in here."""
+    with app.enclosed(config) as (enclosure, listener):
+        uvloop.run(_serve(config, out, enclosure, listener))
+
+
+async def _serve(config: Config, out: Out, enclosure: Enclosure, listener: socket.socket) -> None:
     # The log is committed on a thread of its own; at Python's default of 5 ms it could hold up a first token that long.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = asyncio.Event()
@@ -26,12 +37,12 @@ async def serve(config: Config, out: Out) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(app.opened(config))
+        house = await stack.enter_async_context(app.opened(config, enclosure))
         await stack.enter_async_context(app.console(house))
         await app.shelve_starter(house, out.note)
         await house.services.pulls.go_on()
         await house.services.batches.go_on()
-        host, port = await stack.enter_async_context(app.listening(house))
+        host, port = await stack.enter_async_context(app.listening(house, listener))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()
         _keep_for_good()
@@ -39,10 +50,13 @@ async def serve(config: Config, out: Out) -> None:
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))
         later = asyncio.ensure_future(app.preload_in_time(house, out.note))
+        enclosure.spawner.lost.add_done_callback(lambda _: stop.set())
         await stop.wait()
         out.note("Stopping…")
         loading.cancel()
         later.cancel()
+        if enclosure.spawner.lost.done():
+            raise spawner_died()
 
 
 def _keep_for_good() -> None:

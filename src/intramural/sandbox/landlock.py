@@ -23,7 +23,15 @@ _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 
-READ_FILE, READ_DIR, MAKE_SOCK = 1 << 2, 1 << 3, 1 << 9
+_EXECUTE, _MAKE_CHAR, _MAKE_BLOCK = 1 << 0, 1 << 6, 1 << 11
+_WRITE_FILE, READ_FILE, READ_DIR, MAKE_SOCK = 1 << 1, 1 << 2, 1 << 3, 1 << 9
+_TRUNCATE, _RESOLVE_UNIX = 1 << 14, 1 << 16
+#: To read a folder; to do whatever is done with folders and files, but start a program or make a device.
+READ = READ_FILE | READ_DIR
+WRITE = (1 << 15) - 1 & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK)
+#: The rights that a rule on what is no folder can give.
+OF_A_FILE = _WRITE_FILE | READ_FILE | _TRUNCATE
+_BIND_TCP = 1 << 0
 
 #: (since ABI, how many rights of the kind there are then)
 _FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))
@@ -62,6 +70,14 @@ def abi() -> int:
     return max(0, int(libc.syscall(_CREATE, None, 0, _VERSION_FLAG)))
 
 
+def inward_only(everything: Handled, *, connects: bool) -> Handled:
+    """What is denied a service: it may connect to Unix sockets with a path (its workers'), and if it `connects`, to
+    others. It makes no listening socket in either case. Pure.
+    """
+    network = everything.network & _BIND_TCP if connects else everything.network
+    return Handled(everything.files & ~_RESOLVE_UNIX, network, everything.scopes)
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """One exception: `rights` on what `descriptor` refers to, and on everything beneath it if that is a directory."""
@@ -70,12 +86,12 @@ class Allowed:
     rights: int
 
 
-def restrict(exceptions: Iterable[Allowed], running_abi: int) -> None:
-    """Deny this thread (and all it starts) everything but `exceptions`. Needs no_new_privs.
+def restrict(exceptions: Iterable[Allowed], running_abi: int, what: Handled | None = None) -> None:
+    """Deny this thread (and all it starts) everything, or all of `what`, but `exceptions`. Needs no_new_privs.
 
     Raises Broken(`confinement_failed`).
     """
-    attributes = handled(running_abi).packed
+    attributes = (what or handled(running_abi)).packed
     ruleset = check("landlock", libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for each in exceptions:
