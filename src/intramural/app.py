@@ -61,6 +61,7 @@ from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.sandbox.readback import Held
 from intramural.services import (
     BatchDesk,
     BreakGlass,
@@ -114,7 +115,7 @@ from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
-from intramural.services.enclosure import Enclosure, seal_service, start_spawner
+from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
@@ -207,7 +208,9 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         traces = _traces(config, clock)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = _services(config, db, vault, audit, access, pool, traces, posture, clock, policy, ages, names)
+        services = _services(
+            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names
+        )
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -272,6 +275,7 @@ class _Ground:
     pool: Pool
     traces: Traces
     posture: Posture
+    enclosure: Enclosure | None
     clock: Clock
     names: Names
     gate: Gate
@@ -338,6 +342,7 @@ def _services(
     pool: Pool,
     traces: Traces,
     posture: Posture,
+    enclosure: Enclosure | None,
     clock: Clock,
     policy: Policy,
     ages: AgeRules,
@@ -350,8 +355,8 @@ def _services(
     )
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
-        config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages,
+        config, db, vault, audit, access, pool, traces, posture, enclosure, clock, names, gate, Meter(db, clock),
+        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -675,8 +680,15 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        seal=None if ground.enclosure is None else ground.enclosure.seal,
+        processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
     )
+
+
+def _processes(ground: _Ground) -> list[Held]:
+    workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
+    return processes(ground.enclosure, workers)
 
 
 def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import getpass
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -517,10 +518,21 @@ def _public_key(config: Config) -> str:
 
 @cli.command
 def doctor(*, common: Common = DEFAULT) -> None:
-    """Say which confinement this machine reaches and why, and whether a model would be served."""
+    """Say which confinement this machine reaches and why, and whether a model would be served.
+
+    Of a running service also what it gave up itself, and what the kernel says holds around each of its processes.
+    """
     from intramural import app
+    from intramural.cli.client import connected
+
+    async def running() -> dict[str, Any]:
+        async with connected(common.config, running=True) as client:
+            machine = await client.get(f"{PAGE}/machine")
+        return {"seal": machine["seal"], "processes": machine["processes"]}
 
     verdict = uvloop.run(app.diagnose(common.config))
+    with suppress(Missing):
+        verdict |= uvloop.run(running())
     common.out.record(verdict, main="level")
     if not verdict["serves_models"]:
         raise Broken(

@@ -12,6 +12,8 @@ import uvloop
 from intramural import app
 from intramural.cli.render import Out
 from intramural.core.config import Config
+from intramural.sandbox import Posture
+from intramural.sandbox.seal import Seal
 from intramural.sandbox.spawning import spawner_died
 from intramural.services.enclosure import Enclosure
 
@@ -46,7 +48,7 @@ async def _serve(config: Config, out: Out, enclosure: Enclosure, listener: socke
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()
         _keep_for_good()
-        _greet(out, address, token, house.posture.level.value, house.posture.reasons)
+        _greet(out, address, token, house.posture, enclosure.seal)
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))
         later = asyncio.ensure_future(app.preload_in_time(house, out.note))
@@ -65,10 +67,11 @@ def _keep_for_good() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
-def _greet(out: Out, address: str, token: str | None, level: str, reasons: tuple[str, ...]) -> None:
+def _greet(out: Out, address: str, token: str | None, posture: Posture, seal: Seal) -> None:
+    level, reasons = posture.level.value, posture.reasons
     link = f"{address}/#/setup?token={token}" if token else None
     if out.mode == "json":
-        out.json({"address": address, "setup_link": link, "confinement": level})
+        out.json({"address": address, "setup_link": link, "confinement": level, "seal": seal.level})
         return
     if out.mode == "quiet":
         print(link or address, flush=True)
@@ -77,4 +80,6 @@ def _greet(out: Out, address: str, token: str | None, level: str, reasons: tuple
     if link:
         print(f"  set it up here    {link}", flush=True)
         print("                    (works once; makes the first administrator)", flush=True)
-    print(f"  confinement       {level}{'' if not reasons else ' — ' + '; '.join(reasons)}\n", flush=True)
+    print(f"  confinement       {level}{'' if not reasons else ' — ' + '; '.join(reasons)}", flush=True)
+    may = f"may connect for {', '.join(seal.connects)}" if seal.connects else "connects to nobody"
+    print(f"  the service       sealed: {seal.level}; {may}\n", flush=True)

@@ -8,9 +8,9 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`;
-`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`, `truncation`, `watched`
-and `work` are parts of several.
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
+`enclosure`; `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`,
+`truncation`, `watched` and `work` are parts of several.
 """
 
 from collections.abc import Callable

@@ -18,6 +18,7 @@ from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
 from intramural.sandbox import missing_layers
 from intramural.sandbox.launch import Rules
 from intramural.sandbox.posture import Level
+from intramural.sandbox.readback import Held, held
 from intramural.sandbox.seal import Needs, Seal, parse_level, seal
 from intramural.sandbox.spawning import Spawner
 
@@ -53,6 +54,16 @@ class Enclosure:
 
     seal: Seal
     spawner: Spawner
+
+
+def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:
+    """Every process of this service and what holds around each, as the kernel says: itself, its spawner, its workers
+    (`workers`: name, process, what it says of itself)."""
+    seal = () if enclosure is None else enclosure.seal.layers
+    wanted = [("gateway", os.getpid(), seal), *workers]
+    if enclosure is not None:
+        wanted.insert(1, ("spawner", enclosure.spawner.pid, ()))
+    return [found for each in wanted if (found := held(*each)) is not None]
 
 
 def connects(config: Config) -> tuple[str, ...]:
