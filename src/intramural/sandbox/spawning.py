@@ -56,6 +56,7 @@ class Spawner:
         self._asked: dict[int, asyncio.Future[_Theirs]] = {}
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def pid(self) -> int:
@@ -63,9 +64,9 @@ class Spawner:
 
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self.lost: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(self._channel, self._hear)
+        loop = self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._channel, self._hear)
         start_through(self)
 
     async def begin(self, launch: Launch, log: int, answer: int) -> Begun:
@@ -80,7 +81,7 @@ class Spawner:
             await self._send({"id": number}, descriptors)
         finally:
             os.close(body)
-        asked = self._asked[number] = self._loop.create_future()
+        asked = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -93,13 +94,15 @@ class Spawner:
         try:
             self._channel.send(data)
         except BlockingIOError:
-            self._loop.call_later(_BUSY_PAUSE_S, self.signal, pid, number)
+            asyncio.get_running_loop().call_later(_BUSY_PAUSE_S, self.signal, pid, number)
         except OSError:  # it is gone, and so is the child
             return
 
     def close(self) -> None:
-        """End it, with whatever it has left. Not on its loop any more."""
+        """End it, with whatever it has left."""
         start_through(None)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._channel)
         self._channel.close()
         try:
             self._process.wait(_END_TIMEOUT_S)
@@ -142,12 +145,12 @@ class Spawner:
         if "error" in said:
             asked.set_exception(_error(said["error"]))
             return
-        child = self._children[said["pid"]] = _Theirs(self, said["pid"], self._loop.create_future())
+        child = self._children[said["pid"]] = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future())
         asked.set_result(child)
 
     def _end(self) -> None:
         """It is gone, and the kernel has killed its children."""
-        self._loop.remove_reader(self._channel)
+        asyncio.get_running_loop().remove_reader(self._channel)
         if not self.lost.done():
             self.lost.set_result(None)
         for asked in self._asked.values():
