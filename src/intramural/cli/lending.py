@@ -17,6 +17,7 @@ from intramural.core.errors import Conflicting
 FOLDER = "lent"
 #: Below a model's folder, what may belong to it.
 _BELOW = ("onnx", "1_Pooling")
+_COPY_BYTES = 2**20
 
 
 class Lending:
@@ -89,17 +90,18 @@ class Lending:
             for each in (lent, there.parent):
                 each.mkdir(mode=0o700, exist_ok=True)
                 self._give(each)
-            self._lend(file, there)
+            self._lend(_opened(file, path, folder), there)
         return lent / path.relative_to(folder)
 
-    def _lend(self, file: Path, there: Path) -> None:
+    def _lend(self, descriptor: int, there: Path) -> None:
         there.unlink(missing_ok=True)
-        try:
-            os.link(file.resolve(), there)
-        except OSError:  # another disk, or a file of somebody else's
-            shutil.copyfile(file, there)
-            there.chmod(0o600)
-            self._give(there)
+        with os.fdopen(descriptor, "rb") as file:
+            try:
+                os.link(f"/proc/self/fd/{descriptor}", there, src_dir_fd=descriptor, follow_symlinks=True)
+            except OSError:  # another disk, or a file of somebody else's
+                with there.open("xb", opener=_private) as copy:
+                    shutil.copyfileobj(file, copy, _COPY_BYTES)
+                self._give(there)
 
     def _place(self, name: str) -> Path:
         lent = self._data_dir / FOLDER
@@ -115,6 +117,20 @@ class Lending:
         owner = self._data_dir.stat()
         if os.geteuid() == 0 != owner.st_uid:
             os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _opened(file: Path, named: Path, folder: Path) -> int:
+    """A descriptor of a file: what was named is followed wherever it leads, what was found as a source follows it.
+
+    Raises Missing(`file_not_readable`), Untrusted(`link_refused`).
+    """
+    from intramural.library.sources.disk import open_beneath, open_regular
+
+    return open_regular(file) if file == named else open_beneath(folder, *file.relative_to(folder).parts)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _whole(path: Path) -> tuple[Path, list[Path]]:
