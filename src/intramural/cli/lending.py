@@ -18,6 +18,7 @@ FOLDER = "lent"
 #: Below a model's folder, what may belong to it.
 _BELOW = ("onnx", "1_Pooling")
 _COPY_BYTES = 2**20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Lending:
@@ -99,7 +100,7 @@ class Lending:
             try:
                 os.link(f"/proc/self/fd/{descriptor}", there, src_dir_fd=descriptor, follow_symlinks=True)
             except OSError:  # another disk, or a file of somebody else's
-                with there.open("xb", opener=_private) as copy:
+                with os.fdopen(os.open(there, _NEW, 0o600), "wb") as copy:
                     shutil.copyfileobj(file, copy, _COPY_BYTES)
                 self._give(there)
 
@@ -127,10 +128,6 @@ def _opened(file: Path, named: Path, folder: Path) -> int:
     from intramural.library.sources.disk import open_beneath, open_regular
 
     return open_regular(file) if file == named else open_beneath(folder, *file.relative_to(folder).parts)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _whole(path: Path) -> tuple[Path, list[Path]]:
