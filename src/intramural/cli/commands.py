@@ -17,6 +17,7 @@ from intramural.cli.render import Out, size
 from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user, vault
 from intramural.core.config import Config
 from intramural.core.errors import Broken, Misasked, Missing
+from intramural.core.temporary import keep_temporary_files_in
 
 if TYPE_CHECKING:
     from intramural.cli.client import Client
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 @cli.command
 def serve(*, common: Common = DEFAULT) -> None:
     """Serve the API and the page until stopped."""
+    config = common.config
+    keep_temporary_files_in(config.data_dir)
     # What is imported here stays for ever: to look for garbage in it again and again takes a tenth of the start.
     gc.disable()
     from intramural.cli.serve import serve as run_service
 
     gc.freeze()
     gc.enable()
-    run_service(common.config, common.out)
+    run_service(config, common.out)
 
 
 @cli.command

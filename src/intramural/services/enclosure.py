@@ -8,7 +8,6 @@ import os
 import ssl
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,8 @@ def _named(config: Config) -> Iterable[Path]:
 def start_spawner(config: Config) -> Spawner:
     """The process that starts children, before anything from outside is read. It knows what it may be asked for."""
     run_dir = config.data_dir / "run"
-    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (config.data_dir, run_dir):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     named = {level.value: level for level in Level if level is not Level.NONE}.get(config.sandbox.required_level)
     without = frozenset[str]() if named is None else missing_layers(named)
     return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS))
@@ -136,16 +136,4 @@ def start_spawner(config: Config) -> Spawner:
 
 def seal_service(config: Config) -> Seal:
     """Seal this process by its settings. Raises Misasked(`bad_setting`), Broken(`seal_failed`)."""
-    level = parse_level(config.sandbox.seal)
-    if level != "off":
-        _keep_temporary_files_in(config.data_dir / "tmp")
-    return seal(level, needs(config))
-
-
-def _keep_temporary_files_in(folder: Path) -> None:
-    """For Python, SQLite and whoever else asks the environment."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in folder.iterdir():  # of a service that was killed
-        if not left.is_dir():
-            left.unlink()
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # noqa: TID251 — said to libraries, not read
+    return seal(parse_level(config.sandbox.seal), needs(config))
