@@ -334,10 +334,14 @@ def read_sibling_memory(stage: Stage) -> None:
 
 
 def write_sibling_memory(stage: Stage) -> None:
-    """Nothing is written: not a byte is asked for, and whether it may be is asked first."""
-    local = struct.pack("<QQ", ctypes.addressof(ctypes.create_string_buffer(16)), 0)
+    """Where its program lies, nothing can be written: who may try is told that, and not that he may not."""
+    local = struct.pack("<QQ", ctypes.addressof(ctypes.create_string_buffer(16)), 16)
     remote = struct.pack("<QQ", stage["sibling_address"], 16)
-    _call("process_vm_writev", stage["sibling"], local, 1, remote, 1, 0)
+    try:
+        _call("process_vm_writev", stage["sibling"], local, 1, remote, 1, 0)
+    except OSError as error:
+        if error.errno != errno.EFAULT:
+            raise
 
 
 def descriptor_of_sibling(stage: Stage) -> None:
