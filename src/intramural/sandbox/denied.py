@@ -130,7 +130,7 @@ _CONDITIONAL: Mapping[str, tuple[int | None, int | None]] = {
 }
 _CLONE_THREAD = 0x10000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
-_STREAM, _DATAGRAM, _RAW, _TYPE_MASK = 1, 2, 3, 0xF
+_STREAM, _DATAGRAM, _RAW, _PACKETS, _TYPE_MASK = 1, 2, 3, 5, 0xF
 #: Connects without connect(2), which Landlock does not see.
 _MSG_FASTOPEN = 0x20000000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -157,9 +157,9 @@ def _conditional(who: Who, pid: int, *, outward: bool) -> dict[str, list[Instruc
         0, (_AF_INET, _AF_INET6, _AF_NETLINK), bpf.if_masked(1, _TYPE_MASK, (_STREAM, _DATAGRAM, _RAW))
     )
     rules = {
-        # a datagram pair could send to any Unix socket of the host by sendmsg, whose address is out of sight
         "socket": [*bpf.load(0), *bpf.rule(_AF_UNIX, stream), *(internet if outward else [REFUSE])],
-        "socketpair": bpf.guarded(0, (_AF_UNIX,), stream),
+        # of datagrams, each end could send to any Unix socket of the host by sendmsg, whose address is out of sight
+        "socketpair": bpf.guarded(0, (_AF_UNIX,), bpf.if_masked(1, _TYPE_MASK, (_STREAM, _PACKETS))),
         "ioctl": bpf.unless_equal(1, (_TIOCSTI, _TIOCLINUX, _FIOSETOWN, _SIOCSPGRP)),
     }
     if not outward:
