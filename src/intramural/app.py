@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -26,7 +27,19 @@ from intramural import __version__, http, web
 from intramural.access import Access, Action, AgeRules, Consents, Notices, Openings, Policy, Uses, When, read_rules
 from intramural.access.ages import check_age
 from intramural.access.oidc import Provider
-from intramural.audit import AuditLog, Event, Fact, first_and_newest, log_signer, public_key
+from intramural.audit import (
+    REWRITTEN,
+    AuditLog,
+    Event,
+    Fact,
+    VerifierKey,
+    anchored,
+    anchors_of,
+    first_and_newest,
+    log_signer,
+    public_key,
+    witness_signers,
+)
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM, Place
@@ -36,7 +49,9 @@ from intramural.core.console import CONSOLE, console_address
 from intramural.core.errors import Conflicting, Misasked
 from intramural.files import Disk, Files, Most
 from intramural.guard import Names, reader_of
+from intramural.http.gathered import GatheringProtocol
 from intramural.http.identity import Console
+from intramural.http.witness import Witness
 from intramural.library import (
     TIMEOUT_S,
     Elsewhere,
@@ -63,6 +78,7 @@ from intramural.retention import Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.sandbox.readback import Held
 from intramural.services import (
+    Anchoring,
     BatchDesk,
     BreakGlass,
     Bundles,
@@ -89,6 +105,7 @@ from intramural.services import (
     Planner,
     PolicyDesk,
     Preloads,
+    Proofs,
     Provenance,
     Provisioning,
     Pulls,
@@ -109,6 +126,7 @@ from intramural.services import (
     VaultDesk,
     WorkspaceDesk,
 )
+from intramural.services.anchor_web import posting
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
@@ -234,6 +252,8 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.evictions.close)
         services.expiry.open()
         stack.push_async_callback(services.expiry.close)
+        services.anchoring.open()
+        stack.push_async_callback(services.anchoring.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
@@ -423,6 +443,8 @@ def _services(
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
+        proofs=Proofs(gate, audit),
+        anchoring=_anchoring(ground),
         ready=shelf.models.any_ready,
     )
 
@@ -580,7 +602,8 @@ def _rosters(ground: _Ground) -> Rosters:
     providers = ground.config.providers
     issuers = {each.name: each.issuer for each in providers.oidc}
     issuers |= {each.name: each.issuer for each in providers.ldap}
-    return Rosters(ground.gate, ground.access, ground.audit, ground.clock, issuers)
+    consents = Consents(ground.db, ground.vault, ground.clock)
+    return Rosters(ground.gate, ground.access, consents, ground.audit, ground.clock, issuers)
 
 
 def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
@@ -665,6 +688,20 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk
     people = ground.access.people
     return VaultDesk(
         ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+    )
+
+
+def _anchoring(ground: _Ground) -> Anchoring:
+    config = ground.config
+    ca_file = Path(config.library.ca_file) if config.library.ca_file else None
+    return Anchoring(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        anchors_of(config.anchors),
+        config.data_dir / "anchors",
+        config.anchors.every_hours,
+        posting(allow_network=config.library.allow_network, ca_file=ca_file),
     )
 
 
@@ -862,7 +899,7 @@ def _server(application: ASGIApp, proxies: Sequence[str] = ()) -> _Server:
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=GatheringProtocol,
             ws="none",
             lifespan="off",
             log_level="warning",
@@ -905,6 +942,26 @@ async def console(house: House) -> AsyncIterator[None]:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
+
+
+def witness_keys(folder: Path, name: str) -> list[str]:
+    """The public keys of the witness in `folder`, which are made on first use."""
+    return [str(each.key) for each in witness_signers(folder, name)]
+
+
+async def witness(folder: Path, name: str, logs: Sequence[str], host: str, port: int) -> None:
+    """Be a witness of `logs` (public keys) until told to stop. Raises Conflicting(`data_dir_in_use`)."""
+    known = {key.name: key for key in map(VerifierKey.parse, logs)}
+    async with AsyncExitStack() as stack:
+        _claim(folder, stack)
+        application = Witness(folder, known, witness_signers(folder, name), SystemClock()).application()
+        listener = socket.create_server((host, port))
+        stack.callback(listener.close)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _server(application).running(listener):
+            await stop.wait()
 
 
 async def move_database(config: Config, target: Path | str) -> Moved:
@@ -971,6 +1028,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
     return {
         "level": posture.level.value,
         "missed_review": await asyncio.to_thread(_missed_review, config),
+        "anchors": await asyncio.to_thread(_anchored, config),
         "required": config.sandbox.required_level,
         "serves_models": allows(config.sandbox.required_level, posture.level),
         "kernel": posture.kernel,
@@ -994,6 +1052,21 @@ def _missed_review(config: Config) -> str | None:
     first, newest = first_and_newest(address, Event.REVIEW_SIGNED)
     since_ms = newest.facts["to_ms"] if newest else first.time_ms if first else None
     return missed_review(since_ms, int(SystemClock().now_s() * 1000), config.audit.review_every_days)
+
+
+def _anchored(config: Config) -> str:
+    """How it stands with the anchors (blocking): `red: …`."""
+    address = config.database
+    newest = failed = None
+    if not isinstance(address, Path) or address.exists():
+        newest, failed = (
+            first_and_newest(address, each)[1] for each in (Event.AUDIT_ANCHORED, Event.AUDIT_ANCHOR_FAILED)
+        )
+    is_last = failed is not None and (newest is None or newest.position < failed.position)
+    disputed = is_last and failed is not None and failed.facts.get("error") == REWRITTEN
+    now_ms = int(SystemClock().now_s() * 1000)
+    found = anchored(anchors_of(config.anchors), newest.time_ms if newest else None, now_ms, disputed=disputed)
+    return f"{found.colour}: {found.why}"
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
 """The table of `policy`, against a second one written down from what the service promises, over every combination."""
 
-from dataclasses import replace
 from itertools import chain, combinations, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from intramural.access.policy import (
     ALWAYS,

@@ -1,11 +1,12 @@
 """Ages, consents, notices and oversight as facts of the policy: tables of what is refused to whom, by which rule."""
 
-from dataclasses import replace
+from datetime import date
 from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from intramural.access.ages import (
     CONSENTABLE,
@@ -16,6 +17,7 @@ from intramural.access.ages import (
     AgeRules,
     Feature,
     band_of,
+    band_on,
     parse,
     parse_hours,
 )
@@ -270,6 +272,28 @@ def test_what_is_no_birth_year(year):
     with pytest.raises(Misasked) as caught:
         band_of(year, 2026)
     assert caught.value.code == "bad_birth_year"
+
+
+@pytest.mark.parametrize(("today", "born", "band"), [
+    ("2026-11-22", "2013-11-22", "13-15"), ("2026-11-22", "2013-11-23", "under-13"),
+    ("2026-11-22", "2026-11-22", "under-13"), ("2026-11-22", "1876-11-22", "adult"),
+    ("2025-02-28", "2012-02-29", "under-13"), ("2025-03-01", "2012-02-29", "13-15"),
+    ("2028-02-29", "2010-02-28", "adult"), ("2028-02-28", "2012-02-29", "13-15"), ("2028-02-29", "2012-02-29", "16-17"),
+])  # fmt: skip
+def test_the_band_of_a_day_of_birth_changes_on_the_birthday(today, born, band):
+    assert band_on(date.fromisoformat(today), date.fromisoformat(born)) == band
+
+
+@given(st.dates(date(1880, 1, 1), date(2026, 11, 22)))
+def test_a_year_alone_never_says_an_older_band_than_the_day(born):
+    assert YOUNGEST[band_of(born.year, 2026)] <= YOUNGEST[band_on(date(2026, 11, 22), born)]
+
+
+@pytest.mark.parametrize("born", ["2026-11-23", "1875-11-22", "0001-01-01", "9999-12-31"])
+def test_what_is_no_day_of_birth_is_not_said_again(born):
+    with pytest.raises(Misasked) as caught:
+        band_on(date(2026, 11, 22), date.fromisoformat(born))
+    assert caught.value.code == "bad_birth_date" and born[:4] not in str(caught.value.message)
 
 
 def test_consents_count_until_they_run_out():

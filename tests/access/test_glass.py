@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from intramural.access.glass import (
     LIVE,
@@ -196,7 +197,7 @@ def test_a_role_of_ones_own_can_be_given_it_and_cannot_take_word_of_it_away() ->
     assert decide(officer, Action.CHATS_READ, Thing("bob", glass=glass)).allowed
     assert not decide(officer, Action.CHATS_READ, Thing("eve", glass=glass)).allowed
     assert not decide(officer, Action.BREAKGLASS_APPROVE, Thing("eve")).allowed
-    bare = replace(officer, permissions=frozenset({"models.read"}))
+    bare = structs.replace(officer, permissions=frozenset({"models.read"}))
     assert not decide(bare, Action.CHATS_READ, Thing("bob", glass=glass)).allowed
     assert decide(bare, Action.ME_READ_OPENINGS, Thing("ada")).allowed
     assert not decide(bare, Action.ME_READ_OPENINGS, Thing("bob")).allowed
@@ -222,4 +223,4 @@ no_match = [{ action = "chats.read", label = "phi", purpose = "legal" }]
         decision = decide(elsewhere, Action.CHATS_READ, Thing("bob", place=WARD, glass=glass), rules)
         assert decision.allowed is allowed
     nowhere = Thing("bob", glass=Glass("o", "ada", "bob", None, "investigation"))
-    assert not decide(elsewhere, Action.CHATS_READ, replace(nowhere, place=WARD), rules).allowed
+    assert not decide(elsewhere, Action.CHATS_READ, structs.replace(nowhere, place=WARD), rules).allowed

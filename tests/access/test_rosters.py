@@ -13,6 +13,7 @@ from intramural.access.rosters.plan import Known, KnownGroup, Link
 from intramural.core.errors import Flawed, Misasked
 
 HEADER = "id,username,role,active,groups,manages,provider,subject\n"
+AGED = "id,username,age,birth_date\n"
 TODAY = Reading(today="2026-11-22")
 ROLES = ("administrator", "auditor", "manager", "member", "help desk")
 NOBODY = Standing({}, {}, {}, {}, {})
@@ -133,6 +134,50 @@ def test_other_encodings_and_headers_are_refused():
         assert refused(lambda data=data: read("people.csv", data, TODAY))[0][1] == code
 
 
+@pytest.mark.parametrize(
+    ("values", "age"),
+    [
+        (",", None),
+        ("13-15,", "13-15"),
+        ("unknown,", "unknown"),
+        (",2013-11-23", "under-13"),  # 13 tomorrow
+        (",2013-11-22", "13-15"),
+        (",2010-11-22", "16-17"),
+        (",2008-11-23", "16-17"),
+        (",2008-11-22", "adult"),
+        (",1876-11-22", "adult"),
+        (",2026-11-22", "under-13"),
+    ],
+)
+def test_an_age_is_a_band_or_made_of_a_day_of_birth(values, age):
+    assert read("people.csv", f"{AGED}1,mia,{values}\n".encode(), TODAY).people["1"].age == age
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ("14,", "bad_value"),
+        ("Adult,", "bad_value"),
+        ("13-15,2013-01-01", "bad_value"),
+        (",2026-11-23", "bad_date"),  # to come
+        (",1875-11-21", "bad_date"),
+        (",2013-02-29", "bad_date"),
+        (",31.05.2013", "bad_date"),
+        (",20130531", "bad_date"),
+        (",２０１３-05-31", "bad_date"),
+        (",2013-05-31T00:00:00Z", "bad_date"),
+        (",=2013-05-31", "formula"),
+        (",2013-05-31\u202e", "bad_character"),
+    ],
+)
+def test_what_is_no_age_is_a_mistake_that_does_not_say_the_day(values, code):
+    with pytest.raises(Flawed) as caught:
+        read("people.csv", f"{AGED}1,mia,{values}\n9,good,,\n".encode(), TODAY)
+    [problem] = caught.value.problems
+    assert (problem["line"], problem["code"]) == (2, code)
+    assert "2013" not in str(problem["message"]) and "1875" not in str(problem["message"])
+
+
 def test_an_administrator_is_one_if_that_is_named():
     roster = plain("1,mia,administrator,,,,,", reading=Reading({"administrator": "administrator"}))
     assert roster.people["1"].role == "administrator"
@@ -190,9 +235,7 @@ def test_a_bundle_of_oneroster_1_2_has_its_roles_in_a_file_of_their_own():
         "1,,,edna,secondary,aide,,,d,\n2,,,edna,primary,teacher,,,s,\n3,,,bart,primary,student,,,s,\n"
         "4,,,bob,primary,systemAdministrator,,,d,\n"
     )
-    manifest = (
-        "propertyName,value\nmanifest.version,1.0\noneroster.version,1.2\nfile.users,bulk\nfile.demographics,delta\n"
-    )
+    manifest = "propertyName,value\nmanifest.version,1.0\noneroster.version,1.2\nfile.users,bulk\nfile.courses,delta\n"
     data = zipped(orgs=ORGS, users=users, roles=roles, manifest=manifest)
     assert {key: each.role for key, each in read("b.zip", data, TODAY).people.items()} == {
         "edna": "manager",
@@ -204,9 +247,31 @@ def test_a_bundle_of_oneroster_1_2_has_its_roles_in_a_file_of_their_own():
     assert ("edna", "org/d") in read("b.zip", data, TODAY).members
 
 
+DEMOGRAPHICS = (
+    "sourcedId,status,dateLastModified,birthDate,sex,americanIndianOrAlaskaNative,countryOfBirthCode\n"
+    "bart,,,2016-02-23,male,false,US\nnelson,tobedeleted,,2010-01-01,,,\nhomer,,,1980-05-12,male,,\nmilhouse,,,,,,\n"
+)
+
+
+def test_of_the_demographics_only_the_band_is_taken_in():
+    whole = {"orgs": ORGS, "users": USERS_1_1, "demographics": DEMOGRAPHICS.replace("male", "=male")}
+    roster = read("b.zip", zipped(**whole), TODAY)
+    assert {key: each.age for key, each in roster.people.items()} == {
+        "edna": None,
+        "bart": "under-13",
+        "milhouse": None,
+        "nelson": None,
+    }
+    assert "2016" not in repr(roster) and "1980" not in repr(roster)
+
+
 @pytest.mark.parametrize(
     ("files", "code"),
     [
+        ({"demographics": DEMOGRAPHICS + "bart,,,2015-01-01,,,\n"}, "duplicate"),
+        ({"demographics": DEMOGRAPHICS.replace("2016-02-23", "23.2.2016")}, "bad_date"),
+        ({"demographics": "sourcedId,sex\nbart,male\n"}, "missing_column"),
+        ({"manifest": "propertyName,value\nfile.demographics,delta\n"}, "delta"),
         ({"users": USERS_1_1}, "missing_file"),
         ({"manifest": "propertyName,value\noneroster.version,2.0\n"}, "wrong_version"),
         ({"manifest": "propertyName,value\nfile.users,delta\n"}, "delta"),
@@ -315,6 +380,52 @@ def test_what_people_here_changed_stays_until_the_list_says_something_else():
     assert (step.what, step.facts) == ("person.changed", {"role": None, "disabled": None})
     out = steps(plain("1,mia,,,,,,", *FIRST[1:]), here)[0]
     assert not [each for each in out.steps if each.what == "member.left"], "they were put there by hand"
+
+
+def aged(*lines: str):
+    return read("people.csv", (AGED + "\n".join(lines)).encode(), TODAY)
+
+
+AGES = {
+    "a new person": (None, None, "13-15,", ("13-15", "unknown")),
+    "a new person of whom nothing is known": (None, None, "unknown,", None),
+    "nothing is said": ("adult", "13-15", ",", None),
+    "the same as the last time": ("13-15", "13-15", "13-15,", None),
+    "a birthday": ("13-15", "13-15", ",2010-11-22", ("16-17", "13-15")),
+    "somebody here knew better, and the list says the same": ("adult", "13-15", "13-15,", None),
+    "somebody here knew better, and the list says another": ("adult", "13-15", "16-17,", ("16-17", "adult")),
+    "written down here before the list said anything": ("adult", None, "13-15,", ("13-15", "adult")),
+    "the same here before the list said anything is remembered": ("13-15", None, "13-15,", ("13-15", "13-15")),
+    "it is not known any more": ("13-15", "13-15", "unknown,", ("unknown", "13-15")),
+}
+
+
+@pytest.mark.parametrize("what", AGES)
+def test_an_age_is_set_where_the_list_says_another_than_the_last_time(what):
+    here_now, said, values, expected = AGES[what]
+    here = NOBODY
+    if what[:5] != "a new":
+        people = {"p": Known("p", "mia", "member", False, "person")}
+        ages = {} if here_now is None else {"p": here_now}
+        here = Standing(people, {"1": Link("p", "member", True, said)}, {}, {}, {}, ages)
+    plan, _ = steps(aged(f"1,mia,{values}"), here)
+    found = [(step.facts["age"], step.facts["before"]) for step in plan.steps if step.what == "age.set"]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_an_age_comes_after_its_person():
+    assert [what for what, _ in steps(aged("1,mia,13-15,", "2,bo,,2001-01-01"))[1]] == [
+        "person.created",
+        "person.created",
+        "age.set",
+        "age.set",
+    ]
+    adopted = Standing({"p": Known("p", "mia", "member", False, "person")}, {}, {}, {}, {}, {"p": "adult"})
+    people = {"p": Known("p", "mia", "administrator", False, "person")}
+    promoted = Standing(people, {"1": Link("p", "member", True)}, {}, {}, {})
+    assert "administrator" in steps(aged("1,mia,13-15,"), promoted)[0].roles, "nobody gets at who may more"
+    [_, step] = steps(aged("1,mia,13-15,"), adopted, adopt=True)[0].steps
+    assert (step.what, step.target, step.facts["before"]) == ("age.set", "person:p", "adult")
 
 
 def test_who_is_missing_is_shut_out_if_that_is_asked_for():

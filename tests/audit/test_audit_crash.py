@@ -64,11 +64,11 @@ def _survives(folder: Path, kills: int, seed: int) -> None:
     print(f"{kills} kills, {len(acknowledged)} acknowledged, {verdict.size} stored")
 
 
-def test_25_kills(tmp_path: Path) -> None:
-    _survives(tmp_path, 25, seed=1)
+def test_a_dozen_kills(tmp_path: Path) -> None:
+    _survives(tmp_path, 12, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # the same, until chance has had its say
 @pytest.mark.timeout(1800)
 def test_200_kills(tmp_path: Path) -> None:
     _survives(tmp_path, 200, seed=2)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-import re
+import json
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import databases
+from tests.verifier.standing import FILE, loaded
 
 from intramural.audit import AuditLog, Event, Finding, Signer, Verdict, keys, verify_database
 from intramural.audit.log import TAIL_ENTRIES
@@ -56,7 +58,7 @@ class Original:
 
 
 async def written(folder: Path, groups: tuple[int, ...]) -> Original:
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.opened(folder / "intramural.db")
     log = await AuditLog.open(db, folder / "secrets", AuditConfig(), SystemClock())
     for number, group in enumerate(groups):
         facts = {"group": number}
@@ -383,35 +385,42 @@ async def test_opening_looks_at_the_tail_only(tmp_path: Path) -> None:
     await db.close()
 
 
-def _documented_verifier() -> str:
-    page = Path(__file__).parents[2] / "docs" / "audit.md"
-    (program,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    return program
+def test_the_verifier_that_stands_alone_agrees(original: Original, tmp_path: Path) -> None:
+    """It shares no code with this package, and comes to the same verdict on a copy of the database."""
 
-
-def test_the_documented_verifier_agrees(original: Original, tmp_path: Path) -> None:
-    """docs/audit.md has a verifier that shares no code with this package; it comes to the same verdict."""
-    program = tmp_path / "verify.py"
-    program.write_text(_documented_verifier())
-    assert "intramural." not in re.sub(r"#.*", "", program.read_text())
-
-    def run(file: Path, *notes: str) -> str:
-        command = [sys.executable, str(program), str(file), original.public_key]
+    def run(file: Path, *notes: str) -> tuple[int | None, str]:
+        command = [sys.executable, str(FILE), "log", str(file), "--json", "--key", original.public_key]
         for number, note in enumerate(notes):
             held = tmp_path / f"held{number}.txt"
             held.write_text(note)
-            command.append(str(held))
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+            command += ["--held", str(held)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        found = json.loads(done.stdout)["checks"][-1]
+        return found.get("first_wrong"), found["outcome"]
 
     file = original.copy(tmp_path)
-    assert run(file, original.notes[36]) == f"ok, {SIZE} entries\n"
-    rewritten = original.signer().sign(36, bytes(32))
-    assert run(file, rewritten) == "the checkpoint of size 36 has another root\n"
+    assert run(file, original.notes[36]) == (None, "holds")
+    assert run(file, original.signer().sign(36, bytes(32))) == (0, "wrong")
     for at in (3, 21):
         file = original.copy(tmp_path)
         with spoiling(file) as connection:
             _edit_record(connection, at)
-        assert run(file) == f"entry {at} is wrong\n"
+        assert run(file) == (at, "wrong")
+        assert original.verify(file).first_wrong == at
     with spoiling(original.copy(tmp_path)) as connection:
         _truncate(connection, 30)
-    assert run(file) == f"a checkpoint covers {SIZE} entries, but there are 30\n"
+    assert run(file) == (30, "wrong")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(SPOILERS), st.integers(1, SIZE - 1))
+def test_the_verifier_that_stands_alone_names_the_same_entry(
+    original: Original, tmp_path: Path, spoil: Callable[[sqlite3.Connection, int], Finding], at: int
+) -> None:
+    alone = loaded()
+    trust = alone.Trust((alone.Key.parse(original.public_key),))
+    with spoiling(file := original.copy(tmp_path)) as connection:
+        spoil(connection, at)
+    with pytest.raises(alone.Wrong) as wrong:
+        alone.check_database(file, trust, [], alone.Report())
+    assert wrong.value.first_wrong == original.verify(file).first_wrong == at

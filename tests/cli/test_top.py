@@ -4,10 +4,10 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from intramural.cli.top import Scrape, Window, fitting, frame, percentile, picture, read

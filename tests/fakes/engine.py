@@ -15,12 +15,14 @@ where it is held to a schema). It offers `/slots`, so that tests can see what is
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 Json = dict[str, Any]
@@ -36,7 +38,30 @@ class Engine:
         self.free = asyncio.Semaphore(knobs.slots)
         self.busy = 0
         self.written_bytes = 0
-        self.ready_at = time.monotonic() + knobs.slow_start
+        self.ready_at = self.now_s() + knobs.slow_start
+
+    # What another kind of stand-in does otherwise: see `simulate.worker`
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def die(self) -> None:
+        """At once, as if killed."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def words(self, body: Json) -> list[str]:
+        """What it would answer, if it might be as long as it liked."""
+        return (self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
+
+    @contextlib.asynccontextmanager
+    async def slot(self, body: Json) -> AsyncIterator[None]:
+        """A slot for a generation."""
+        async with self.free:
+            self.busy += 1
+            try:
+                yield
+            finally:
+                self.busy -= 1
 
     async def serve(self) -> None:
         server = await asyncio.start_unix_server(self.connected, self.knobs.socket)
@@ -121,12 +146,8 @@ class Engine:
             error = {"code": 400, "message": message, "type": "exceed_context_size_error"}
             error |= {"n_prompt_tokens": tokens, "n_ctx": self.knobs.context}
             return self.whole(writer, 400, {"error": error})
-        async with self.free:
-            self.busy += 1
-            try:
-                await self.stream(target.endswith("chat/completions"), body, tokens, writer)
-            finally:
-                self.busy -= 1
+        async with self.slot(body):
+            return await self.stream(target.endswith("chat/completions"), body, tokens, writer)
 
     async def stream(self, chat: bool, body: Json, prompt_tokens: int, writer: asyncio.StreamWriter) -> None:
         if self.knobs.garbage == "http":
@@ -139,7 +160,7 @@ class Engine:
         forced = ("response_format" in body or "grammar" in body) and self.knobs.forced
         begun = body.get("prompt") if not chat else body["messages"][-1]["content"]
         begun = begun if isinstance(begun, str) and (not chat or body["messages"][-1]["role"] == "assistant") else ""
-        words = (forced or self.knobs.answer or " ".join(f"word{i}" for i in range(10_000))).split(" ")
+        words = forced.split(" ") if forced else self.words(body)
         script = [{"content": word if place == 0 else " " + word} for place, word in enumerate(words)]
         script = json.loads(self.knobs.script) if self.knobs.script and not forced else script
         limit = body.get("max_tokens") or max(16, len(json.loads(self.knobs.script or "[]")))
@@ -177,7 +198,7 @@ class Engine:
     async def misbehave(self, count: int, writer: asyncio.StreamWriter) -> None:
         if count == self.knobs.die_after_tokens:
             await writer.drain()
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die()
         if count == self.knobs.memory_limit_after_tokens:
             await writer.drain()
             resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, 1 << 20))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import text
+from tests import databases
 
 from intramural.access import Charter, Feature, Given, Openings, Person, Proven
 from intramural.app import House, opened
@@ -84,9 +86,10 @@ class World:
 async def world(folder: Path) -> AsyncIterator[World]:
     """Everything opened; closed at the end."""
     async with AsyncExitStack() as stack:
-        settings = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}  # an administrator's pull goes nowhere
+        # an administrator's pull goes nowhere
+        settings = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false", **databases.settings(folder / "intramural.db")}
         house = await stack.enter_async_context(opened(load(settings, data_dir=folder)))
-        db = await Database.open(folder / "intramural.db")
+        db = await databases.opened(folder / "intramural.db")
         stack.push_async_callback(db.close)
         clock = SystemClock()
         vault = house.services.vault._vault  # two of them would not know of each other's keys
@@ -156,8 +159,8 @@ async def _session(world: World, owner: Someone, _relation: str) -> dict[str, st
 
 async def _hash_of(world: World, person: Person) -> str:
     async with world.db.reading() as connection:
-        found = await connection.exec_driver_sql("SELECT password_hash FROM people WHERE id = ?", (person.id,))
-        return str(found.scalar())
+        found = text("SELECT password_hash FROM people WHERE id = :id")
+        return str(await connection.scalar(found, {"id": person.id}))
 
 
 async def _file(world: World, owner: Someone, relation: str) -> dict[str, str]:

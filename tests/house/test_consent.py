@@ -1,13 +1,13 @@
 """Ages, guardians' consents, notices and declared uses over the routes of a real house (without a model: what is let
 through finds none)."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from tests import databases
 from tests.house.matrix import World, world
 
 from intramural.access import Charter
@@ -76,7 +76,7 @@ async def test_the_reference_lies_sealed_and_others_reading_it_is_recorded(there
         "reference": "PORTAL-CANARY-4711",
     }
     await sent(there, "administrator", "POST", f"{V1}/consents", given)
-    files = b"".join(each.read_bytes() for each in there.house.config.data_dir.glob("intramural.db*"))
+    files = databases.everything(there.db.address)
     assert b"PORTAL-CANARY-4711" not in files
     friend = there.who["friend"].person
     read = (await sent(there, "auditor", "GET", f"{V1}/people/{friend.id}/consents")).json()
@@ -110,6 +110,44 @@ async def test_nothing_of_a_list_is_written_down_where_one_line_is_wrong(there: 
         assert code(await sent(there, "administrator", "POST", f"{V1}/consents", body)) == expected
 
 
+async def test_how_many_have_yet_to_read_a_notice_is_as_many_as_are_told_of_it(there: World) -> None:
+    """Over every audience: the number that is counted in the database, and the notices of everybody one by one."""
+    everybody = ("administrator", "auditor", "manager", "member", "friend", "stranger", "insider")
+    ages = [{"username": "friend", "age": "13-15"}, {"username": "insider", "age": "adult"}]
+    await sent(there, "administrator", "POST", f"{V1}/ages", {"people": ages})
+    access = there.house.access
+    place = await there.act(access.workspaces.create, Charter("Readers", "internal"))
+    inner = await there.act(access.groups.create, "Inner")
+    outer = await there.act(access.groups.create, "Outer")
+    await there.act(access.groups.change, inner.id, name="Inner", parent_id=outer.id)
+    await there.act(access.groups.put, inner.id, there.who["stranger"].person.id)
+    await there.act(access.workspaces.admit, place.place.id, there.who["member"].person.id)
+    await there.act(access.workspaces.admit, place.place.id, outer.id)
+    for audience, expected in {
+        "everyone": None,
+        "role:auditor": None,
+        f"group:{there.ids['group']}": None,
+        f"group:{outer.id}": {"stranger"},
+        f"group:{inner.id}": {"stranger"},
+        f"workspace:{place.place.id}": {"member", "stranger"},
+        "age:13-15": None,
+        "age:unknown": None,
+    }.items():
+        body = {"title": "Counted", "text": "x", "audience": audience}
+        notice = (await sent(there, "administrator", "POST", f"{V1}/notices", body)).json()
+        headers = {"x-intramural-workspace": "Readers"} if audience.startswith("workspace") else {}
+        told = set()
+        for who in everybody:
+            found = (await sent(there, who, "GET", f"{V1}/notices", **headers)).json()
+            told |= {who for each in found.get("notices", []) if each["id"] == notice["id"]}
+        assert expected in (None, told)
+        listed = (await sent(there, "auditor", "GET", f"{V1}/notices/all")).json()["notices"]
+        assert [each["unread"] for each in listed if each["id"] == notice["id"]] == [len(told)], audience
+        await sent(there, "administrator", "DELETE", f"{V1}/notices/{notice['id']}")
+    back = [{"username": "friend", "age": "adult"}, {"username": "insider", "age": "unknown"}]
+    await sent(there, "administrator", "POST", f"{V1}/ages", {"people": back})
+
+
 async def test_a_class_of_five_hundred_at_once(there: World) -> None:
     access = there.house.access
     hashed = await access.people.hash_new("nobody", "a sentence nobody guesses")
@@ -135,8 +173,33 @@ async def test_a_class_of_five_hundred_at_once(there: World) -> None:
     assert len(recorded) == 500
     born = [{"username": "pupil1", "birth_year": 2000}]
     assert (await sent(there, "administrator", "POST", f"{V1}/ages", {"people": born})).json() == {"changed": 1}
-    files = b"".join(each.read_bytes() for each in there.house.config.data_dir.glob("intramural.db*"))
+    files = databases.everything(there.db.address)
     assert b"birth_year" not in files
+
+    # One sees in pages who lacks a consent; a manager sees the people of their groups.
+    lacking: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        query = f"lacking=true&limit=200&query=UPIL&after={after}"
+        page = (await sent(there, "auditor", "GET", f"{V1}/ages?{query}")).json()
+        assert page["total"] == 499, "one is of full age"
+        lacking += [each["username"] for each in page["people"]]
+        after = page["next"]
+    assert len(set(lacking)) == len(lacking) == 499 and lacking == sorted(lacking)
+    mine = (await sent(there, "manager", "GET", f"{V1}/ages?limit=500")).json()
+    assert "friend" in {each["username"] for each in mine["people"]} and mine["total"] < 20
+
+    async def in_group(who: str, group_id: str) -> int:
+        found = (await sent(there, who, "GET", f"{V1}/ages?limit=1&group_id={group_id}")).json()
+        return int(found["total"])
+
+    assert (await in_group("administrator", school.id), await in_group("auditor", klass.id)) == (501, 501)
+    assert await in_group("manager", there.ids["group"]) == await in_group("administrator", there.ids["group"]) > 1
+    async with there.db.writing() as connection:
+        await access.groups.put(connection, klass.id, there.who["friend"].person.id)
+    assert await in_group("manager", klass.id) == 0, "who of their people is in a group of others is not told"
+    assert await in_group("administrator", "group_nowhere") == 0
+    assert (await sent(there, "administrator", "GET", f"{V1}/ages?limit=0")).status_code == 400
 
 
 # notices --------------------------------------------------------------------------------------------------------------
@@ -201,6 +264,12 @@ async def test_a_notice_that_blocks_stops_the_key_too_until_its_owner_has_read_i
         assert (await told())[0] == MAY
         readers = (await sent(there, "auditor", "GET", f"{V1}/notices/{notice['id']}/readers")).json()["readers"]
         assert [(each["person_id"], each["how"]) for each in readers] == [(me, "paper")]
+        listed = (await sent(there, "auditor", "GET", f"{V1}/notices/all")).json()["notices"]
+        told_of = {each["id"]: (each["readers"], each["unread"], each["fixed"]) for each in listed}
+        in_group = {"administrator", "auditor", "manager", "member", "friend"}
+        assert told_of[notice["id"]] == (1, len(in_group) - 1, False), "who has read an older version has not read it"
+        assert told_of["notice_ai"][2] is True
+        assert code(await sent(there, "stranger", "GET", f"{V1}/notices/all")) == "not_yours"
         assert (await sent(there, "administrator", "DELETE", f"{V1}/notices/{notice['id']}")).status_code == 204
         assert await asked(there, "friend") == MAY
     acts = [e.facts["how"] for e in await events(there, "notice.read") if e.target == f"notice:{notice['id']}"]
@@ -284,9 +353,8 @@ async def test_erasing_somebody_takes_their_consents_and_what_they_have_read_wit
     tables = ("consents", "person_ages", "acknowledgements")
 
     def rows() -> list[int]:
-        with sqlite3.connect(there.house.config.data_dir / "intramural.db") as connection:
-            count = "SELECT count(*) FROM {} WHERE person_id = ?"
-            return [connection.execute(count.format(table), (person.id,)).fetchone()[0] for table in tables]
+        count = "SELECT count(*) FROM {} WHERE person_id = '{}'"
+        return [databases.query(there.db.address, count.format(table, person.id))[0][0] for table in tables]
 
     assert rows() == [1, 1, 1]
     gone = (await sent(there, "administrator", "DELETE", f"{V1}/people/{person.id}")).json()

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from tests import databases
 from tests.house.matrix import World, thing, world
 from tests.house.test_matrix import rows
 
@@ -15,7 +16,6 @@ from intramural.audit import AuditLog, Event
 from intramural.core.clock import SystemClock
 from intramural.core.config import AuditConfig, load
 from intramural.core.errors import Misasked
-from intramural.storage import Database
 
 #: What people keep here.
 KEPT = {"chat", "file", "batch", "message batch", "response", "conversation"}
@@ -136,12 +136,14 @@ async def test_a_workspace_below_the_floor_is_refused_and_that_is_recorded(there
 
 
 async def test_a_house_that_would_delete_the_log_too_early_does_not_open(tmp_path: Path) -> None:
-    early = load({"INTRAMURAL_RETENTION_LOG_DAYS": "30", "INTRAMURAL_GUARD_LABEL": "phi"}, data_dir=tmp_path / "data")
+    file = tmp_path / "data" / "intramural.db"
+    settings = {"INTRAMURAL_RETENTION_LOG_DAYS": "30", "INTRAMURAL_GUARD_LABEL": "phi", **databases.settings(file)}
+    early = load(settings, data_dir=tmp_path / "data")
     with pytest.raises(Misasked, match="HIPAA") as caught:
         async with opened(early):
             pass
     assert caught.value.code == "retention_below_floor" and "retention.log_days" in caught.value.message
-    db = await Database.open(tmp_path / "data" / "intramural.db")
+    db = await databases.opened(file)
     audit = await AuditLog.open(db, tmp_path / "data" / "secrets", AuditConfig(), SystemClock())
     (told,) = await audit.entries(event=Event.RETENTION_REFUSED)
     assert told.facts["days"] == 30 and (await audit.verify()).ok

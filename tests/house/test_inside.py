@@ -4,13 +4,14 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 from zipfile import ZipFile
 
 import httpx
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
+from sqlalchemy import text
 from tests.house.matrix import LETTERS, Someone, World, thing, world
 from tests.house.test_matrix import code_of
 
@@ -239,8 +240,8 @@ async def test_r85_who_is_no_member_any_more_finds_nothing_in_the_next_answer(th
         assert (await program.delete(f"/v1/files/{file_id}")).status_code == 200
         assert (await found(program, "heron", {}))[1] == []
         async with there.db.reading() as connection:
-            left = "SELECT count(*) FROM file_words JOIN file_passages ON passage_id = id WHERE file_id = ?"
-            assert (await connection.exec_driver_sql(left, (file_id,))).scalar() == 0
+            left = text("SELECT count(*) FROM file_words JOIN file_passages ON passage_id = id WHERE file_id = :id")
+            assert await connection.scalar(left, {"id": file_id}) == 0
 
 
 async def test_closing_a_workspace_closes_all_of_it(there: World) -> None:
@@ -297,5 +298,5 @@ async def test_export_and_erasure_of_a_person_have_what_is_theirs_in_workspaces(
         await there.house.services.personal.erase(CONSOLE, person.id)
     async with there.db.reading() as connection:
         for table in rows:
-            left = await connection.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE person_id = ?", (person.id,))
-            assert left.scalar() == 0, table
+            left = text(f"SELECT count(*) FROM {table} WHERE person_id = :id")
+            assert await connection.scalar(left, {"id": person.id}) == 0, table

@@ -79,6 +79,12 @@ GET    /intramural/v1/ages                       |      | AUG
 POST   /intramural/v1/ages                       |      | AG
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
+GET    /intramural/v1/audit/anchors              |      | AU
+POST   /intramural/v1/audit/anchors              |      | AU
+GET    /intramural/v1/audit/paper                |      | AU
+GET    /intramural/v1/audit/log                  |      | AU
+GET    /intramural/v1/audit/proof                |      | AU
+GET    /intramural/v1/audit/consistency          |      | AU
 POST   /intramural/v1/audit/verify               |      | AU
 GET    /intramural/v1/break-glass                |      | AU
 POST   /intramural/v1/break-glass                |      | A
@@ -169,6 +175,7 @@ GET    /intramural/v1/openapi.json               |      | *
 GET    /intramural/v1/people                     |      | AUG
 POST   /intramural/v1/people                     |      | A
 POST   /intramural/v1/people/import              |      | A
+GET    /intramural/v1/people/imports             |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU
@@ -337,6 +344,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"type": "message", "role": "user", "content": "hi"}]},
 }
 QUERIES: dict[str, dict[str, str]] = {
+    "GET /intramural/v1/audit/proof": {"position": "0"},
+    "GET /intramural/v1/audit/consistency": {"old": "1"},
     "GET /intramural/v1/reports/ai-act": {"system": "none:1b"},
     "GET /intramural/v1/reports/hipaa-activity-review": {"from_ms": "0", "to_ms": "1"},
     "GET /intramural/v1/policy/explain": {"action": "model.use"},

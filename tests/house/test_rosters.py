@@ -3,28 +3,31 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests import databases
 from tests.access.test_rosters import CLASSES, ENROLMENTS, HEADER, ORGS, USERS_1_1, zipped
 
 from intramural.access import Person
+from intramural.access.policy import role_permissions
 from intramural.app import House, opened
 from intramural.audit import Wanted
 from intramural.core.actor import CONSOLE
 from intramural.core.config import load
 from intramural.http.identity import Console
-from intramural.services.rosters import AT_ONCE
+from intramural.services.rosters import AT_ONCE, Applied, Planned, Wish
 
 URL = "/intramural/v1/people/import"
 
 
 @asynccontextmanager
 async def a_house(folder: Path) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
-    async with opened(load({"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}, data_dir=folder / "data")) as house:
+    settings = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false", **databases.settings(folder / "data" / "intramural.db")}
+    async with opened(load(settings, data_dir=folder / "data")) as house:
         transport = httpx.ASGITransport(Console(house.application))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             root = {"username": "root", "password": "a sentence nobody guesses", "role": "administrator"}
@@ -178,17 +181,87 @@ async def test_a_list_renames_and_ties_accounts_and_adopts_who_is_here(tmp_path:
         assert renamed.facts["renamed"] is True and "mia" not in json.dumps(dict(renamed.facts))
 
 
+async def a_secretary(house: House, client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A member who may take in lists besides, and nothing else of that kind."""
+    await client.put(
+        "/intramural/v1/roles/secretary", json={"permissions": [*role_permissions("member"), "people.import"]}
+    )
+    made = (await client.post("/intramural/v1/people", json={"username": "sec", "role": "secretary"})).json()
+    key = {"name": "k", "scopes": ["admin"], "person_id": made["id"]}
+    secret = (await client.post("/intramural/v1/keys", json=key)).json()["secret"]
+    headers = {"Authorization": f"Bearer {secret}"}
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(house.application), base_url="http://localhost", headers=headers
+    )
+
+
 async def test_nobody_gets_at_who_may_more_by_a_list(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, client), await a_secretary(house, client) as hers:
+        error = await refused(hers, HEADER + "1,mia,auditor,,,,,\n")
+        assert error["code"] == "beyond_you" and set(await people(house)) == {"root", "sec"}
+
+
+async def test_ages_of_a_list_are_bands_and_what_people_here_wrote_down_stays(tmp_path: Path) -> None:
+    listed = "id,username,birth_date\n1,mia,2014-03-09\n2,bo,\n"
     async with a_house(tmp_path) as (house, client):
-        await client.put("/intramural/v1/roles/secretary", json={"permissions": ["people.import", "model.use"]})
-        made = (await client.post("/intramural/v1/people", json={"username": "sec", "role": "secretary"})).json()
-        key = {"name": "k", "scopes": ["admin"], "person_id": made["id"]}
-        secret = (await client.post("/intramural/v1/keys", json=key)).json()["secret"]
-        transport = httpx.ASGITransport(house.application)
-        headers = {"Authorization": f"Bearer {secret}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as hers:
-            error = await refused(hers, HEADER + "1,mia,auditor,,,,,\n")
-            assert error["code"] == "beyond_you" and set(await people(house)) == {"root", "sec"}
+        first = await taken(client, listed)
+        assert first[0]["changes"] == {"person.created": 2, "age.set": 1}
+        page, mia = "/intramural/v1", (await people(house))["mia"]
+
+        async def ages() -> dict[str, str]:
+            found = (await client.get(f"{page}/ages")).json()["people"]
+            return {each["username"]: each["age"] for each in found}
+
+        assert await ages() == {"root": "unknown", "mia": "under-13", "bo": "unknown"}
+        [entry] = await entries(house, "person.age_set")
+        assert entry.target == f"person:{mia.id}"
+        assert dict(entry.facts) == {"age": "under-13", "before": "unknown", "source": "roster"}
+        assert (await taken(client, listed))[0]["changes"] == {}
+        await client.post(f"{page}/ages", json={"people": [{"username": "mia", "age": "adult"}]})
+        assert (await taken(client, listed))[0]["changes"] == {} and (await ages())["mia"] == "adult"
+        await taken(client, "id,username,age\n1,mia,16-17\n2,bo,\n")
+        assert (await ages())["mia"] == "16-17"
+        kept = b"".join(each.read_bytes() for each in house.config.data_dir.glob("intramural.db*"))
+        assert b"2014-03-09" not in kept, "the day of birth is nowhere"
+
+
+async def test_who_may_not_write_down_ages_does_not_by_a_list(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, client), await a_secretary(house, client) as hers:
+        error = await refused(hers, "id,username,age\n1,mia,13-15\n")
+        assert error["code"] == "role_missing" and "ages.change" in error["message"]
+        assert set(await people(house)) == {"root", "sec"}
+        await taken(hers, "id,username,age\n1,mia,\n")
+        assert set(await people(house)) == {"root", "sec", "mia"}
+
+
+async def test_what_was_done_with_lists_can_be_looked_at_again(tmp_path: Path) -> None:
+    lines = "".join(f"{n},p{n},,,,,,\n" for n in range(2 * AT_ONCE))
+    async with a_house(tmp_path) as (house, client):
+
+        async def before() -> list[dict[str, Any]]:
+            answer = await client.get("/intramural/v1/people/imports")
+            return list(answer.json()["imports"])
+
+        assert await before() == []
+        await taken(client, HEADER + lines, dry_run=True, source="sis")
+        await taken(client, HEADER + lines, source="sis")
+        finished, checked = await before()
+        assert (checked["outcome"], checked["counts"]) == ("checked", {"person.created": 2 * AT_ONCE})
+        assert (finished["outcome"], finished["done"], finished["source"]) == ("finished", 2 * AT_ONCE, "sis")
+        assert finished["by"] == "console" and finished["ended_ms"] >= finished["time_ms"]
+        assert finished["digest"] == checked["digest"] and finished["digest"].startswith("sha256:")
+
+        # Who asked leaves after the first part: what is done stays and is told, and the same list does the rest.
+        renamed = (HEADER + lines.replace(",p", ",q")).encode()
+        states = house.services.rosters.take_in(CONSOLE, renamed, Wish("sis"))
+        async with aclosing(states):
+            assert [type(await anext(states)) for _ in range(2)] == [Planned, Applied]
+            assert next((each["outcome"], each["done"]) for each in await before()) == ("running", AT_ONCE)
+            assert (await refused(client, HEADER + lines))["code"] == "roster_running"
+        assert next((each["outcome"], each["done"]) for each in await before()) == ("cancelled", AT_ONCE)
+        assert sum(name.startswith("q") for name in await people(house)) == AT_ONCE
+        assert (await taken(client, renamed, source="sis"))[0]["changes"] == {"person.changed": AT_ONCE}
+        assert [each["outcome"] for each in await before()] == ["finished", "cancelled", "finished", "checked"]
 
 
 @pytest.mark.parametrize("size", [1, 65 << 20])

@@ -223,3 +223,47 @@ async def test_a_client_that_takes_nothing_counts_as_gone() -> None:
     client = Deaf()
     await asyncio.wait_for(stream(frames(), stalled_s=0.05)(SCOPE, client.receive, client.send), 5)
     assert tidied.is_set()
+
+
+async def test_who_waits_for_the_work_can_be_stopped_by_others_too() -> None:
+    client, tidied = Client(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidied.set()
+
+    task = asyncio.create_task(sse.until_client_leaves(client.receive, work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tidied.is_set()
+
+
+async def test_after_a_client_has_left_its_task_goes_on_as_if_nothing_had_been() -> None:
+    client = Client()
+    client.leave.set()
+    assert await sse.until_client_leaves(client.receive, asyncio.Event().wait()) is None
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_work_that_ends_all_the_same_counts() -> None:
+    client = Client()
+    client.leave.set()
+
+    async def work() -> int:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 7
+        return 0
+
+    assert await sse.until_client_leaves(client.receive, work()) == 7
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

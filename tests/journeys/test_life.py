@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from tests import databases
-from tests.service import ADMIN, ENDLESS, MODEL, Service
+from tests.service import ADMIN, ENDLESS, MODEL, Service, eventually
 
 
 def turn(service: Service, chat_id: str, **body: object) -> tuple[dict, str]:
@@ -214,6 +214,7 @@ def test_it_stops_cleanly_and_starts_again_with_everything(fresh: Service) -> No
 
 @pytest.mark.timeout(400)  # two dozen starts of the program
 def test_the_command_line(fresh: Service) -> None:
+    # where nothing runs, a command opens the house for itself: a second and a half longer
     assert fresh.command("version")["version"]
     assert [m["name"] for m in fresh.command("ls")] == [MODEL]
     said = fresh.command("run", MODEL, "Say hello.", "--max-tokens", "8")
@@ -221,22 +222,22 @@ def test_the_command_line(fresh: Service) -> None:
     name, password = ADMIN
     fresh.command("user", "add", name, "--admin", "--password-stdin", stdin=f"{password}\n")
     secret = fresh.command("key", "add", "script", "--user", name)["secret"]
-    assert [k["name"] for k in fresh.command("key", "ls")] == ["script"]
-    assert fresh.command("show", MODEL)["digest"].startswith("sha256:")
     assert fresh.command("verify")[0]["verdict"] == "matches"
     assert fresh.command("audit", "verify")["ok"] is True
-    assert fresh.command("audit", "ls", "--limit", "5")
-    assert fresh.command("doctor")["serves_models"] is True
-    missing = fresh.command("show", "no:such", check=False)
-    assert missing.returncode == 1 and "model_not_found" in missing.stderr
     # the same commands work beside a running service, and reach it
     fresh.start()
     assert fresh.setup_link is None
     fresh.sign_in()
     fresh.wait_ready()
     assert fresh.command("ps")[0]["state"] == "ready"
+    assert fresh.command("show", MODEL)["digest"].startswith("sha256:")
+    assert fresh.command("audit", "ls", "--limit", "5")
+    assert fresh.command("doctor")["serves_models"] is True
+    missing = fresh.command("show", "no:such", check=False)
+    assert missing.returncode == 1 and "model_not_found" in missing.stderr
     assert fresh.client(secret).models.list().data
     (key,) = fresh.command("key", "ls")
+    assert key["name"] == "script"
     fresh.command("key", "rm", key["id"])
     answer = requests.get(f"{fresh.address}/v1/models", headers={"Authorization": f"Bearer {secret}"}, timeout=10)
     assert answer.status_code == 401
@@ -263,16 +264,6 @@ def test_an_edited_log_names_the_entry(fresh: Service) -> None:
     assert json.loads(done.stdout)["first_wrong"] == position
 
 
-def eventually(check, timeout_s: float = 15):  # type: ignore[no-untyped-def]
-    """The first true value of `check()`, or an AssertionError."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if value := check():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it never came true")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_two_hundred_kills_lose_nothing_that_was_acknowledged(fresh: Service) -> None:
@@ -289,7 +280,7 @@ def test_two_hundred_kills_lose_nothing_that_was_acknowledged(fresh: Service) ->
         for thread in threads:
             thread.start()
         if round_ % 5:  # every fifth falls while the model is being loaded
-            eventually(lambda before=before: len(seen) > before, timeout_s=60)
+            eventually(lambda before=before: len(seen) > before)
         time.sleep((round_ * 37 % 100) / 200)
         fresh.stop(signal.SIGKILL)
         for thread in threads:

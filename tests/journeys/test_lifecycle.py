@@ -90,7 +90,7 @@ def test_what_is_temporary_is_nowhere(service: Service) -> None:
     assert len(used) == 15
     unloaded(service)
     assert states(service) == []
-    for name, data in lying(service.data_dir).items():
+    for name, data in lying(service).items():
         folded = data.lower()
         assert not [word for word in used if word.encode() in folded], name
     # sealed, a byte search would not see it: so what he takes along, where all is opened, and every table

@@ -41,6 +41,9 @@ def test_a_folder_of_oneroster_is_tried_and_taken_in(house: Service, tmp_path: P
         "ada", "edna", "bart", "homer", "nelson",
     }  # fmt: skip
     assert house.command(*words)["changes"] == {}
+    changes = sum(done["changes"].values())
+    runs = [(each["outcome"], each["source"], each["changes"]) for each in house.command("people", "imports")]
+    assert runs == [("checked", "sis", 0), ("finished", "sis", changes), ("checked", "sis", changes)]
 
 
 def test_every_wrong_line_is_named(house: Service, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,23 @@ MODEL = STARTER.name
 
 
 @pytest.fixture
-def machines(tmp_path: Path, starter_wheel: Path) -> tuple[Service, Service, Pair]:
-    """The desk, which has the model; the ward, which has nothing but the desk's public key; the desk's key."""
+def machines(tmp_path: Path, starter_wheel: Path) -> Iterator[tuple[Service, Service, Pair]]:
+    """The desk, which has the model; the ward, which has nothing but the desk's public key; the desk's key. Both run:
+    then a command is soon done.
+    """
     pair = key_pair(tmp_path, "desk")
     desk = Service(tmp_path / "desk", starter_wheel)
     ward = Service(tmp_path / "ward", starter_wheel, {"INTRAMURAL_LIBRARY_STARTER": ""})
     for each in (desk, ward):
         (each.data_dir / "trust").mkdir(parents=True, exist_ok=True)
         shutil.copy(pair.public, each.data_dir / "trust")
-    return desk, ward, pair
+        each.start()
+    yield desk, ward, pair
+    for each in (desk, ward):
+        each.stop()
 
 
-@pytest.mark.timeout(400)  # the program is started some fifteen times
+@pytest.mark.timeout(400)  # fifteen commands
 def test_over_the_gap_by_the_command_line(machines: tuple[Service, Service, Pair], tmp_path: Path) -> None:
     desk, ward, pair = machines
     assert ward.command("ls") == []
@@ -45,7 +51,9 @@ def test_over_the_gap_by_the_command_line(machines: tuple[Service, Service, Pair
     assert refused.returncode == 1 and "bundle_truncated" in refused.stderr
     assert ward.command("ls") == []
 
+    ward.stop()
     ward.settings["INTRAMURAL_LIBRARY_REQUIRED_TRUST"] = "signed"
+    ward.start()
     (imported,) = ward.command("bundle", "import", str(stick))
     assert (imported["name"], imported["trust"]) == (MODEL, "signed")
     (row,) = ward.command("verify", "--all")

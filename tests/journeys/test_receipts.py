@@ -3,8 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ import pytest
 import requests
 from openai import OpenAI
 from tests.service import MODEL, Service
+from tests.verifier.standing import Standing
 
 ASK = [{"role": "user", "content": "Say hello."}]
-VERIFIER = re.search(
-    r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/receipts.md").read_text("utf-8"), re.DOTALL
-)
 
 
 def receipt(service: Service, path: str, key: str) -> dict[str, Any]:
@@ -85,13 +81,9 @@ def test_a_receipt_is_checked_offline(service: Service, key: str, public_key: st
         "audit", "verify-receipt", str(file), "--public-key", public_key, "--prompt", str(prompt), "--answer", str(said)
     )
     assert (told["ok"], told["id"], told["texts"]) == (True, found["id"], ["prompt", "answer"])
-    script = tmp_path / "verify.py"
-    assert VERIFIER is not None
-    script.write_text(VERIFIER[1], "utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script), str(file), public_key, str(prompt), str(said)], capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stdout.startswith("ok, entries"), done.stderr
+    alone = Standing.made(tmp_path)
+    done = alone.run("receipt", file, "--key", public_key, "--prompt", prompt, "--answer", said)
+    assert done.status == 0 and [each["outcome"] for each in done.checks].count("holds") == 3, done.text
     said.write_text("Something else.", "utf-8")
     other = service.command("audit", "verify-receipt", str(file), "--answer", str(said), check=False)
     assert other.returncode != 0 and "audit_evidence_wrong" in other.stderr

@@ -333,7 +333,7 @@ def test_a_killed_worker_is_told_in_the_stream_and_kept(client: OpenAI, service:
 async def test_the_asynchronous_client(service: Service) -> None:
     client = AsyncOpenAI(base_url=f"{service.address}/v1", api_key=service.new_key(), max_retries=0, timeout=110)
     async with client:
-        asked = {"model": MODEL, "input": "Say hello.", "max_output_tokens": 400, "temperature": 0}
+        asked = {"model": MODEL, "input": "Say hello.", "max_output_tokens": 40, "temperature": 0}
         several = await asyncio.gather(*[client.responses.create(**asked) for _ in range(2)])  # type: ignore[call-overload]
         assert all(response.output_text for response in several)
         async with client.responses.stream(model=MODEL, input="Say only: yes.", temperature=0) as stream:

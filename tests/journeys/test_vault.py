@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 import requests
-from tests.service import ADMIN, MODEL, Service
+from tests import databases
+from tests.service import ADMIN, MODEL, Service, eventually
 
 from intramural.audit import VerifierKey
+from intramural.storage.schema import metadata
 
 PASSWORD = "a long enough password"
+ENDED = ("completed", "failed")
 
 
 def canary(n: int) -> str:
@@ -86,12 +89,10 @@ def say(person: Person, words: Iterator[str]) -> None:
     batch = client.batches.create(
         input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"b": next(words)}
     )
-    while batch.status not in ("completed", "failed"):
-        batch = client.batches.retrieve(batch.id)
-    assert batch.status == "completed", batch
-    while not (found := search(person, "word is")):
-        pass
-    assert found and not search(person, next(words))
+    ended = eventually(lambda: over if (over := client.batches.retrieve(batch.id)).status in ENDED else None)
+    assert ended.status == "completed", ended
+    eventually(lambda: search(person, "word is"))
+    assert not search(person, next(words))
     person.page("GET", "/chats", params={"query": next(words)})
 
 
@@ -105,13 +106,15 @@ def search(person: Person, query: str) -> list[Any]:
     return list(answer.json()["result"]["structuredContent"]["passages"])
 
 
-def lying(folder: Path) -> dict[str, bytes]:
-    """Every byte under a folder, but the models'."""
-    return {
+def lying(service: Service) -> dict[str, bytes]:
+    """Every byte that a service keeps, but the models'."""
+    folder = service.data_dir
+    found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.relative_to(folder).parts[0] != "library"
     }
+    return found | {"intramural.db": databases.everything(service.database)}
 
 
 def test_none_of_fifty_words_lies_on_the_disk(service: Service) -> None:
@@ -130,8 +133,8 @@ def test_none_of_fifty_words_lies_on_the_disk(service: Service) -> None:
 
 
 def check_nothing_lies(service: Service) -> None:
-    found = lying(service.data_dir)
-    assert any(name.startswith("files/") for name in found) and "intramural.db" in found
+    found = lying(service)
+    assert any(name.startswith("files/") for name in found) and found["intramural.db"]
     for name, data in found.items():
         folded = data.lower()
         assert not [canary(n) for n in range(50) if canary(n).encode() in folded], name
@@ -142,19 +145,17 @@ def test_one_persons_data_key_is_changed_while_they_go_on(service: Service) -> N
     chat = cleo.page("POST", "/chats", json={"model": MODEL, "title": "Before the change"}).json()["id"]
     client = service.client(cleo.key())
     file = client.files.create(file=("a.txt", b"The word is early." * 9_000), purpose="user_data")
-    while not search(cleo, "early"):
-        pass
+    eventually(lambda: search(cleo, "early"))
     changed = service.command("vault", "change-data-key", "cleo")["changed"]
     assert changed >= 2
     assert cleo.page("GET", f"/chats/{chat}").json()["title"] == "Before the change"
     assert client.files.content(file.id).read() == b"The word is early." * 9_000
-    while not search(cleo, "early"):
-        pass
-    with closing(sqlite3.connect(service.data_dir / "intramural.db")) as connection:
-        rows = connection.execute("SELECT purpose, generation FROM data_keys WHERE person_id = ?", [cleo.id]).fetchall()
-    assert sorted(rows) == [("content", 2), ("salts", 1)]
+    eventually(lambda: search(cleo, "early"))
+    keys = f"SELECT purpose, generation FROM data_keys WHERE person_id = '{cleo.id}'"
+    assert sorted(databases.query(service.database, keys)) == [("content", 2), ("salts", 1)]
 
 
+@pytest.mark.sqlite(reason="puts an older file of it back")
 def test_the_installations_key_is_changed_and_who_is_erased_stays_erased(service: Service, tmp_path: Path) -> None:
     emil, fay = Person(service, "emil"), Person(service, "fay")
     for person in (emil, fay):
@@ -189,16 +190,16 @@ def test_the_installations_key_is_changed_and_who_is_erased_stays_erased(service
     assert service.page("GET", f"/erasures/{fay.id}").status_code == 404
     assert not (service.data_dir / "files" / file.id).exists()
     assert service.page("POST", "/audit/verify").json()["ok"]
-    assert naming(service.data_dir, emil.id) == {"audit_entries", "erasures", "usage"}
+    assert naming(service, emil.id) == {"audit_entries", "erasures", "usage"}
 
     service.stop()  # the database and the files of before come back: as after a disk was lost
     for name in ("intramural.db", "files"):
         put_back(backup / name, service.data_dir / name)
     (service.data_dir / "intramural.db-wal").unlink(missing_ok=True)
-    assert "chats" in naming(service.data_dir, emil.id)
+    assert "chats" in naming(service, emil.id)
     service.start()
     service.sign_in()
-    assert naming(service.data_dir, emil.id) == {"audit_entries", "erasures", "usage"}
+    assert naming(service, emil.id) == {"audit_entries", "erasures", "usage"}
     assert not (service.data_dir / "files" / file.id).exists()
     check_certificate(service.page("GET", f"/erasures/{emil.id}").json(), emil.id)
     assert service.page("POST", "/audit/verify").json()["ok"]
@@ -215,16 +216,13 @@ def check_certificate(certificate: dict[str, Any], person_id: str) -> None:
     assert certificate["statement"]["person_id"] == person_id
 
 
-def naming(data_dir: Path, person_id: str) -> set[str]:
+def naming(service: Service, person_id: str) -> set[str]:
     """The tables that still name somebody."""
-    with closing(sqlite3.connect(data_dir / "intramural.db")) as connection:
-        found = set()
-        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            for column in columns:
-                if connection.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", [person_id]).fetchone():
-                    found.add(table)
-    return found
+    return {
+        table.name
+        for table in metadata.sorted_tables
+        if any(person_id in row for row in databases.query(service.database, f"SELECT * FROM {table.name}"))
+    }
 
 
 def put_back(source: Path, target: Path) -> None:
@@ -247,6 +245,7 @@ def test_the_console_and_a_key_take_no_export(service: Service) -> None:
     assert next(each["actor"]["id"] for each in service.events(event="person.exported")) == gil.id
 
 
+@pytest.mark.sqlite(reason="made before PostgreSQL could be used")
 def test_an_older_installation_is_sealed_and_nothing_lost(tmp_path: Path, starter_wheel: Path) -> None:
     """A data directory as the version before the vault left it: in clear."""
     data_dir = tmp_path / "data"

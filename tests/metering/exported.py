@@ -1,7 +1,8 @@
 """Metrics in which everything that can be exported has a value."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from intramural.core.chat import Usage

@@ -1,7 +1,6 @@
 """The Prometheus registry: right numbers, bounded labels, nothing personal."""
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from tests.metering.exported import ROW, TIMING, Counting
 

@@ -1,10 +1,10 @@
 """Spans: what they say, where they may go, and that nobody waits for them."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.collector import Collector
 from tests.metering.exported import ROW, TIMING
 

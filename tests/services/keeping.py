@@ -51,7 +51,7 @@ class Keeping:
         self.forgotten: list[str] = []
 
     async def open(self, label: str = "internal", **days: int) -> "Keeping":
-        self.db = await Database.open(self.place or databases.place(self.folder / "intramural.db"))
+        self.db = await (Database.open(self.place) if self.place else databases.opened(self.folder / "intramural.db"))
         self.stack.push_async_callback(self.db.close)
         secrets = self.folder / "secrets"
         self.vault = await Vault.open(self.db, secrets, VaultConfig(), self.clock)

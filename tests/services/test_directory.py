@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import databases
 from tests.fakes import slapd, web
 from tests.fakes.slapd import BASE, SERVICE, SERVICE_PASSWORD, Slapd, person
 
@@ -35,7 +36,6 @@ from intramural.services.federation import Federation
 from intramural.services.gate import Gate
 from intramural.services.seating import Seat, Seating
 from intramural.services.sign_in import SignIn
-from intramural.storage import Database
 
 HOSTILE = [
     "*", "a*", "*)(uid=*", "ada)(|(uid=*", "ada)(objectClass=*", "(uid=ada)", "ada\\2a", "\\", "ada\\", "ada&",
@@ -191,7 +191,7 @@ async def test_nobody_there(settings: LdapDirectory) -> None:
 
 async def test_signing_in_by_a_directory(settings: LdapDirectory, tmp_path: Path) -> None:
     clock = SystemClock()
-    db = await Database.open(tmp_path / "intramural.db")
+    db = await databases.opened(tmp_path / "intramural.db")
     audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
     access = await Access.open(db, tmp_path / "secrets", AccessConfig(), clock, cost=Cost(1, 64, 1))
     gate, seating = Gate(audit), Seating(access.sessions, access.factors)

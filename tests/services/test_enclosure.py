@@ -26,6 +26,7 @@ _SETTINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "a database": ({"storage_url": "postgresql://here/it"}, ("storage.url",)),
     "a collector": ({"traces_endpoint": "http://127.0.0.1:4318"}, ("traces.endpoint",)),
     "a collector on a Unix socket": ({"traces_endpoint": "unix:/run/otel.sock"}, ()),
+    "a witness": ({"anchors_witnesses": "https://host:8790 name+hash+key"}, ("anchors.witnesses",)),
     "a token, whose library does what it wants": ({"vault_pkcs11_module": "/usr/lib/p11.so"}, ("vault.pkcs11_module",)),
 }
 
@@ -56,11 +57,13 @@ def test_what_settings_name_can_be_read_and_nothing_else_be_written(tmp_path: Pa
         "vault_erased_file": "/srv/erased/list.jsonl",
         "sandbox_read_folders": "/srv/models,/srv/more",
         "sandbox_write_folders": "/srv/token",
+        "anchors_folders": "/media/stick",
+        "anchors_stampers": "https://stamps.example /srv/stamper.pem",
     }
     found = needs(_config(tmp_path, **named))
-    for path in ("/srv/starter.whl", "/srv/ca.pem", "/srv/passphrase", "/srv/models", "/srv/more"):
+    for path in ("/srv/starter.whl", "/srv/ca.pem", "/srv/passphrase", "/srv/models", "/srv/more", "/srv/stamper.pem"):
         assert Path(path) in found.read
-    expected = {tmp_path / "data", Path("/dev/null"), Path("/srv/erased"), Path("/srv/token")}
+    expected = {tmp_path / "data", Path("/dev/null"), Path("/srv/erased"), Path("/srv/token"), Path("/media/stick")}
     assert set(found.write) == expected
     for closed in ("/", "/etc", "/home", "/root", "/tmp", "/var", "/etc/passwd", Path.home(), Path.cwd()):
         assert Path(closed) not in found.read

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from tests import databases
 
 from intramural.audit import AuditLog
 from intramural.core.actor import SCOPES, Actor, Place
@@ -32,7 +33,6 @@ from intramural.metering import Metrics
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.shield import Shield
-from intramural.storage import Database
 
 MIA = Actor("person", "mia", "mia", "member", frozenset(SCOPES), "session_1")
 BOB = Actor("person", "bob", "bob", "member", frozenset(SCOPES), "session_2")
@@ -59,7 +59,7 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
-        db = await Database.open(tmp_path / "test.db")
+        db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), SystemClock())
         stack.push_async_callback(audit.close)

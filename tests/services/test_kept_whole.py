@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import delete, select, update
+from tests import databases
 from tests.house.matrix import World, world
 
 from intramural.app import opened
 from intramural.audit import Event, Wanted
 from intramural.core.actor import CONSOLE, Actor
 from intramural.core.config import load
-from intramural.storage import Database
 from intramural.storage import schema as t
 
 CHECK = "/intramural/v1/vault/check"
@@ -65,9 +64,8 @@ async def test_what_was_changed_is_found_said_recorded_and_can_be_accepted(tmp_p
         ]
 
 
-@pytest.mark.sqlite(reason="opens the file beside the house")
 async def test_a_person_as_they_were_yesterday_is_found_by_the_log_and_heads_are_made_once(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+    folder, file = tmp_path / "data", tmp_path / "data" / "intramural.db"
     async with world(folder) as there:
         member = there.who["member"].person.id
         chat_id, _ = await talked(there)
@@ -77,7 +75,7 @@ async def test_a_person_as_they_were_yesterday_is_found_by_the_log_and_heads_are
         await there.chats.append_turn(member, chat_id, "what was to be forgotten")
         turn = await there.chats.append_turn(member, chat_id, "and more")
         await there.house.services.vault._audit.record(Event.CHAT_ASKED, _actor(there), facts={"kept": turn.kept})
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.opened(file)
     async with db.writing() as connection:
         for table in reversed(kept):
             await connection.execute(delete(table))
@@ -85,18 +83,18 @@ async def test_a_person_as_they_were_yesterday_is_found_by_the_log_and_heads_are
             for row in old[table]:
                 await connection.execute(table.insert().values(**row))
     await db.close()
-    async with opened(load({}, data_dir=folder)) as house:
+    async with opened(load(databases.settings(file), data_dir=folder)) as house:
         found = await house.services.vault.check(CONSOLE)
         assert [(each.person_id, each.chat_id, each.code) for each in found.wrong] == [
             (member, None, "chats_rolled_back")
         ]
     # taking the heads away does not make the next start make new ones: the log says that they were made
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.opened(file)
     async with db.writing() as connection:
         await connection.execute(update(t.chats).values(head=None))
         await connection.execute(delete(t.chat_roots))
         await connection.execute(delete(t.vault_steps))
     await db.close()
-    async with opened(load({}, data_dir=folder)) as house:
+    async with opened(load(databases.settings(file), data_dir=folder)) as house:
         codes = {each.code for each in (await house.services.vault.check(CONSOLE)).wrong}
         assert codes == {"chat_changed"}

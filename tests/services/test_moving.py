@@ -30,6 +30,8 @@ class Home:
         self.folder, self.address = folder, address
 
     async def furnish(self) -> "Home":
+        if isinstance(self.address, Path):
+            databases.furnish(self.address)
         db = await Database.open(self.address)
         log = await AuditLog.open(db, self.folder / "secrets", AuditConfig(), CLOCK)
         async with db.writing() as connection:
@@ -45,7 +47,7 @@ class Home:
                 await chats.append_turn(person, chat.id, "Wie heißt das? 'quoted' \\ \u2028 😀")
         for _ in range(20):
             await log.record(Event.CHAT_ASKED, SYSTEM, facts={"n": 0.5}, texts={"prompt": "x"})
-        self.note = log.checkpoint()
+        self.note = log.plain_checkpoint()
         await log.close()
         await db.close()
         return self

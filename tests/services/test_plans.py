@@ -45,7 +45,7 @@ def test_a_quantised_cache_is_planned_and_handed_on() -> None:
     assert small.options.kv == small.plan.kv == "q4_0"
     assert small.plan.kv_bytes * 32 == plain.plan.kv_bytes * 9
     assert planner("other: kv=q4_0").planned(named("m")) == plain
-    assert (plain.facts(), small.facts()) == ({}, {"options": "kv=q4_0"})
+    assert (plain.facts, small.facts) == ({}, {"options": "kv=q4_0"})
 
 
 def test_32k_tokens_of_a_model_trained_for_8k() -> None:
@@ -141,8 +141,8 @@ def test_models_that_differ_in_adapters_share_a_worker() -> None:
     assert [each.name for each in base.adapters] == [each.name for each in law.adapters] == ["law", "ward"]
     assert (base.scales, law.scales, ward.scales) == ((0.0, 0.0), (0.5, 0.0), (0.0, 1.0))
     assert base.plan == law.plan
-    assert base.facts() == {}
-    assert law.facts() == {"adapters": [{"digest": shelf.models["law"].digest, "scale": 0.5}]}
+    assert base.facts == {}
+    assert law.facts == {"adapters": [{"digest": shelf.models["law"].digest, "scale": 0.5}]}
     assert base.digest(shelf.models["m"]) == law.digest(shelf.models["m-law"]) != shelf.models["m"].digest
     assert base.plan.memory_bytes - planner().planned(named("m")).plan.memory_bytes > 10 << 20
     assert made.run_as(shelf.models["m"]) == made.run_as(shelf.models["m-law"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec import structs
 from sqlalchemy import func, select
 from tests import databases
 from tests.audit.settable_clock import SettableClock
@@ -259,11 +260,11 @@ async def test_money_follows_the_prices_of_models(bench: Bench) -> None:
 
 async def test_groups_and_workspaces_come_from_the_actor(bench: Bench) -> None:
     await bench.quotas.set(CONSOLE, replace(TOKENS, subject="group", subject_id="g", each=False, amount=100))
-    pupil = replace(MIA, groups=("h", "g"))
+    pupil = structs.replace(MIA, groups=("h", "g"))
     assert await bench.ask(MIA, 500, 500) is None
     await bench.end(await bench.ask(pupil, 30, 30), pupil, Usage(30, 30))
     with pytest.raises(QuotaSpent, match="for the group g"):
-        await bench.ask(replace(BOB, groups=("g",)), 30, 30)
+        await bench.ask(structs.replace(BOB, groups=("g",)), 30, 30)
 
 
 async def test_setting_the_same_again_changes_its_amount_and_removing_it_forgets(bench: Bench) -> None:
@@ -325,7 +326,7 @@ async def test_an_address_that_knocks_too_often_waits(bench: Bench) -> None:
 
 async def test_a_person_who_asks_too_often_waits_whichever_key_they_use_and_so_does_everybody(bench: Bench) -> None:
     quotas = await bench.start(person_requests_per_minute=3, requests_per_minute=5)
-    key = replace(MIA, kind="key", credential_id="key_1")
+    key = structs.replace(MIA, kind="key", credential_id="key_1")
     for actor in (MIA, key, MIA):
         quotas.knock_as(actor)
     with pytest.raises(Throttled, match="3 requests a minute of yours") as caught:

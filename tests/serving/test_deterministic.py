@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
 

@@ -1,10 +1,10 @@
 """Our request as the engine's: field by field, within ranges."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.serving.pools import request
 
 from intramural.core.chat import ChatRequest, Message, ResponseFormat, Sampling

@@ -4,11 +4,12 @@ import heapq
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from intramural.core.work import Work
 from intramural.serving.fairness import DECODE_COST, Ledger, Owner, cost_of, ordered

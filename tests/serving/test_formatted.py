@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import model, request, running
 from tests.serving.schemas import schema
@@ -320,8 +320,8 @@ async def thinker(weights: Path) -> AsyncIterator[Bench]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_answers_to_25_random_schemas_validate(starter: Bench) -> None:
-    for number in range(25):
+async def test_answers_to_a_dozen_random_schemas_validate(starter: Bench) -> None:
+    for number in range(12):
         await starter.answer(number)
 
 

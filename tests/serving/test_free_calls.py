@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import model, request, running
 from tests.tooltemplate import TOOLS as TOOLS_TEMPLATE

@@ -3,10 +3,10 @@
 import os
 import struct
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.families.families import llama
 from tests.families.seeing import PICTURE_TOKENS, write_projector

@@ -1,13 +1,13 @@
 """What can be gone on with, and how the rest is asked."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from intramural.core.chat import (
     ChatEvent,
     ChatRequest,
     Delta,
+    Finished,
     Image,
     Message,
     Reasoning,
@@ -55,6 +55,12 @@ def test_when_all_is_written_there_is_no_rest() -> None:
     found = written(CHAT, Delta(0, "one"))
     found.stopped(replace(WRITTEN, completion_tokens=10))
     assert found.rest() is None
+
+
+def test_what_has_ended_needs_no_rest() -> None:
+    assert not written(CHAT, Delta(0, "one")).ended
+    found = written(CHAT, Delta(0, "one"), Finished(0, "stop"))
+    assert found.ended and not found.can_pause
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import MiB, eventually, model, request, running
 
@@ -262,7 +263,7 @@ async def test_several_choices_come_from_several_requests_on_no_more_slots_than_
     async with running(PlainSpawner()) as pool:
         served = model(slots=2)
         asked = request("one two", max_tokens=3)
-        stream = pool.chat(served, replace(asked, choices=5))
+        stream = pool.chat(served, structs.replace(asked, choices=5))
         texts: dict[int, str] = {}
         events = []
         async for event in stream:
@@ -279,7 +280,7 @@ async def test_several_choices_come_from_several_requests_on_no_more_slots_than_
 async def test_leaving_several_choices_frees_every_slot() -> None:
     async with running(PlainSpawner(per_start=(SLOW,))) as pool:
         asked = request(max_tokens=1000)
-        stream = pool.chat(model(slots=2), replace(asked, choices=3))
+        stream = pool.chat(model(slots=2), structs.replace(asked, choices=3))
         await anext(stream)
         await eventually(lambda: pool.status().workers[0].slots_busy == 2)
         await stream.aclose()
@@ -290,7 +291,7 @@ async def test_leaving_several_choices_frees_every_slot() -> None:
 async def test_a_worker_killed_while_writing_several_choices() -> None:
     async with running(PlainSpawner(per_start=(("--die-after-tokens", "3"),))) as pool:
         asked = request()
-        stream = pool.chat(model(slots=2), replace(asked, choices=4))
+        stream = pool.chat(model(slots=2), structs.replace(asked, choices=4))
         with pytest.raises(Broken, match="worker"):
             await read(stream)
 

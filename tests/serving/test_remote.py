@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.fakes.llama_server import KEY, remote
 from tests.fakes.remote_engine import Engine, sse
 from tests.fakes.spawner import PlainSpawner
@@ -251,7 +252,7 @@ async def test_whoever_leaves_before_anything_came_closes_the_connection_too() -
 async def test_what_is_computed_for_one_person_is_kept_apart_at_the_engine() -> None:
     ann, ben = Owner(("ann", "key-1"), tenant="ann"), Owner(("ben", "key-2"), tenant="ben")
     async with bench() as on:
-        for owner in (ann, ben, replace(ann, path=("ann", "key-3")), Owner(), Owner()):
+        for owner in (ann, ben, structs.replace(ann, path=("ann", "key-3")), Owner(), Owner()):
             [event async for event in on.pool.chat(on.model, request(), owner=owner)]
         first, second, third, *nobody = [asked["cache_salt"] for _, asked in on.engine.asked]
     assert first == third
@@ -395,21 +396,21 @@ async def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPat
 
 HI = (Message("user", "Hi."),)
 CANNOT: list[tuple[str, str, ChatRequest, str | None]] = [
-    ("llama-server", "deterministic", replace(request(seed=1), deterministic=True), "deterministic"),
-    ("vllm", "deterministic", replace(request(seed=1), deterministic=True), "deterministic"),
+    ("llama-server", "deterministic", structs.replace(request(seed=1), deterministic=True), "deterministic"),
+    ("vllm", "deterministic", structs.replace(request(seed=1), deterministic=True), "deterministic"),
     ("vllm", "typical_p", request(typical_p=0.5), "typical_p"),
     ("vllm", "repeat_last_n", request(repeat_last_n=64), "repeat_last_n"),
     ("vllm", "suffix", ChatRequest("r", "m", prompt="a", suffix="b"), "suffix"),
-    ("vllm", "logprobs of a raw prompt", replace(request(logprobs=True), messages=(), prompt="a"), "logprobs"),
+    ("vllm", "logprobs of a raw prompt", structs.replace(request(logprobs=True), messages=(), prompt="a"), "logprobs"),
     ("vllm", "format of a raw prompt", ChatRequest("r", "m", prompt="a", response_format=ResponseFormat("json_object")),
      "response_format"),
-    ("vllm", "a budget of thinking", replace(request(), thinking=Thinking("on", budget_tokens=9)), "thinking"),
+    ("vllm", "a budget of thinking", structs.replace(request(), thinking=Thinking("on", budget_tokens=9)), "thinking"),
     ("sglang", "typical_p", request(typical_p=0.5), "typical_p"),
     ("openai", "top_k", request(top_k=5), "top_k"),
     ("openai", "min_p", request(min_p=0.1), "min_p"),
     ("openai", "repeat_penalty", request(repeat_penalty=1.1), "repeat_penalty"),
-    ("openai", "thinking", replace(request(), thinking=Thinking("off")), "thinking"),
-    ("openai", "an answer begun", replace(request(), messages=(*HI, Message("assistant", "H"))), "messages"),
+    ("openai", "thinking", structs.replace(request(), thinking=Thinking("off")), "thinking"),
+    ("openai", "an answer begun", structs.replace(request(), messages=(*HI, Message("assistant", "H"))), "messages"),
 ]  # fmt: skip
 
 
@@ -426,16 +427,16 @@ async def test_what_a_kind_cannot_honour_is_refused_by_name(kind: Any, asked: Ch
 
 async def test_thinking_is_said_to_the_kinds_that_take_it() -> None:
     async with bench("vllm", thinks="either", efforts=True) as on:
-        await on.events(replace(request(), thinking=Thinking("off")))
+        await on.events(structs.replace(request(), thinking=Thinking("off")))
         assert on.engine.asked[0][1]["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
     async with bench("openai", thinks="either", efforts=True) as on:
-        await on.events(replace(request(), thinking=Thinking(effort="low")))
+        await on.events(structs.replace(request(), thinking=Thinking(effort="low")))
         assert on.engine.asked[0][1]["reasoning_effort"] == "low"
 
 
 async def test_an_answer_that_is_begun_is_gone_on_with() -> None:
     async with bench("vllm") as on:
-        await on.events(replace(request(), messages=(*HI, Message("assistant", "H"))))
+        await on.events(structs.replace(request(), messages=(*HI, Message("assistant", "H"))))
         asked = on.engine.asked[0][1]
     assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
 
@@ -447,7 +448,7 @@ async def test_a_format_goes_out_as_they_take_it_and_is_checked_when_it_comes_ba
         "required": ["a"],
         "additionalProperties": False,
     }
-    wanted = replace(request(), response_format=ResponseFormat("json_schema", schema))
+    wanted = structs.replace(request(), response_format=ResponseFormat("json_schema", schema))
     async with bench("openai") as on:
         on.engine.words = ('{"a":', " 3}")
         events = await on.events(wanted)
@@ -478,7 +479,7 @@ async def test_calls_that_the_engine_reads_are_checked_and_handed_on() -> None:
             {"choices": [], "usage": Engine.usage(5)}, "[DONE]",
         )  # fmt: skip
         on.engine.replies = [Reply(body=frames)]
-        events = await on.events(replace(request(), tools=(TOOL,)))
+        events = await on.events(structs.replace(request(), tools=(TOOL,)))
         (made,) = [each for each in events if isinstance(each, ToolCallDelta)]
         assert (made.name, json.loads(made.arguments)) == ("weather", {"city": "Ulm"})
         assert on.engine.asked[0][1]["tools"][0]["function"]["name"] == "weather"
@@ -487,7 +488,7 @@ async def test_calls_that_the_engine_reads_are_checked_and_handed_on() -> None:
 async def test_where_the_engine_reads_no_calls_tools_are_described_and_held_to_a_form() -> None:
     async with bench() as on:
         on.engine.words = ('{"tool_calls": [{"name": "weather", "arguments": {"city": "Ulm"}}]}',)
-        events = await on.events(replace(request(), tools=(TOOL,), tool_choice=ToolChoice("required")))
+        events = await on.events(structs.replace(request(), tools=(TOOL,), tool_choice=ToolChoice("required")))
         (made,) = [each for each in events if isinstance(each, ToolCallDelta)]
         asked = on.engine.asked[0][1]
     assert json.loads(made.arguments) == {"city": "Ulm"}

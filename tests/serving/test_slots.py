@@ -1,10 +1,11 @@
 """Which slot a request gets, and that nobody ever computes on what is another's: pure, against an engine gone wild."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.serving.pools import request
 
 from intramural.core.chat import ChatRequest, Message

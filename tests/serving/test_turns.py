@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
 from tests.serving.test_pool import SLOW, read

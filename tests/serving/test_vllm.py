@@ -7,12 +7,12 @@ have been started with `--max-model-len 1024`, and its `/metrics` must be open.
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import requests
+from msgspec.structs import replace
 from tests.fakes.llama_server import remote
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import model, request, running

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, func, insert, inspect, select, text
+from sqlalchemy import create_engine, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 import intramural.storage
@@ -363,3 +363,35 @@ async def test_an_error_of_a_plain_statement_is_known_and_undoes_everything(db: 
     with pytest.raises(IntegrityError):
         await db.write(work)
     assert await _names(db) == []
+
+
+async def test_after_an_error_the_next_transaction_is_whole(db: Database) -> None:
+    def failing(connection: BlockingConnection) -> None:
+        insert_rows(connection, _INSERT, [_row("a")])
+        raise ValueError("no")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            await db.write(failing)
+        await db.write(lambda connection: insert_rows(connection, _INSERT, [_row("b")]))
+        assert await _names(db) == ["b"]
+        await db.write(lambda connection: connection.execute(delete(model_settings)))
+        assert await _names(db) == []
+
+
+@pytest.mark.sqlite(reason="has a writer of its own, which cannot be stopped half-way")
+async def test_what_was_begun_is_done_though_nobody_waits(db: Database) -> None:
+    task = asyncio.create_task(db.write(lambda connection: insert_rows(connection, _INSERT, [_row("a")])))
+    await asyncio.sleep(0)  # it is on its way to the writer
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await db.write(lambda connection: insert_rows(connection, _INSERT, [_row("b")]))
+    assert await _names(db) == ["a", "b"]
+
+
+async def test_a_closed_database_writes_nothing(tmp_path: Path) -> None:
+    db = await Database.open(tmp_path / "closed.db")
+    await db.close()
+    with pytest.raises(RuntimeError):
+        await db.write(lambda connection: insert_rows(connection, _INSERT, [_row("a")]))

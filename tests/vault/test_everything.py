@@ -1,13 +1,13 @@
 """All of one person: shown whole and with nothing of another's, counted, and gone; no table is forgotten."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, func, insert, select, update
+from tests import databases
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
@@ -46,13 +46,13 @@ def test_every_column_of_bytes_is_sealed_or_holds_nobodys_words() -> None:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     yield database
     await database.close()
 
 
-async def opened(db: Database) -> Vault:
-    return await Vault.open(db, db.file.parent / "secrets", VaultConfig(), CLOCK)
+async def opened(db: Database, folder: Path) -> Vault:
+    return await Vault.open(db, folder / "secrets", VaultConfig(), CLOCK)
 
 
 def _said(whose: str, column: str) -> bytes:
@@ -139,8 +139,8 @@ async def places_to_belong(db: Database) -> None:
                 await connection.execute(insert(t.workspaces).values(**workspace, **more))
 
 
-async def seeded(db: Database) -> Vault:
-    vault = await opened(db)
+async def seeded(db: Database, folder: Path) -> Vault:
+    vault = await opened(db, folder)
     await places_to_belong(db)
     values = {"role": "member", "password_hash": "", "created_ms": 0}
     for whose in (ADA, BOB):
@@ -154,8 +154,8 @@ async def seeded(db: Database) -> Vault:
     return vault
 
 
-async def test_an_export_is_complete_and_holds_nothing_of_anothers(db: Database) -> None:
-    vault = await seeded(db)
+async def test_an_export_is_complete_and_holds_nothing_of_anothers(db: Database, tmp_path: Path) -> None:
+    vault = await seeded(db, tmp_path)
     shown = await Stored(db, CLOCK).shown(vault, ADA)
     for table in OF_PEOPLE:
         if table is not t.erasures:
@@ -169,8 +169,10 @@ async def test_an_export_is_complete_and_holds_nothing_of_anothers(db: Database)
         assert secret not in everything_shown
 
 
-async def test_an_erasure_leaves_nothing_but_what_stays_and_nothing_of_anothers_goes(db: Database) -> None:
-    vault = await seeded(db)
+async def test_an_erasure_leaves_nothing_but_what_stays_and_nothing_of_anothers_goes(
+    db: Database, tmp_path: Path
+) -> None:
+    vault = await seeded(db, tmp_path)
     stored = Stored(db, CLOCK)
     before = await stored.shown(vault, BOB)
     async with db.writing() as connection:
@@ -188,14 +190,14 @@ async def test_an_erasure_leaves_nothing_but_what_stays_and_nothing_of_anothers_
     assert await stored.shown(vault, BOB) == before
     assert not await stored.has(ADA) and await stored.has(BOB)
     await db.scrub()
-    lying = b"".join(each.read_bytes() for each in db.file.parent.glob("intramural.db*"))
+    lying = databases.everything(db.address)
     assert b"person_ada chats" not in lying
 
 
-async def test_a_value_moved_within_the_database_is_noticed(db: Database) -> None:
-    vault = await seeded(db)
-    with sqlite3.connect(db.file) as connection:
-        connection.execute("UPDATE chats SET title = (SELECT title FROM chats WHERE person_id = 'person_bob')")
+async def test_a_value_moved_within_the_database_is_noticed(db: Database, tmp_path: Path) -> None:
+    vault = await seeded(db, tmp_path)
+    theirs = "(SELECT title FROM chats WHERE person_id = 'person_bob')"
+    databases.query(db.address, f"UPDATE chats SET title = {theirs} WHERE person_id = 'person_ada'")
     with pytest.raises(Untrusted) as caught:
         await Stored(db, CLOCK).shown(vault, ADA)
     assert caught.value.code == "sealed_wrong"
@@ -204,11 +206,11 @@ async def test_a_value_moved_within_the_database_is_noticed(db: Database) -> Non
 # what an older version left in clear ------------------------------------------------------------------------------
 
 
-async def test_what_was_in_clear_is_sealed_and_nothing_lost(db: Database) -> None:
+async def test_what_was_in_clear_is_sealed_and_nothing_lost(db: Database, tmp_path: Path) -> None:
     await places_to_belong(db)
     for whose in (ADA, BOB):
         await seed(db, None, whose)
-    vault, stored = await opened(db), Stored(db, CLOCK)
+    vault, stored = await opened(db, tmp_path), Stored(db, CLOCK)
     assert not await stored.is_sealed()
     count = await stored.seal_clear(vault)
     assert count == 2 * len(places.ALL)
@@ -220,34 +222,33 @@ async def test_what_was_in_clear_is_sealed_and_nothing_lost(db: Database) -> Non
         for each in places.ALL:
             value = shown[each.place.table][0][each.place.column]
             assert value in (f"{whose} said {each.place.column}", [f"{whose} said {each.place.column}"])
-    lying = b"".join(each.read_bytes() for each in db.file.parent.glob("intramural.db*"))
+    lying = databases.everything(db.address)
     assert b" said " not in lying
 
 
-async def test_sealing_cut_off_goes_on(db: Database) -> None:
+async def test_sealing_cut_off_goes_on(db: Database, tmp_path: Path) -> None:
     await places_to_belong(db)
     await seed(db, None, ADA)
-    vault = await opened(db)
+    vault = await opened(db, tmp_path)
     await vault.prepare(ADA)
-    with sqlite3.connect(db.file) as connection:  # half of it is done already
+    async with db.writing() as connection:  # half of it is done already
         for each in places.ALL[::2]:
-            keys = ", ".join(key.name for key in each.keys)
-            ((*values, clear),) = connection.execute(f"SELECT {keys}, {each.column.name} FROM {each.place.table}")
+            ((*values, clear),) = await connection.execute(select(*each.keys, each.column))
             sealed = vault.seal(ADA, each.place, row_id(*values), clear)
-            connection.execute(f"UPDATE {each.place.table} SET {each.column.name} = ?", [sealed])
+            await connection.execute(update(each.column.table).values({each.column: sealed}))
     assert await Stored(db, CLOCK).seal_clear(vault) == len(places.ALL) - len(places.ALL[::2])
     assert (await Stored(db, CLOCK).shown(vault, ADA))["chats"][0]["title"] == f"{ADA} said title"
 
 
-async def test_another_data_key_seals_everything_anew(db: Database) -> None:
-    vault = await seeded(db)
+async def test_another_data_key_seals_everything_anew(db: Database, tmp_path: Path) -> None:
+    vault = await seeded(db, tmp_path)
     stored = Stored(db, CLOCK)
     before = await stored.shown(vault, ADA)
     await vault.add_generation(ADA)
     assert await stored.reseal(vault, ADA) == len(places.ALL)
     assert await stored.reseal(vault, ADA) == 0
     await vault.drop_older_generations(ADA)
-    after = await stored.shown(await opened(db), ADA)
+    after = await stored.shown(await opened(db, tmp_path), ADA)
     before.pop("data_keys"), after.pop("data_keys")
     assert after == before
 

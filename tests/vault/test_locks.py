@@ -20,6 +20,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 from keyring.errors import KeyringLocked
 from keyrings.alt.file import PlaintextKeyring
+from tests import databases
 from tests.fakes import softhsm
 from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, add_people, opened, sealed_of_many
 
@@ -33,7 +34,7 @@ needs_token = pytest.mark.skipif(not softhsm.MODULE, reason="no SoftHSM was to b
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     await add_people(database, ADA, BOB)
     yield database
     await database.close()
@@ -71,12 +72,12 @@ def ring(tmp_path: Path) -> Iterator[Path]:
 
 
 def stored(db: Database, name: str = KEY_FILE) -> dict[str, Any]:
-    return dict(json.loads((db.file.parent / "secrets" / name).read_text()))
+    return dict(json.loads((databases.file_of(db).parent / "secrets" / name).read_text()))
 
 
 async def fails(db: Database, code: str, kind: type[IntramuralError], **settings: str) -> None:
     """It does not open, says why in this way, and nothing of the key has changed."""
-    file = db.file.parent / "secrets" / KEY_FILE
+    file = databases.file_of(db).parent / "secrets" / KEY_FILE
     before = file.read_bytes() if file.exists() else None
     with pytest.raises(kind) as caught:
         await opened(db, **settings)
@@ -97,10 +98,10 @@ async def test_a_token_locks_it_and_only_the_token_opens_it(db: Database, hsm: s
     assert again.reveal(ADA, TITLE, "c", sealed) == b"x"
     found = stored(db)
     assert found["locked_by"] == "pkcs11" and found["of"] == {"token": softhsm.TOKEN, "key": softhsm.KEY}
-    key = KeyFile(db.file.parent / "secrets", VaultConfig(**hsm.settings()), CLOCK)._read(
-        db.file.parent / "secrets" / KEY_FILE
+    key = KeyFile(databases.file_of(db).parent / "secrets", VaultConfig(**hsm.settings()), CLOCK)._read(
+        databases.file_of(db).parent / "secrets" / KEY_FILE
     )
-    for file in (*db.file.parent.rglob("*"), *hsm.folder.rglob("*.object")):
+    for file in (*databases.file_of(db).parent.rglob("*"), *hsm.folder.rglob("*.object")):
         if file.is_file():
             assert key not in file.read_bytes() and softhsm.PIN.encode() not in file.read_bytes(), file
 
@@ -123,7 +124,7 @@ async def test_whatever_is_wrong_with_a_token_is_said_at_the_start(
     shown.chmod(0o640)
     await fails(db, "secret_exposed", Untrusted, **hsm.settings(pin_file=str(shown)))
     # what is locked says itself by what: another token's file is another token's
-    file = db.file.parent / "secrets" / KEY_FILE
+    file = databases.file_of(db).parent / "secrets" / KEY_FILE
     held = file.read_text()
     for of, code, kind in (
         ({"token": "another", "key": softhsm.KEY}, "token_missing", Unavailable),
@@ -209,7 +210,7 @@ async def test_a_keyring_that_is_shut_or_forgets(db: Database, ring: Path) -> No
 async def test_there_is_no_other_lock(db: Database) -> None:
     await fails(db, "bad_setting", Misasked, lock="tpm")
     await opened(db, lock="none")
-    file = db.file.parent / "secrets" / KEY_FILE
+    file = databases.file_of(db).parent / "secrets" / KEY_FILE
     file.write_text(json.dumps(stored(db) | {"locked_by": "tpm"}))
     await fails(db, "secret_damaged", Untrusted)
 
@@ -255,13 +256,14 @@ async def test_what_cannot_be_moved_stays_where_it_is(db: Database, hsm: softhsm
     with pytest.raises(Misasked) as caught:
         await vault.change_wrapping_key()
     assert caught.value.code == "pin_wrong"
-    assert not (db.file.parent / "secrets" / (KEY_FILE + NEXT)).exists()
+    assert not (databases.file_of(db).parent / "secrets" / (KEY_FILE + NEXT)).exists()
     await vault.prepare(BOB)  # and it goes on with the key that it has
     again = await opened(db)
     assert again.knows(BOB) and again.salts_key(BOB) == vault.salts_key(BOB)
 
 
 @needs_token
+@pytest.mark.sqlite(reason="copies the file")
 async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_next_start(
     tmp_path: Path, hsm: softhsm.SoftHsm
 ) -> None:
@@ -275,7 +277,7 @@ async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_nex
         shutil.copy(tmp_path / "intramural.db", copy)
         shutil.copytree(tmp_path / "secrets", copy / "secrets")
         environment = {**os.environ, **hsm.copied(copy / "hsm").environment}
-        command = [sys.executable, changer, copy, settings]
+        command = [sys.executable, changer, copy, copy / "intramural.db", settings]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         assert softhsm.PIN.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()

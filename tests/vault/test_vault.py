@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
+from tests import databases
+from tests.disks import disk_with
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
-from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Untrusted
+from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Unavailable, Untrusted
 from intramural.storage import Database
 from intramural.storage.schema import data_keys, people
 from intramural.vault import MAGIC, Place, Vault
@@ -37,12 +38,12 @@ async def add_people(db: Database, *names: str) -> None:
 
 
 async def opened(db: Database, **settings: str) -> Vault:
-    return await Vault.open(db, db.file.parent / "secrets", VaultConfig(**settings), CLOCK, held=2)
+    return await Vault.open(db, databases.file_of(db).parent / "secrets", VaultConfig(**settings), CLOCK, held=2)
 
 
 async def sealed_of_many(folder: Path) -> dict[str, bytes]:
     """What 400 people have each sealed, in the database of `folder`, by person: enough to change keys for a while."""
-    db = await Database.open(folder / "intramural.db")
+    db = await databases.opened(folder / "intramural.db")
     names = [f"p{n:03}" for n in range(400)]
     await add_people(db, *names)
     vault = await opened(db)
@@ -55,7 +56,7 @@ async def sealed_of_many(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "intramural.db")
+    database = await databases.opened(tmp_path / "intramural.db")
     await add_people(database, ADA, BOB)
     yield database
     await database.close()
@@ -139,18 +140,44 @@ async def test_many_at_once_make_one_key(db: Database) -> None:
     assert (await opened(db)).reveal(ADA, TITLE, "c", sealed) == b"x"
 
 
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_keys_of_who_left_meanwhile_are_known(db: Database, turns: int) -> None:
+    """Wherever they were cut off: what is in the database is in memory too, and the next request finds it."""
+    vault = await opened(db)
+    for work in (vault.prepare(ADA), vault.add_generation(ADA)):
+        leaving = asyncio.ensure_future(work)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await vault.prepare(ADA)
+    await vault.add_generation(ADA)
+    assert (await opened(db)).generation(ADA) == vault.generation(ADA)
+
+
+async def test_keys_that_cannot_be_written_are_refused_by_name(db: Database) -> None:
+    vault = await opened(db)
+    await vault.prepare(ADA)  # so that the connection is there
+    with disk_with(db.file.with_name(db.file.name + "-wal").stat().st_size):
+        with pytest.raises(Unavailable, match="vault_unavailable"):
+            await vault.prepare(BOB)
+        assert not vault.knows(BOB)
+    await vault.prepare(BOB)
+    assert vault.knows(BOB)
+
+
 async def test_a_destroyed_key_is_gone_also_from_the_files(db: Database, vault: Vault) -> None:
     async with db.reading() as connection:
         wanted = select(data_keys.c.wrapped).where(data_keys.c.person_id == ADA)
         wrapped = list((await connection.execute(wanted)).scalars())
     await db.scrub()
-    assert all(each in db.file.read_bytes() for each in wrapped)
+    assert all(each in databases.everything(db.address) for each in wrapped)
     sealed = vault.seal(ADA, TITLE, "c", b"x")
     async with db.writing() as connection:
         assert await vault.destroy(connection, ADA) == 2
     vault.forget(ADA)
     assert await db.scrub()
-    lying = b"".join(each.read_bytes() for each in db.file.parent.glob("intramural.db*"))
+    lying = databases.everything(db.address)
     assert not any(each in lying for each in wrapped)
     for each in (vault, await opened(db)):
         with pytest.raises(Missing):
@@ -162,7 +189,7 @@ async def test_a_destroyed_key_is_gone_also_from_the_files(db: Database, vault: 
 
 
 async def test_without_its_key_the_database_does_not_open(db: Database, vault: Vault) -> None:
-    file = db.file.parent / "secrets" / KEY_FILE
+    file = databases.file_of(db).parent / "secrets" / KEY_FILE
     held = file.read_bytes()
     file.unlink()
     with pytest.raises(Untrusted) as caught:
@@ -204,7 +231,7 @@ async def test_a_passphrase_locks_it(db: Database, tmp_path: Path) -> None:
 
 
 async def test_after_a_change_the_old_key_opens_nothing(db: Database, vault: Vault) -> None:
-    secrets = db.file.parent / "secrets"
+    secrets = databases.file_of(db).parent / "secrets"
     old = KeyFile(secrets, VaultConfig(), CLOCK).current(make=False)
     sealed = vault.seal(ADA, TITLE, "c", b"x")
     assert await vault.change_wrapping_key() == 4
@@ -232,25 +259,24 @@ def test_a_wrapped_key_opens_for_its_own_row_alone() -> None:
 async def test_a_change_cut_off_anywhere_is_finished_at_the_next_start(tmp_path: Path) -> None:
     """A real process is killed while it changes the key, at seven moments from its beginning on."""
     sealed = await sealed_of_many(tmp_path)
-    changer = Path(__file__).parent / "changes_key.py"
+    changer, place = Path(__file__).parent / "changes_key.py", databases.place(tmp_path / "intramural.db")
     first = name_of_key_in(tmp_path)
     cut_off = 0
     for n in range(7):
-        process = subprocess.Popen([sys.executable, changer, tmp_path], stdout=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, changer, tmp_path, str(place)], stdout=subprocess.PIPE)
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         time.sleep(n * 0.006)
         process.send_signal(signal.SIGKILL)
         process.wait()
         cut_off += (tmp_path / "secrets" / (KEY_FILE + ".next")).exists()
     assert cut_off, "none of them was in the middle of it"
-    db = await Database.open(tmp_path / "intramural.db")
+    db = await databases.opened(tmp_path / "intramural.db")
     vault = await opened(db)
     assert not (tmp_path / "secrets" / (KEY_FILE + ".next")).exists()
     for name, kept in sealed.items():
         assert vault.reveal(name, TITLE, "c", kept) == name.encode()
     await db.close()
-    with sqlite3.connect(tmp_path / "intramural.db") as connection:
-        found = connection.execute("SELECT DISTINCT wrapping_key FROM data_keys").fetchall()
+    found = databases.query(place, "SELECT DISTINCT wrapping_key FROM data_keys")
     assert found == [(name_of_key_in(tmp_path),)] and found != [(first,)]
 
 

@@ -843,6 +843,7 @@ const ROOMS = {
       memory_bytes: 16_600_000_000,
       version: "0.1.0",
       posture: { level: "full", landlock_abi: 4, seccomp: true, netns: true, own_uid: true, reasons: [] },
+      anchored: { colour: "green", why: "A checkpoint was put outside 2 h ago." },
       suggestion: {
         name: "Qwen3 8B (Q4_K_M)",
         why: "it needs about 6.5 GB of this machine's 16.6 GB and answers far better.",

@@ -18,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 from typing import Any, Final, Literal, cast, get_args
 
@@ -27,6 +28,8 @@ from intramural.core.errors import Misasked
 #: The age from which somebody of a band may be.
 YOUNGEST: Mapping[Age, int] = {"under-13": 0, "13-15": 13, "16-17": 16, "adult": 18}
 MAX_DAYS = 36_500
+#: Nobody is known to have become older than 122.
+MAX_YEARS = 150
 #: What must happen at least to what tells who somebody is: `redact` as for records of pupils; `block` besides stops
 #: what leads to a person (addresses, numbers of theirs) before a model reads it.
 Floor = Literal["allow", "redact", "block"]
@@ -178,9 +181,25 @@ def band_of(birth_year: int, this_year: int) -> Age:
     Raises Misasked(`bad_birth_year`).
     """
     youngest = this_year - birth_year - 1
-    if not -1 <= youngest <= 150:
+    if not -1 <= youngest <= MAX_YEARS:
         raise Misasked("bad_birth_year", f"{birth_year} is no year of birth.", "Write a year with four digits.")
-    return max((band for band in YOUNGEST if YOUNGEST[band] <= max(youngest, 0)), key=YOUNGEST.__getitem__)
+    return _band(max(youngest, 0))
+
+
+def band_on(today: date, born: date) -> Age:
+    """The band today of who was born on a day; on 29 February, a year older from 1 March on.
+
+    Raises Misasked(`bad_birth_date`), which does not say the day.
+    """
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    if not 0 <= years <= MAX_YEARS:
+        message = f"A day of birth is not to come, and not over {MAX_YEARS} years ago."
+        raise Misasked("bad_birth_date", message, "Write it as 2014-05-31.")
+    return _band(years)
+
+
+def _band(years: int) -> Age:
+    return max((band for band in YOUNGEST if YOUNGEST[band] <= years), key=YOUNGEST.__getitem__)
 
 
 def check_age(text: str) -> Age:

@@ -1,13 +1,13 @@
 """What the policy answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from intramural.core.errors import Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Yes, or no with the rule that said so, why, and what to do about it."""
 
     allowed: bool

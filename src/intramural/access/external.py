@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.rosters.plan import Known, KnownGroup, Standing
 from intramural.access.rosters.plan import Link as Word
+from intramural.core.actor import Age
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Misasked
 from intramural.storage import Connection, Database
@@ -72,6 +73,13 @@ class External:
             message = "Somebody here is known there by this identifier already."
             raise Conflicting("external_id_taken", message, "Give each person their own.") from None
 
+    async def say_ages(self, connection: Connection, source: str, ages: Mapping[str, Age]) -> None:
+        """Remember which age bands a source has said of people whom it knows, by identifier."""
+        table = t.external_people.c
+        mine = (table.source == source) & (table.person_id == bindparam("whose"))
+        said = [{"whose": person_id, "band": age} for person_id, age in ages.items()]
+        await connection.execute(update(t.external_people).where(mine).values(age=bindparam("band")), said)
+
     async def link(self, connection: Connection, source: str, person_id: str) -> Link | None:
         """How a source knows a person; None where it does not."""
         table = t.external_people.c
@@ -107,14 +115,15 @@ class External:
                 people[row.id] = Known(row.id, row.username, row.role, row.disabled_ms is not None, row.kind)
             async for row in _rows(connection, select(t.external_people).where(table.source == source)):
                 if row.external_id is not None:
-                    links[row.external_id] = Word(row.person_id, row.role, row.active)
+                    links[row.external_id] = Word(row.person_id, row.role, row.active, row.age)
             async for row in _rows(connection, select(t.groups).where(groups.source == source)):
                 name = (row.external_id or "").removeprefix(f"{source}/")
                 found_groups[name] = KnownGroup(row.id, row.name, row.parent_id)
             async for row in _rows(connection, select(t.group_members)):
                 members[row.person_id, row.group_id] = row.manager, row.source
             identities = {(row.issuer, row.subject): row.person_id async for row in _rows(connection, _IDENTITIES)}
-        return Standing(people, links, found_groups, members, identities)
+            ages = {row.person_id: row.age async for row in _rows(connection, select(t.person_ages))}
+        return Standing(people, links, found_groups, members, identities, ages)
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)

@@ -5,10 +5,10 @@ look-up is one indexed row, read on the spot with its person's groups (0.04 ms; 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
+from msgspec.structs import replace
 from sqlalchemy import bindparam, select
 
 from intramural.access import keys, sessions

@@ -1,11 +1,11 @@
 """Notices: what an institution has people read, and who has read which version of it."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, false, func, insert, select, true, update
 
 from intramural.access.bounds import for_audience
 from intramural.core.actor import AGES, Actor, Unread
@@ -56,6 +56,14 @@ class Acknowledged:
     title: str
     how: How
     time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many have read a notice as it is now, and how many of those who are let in, and whom it is for, have not."""
+
+    readers: int
+    unread: int
 
 
 class Notices:
@@ -159,6 +167,19 @@ class Notices:
         async with self._db.reading() as connection:
             return [(row.person_id, row.how, row.time_ms) for row in await connection.execute(wanted)]
 
+    async def reach(self, notices: Collection[Notice]) -> Mapping[str, Reach]:
+        """How far each has come, by its identifier."""
+        table, found = t.acknowledgements, dict[str, Reach]()
+        async with self._db.reading() as connection:
+            for each in notices:
+                where = (table.c.notice_id == each.id) & (table.c.digest == each.digest)
+                readers = await connection.scalar(select(func.count()).select_from(table).where(where))
+                there = (t.people.c.kind == "person") & t.people.c.disabled_ms.is_(None) & _meant(each.draft.audience)
+                unread = t.people.c.id.not_in(select(table.c.person_id).where(where))
+                left = await connection.scalar(select(func.count()).select_from(t.people).where(there, unread))
+                found[each.id] = Reach(readers or 0, left or 0)
+        return found
+
     async def _keep_text(self, connection: Connection, notice: Notice) -> None:
         table = t.notice_texts
         where = (table.c.notice_id == notice.id) & (table.c.digest == notice.digest)
@@ -211,6 +232,31 @@ async def _check_audience(connection: Connection, audience: str) -> None:
             continue
         if not await connection.scalar(select(func.count()).select_from(table).where(table.c.id == which)):
             raise Missing(f"{word}_not_found", f"There is no {word} {which!r:.40}.", "Name it by its identifier.")
+
+
+def _meant(audience: str) -> ColumnElement[bool]:
+    """Whether a row of people is of somebody whom an audience is made of; of a workspace's, who may ask there."""
+    kind, _, which = audience.partition(":")
+    people, groups, members = t.people.c, t.groups.c, t.group_members.c
+    match kind:
+        case "everyone":
+            return true()
+        case "role":
+            return people.role == which
+        case "group":  # a group's lineage names it, and all around it
+            within = select(members.person_id).join(t.groups, groups.id == members.group_id)
+            return people.id.in_(within.where(groups.lineage.contains(which, autoescape=True)))
+        case "workspace":
+            alone = select(t.workspace_people.c.person_id).where(t.workspace_people.c.workspace_id == which)
+            admitted = t.workspace_groups.c
+            within = select(members.person_id).join(t.groups, groups.id == members.group_id)
+            within = within.join(t.workspace_groups, groups.lineage.contains(admitted.group_id))
+            return people.id.in_(alone) | people.id.in_(within.where(admitted.workspace_id == which))
+        case "age" if which == "unknown":
+            return people.id.not_in(select(t.person_ages.c.person_id))
+        case "age":
+            return people.id.in_(select(t.person_ages.c.person_id).where(t.person_ages.c.age == which))
+    return false()
 
 
 def _notice(row: Row[Any]) -> Notice:

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from intramural.access import bounds
 from intramural.access.ages import NO_AGES, AgeRules, Feature
 from intramural.access.decision import Decision
@@ -116,8 +118,7 @@ class Action(StrEnum):
     BREAKGLASS_CLOSE = "breakglass.close"
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(msgspec.Struct, frozen=True):
     """What is known of what an action is about; all of it may be unknown, which is everybody's or nobody's thing.
 
     `owner_id`: whose it is (None: everybody's); `groups`: that the owner is in; `service`: the owner is a service

@@ -7,14 +7,17 @@ or cut off.
 Never: changes or removes an entry; holds the text of prompts and answers (unless settings ask for it) or people's
 names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
 
-Read in this order: `events`, `record`, `merkle`, `checkpoint`, `evidence`, `keys`, `verify`, `log`, `exports`, `peek`.
+Read in this order: `events`, `record`, `merkle`, `checkpoint`, `cosignature`, `evidence`, `keys`, `verify`,
+`verifiable`, `log`, `exports`, `peek`, `anchors`, `witnessing`, `stamps`.
 """
 
+from intramural.audit.anchors import REWRITTEN, STALE_MS, Anchor, Standing, anchored, anchors_of
 from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
+from intramural.audit.cosignature import Cosigner, CosignerKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.exports import FORMS, Form, action_of, fhir, ocsf
-from intramural.audit.keys import log_signer, public_key
+from intramural.audit.keys import log_signer, public_key, public_keys, witness_signers
 from intramural.audit.log import AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
 from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
@@ -22,9 +25,14 @@ from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_
 
 __all__ = [
     "FORMS",
+    "REWRITTEN",
+    "STALE_MS",
+    "Anchor",
     "AuditLog",
     "Beside",
     "Checkpoint",
+    "Cosigner",
+    "CosignerKey",
     "Entry",
     "Event",
     "Evidence",
@@ -36,11 +44,14 @@ __all__ = [
     "Proven",
     "RecordInTransaction",
     "Signer",
+    "Standing",
     "StoredRecord",
     "Verdict",
     "VerifierKey",
     "Wanted",
     "action_of",
+    "anchored",
+    "anchors_of",
     "canonical",
     "checked",
     "commitment",
@@ -51,7 +62,9 @@ __all__ = [
     "newest_checkpoint",
     "ocsf",
     "public_key",
+    "public_keys",
     "verify_connection",
     "verify_database",
+    "witness_signers",
     "wrong",
 ]

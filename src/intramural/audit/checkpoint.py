@@ -23,7 +23,7 @@ from intramural.audit.merkle import HASH_BYTES
 from intramural.core.errors import Misasked, Untrusted
 
 _ED25519 = b"\x01"
-_KEY_HASH_BYTES = 4
+KEY_HASH_BYTES = 4
 _MAX_NOTE_CHARS = 65_536
 _MAX_SIGNATURES = 16
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -56,7 +56,7 @@ class VerifierKey:
         """Read the C2SP form. Raises Misasked(`bad_audit_key`)."""
         name, _, rest = text.partition("+")
         hash_, _, encoded = rest.partition("+")
-        data = _base64(encoded)
+        data = decoded(encoded)
         if data is None or len(data) != 33 or data[:1] != _ED25519 or not _NAME.fullmatch(name):
             raise Misasked("bad_audit_key", "That is not a public key of an audit log.", "It looks like name+hash+key.")
         key = cls(name, data[1:])
@@ -67,7 +67,7 @@ class VerifierKey:
     @property
     def hash(self) -> bytes:
         """The four bytes that name the key in a signature line: SHA-256(name ‖ newline ‖ 0x01 ‖ key), cut."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_HASH_BYTES]
+        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:KEY_HASH_BYTES]
 
     def __str__(self) -> str:
         return f"{self.name}+{self.hash.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
@@ -77,9 +77,9 @@ class VerifierKey:
 
         Other people's signatures (of witnesses, say) may stand beside ours and are passed over.
         """
-        text, lines = _split(note)
+        text, lines = split_note(note)
         ours = [
-            data[_KEY_HASH_BYTES:] for name, data in lines if (name, data[:_KEY_HASH_BYTES]) == (self.name, self.hash)
+            data[KEY_HASH_BYTES:] for name, data in lines if (name, data[:KEY_HASH_BYTES]) == (self.name, self.hash)
         ]
         if not ours:
             raise Untrusted("audit_note_unsigned", f"The note is not signed by {self.name}.", "Is it of another log?")
@@ -138,14 +138,14 @@ def parse_body(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0] or not _DECIMAL.fullmatch(lines[1]):
         raise _malformed("It is not origin, size and root, each on a line.")
-    root = _base64(lines[2])
+    root = decoded(lines[2])
     if root is None or len(root) != HASH_BYTES:
         raise _malformed("Its root is not 32 bytes in base64.")
     return Checkpoint(lines[0], int(lines[1]), root)
 
 
-def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """A note's text and its signatures as (name, key hash ‖ signature)."""
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """A note's text and its signatures as (name, key hash ‖ signature). Raises Untrusted(`audit_note_malformed`)."""
     if len(note) > _MAX_NOTE_CHARS or _CONTROL.search(note) or not note.endswith("\n"):
         raise _malformed("It is too long, holds control characters, or does not end with a newline.")
     text, blank, signatures = note.rpartition("\n\n")
@@ -157,13 +157,18 @@ def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
 
 def _signature(line: str) -> tuple[str, bytes]:
     dash, name, encoded = [*line.split(" "), "", ""][:3]
-    data = _base64(encoded)
-    if dash != "—" or line.count(" ") != 2 or not _NAME.fullmatch(name) or data is None or len(data) <= _KEY_HASH_BYTES:
+    data = decoded(encoded)
+    if dash != "—" or line.count(" ") != 2 or not _NAME.fullmatch(name) or data is None or len(data) <= KEY_HASH_BYTES:
         raise _malformed("A signature line is not `— name base64`.")
     return name, data
 
 
-def _base64(text: str) -> bytes | None:
+def is_name(text: str) -> bool:
+    """Whether a key may be called so."""
+    return _NAME.fullmatch(text) is not None and not _CONTROL.search(text)
+
+
+def decoded(text: str) -> bytes | None:
     """Decode canonical base64 (padded, no spare bits); None for anything else."""
     try:
         data = base64.b64decode(text, validate=True)

@@ -212,6 +212,18 @@ class Event(StrEnum):
     BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
 
+    AUDIT_KEY_MADE = (
+        "audit.key_made",
+        "The log has another signing key from now on, for the second signature; the facts hold its fingerprint.",
+    )
+    AUDIT_ANCHORED = (
+        "audit.anchored",
+        "A checkpoint was put where the service cannot change it; the facts say where, and of how many entries.",
+    )
+    AUDIT_ANCHOR_FAILED = (
+        "audit.anchor_failed",
+        "A checkpoint could not be put somewhere, or what came back does not hold; once until it works again.",
+    )
     AUDIT_READ = "audit.read", "Somebody read the log."
     AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
     REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."

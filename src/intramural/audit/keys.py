@@ -1,4 +1,4 @@
-"""The log's two secrets, files of their own in the secrets directory: who holds one can sign, or open commitments."""
+"""The log's secrets, files of their own in the secrets directory: who holds one can sign, or open commitments."""
 
 import os
 import stat
@@ -7,13 +7,16 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from intramural.audit.checkpoint import Signer
+from intramural.audit.checkpoint import Signer, is_name
+from intramural.audit.cosignature import Cosigner, has_ml_dsa
 from intramural.core.clock import Clock
-from intramural.core.errors import Untrusted
+from intramural.core.errors import Misasked, Untrusted
 
 SIGNING_KEY_FILE = "audit-ed25519.pem"
+SECOND_KEY_FILE = "audit-mldsa44.pem"
 TEXT_KEY_FILE = "audit-text.key"
 TEXT_KEY_BYTES = 32
 
@@ -23,19 +26,30 @@ def signing_key(secrets_dir: Path, *, make: bool) -> Ed25519PrivateKey:
 
     Raises Untrusted(`audit_key_missing`|`secret_exposed`|`secret_damaged`).
     """
+    return _ed25519(secrets_dir / SIGNING_KEY_FILE, make=make)
 
-    def fresh() -> bytes:
-        return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    file = secrets_dir / SIGNING_KEY_FILE
-    data = _read_or_make(file, fresh if make else None)
-    try:
-        key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Untrusted("secret_damaged", f"{file} holds no Ed25519 key.", "Restore it from a backup.")
-    return key
+def second_signer(secrets_dir: Path, origin: str) -> tuple[Cosigner | None, bool]:
+    """Who signs the checkpoints that are handed out a second time, with ML-DSA-44; and whether that key was made now,
+    as it is where there is none: logs of older versions get theirs at the first start. None: the library that computes
+    signatures here does not know ML-DSA-44. Raises Untrusted(`secret_exposed`|`secret_damaged`).
+    """
+    if not has_ml_dsa():
+        return None, False
+    file = secrets_dir / SECOND_KEY_FILE
+    is_new = not file.exists()
+    return Cosigner.ml_dsa(origin, _ml_dsa(file)), is_new
+
+
+def witness_signers(folder: Path, name: str) -> tuple[Cosigner, ...]:
+    """With what the witness in `folder` signs, made on first use: Ed25519, and ML-DSA-44 where it is known.
+
+    Raises Untrusted(`secret_exposed`|`secret_damaged`), Misasked(`bad_setting`).
+    """
+    if not is_name(name):
+        raise Misasked("bad_setting", f"{name[:80]!r} is no name for a witness.", "No spaces, no `+`, not empty.")
+    first = Cosigner.ed25519(name, _ed25519(folder / "witness-ed25519.pem", make=True))
+    return (first, Cosigner.ml_dsa(name, _ml_dsa(folder / "witness-mldsa44.pem"))) if has_ml_dsa() else (first,)
 
 
 def text_key(secrets_dir: Path, clock: Clock) -> bytes:
@@ -55,6 +69,41 @@ def public_key(secrets_dir: Path, origin: str) -> str:
 def log_signer(secrets_dir: Path, origin: str) -> Signer:
     """Signs in the log's name. Raises as `signing_key` does."""
     return Signer(origin, signing_key(secrets_dir, make=False))
+
+
+def public_keys(secrets_dir: Path, origin: str) -> tuple[str, str | None]:
+    """Both public keys in the C2SP form; the second is None where there is none yet. Raises as `signing_key`."""
+    has_second = (secrets_dir / SECOND_KEY_FILE).exists()
+    second = second_signer(secrets_dir, origin)[0] if has_second else None
+    return public_key(secrets_dir, origin), None if second is None else str(second.key)
+
+
+def _ed25519(file: Path, *, make: bool) -> Ed25519PrivateKey:
+    def fresh() -> bytes:
+        return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    key = _private(_read_or_make(file, fresh if make else None))
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Untrusted("secret_damaged", f"{file} holds no Ed25519 key.", "Restore it from a backup.")
+    return key
+
+
+def _ml_dsa(file: Path) -> MLDSA44PrivateKey:
+    def fresh() -> bytes:
+        return MLDSA44PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    key = _private(_read_or_make(file, fresh))
+    if not isinstance(key, MLDSA44PrivateKey):
+        raise Untrusted("secret_damaged", f"{file} holds no ML-DSA-44 key.", "Restore it from a backup.")
+    return key
+
+
+def _private(data: bytes) -> object:
+    """A private key in PEM; None: it is none that is known here."""
+    try:
+        return load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
 
 
 def _read_or_make(file: Path, fresh: Callable[[], bytes] | None) -> bytes:

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import ColumnElement, Delete, Insert, Update, delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
-from intramural.audit import keys
+from intramural.audit import keys, verifiable
 from intramural.audit.checkpoint import Signer, VerifierKey
+from intramural.audit.cosignature import Cosigner, CosignerKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked
 from intramural.audit.merkle import (
@@ -37,8 +38,9 @@ from intramural.audit.record import (
     facts_json,
     parse,
 )
+from intramural.audit.verifiable import Span
 from intramural.audit.verify import Verdict, verify_database, verify_tail
-from intramural.core.actor import Actor
+from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Unavailable, Untrusted
@@ -84,8 +86,7 @@ class RecordInTransaction(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(msgspec.Struct, frozen=True):
     """A row that is to be committed together with an event. Those with the same statement are written in one go, in the
     order in which statements first come: rows of one statement must not depend on how often another ran."""
 
@@ -187,6 +188,14 @@ class _Tip:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Signers:
+    """Of every checkpoint; and of those that are handed out (None: not here)."""
+
+    first: Signer
+    second: Cosigner | None
+
+
 @dataclass(slots=True)
 class _Waiting:
     record: Record
@@ -198,11 +207,13 @@ class AuditLog:
     """The open log. Make one with `AuditLog.open(…)`; close it with `close()` before the database."""
 
     def __init__(
-        self, db: Database, signer: Signer, texts: Texts, kept: bool, clock: Clock, tip: _Tip, latest_ms: int
+        self, db: Database, signers: _Signers, texts: Texts, kept: bool, clock: Clock, tip: _Tip, latest_ms: int
     ) -> None:
         self._kept = kept
         self._db = db
-        self._signer = signer
+        self._signers = signers
+        self._signer = signers.first
+        self._handed_out = ("", "")
         self._texts = texts
         self._clock = clock
         self._tip = tip
@@ -233,9 +244,13 @@ class AuditLog:
             last = (await connection.execute(newest)).scalar()
         latest_ms = 0 if last is None else _latest_ms(parse(last))
         texts = Texts(keys.text_key(secrets_dir, clock), vault)
-        return cls(
-            db, signer, texts, config.record_prompts, clock, _Tip(tree, signer.sign(tree.size, tree.root())), latest_ms
-        )
+        tip = _Tip(tree, signer.sign(tree.size, tree.root()))
+        second, is_new = keys.second_signer(secrets_dir, config.origin)
+        log = cls(db, _Signers(signer, second), texts, config.record_prompts, clock, tip, latest_ms)
+        if begun and is_new and second is not None:  # from here on what is handed out is signed with it as well
+            facts = {"algorithm": "ML-DSA-44", "key": second.key.fingerprint}
+            await log.record(Event.AUDIT_KEY_MADE, SYSTEM, target="audit:key", facts=facts)
+        return log
 
     async def close(self) -> None:
         """Take no more events and wait until those that wait are durable."""
@@ -253,9 +268,26 @@ class AuditLog:
         """How many entries are durable."""
         return self._tip.tree.size
 
+    @property
+    def second_key(self) -> CosignerKey | None:
+        """The public key of the second signature on what is handed out; None: there is none here."""
+        return None if self._signers.second is None else self._signers.second.key
+
     def checkpoint(self) -> str:
         """The newest signed note. Keep copies elsewhere: they are what a rewritten history cannot pass."""
+        note = self._tip.note
+        if self._handed_out[0] != note:  # the second signature takes a millisecond: once for each that is asked for
+            self._handed_out = (note, self._signed_twice(note))
+        return self._handed_out[1]
+
+    def plain_checkpoint(self) -> str:
+        """The newest note with its Ed25519 signature alone: short enough for paper."""
         return self._tip.note
+
+    def _signed_twice(self, note: str) -> str:
+        """A checkpoint of ours as it is handed out."""
+        second = self._signers.second
+        return note if second is None else note + second.line(self.verifier.checkpoint_of(note), 0)
 
     async def record(
         self,
@@ -277,14 +309,43 @@ class AuditLog:
         `beside`: rows committed together with it.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
+        return await self.entered(
+            event,
+            actor,
+            target=target,
+            outcome=outcome,
+            request_id=request_id,
+            facts=facts,
+            texts=texts,
+            beside=beside,
+            passing=passing,
+        )
+
+    def entered(
+        self,
+        event: Event,
+        actor: Actor,
+        *,
+        target: str = "",
+        outcome: Outcome = "allowed",
+        request_id: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        texts: Mapping[str, str] | None = None,
+        beside: Sequence[Beside] = (),
+        passing: bool = False,
+    ) -> "asyncio.Future[int]":
+        """As `record`, for who has something else to do until the event is durable: its position, once it is. Errors
+        come out of the future as well.
+        """
         made = self._record(event, actor, target, outcome, request_id, facts, texts, passing=passing)
         waiting = _Waiting(made, beside)
         if self._closed:
-            raise _unavailable()
+            waiting.position.set_exception(_unavailable())
+            return waiting.position
         self._queue.append(waiting)
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_queue(), name="audit-commit")
-        return await waiting.position
+        return waiting.position
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[tuple[Connection, RecordInTransaction]]:
@@ -412,7 +473,28 @@ class AuditLog:
         found = zip(positions, records, proofs, strict=True)
         evidence = Evidence(tuple(Proven(at, data, tuple(proof)) for at, data, proof in found), after.note)
         checked(evidence, self.verifier)
-        return evidence
+        return replace(evidence, checkpoint=self._signed_twice(after.note))
+
+    async def span(self, from_ms: int, to_ms: int) -> Span | None:
+        """Which part of the log a verifiable export of a period is; None: nothing happened then.
+
+        Raises Untrusted(`audit_log_broken`).
+        """
+        try:
+            return await verifiable.span_of(self._db, from_ms, to_ms)
+        except (NoResultFound, ValueError) as error:
+            raise _broken(f"No checkpoint covers its newest entries: {error}") from None
+
+    def lines(self, span: Span) -> AsyncGenerator[bytes, None]:
+        """That part, line by line, for whoever checks it elsewhere (`docs/formats.md`)."""
+        return verifiable.lines(self._db, self.verifier.name, span, self._signed_twice)
+
+    async def record_at(self, position: int) -> bytes | None:
+        """The bytes of one entry; None: the log has no such entry."""
+        query = select(audit_entries.c.record).where(audit_entries.c.position == position)
+        async with self._db.reading() as connection:
+            found: bytes | None = (await connection.execute(query)).scalar()
+        return found
 
     def sign_statement(self, kind: str, line: str) -> str:
         """A signed note of what `line` says, in the log's name; `kind` keeps it apart from checkpoints."""

@@ -49,8 +49,7 @@ _escaped = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", 
 _quick = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One event, ready to be given a position. `facts` and `texts` are already in their canonical JSON form."""
 
     event: Event
@@ -245,10 +244,10 @@ def _actor_json(actor: Actor) -> str:
 
 
 def _plain(value: object, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
         return clean(value)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, int):
         if abs(value) <= _MAX_SAFE_INTEGER:
             return int(value)
@@ -268,7 +267,8 @@ def _plain_items(value: Mapping[str, Any] | list[Any] | tuple[Any, ...], depth: 
     if isinstance(value, (list, tuple)):
         plain = [_plain(item, depth - 1) for item in value[:MAX_ITEMS]]
         return plain if len(value) <= MAX_ITEMS else [*plain, f"…[{len(value)}]"]
-    found = {_key(key): _plain(item, depth - 1) for key, item in list(value.items())[:MAX_ITEMS]}
+    items = value.items() if len(value) <= MAX_ITEMS else list(value.items())[:MAX_ITEMS]
+    found = {_key(key): _plain(item, depth - 1) for key, item in items}
     return found if len(value) <= MAX_ITEMS else found | {"…": len(value)}
 
 

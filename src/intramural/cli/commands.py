@@ -510,7 +510,10 @@ def verify_receipt(
 @audit.command(name="key")
 def print_key(*, common: Common = DEFAULT) -> None:
     """Print the log's public key in C2SP form, for whoever verifies it elsewhere."""
-    common.out.record({"public_key": _public_key(common.config)}, main="public_key")
+    from intramural.audit import public_keys
+
+    first, second = public_keys(common.config.data_dir / "secrets", common.config.audit.origin)
+    common.out.record({"public_key": first, "second_public_key": second}, main="public_key")
 
 
 def _public_key(config: Config) -> str:

@@ -49,11 +49,17 @@ def set_age(
 
 
 @age.command(name="ls")
-def list_ages(*, common: Common = DEFAULT) -> None:
+def list_ages(
+    *,
+    lacking: Annotated[bool, Parameter(negative="", help="Those alone who lack a consent.")] = False,
+    group: Annotated[str | None, Parameter(help="Those in this group or within.")] = None,
+    common: Common = DEFAULT,
+) -> None:
     """List the people with their age bands, what needs consent at that age, and what is consented to."""
 
     async def act(client: "Client") -> None:
-        people = (await client.get(f"{PAGE}/ages"))["people"]
+        query = {"lacking": "true" if lacking else None, "group_id": await _group(client, group)}
+        people = (await client.get(f"{PAGE}/ages", **query))["people"]
         columns = {"username": "NAME", "age": "AGE", "needed": "NEEDS CONSENT", "consents": "CONSENTED"}
         common.out.table(people, columns)
 
@@ -165,7 +171,8 @@ def list_notices(*, common: Common = DEFAULT) -> None:
 
     async def act(client: "Client") -> None:
         found = (await client.get(f"{PAGE}/notices/all"))["notices"]
-        common.out.table(found, {"id": "ID", "title": "TITLE", "audience": "FOR", "blocking": "BLOCKING"})
+        columns = {"id": "ID", "title": "TITLE", "audience": "FOR", "blocking": "BLOCKING"}
+        common.out.table(found, {**columns, "readers": "READ BY", "unread": "NOT YET"})
 
     common.ask(act)
 

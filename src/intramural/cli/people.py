@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,19 @@ def take_in(
 
 
 @people.command
+def imports(*, common: Common = DEFAULT) -> None:
+    """List what was done with lists of people before, on the page too, the newest first."""
+
+    async def act(client: "Client") -> None:
+        found = (await client.get(f"{PAGE}/people/imports"))["imports"]
+        rows = [{**each, "when": _minute(each["time_ms"]), "changes": sum(each["counts"].values())} for each in found]
+        columns = {"when": "WHEN", "source": "LIST", "outcome": "OUTCOME", "changes": "CHANGES", "done": "MADE"}
+        common.out.table(rows, {**columns, "missing": "MISSING"})
+
+    common.ask(act)
+
+
+@people.command
 def directory(name: str, *, common: Common = DEFAULT) -> None:
     """Make the key with which a directory (Entra ID, Okta, …) keeps the people here by SCIM. It is shown this once.
 
@@ -102,6 +116,10 @@ def _told(plan: dict[str, Any], common: Common, *, dry_run: bool) -> None:
     counts = {each.replace(".", " "): number for each, number in plan["changes"].items()}
     listed = {"people on the list": plan["people"], "groups on the list": plan["groups"]}
     common.out.record({**listed, "changes": changed, **counts}, main="changes")
+
+
+def _minute(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _read(path: Path) -> bytes:

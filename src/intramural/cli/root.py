@@ -23,6 +23,7 @@ people = App(name="people", help="Lists of people from elsewhere, and directorie
 key = App(name="key", help="Keys for programs.")
 vault = App(name="vault", help="The keys under which what people write is kept.")
 audit = App(name="audit", help="The log that an outsider can verify.")
+log = App(name="log", help="What outsiders check of the log, and where its checkpoints are held.")
 quota = App(name="quota", help="Limits on what may be used, and what is left of them.")
 report = App(name="report", help="Reports made of the log, for those who must answer for it.")
 hold = App(name="hold", help="What may not be deleted, for a court or an inquiry.")
@@ -38,8 +39,8 @@ notice = App(name="notice", help="What people have to read.")
 use = App(name="use", help="What workspaces are declared to be used for (EU AI Act).")
 break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
 for _each in (
-    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, report, guard, vault,
-    hold, retention, break_glass,
+    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, log, report, guard,
+    vault, hold, retention, break_glass,
 ):  # fmt: skip
     cli.command(_each)
 

@@ -19,9 +19,6 @@ from intramural.services.enclosure import Enclosure
 
 #: How long one thread may keep the interpreter from another.
 _SWITCH_INTERVAL_S = 0.0005
-#: Objects, and young generations, after which the collector looks for circles. A request makes some thousand objects,
-#: and few circles: at Python's default of 700 it was looked for those several times a request.
-_COLLECT_AFTER = (10_000, 10, 10)
 
 
 def serve(config: Config, out: Out) -> None:
@@ -64,7 +61,6 @@ async def _serve(config: Config, out: Out, enclosure: Enclosure, listener: socke
 def _keep_for_good() -> None:
     """What is there once the service has started stays: the collector need not look through it again and again."""
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _greet(out: Out, address: str, token: str | None, posture: Posture, seal: Seal) -> None:

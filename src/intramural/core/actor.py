@@ -1,7 +1,9 @@
 """Who is asking. An `Actor` is made only by `access` (from a key or a session) or by the system for its own acts."""
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from intramural.core.work import Work
 
@@ -26,8 +28,7 @@ Age = Literal["unknown", "under-13", "13-15", "16-17", "adult"]
 AGES: tuple[Age, ...] = ("unknown", "under-13", "13-15", "16-17", "adult")
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(msgspec.Struct, frozen=True):
     """A notice that somebody has to have read before models answer them, and has not. `audience`: `everyone`, or
     `role:`, `group:`, `workspace:` or `age:` with what is meant; in another workspace it does not concern them.
     """
@@ -37,8 +38,7 @@ class Unread:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What rules know of a person besides their role: their age, what their guardian consents to now, and what they
     have yet to read."""
 
@@ -47,8 +47,7 @@ class Standing:
     unread: tuple[Unread, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A workspace as far as rules know it. `models` None: any. `purposes` empty: none has to be named. `uses`: those
     of high risk that were declared for it; `overseen`: whether somebody who is let in is named to oversee them.
     """
@@ -62,8 +61,7 @@ class Place:
     overseen: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(msgspec.Struct, frozen=True):
     """Whose something is that is kept, and of which workspace (None: of none). Both are part of every question for it:
     what is of a workspace is there in that workspace alone, and what is of none is in none.
     """
@@ -72,8 +70,7 @@ class Whose:
     workspace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """Somebody identified: a person in a session, a person's key, or the service itself.
 
     `models` limits which models may be used (None: any that policy allows). `credential_id` is the key's or the

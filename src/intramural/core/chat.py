@@ -7,8 +7,9 @@ error in mid-stream is raised, not yielded.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
 ToolChoiceKind = Literal["none", "auto", "required", "named"]
@@ -21,8 +22,7 @@ Effort = Literal["low", "medium", "high"]
 JsonSchema = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """A call the model made. `arguments` is JSON text, as the model wrote it."""
 
     id: str
@@ -30,8 +30,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """A picture in a message. Exactly one of `data` (the encoded file's bytes), `file_id` and `url` is set.
 
     The last two are how a client may name one; whoever answers replaces them by the bytes, or refuses.
@@ -42,8 +41,7 @@ class Image:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One turn of a conversation. `content` is all of its text.
 
     `parts` is set where it holds images: texts and images in their order. `reasoning` is what an assistant thought
@@ -59,8 +57,7 @@ class Message:
     reasoning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A function the model may call; `parameters` is the JSON schema of its arguments object."""
 
     name: str
@@ -68,24 +65,21 @@ class Tool:
     parameters: JsonSchema
 
 
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
+class ToolChoice(msgspec.Struct, frozen=True):
     """Whether the model may, must or must not call a tool; `name` only for kind `named`."""
 
     kind: ToolChoiceKind = "auto"
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFormat:
+class ResponseFormat(msgspec.Struct, frozen=True):
     """The shape the answer must have; `schema` only for kind `json_schema`."""
 
     kind: FormatKind = "text"
     schema: JsonSchema | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(msgspec.Struct, frozen=True):
     """How tokens are drawn. None means: the engine's default. Ranges are checked at the dialect doors."""
 
     temperature: float | None = None
@@ -98,7 +92,7 @@ class Sampling:
     #: Multiplies down what was said within the last `repeat_last_n` tokens (0: off, -1: the whole context).
     repeat_penalty: float | None = None
     repeat_last_n: int | None = None
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] = msgspec.field(default_factory=dict)
     seed: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
@@ -106,8 +100,7 @@ class Sampling:
     top_logprobs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(msgspec.Struct, frozen=True):
     """Whether a model that can think aloud shall. `default`: as its template does when nothing is said.
 
     `effort` is for templates that know degrees; `budget_tokens` ends the thinking after so many tokens.
@@ -118,8 +111,7 @@ class Thinking:
     budget_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """One generation. Exactly one of `messages` and `prompt` is set. `choices` is how many answers are wanted.
 
     With `deterministic` the same request gives the same bytes again: it is computed alone, without earlier prompts'
@@ -140,11 +132,10 @@ class ChatRequest:
     suffix: str | None = None
     thinking: Thinking = Thinking()
     deterministic: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
+class TokenLogprob(msgspec.Struct, frozen=True):
     """One token with its log-probability (natural log); `bytes_` are the token's raw bytes."""
 
     token: str
@@ -153,8 +144,7 @@ class TokenLogprob:
     top: tuple["TokenLogprob", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """More text of choice `index`."""
 
     index: int
@@ -162,16 +152,14 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True):
     """More of the model's thinking, kept apart from its answer."""
 
     index: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
+class ToolCallDelta(msgspec.Struct, frozen=True):
     """Part of tool call number `position` of choice `index`. `id` and `name` come with its first part only."""
 
     index: int
@@ -181,8 +169,7 @@ class ToolCallDelta:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """Choice `index` is complete. `stop` is the stop string that ended it, if one did."""
 
     index: int
@@ -190,8 +177,7 @@ class Finished:
     stop: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Counts from the engine itself. `cached_tokens` of the prompt needed no computing. Times in milliseconds.
 
     `reasoning_tokens` of the completion were thinking.
@@ -208,8 +194,7 @@ class Usage:
 ChatEvent = Delta | Reasoning | ToolCallDelta | Finished | Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(msgspec.Struct, frozen=True):
     """One vector per input (same order), and the engine's count of prompt tokens.
 
     `cut`: places of inputs of which only the beginning counts, where the caller let them be cut. `engine_ms`: how long
@@ -222,8 +207,7 @@ class Embeddings:
     engine_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """How well each document (same order) answers a query, higher is better, and the count of prompt tokens.
     `engine_ms`: how long the engine was had for it.
     """

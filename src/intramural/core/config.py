@@ -171,6 +171,26 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorsConfig:
+    """Where checkpoints of the log are held outside (docs/anchors.md)."""
+
+    folders: tuple[str, ...] = setting(
+        (), "Folders on other media (a USB stick, a share of another machine) that each checkpoint is written into."
+    )
+    witnesses: tuple[str, ...] = setting(
+        (), "Witnesses that sign checkpoints, each as `address key`: `https://host:8790 name+hash+key`."
+    )
+    stampers: tuple[str, ...] = setting(
+        (),
+        "Time-stamping authorities (RFC 3161), each as `address file`: the file holds the certificates (PEM) under "
+        "which its stamps count.",
+    )
+    every_hours: int = setting(
+        6, "Hours between two rounds: three may fail before the newest anchor is a day old.", within=(1, 24)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AccessConfig:
     """Sign-in."""
 
@@ -517,6 +537,7 @@ class Config:
     serving: ServingConfig = ServingConfig()
     sandbox: SandboxConfig = SandboxConfig()
     audit: AuditConfig = AuditConfig()
+    anchors: AnchorsConfig = AnchorsConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
@@ -555,6 +576,7 @@ SECTIONS: Mapping[str, type] = {
     "serving": ServingConfig,
     "sandbox": SandboxConfig,
     "audit": AuditConfig,
+    "anchors": AnchorsConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
     "files": FilesConfig,

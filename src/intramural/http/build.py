@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intramural import __version__
@@ -42,6 +43,7 @@ from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
+    anchors,
     break_glass,
     catalogue,
     chats,
@@ -56,6 +58,7 @@ from intramural.http.page import (
     organisation,
     passkeys,
     people,
+    proofs,
     provenance,
     pulls,
     quotas,
@@ -67,12 +70,12 @@ from intramural.http.page import (
     vault,
 )
 from intramural.http.page import models as page_models
+from intramural.http.page.routing import ERRORS, PREFIX
 from intramural.http.scim import door as scim
 from intramural.http.wire import ANTHROPIC, PAGE, Wire, wire_of, wire_of_scope
 from intramural.services import Services
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_PREFIX = "/intramural/v1"
 #: Makes an answer of an error.
 Worded = Callable[[Doors, Request, Exception], Response]
 #: Modules with routes of their own, each with `operations(doors)`. The page's are FastAPI routers.
@@ -108,7 +111,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     listed = _operations(doors)
     finish = partial(_named, doors)
     app.router.routes.extend(operations.routes(listed, finish))
-    app.include_router(_page_router(doors))
+    app.router.routes.extend(_page_routes(doors))
     for kind, worded in _ERRORS.items():
         app.add_exception_handler(kind, _handler(doors, worded))
     app.openapi = lambda: _document(app, listed)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
@@ -123,7 +126,7 @@ def routes_document() -> dict[str, Any]:
     """The OpenAPI document of every route, without a running house: for the reference pages."""
     app = FastAPI(title="intramural", version=__version__)
     nowhere: Any = _Nowhere()
-    app.include_router(_page_router(nowhere))
+    app.router.routes.extend(_page_routes(nowhere))
     return _document(app, _operations(nowhere))
 
 
@@ -134,21 +137,22 @@ class _Nowhere:
         return self
 
 
-def _page_router(doors: Any) -> APIRouter:
-    api = APIRouter(prefix=_PREFIX, responses={"4XX": {"model": shapes.ErrorOut}, "5XX": {"model": shapes.ErrorOut}})
+def _page_routes(doors: Any) -> list[BaseRoute]:
+    api = APIRouter(prefix=PREFIX)
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
-        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, break_glass, vault, consent, notices, uses,
-        exports,
+        catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
+        notices, uses, exports,
     ):  # fmt: skip
-        api.include_router(each.router(doors))
+        api.routes.extend(each.router(doors).routes)
 
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
         await doors.identify(request)
         return JSONResponse(request.app.openapi())
 
-    return api
+    assert all(getattr(route, "path", "").startswith(PREFIX) for route in api.routes), "not made by `page.routing`"
+    return api.routes
 
 
 def _operations(doors: Doors) -> list[Operation]:
@@ -157,12 +161,26 @@ def _operations(doors: Doors) -> list[Operation]:
 
 def _document(app: FastAPI, listed: list[Operation]) -> dict[str, Any]:
     document = FastAPI.openapi(app)
+    _describe_errors(document)
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "session": {"type": "apiKey", "in": "cookie", "name": "intramural_session"},
     }
     operations.describe(document, listed)
     return document
+
+
+def _describe_errors(document: dict[str, Any]) -> None:
+    """How the errors look that every route of the page may answer. (FastAPI, told of it, makes two readers a route.)"""
+    shape = shapes.ErrorOut.model_json_schema(ref_template="#/components/schemas/{model}")
+    shape = jsonable_encoder(shape, exclude_none=True)
+    document["components"]["schemas"].update({**shape.pop("$defs"), "ErrorOut": shape})
+    for path, methods in document["paths"].items():
+        if path.startswith(PREFIX):
+            for operation in methods.values():
+                for status in ERRORS:
+                    content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}
+                    operation["responses"][status]["content"] = content
 
 
 def _handler(doors: Doors, worded: Worded) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.chat import Ranking
 from intramural.core.errors import Misasked
@@ -17,6 +17,7 @@ from intramural.http.checks import bad
 from intramural.http.doors import Doors
 from intramural.http.openai.parse import labels
 from intramural.http.operations import Operation
+from intramural.http.wire import Json
 from intramural.metering import Dialect
 
 MAX_DOCUMENTS = 1000
@@ -64,7 +65,7 @@ def operations(doors: Doors) -> list[Operation]:
                 max_tokens_per_document=wire.max_tokens_per_doc, labels=labels(wire),
             )  # fmt: skip
             body = answer(request_id, wire.model, ranking, documents if shown else None, wire.top_n)
-            return JSONResponse(body, headers={"X-Request-Id": request_id})
+            return Json(body, headers={"X-Request-Id": request_id})
 
         return await sse.answered(request, whole())
 

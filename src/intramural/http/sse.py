@@ -228,18 +228,32 @@ async def until_client_leaves(
 ) -> T | None:
     """Await `work`; if the client goes away first, or is `stalled`, cancel it, wait until it has tidied up and return
     None."""
-    task = asyncio.ensure_future(work)
+    me, left = asyncio.current_task(), False
+    assert me is not None
+
+    def leave(_: object) -> None:
+        nonlocal left
+        if not left:
+            left = True
+            me.cancel()
+
     watch = asyncio.ensure_future(_disconnected(receive))
-    ends: set[asyncio.Future[Any]] = {task, watch, stalled or watch}
+    ends: list[asyncio.Future[Any]] = [watch] if stalled is None else [watch, stalled]
+    for end in ends:
+        end.add_done_callback(leave)
     try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
+        result = await work
+        if left:
+            me.uncancel()  # it was told, and had come to its end
+        return result
+    except asyncio.CancelledError:
+        if not left or me.uncancel():
+            raise  # somebody else wants it to end
+        return None
     finally:
+        for end in ends:
+            end.remove_done_callback(leave)
         watch.cancel()
-        if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -3,11 +3,11 @@
 Kept in the manifest, so that they hold in every dialect.
 """
 
-from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import structs
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatRequest, Message
 

@@ -1,10 +1,13 @@
 """Who used how much: one row per request, from the engine's own counts, and sums over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
+import msgspec
+from msgspec import structs
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Insert, case, func, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -23,8 +26,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _INSERT = insert(usage)
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRow:
+class UsageRow(msgspec.Struct, frozen=True):
     """What one request cost, whatever its ending: tokens as the engine counted them, times in milliseconds.
 
     `cached_tokens` of `prompt_tokens` needed no computing; `waited_ms` was spent in the queue. `time_ms` None: now.
@@ -47,7 +49,7 @@ class UsageRow:
     time_ms: int | None = None
 
 
-_COLUMNS = tuple(field.name for field in fields(UsageRow))
+_COLUMNS = tuple(field.name for field in structs.fields(UsageRow))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`enclosure`; `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `shield`, `standing`,
+`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`, `proofs`,
+`anchor_web`, `anchoring`, `enclosure`;
+`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from intramural.access import Identify
+from intramural.services.anchoring import Anchoring
 from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
@@ -43,6 +45,7 @@ from intramural.services.people import PeopleDesk
 from intramural.services.personal import Personal
 from intramural.services.plans import Ordinary, Planner
 from intramural.services.preloads import Preloads
+from intramural.services.proofs import Proofs
 from intramural.services.provenance import Provenance
 from intramural.services.provisioning import Provisioning
 from intramural.services.pulls import Pulls
@@ -110,11 +113,14 @@ class Services:
     records: Records
     receipts: Receipts
     reports: Reports
+    proofs: Proofs
+    anchoring: Anchoring
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
+    "Anchoring",
     "BatchDesk",
     "BreakGlass",
     "Bundles",
@@ -142,6 +148,7 @@ __all__ = [
     "Planner",
     "PolicyDesk",
     "Preloads",
+    "Proofs",
     "Provenance",
     "Provisioning",
     "Pulls",

@@ -8,8 +8,10 @@ a crash can cost is the answer that was being written when it came; that line is
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from intramural.audit import AuditLog, Event, Fact
 from intramural.batches import Batch, Batches, Ending, Line, LineOutcome

@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from intramural.access import Action, AgeRules, Consent, Consents, Feature, Given, Groups, People, Thing, band_of
+from intramural.access import (
+    Action,
+    AgeRules,
+    Consent,
+    Consents,
+    Feature,
+    Given,
+    Groups,
+    People,
+    Sought,
+    Thing,
+    band_of,
+)
 from intramural.access.ages import check_age
 from intramural.access.consents import missing
 from intramural.access.people import fold
@@ -32,13 +44,47 @@ class Of:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How one person stands: their age, what needs consent at that age, what is consented to now."""
+    """How one person stands: their age, what needs consent at that age, what is consented to now. `shut_out`: they
+    are not let in, whatever is consented to.
+    """
 
     person_id: str
     username: str
     age: Age
     needed: frozenset[Feature]
     consents: frozenset[str]
+    shut_out: bool = False
+
+    @property
+    def lacks(self) -> bool:
+        """Whether a consent is missing without which they are refused something."""
+        return not self.shut_out and not self.needed <= self.consents
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Which people are wanted: whose name holds `text`, of this band, in this group or within, and with `lacking` those
+    alone who are let in and lack a consent that they need. At most `limit` (None: all), from the one after `after` on.
+    """
+
+    text: str = ""
+    age: Age | None = None
+    group_id: str | None = None
+    lacking: bool = False
+    after: str = ""
+    limit: int | None = None
+
+
+EVERYBODY = Sifted()
+
+
+@dataclass(frozen=True, slots=True)
+class StandingPage:
+    """Some of the people wanted, by name. `total`: how many there are; `after`: where to go on, None at the end."""
+
+    people: Sequence[Shown]
+    total: int
+    after: str | None
 
 
 class ConsentDesk:
@@ -143,20 +189,34 @@ class ConsentDesk:
             await self._audit.record(Event.CONSENT_READ, actor, target=f"person:{person_id}", facts=facts)
         return await self._consents.age(person_id), found
 
-    async def standing(self, actor: Actor) -> Sequence[Shown]:
-        """How everybody stands that `actor` may see: everybody, or the people of groups that they manage."""
+    async def standing(self, actor: Actor, sifted: Sifted = EVERYBODY) -> StandingPage:
+        """How those stand who are wanted, of everybody that `actor` may see: all, or the people of groups that they
+        manage."""
         mine = Thing(groups=frozenset(actor.manages))
         decision = await self._gate.require(actor, Action.AGES_READ, thing=mine)
-        people = [each for each in await self._people.list() if each.kind == "person"]
+        people = (await self._people.page(Sought(sifted.text, "person"))).people
         if decision.rule == "manages":
             theirs = await self._groups.within(actor.manages)
             people = [each for each in people if each.id in theirs]
+        if sifted.group_id is not None:
+            # who is in a group that a manager does not manage is not theirs to find out
+            seen = decision.rule != "manages" or sifted.group_id in await self._groups.below(actor.manages)
+            there = await self._groups.within([sifted.group_id]) if seen else frozenset[str]()
+            people = [each for each in people if each.id in there]
         ages, given = await self._consents.ages(), await self._consents.current()
-        return [
-            Shown(each.id, each.username, age, self._rules.limits(age).consent, given.get(each.id, frozenset()))
+        found = [
+            Shown(
+                each.id,
+                each.username,
+                age,
+                self._rules.limits(age).consent,
+                given.get(each.id, frozenset()),
+                each.disabled_ms is not None,
+            )
             for each in people
             for age in [ages.get(each.id, "unknown")]
         ]
+        return sift(found, sifted)
 
     async def limits(self, actor: Actor) -> Mapping[str, Any]:
         """What `actor`'s age lets them do where they ask now: for the page."""
@@ -192,6 +252,16 @@ class ConsentDesk:
         if age is None:
             raise Misasked("bad_age", f"There is no age for {each.username!r:.80}.", "Give a band or a birth year.")
         return check_age(age)
+
+
+def sift(people: Sequence[Shown], sifted: Sifted) -> StandingPage:
+    """Those of `people` who are wanted, besides by what is in their names. Pure."""
+    wanted = [each for each in people if sifted.age in (None, each.age) and (each.lacks or not sifted.lacking)]
+    by_name = sorted(wanted, key=lambda each: fold(each.username))
+    later = [each for each in by_name if fold(each.username) > sifted.after]
+    shown = later if sifted.limit is None else later[: sifted.limit]
+    after = fold(shown[-1].username) if len(shown) < len(later) else None
+    return StandingPage(shown, len(wanted), after)
 
 
 def _particular(given: Given, each: Of) -> Given:

@@ -72,6 +72,8 @@ def connects(config: Config) -> tuple[str, ...]:
     wanted = {
         "library.allow_network": config.library.allow_network,
         "media.allowed_hosts": config.media.allowed_hosts,
+        "anchors.witnesses": config.anchors.witnesses,
+        "anchors.stampers": config.anchors.stampers,
         "engines.toml": remote,
         "sign-in.toml": config.providers.oidc or config.providers.ldap,
         "storage.url": config.storage.url,
@@ -90,7 +92,8 @@ def needs(config: Config) -> Needs:
         read += map(Path, _NAMES)
     if config.storage.url:
         read += [Path(each).expanduser() for each in _DATABASE]
-    write = [config.data_dir, Path("/dev/null"), *map(Path, config.sandbox.write_folders)]
+    folders = (*config.anchors.folders, *config.sandbox.write_folders)
+    write = [config.data_dir, Path("/dev/null"), *map(Path, folders)]
     if config.vault.erased_file:
         write.append(Path(config.vault.erased_file).parent)
     return Needs(tuple(read), tuple(write), reaching)
@@ -112,7 +115,7 @@ def _named(config: Config) -> Iterable[Path]:
     texts = (
         library.starter, library.hub_token_file, library.ca_file, library.registry_credentials, library.catalogue,
         library.catalogue_key, config.traces.ca_file, vault.passphrase_file, vault.pin_file, vault.pkcs11_module,
-        *config.sandbox.read_folders,
+        *(each.partition(" ")[2].strip() for each in config.anchors.stampers), *config.sandbox.read_folders,
     )  # fmt: skip
     yield from (Path(text) for text in texts if text)
     if library.catalogue:

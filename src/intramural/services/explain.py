@@ -1,6 +1,8 @@
 """Why somebody may, or may not: the policy's answer to a question that nobody has asked yet."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from intramural.access import Access, Action, Decision, Thing
 from intramural.audit import AuditLog, Event

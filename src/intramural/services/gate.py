@@ -1,7 +1,8 @@
 """May they? One call, used by every service; a refusal is written down."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from intramural.access import ANYTHING, Action, Decision, Rule, Thing, When, decide
 from intramural.audit import AuditLog, Event, Fact

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from intramural.access import NO_AGES, Action, AgeRules
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import Actor
@@ -172,7 +174,7 @@ class Guarding:
             suffix = await look.text(suffix, "the suffix")
         tools = tuple(
             [
-                replace(
+                structs.replace(
                     tool,
                     description=await look.text(tool.description, f"tool {at}"),
                     parameters=await look.value(tool.parameters, f"tool {at}"),
@@ -182,7 +184,7 @@ class Guarding:
         )
         labels = {name: await look.text(text, "its labels") for name, text in request.labels.items()}
         await self._over(actor, look, request.id)
-        changed = replace(request, messages=messages, prompt=prompt, suffix=suffix, tools=tools, labels=labels)
+        changed = structs.replace(request, messages=messages, prompt=prompt, suffix=suffix, tools=tools, labels=labels)
         return changed, look.shield
 
     async def texts(self, actor: Actor, texts: Sequence[Any], request_id: str) -> tuple[list[Any], Shield | None]:
@@ -224,7 +226,9 @@ class Guarding:
         reasoning = message.reasoning
         if reasoning is not None:
             reasoning = await look.text(reasoning, f"{where}, its reasoning")
-        return replace(message, content=content, parts=tuple(parts), tool_calls=tuple(calls), reasoning=reasoning)
+        return structs.replace(
+            message, content=content, parts=tuple(parts), tool_calls=tuple(calls), reasoning=reasoning
+        )
 
     async def _over(self, actor: Actor, look: _Look, request_id: str) -> None:
         """Everything was looked at: count it, and refuse what must not pass."""

@@ -8,11 +8,13 @@ event leaves after it. Whoever ends it (the model, the client, a dying worker), 
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from intramural.access import ANYTHING, Action, Thing
 from intramural.audit import AuditLog, Beside, Event, Fact
@@ -87,6 +89,8 @@ class _Run:
     #: Why it may not go on, as soon as whoever asked is not let in any more; and who waits for it meanwhile.
     shut: IntramuralError | None = None
     task: "asyncio.Task[Any] | None" = field(default_factory=asyncio.current_task)
+    #: Done when the question is on the disk; None before the model is at work.
+    asked: "asyncio.Future[Any] | None" = None
     #: When it had its slot, where that is not told by its first piece.
     begun_s: float | None = None
     said: particulars.Said = field(default_factory=particulars.Said)
@@ -143,6 +147,7 @@ class Inference:
         self._most_at_once = most_at_once
         self._running: dict[str, _Run] = {}
         self._running_of: Counter[str] = Counter()  # by person
+        self._fingerprints: dict[str, str] = {}  # by the name of the model, as it is asked for
         self._writers: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     async def answer(
@@ -177,6 +182,7 @@ class Inference:
             self._check_room(actor, owner.work)
             rule = await self._may_use(actor, request.model, request.id, thing)
             manifest = self._models.made_for("chat", request.model, actor)
+            self._fingerprints[request.model] = particulars.fingerprint(manifest)
             self._told(actor, request.id, manifest)
             request = applied(await self._media.resolved(actor, request, manifest), manifest.defaults)
             request, shield = await self._guard.incoming(actor, request)
@@ -191,7 +197,8 @@ class Inference:
             with self._let_go(run):
                 stream = self._pool.chat(served, request, on_wait, owner)
         self._metrics.request_began(run.request_id, manifest.name, run.work, stream)
-        asked = asyncio.ensure_future(self._record_asked(run, request, stream))
+        # first the model gets to work: then writing costs the caller no time
+        stream.under_way.then(partial(self._note_asked, run, partial(self._record_asked, run, request)))
         last: Usage | None = None
         self._entered(run)
         timed = run.hold is not None and run.hold.least_ms > 0
@@ -202,7 +209,8 @@ class Inference:
                     raise run.shut
                 if run.first_s is None:
                     run.first_s = self._clock.monotonic_s()
-                    await asyncio.shield(asked)
+                    assert run.asked is not None, "the model is at work, so the question is being recorded"
+                    await asyncio.shield(run.asked)
                     if run.hold is not None:
                         self._quotas.prompt_read(run.hold, stream.usage)
                     if on_read is not None:
@@ -233,7 +241,7 @@ class Inference:
             if watching is not None:
                 watching.cancel()
             try:
-                await self._end(run, stream, asked)
+                await self._end(run, stream)
             finally:
                 self._metrics.request_left(run.request_id)
         if last is not None:
@@ -344,8 +352,9 @@ class Inference:
         await self._pool.forget(person_id, for_good=False)
 
     def fingerprint(self, model: str) -> str:
-        """A short name of what computes `model`'s answers now. Raises Missing(`model_not_found`)."""
-        return particulars.fingerprint(self._models.manifest(model))
+        """A short name of what computes `model`'s answers: for the last that was begun, else now. Raises
+        Missing(`model_not_found`)."""
+        return self._fingerprints.get(model) or particulars.fingerprint(self._models.manifest(model))
 
     async def may_follow(self, actor: Actor, request_id: str, *, cancel: bool = False) -> None:
         """Return if `actor` may read their own running answer further, or cancel it. Raises Refused."""
@@ -479,15 +488,8 @@ class Inference:
             self._quotas.let_go(run.hold)
             raise
 
-    @asynccontextmanager
-    async def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> AsyncIterator[None]:
-        try:
-            yield
-        except IntramuralError as error:
-            self._metrics.request_refused(dialect, operation, work, error.code)
-            if isinstance(error, Throttled):
-                await asyncio.sleep(PAUSE_S)
-            raise
+    def _counting_refusals(self, dialect: Dialect, operation: Operation, work: Work) -> "_CountingRefusals":
+        return _CountingRefusals(partial(self._metrics.request_refused, dialect, operation, work))
 
     async def _whole(
         self,
@@ -497,7 +499,7 @@ class Inference:
         work: Coroutine[Any, Any, _Counted],
     ) -> _Counted:
         """Do `work`, which is no stream; what was asked and what came of it are written down."""
-        asked = asyncio.ensure_future(self._record_whole(run, facts, labels or {}))
+        self._note_asked(run, partial(self._record_whole, run, facts, labels or {}))
         usage = Usage(0, 0)
         self._entered(run)
         timed = run.hold is not None and run.hold.least_ms > 0
@@ -517,7 +519,7 @@ class Inference:
             self._left(run)
             if watching is not None:
                 watching.cancel()
-            await self._settled(run, usage, 0.0, asked)
+            await self._settled(run, usage, 0.0)
         return result
 
     def _slot_had(self, run: _Run) -> None:
@@ -538,9 +540,9 @@ class Inference:
                 if run.first_s is None and run.task is not None and run.request_id in self._running:
                     run.task.cancel()  # else it ends before its next piece
 
-    async def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> None:
+    def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> "asyncio.Future[int]":
         manifest = run.manifest
-        await self._audit.record(
+        return self._audit.entered(
             _EVENTS[run.operation][0],
             run.actor,
             target=f"model:{manifest.name}",
@@ -566,8 +568,15 @@ class Inference:
         seed = int.from_bytes(self._clock.token_bytes(8), "big") if given is None else given
         return replace(request, sampling=replace(request.sampling, seed=seed % _SEEDS))
 
-    async def _record_asked(self, run: _Run, request: ChatRequest, stream: Stream | Repeated) -> None:
-        await stream.under_way.wait()  # first the model gets to work: then writing costs the caller no time
+    def _note_asked(self, run: _Run, record: Callable[[], "asyncio.Future[int]"]) -> None:
+        """Begin to record the question; what is wrong with that is raised where `run.asked` is awaited."""
+        try:
+            run.asked = record()
+        except Exception as error:  # noqa: BLE001 (as said)
+            run.asked = asyncio.get_running_loop().create_future()
+            run.asked.set_exception(error)
+
+    def _record_asked(self, run: _Run, request: ChatRequest) -> "asyncio.Future[int]":
         facts: dict[str, Fact] = {
             "dialect": run.dialect,
             "operation": run.operation,
@@ -582,7 +591,7 @@ class Inference:
             **({} if run.shield is None else run.shield.asked_facts()),
             **run.told,
         }
-        await self._audit.record(
+        return self._audit.entered(
             Event.CHAT_ASKED,
             run.actor,
             target=f"model:{run.manifest.name}",
@@ -593,20 +602,21 @@ class Inference:
             passing=run.passing,
         )
 
-    async def _end(self, run: _Run, stream: Stream | Repeated, asked: asyncio.Future[Any]) -> None:
+    async def _end(self, run: _Run, stream: Stream | Repeated) -> None:
         await stream.aclose()
-        await self._settled(run, stream.usage, stream.waited_ms, asked)
+        await self._settled(run, stream.usage, stream.waited_ms)
 
-    async def _settled(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
+    async def _settled(self, run: _Run, usage: Usage, waited_ms: float) -> None:
         """Write the ending, even when the caller is being cancelled: the task outlives it."""
-        task = asyncio.ensure_future(self._settle(run, usage, waited_ms, asked))
+        task = asyncio.ensure_future(self._settle(run, usage, waited_ms))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
 
-    async def _settle(self, run: _Run, usage: Usage, waited_ms: float, asked: asyncio.Future[Any]) -> None:
+    async def _settle(self, run: _Run, usage: Usage, waited_ms: float) -> None:
         with self._let_go(run):
-            await asked
+            assert run.asked is not None, "whoever has closed the stream has recorded the question"
+            await run.asked
         row = UsageRow(
             request_id=run.request_id,
             time_ms=int(self._clock.now_s() * 1000),
@@ -675,6 +685,24 @@ class Inference:
                 self._quotas.written(run.hold)
             raise
         self._quotas.written(run.hold)
+
+
+class _CountingRefusals:
+    """`count` is told the code of what refuses. (As a generator, entering and leaving it would cost ten times that.)"""
+
+    __slots__ = ("_count",)
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, IntramuralError):
+            self._count(error.code)
+            if isinstance(error, Throttled):
+                await asyncio.sleep(PAUSE_S)
 
 
 def _is_temporary(actor: Actor, dialect: Dialect) -> bool:

@@ -6,8 +6,10 @@ same bounded door as models, and each fetch is in the log.
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact

@@ -68,7 +68,8 @@ class Models:
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of `name`; Missing(`model_not_found`) says what there is instead."""
-        return self._elsewhere.get(parse_name(name)) or self._library.get(name)
+        elsewhere = self._elsewhere.get(parse_name(name)) if self._elsewhere else None
+        return elsewhere or self._library.get(name)
 
     def _all(self) -> list[Manifest]:
         """What is on the shelf and elsewhere, by name."""
@@ -115,7 +116,7 @@ class Models:
 
     def computed(self, manifest: Manifest) -> Mapping[str, Fact]:
         """What besides its weights decides on the answers of `manifest`, for the log. Raises as the planner."""
-        return {} if isinstance(manifest, Elsewhere) else self._planner.planned(manifest).facts()
+        return {} if isinstance(manifest, Elsewhere) else self._planner.planned(manifest).facts
 
     def context_tokens(self, manifest: Manifest) -> int | None:
         """How long a prompt and its answer may be together; None if `manifest` does not fit this machine at all."""

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from intramural.access import Action, Draft, Notices, People, Thing, Uses
-from intramural.access.notices import Acknowledged, Notice, digest_of, unread_of
+from intramural.access.notices import Acknowledged, Notice, Reach, digest_of, unread_of
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.config import ConsentConfig
@@ -104,10 +106,12 @@ class NoticeDesk:
 
     # for those who write
 
-    async def list(self, actor: Actor) -> list[Notice]:
-        """All that are shown to anybody."""
+    async def list(self, actor: Actor) -> Sequence[tuple[Notice, Reach]]:
+        """All that are shown to anybody, and how far each has come."""
         await self._gate.require(actor, Action.NOTICES_READ)
-        return await self._notices.shown()
+        shown = await self._notices.shown()
+        reach = await self._notices.reach(shown)
+        return [(each, reach[each.id]) for each in shown]
 
     async def put(self, actor: Actor, draft: Draft, notice_id: str | None = None) -> Notice:
         """Make a notice, or change one. With another text everybody has to read it again.
@@ -143,7 +147,9 @@ class NoticeDesk:
         except Missing:
             thing = Thing()
         target = f"notice:{notice_id}"
-        await self._gate.require(actor, Action.NOTICES_ACKNOWLEDGE, target=target, thing=replace(thing, owner_id=None))
+        await self._gate.require(
+            actor, Action.NOTICES_ACKNOWLEDGE, target=target, thing=structs.replace(thing, owner_id=None)
+        )
         await self._people.get(person_id)
         async with self._audit.transaction() as (connection, record):
             notice = await self._notices.one(connection, notice_id)

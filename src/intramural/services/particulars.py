@@ -6,11 +6,13 @@ identifiers and digests; everything that people or the model wrote goes into tex
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import structs
 
 from intramural.audit import Fact, StoredRecord, canonical
 from intramural.core.chat import (
@@ -31,7 +33,7 @@ from intramural.serving import NOT_CONFINED
 #: Which package computes models of a format.
 _ENGINES: Mapping[str, str] = {"gguf": "xllamacpp", "onnx": "onnxruntime"}
 #: Of `Sampling`, all but people's words and what has no bound: that goes into the text `options`.
-_NUMBERS = tuple(each.name for each in fields(Sampling) if each.name not in ("stop", "logit_bias"))
+_NUMBERS = tuple(each.name for each in structs.fields(Sampling) if each.name not in ("stop", "logit_bias"))
 
 
 @cache

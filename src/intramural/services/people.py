@@ -1,6 +1,6 @@
 """Administering people."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from intramural.access import Action, Groups, People, PeoplePage, Person, Roles, Sought, Thing
 from intramural.access.people import NO_PASSWORD

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from intramural.audit import Fact
@@ -14,7 +15,7 @@ from intramural.serving import ANY_MODEL, EngineOptions, as_text, options_for
 _ADAPTER_BYTES = 2 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Planned:
     """`plan` counts everything the worker holds in ordinary memory; `draft` is the model that guesses ahead. `adapters`
     are those of the worker, which models that differ in nothing else share; `scales`, how strongly each is applied to
@@ -26,7 +27,8 @@ class Planned:
     adapters: tuple[Manifest, ...] = ()
     scales: tuple[float, ...] = ()
 
-    def facts(self) -> dict[str, Fact]:
+    @cached_property
+    def facts(self) -> Mapping[str, Fact]:
         """For the log: the options of the engine that are not its own, and the adapters that were applied."""
         found: dict[str, Fact] = {}
         if options := as_text(replace(self.options, adapters=())):
@@ -71,6 +73,7 @@ class Planner:
         self._ordinary = ordinary
         self._would_fit = would_fit
         self._known: dict[str, tuple[tuple[Manifest, ...], Planned]] = {}
+        self._options: dict[str, EngineOptions] = {}
 
     def planned(self, manifest: Manifest) -> Planned:
         """Raises Misasked(`model_too_large`, `draft_not_found`, `draft_does_not_fit`, `adapter_not_found`,
@@ -97,7 +100,11 @@ class Planner:
 
     def options(self, manifest: Manifest) -> EngineOptions:
         """What is set for it."""
-        return options_for(self._ordinary.options, manifest.name)
+        name = manifest.name
+        found = self._options.get(name)
+        if found is None:
+            found = self._options[name] = options_for(self._ordinary.options, name)
+        return found
 
     def most_context_tokens(self, manifest: Manifest) -> int:
         """A slot's context, where the model was trained for as much and there is the memory."""

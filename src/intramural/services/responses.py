@@ -7,9 +7,11 @@ is kept, for whom, and what happens when somebody leaves or the service ends.
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from intramural.access import Action, Seal
 from intramural.audit import AuditLog, Beside, Event

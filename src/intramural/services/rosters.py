@@ -8,28 +8,32 @@ in the log; the same list again does the rest.
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
-from intramural.access import KEEP, Access, Action, Person, Thing
+from intramural.access import KEEP, Access, Action, Consents, Person, Thing
 from intramural.access.external import Link, check_source, of_group
 from intramural.access.oidc.claims import Arrival
 from intramural.access.rosters import Choices, Plan, Reading, Roster, Step, planned, read
 from intramural.access.rosters.plan import What
-from intramural.audit import AuditLog, Event, Fact
+from intramural.audit import AuditLog, Event, Fact, Wanted
 from intramural.core.actor import ROLES, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Missing
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
+from intramural.services.roster_runs import Run, runs
 from intramural.storage import Connection
 
 #: Steps in one transaction: about 30 ms, in which nobody else can write.
 AT_ONCE = 200
 #: Of those whom the list knew (or of the memberships it gave), more than this share is not taken away unasked.
 MOST_TAKEN = 0.2
+#: Entries of the log that are looked at for what was done before: some months of a nightly list.
+_LOOKED_AT = 200
 _EVENTS: Mapping[What, Event] = {
     "group.created": Event.GROUP_CREATED,
     "group.changed": Event.GROUP_CHANGED,
@@ -38,6 +42,7 @@ _EVENTS: Mapping[What, Event] = {
     "person.changed": Event.PERSON_CHANGED,
     "person.disabled": Event.PERSON_DISABLED,
     "identity.tied": Event.IDENTITY_TIED,
+    "age.set": Event.AGE_SET,
     "member.joined": Event.GROUP_JOINED,
     "member.changed": Event.GROUP_JOINED,
     "member.left": Event.GROUP_LEFT,
@@ -80,18 +85,35 @@ class Applied:
 class Rosters:
     """Lists of people, taken in one at a time."""
 
-    def __init__(self, gate: Gate, access: Access, audit: AuditLog, clock: Clock, issuers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        access: Access,
+        consents: Consents,
+        audit: AuditLog,
+        clock: Clock,
+        issuers: Mapping[str, str],
+    ) -> None:
         """`issuers`: of the providers in sign-in.toml, by name."""
         self._gate = gate
         self._access = access
+        self._consents = consents
         self._audit = audit
         self._clock = clock
         self._issuers = issuers
         self._busy = asyncio.Lock()
+        self._now: Applied | None = None
 
     async def admit(self, actor: Actor) -> None:
         """Whether they may at all; before their list is received."""
         await self._gate.require(actor, Action.PEOPLE_IMPORT)
+
+    async def before(self, actor: Actor) -> list[Run]:
+        """What was done with lists, as the log has it, the newest first; of one that is under way how far it is."""
+        await self._gate.require(actor, Action.PEOPLE_IMPORT)
+        now = self._now
+        found = await self._audit.search(Wanted(event="roster.*"), _LOOKED_AT)
+        return runs(found.entries, None if now is None else now.done)
 
     async def take_in(self, actor: Actor, data: bytes, wish: Wish) -> AsyncGenerator[Planned | Applied, None]:
         """First what would be changed, then (unless it is a dry run) how far it has come.
@@ -106,6 +128,8 @@ class Rosters:
         async with self._busy:
             found = await self._planned(data, wish)
             await self._gate.require(actor, Action.PEOPLE_IMPORT, thing=Thing(grants=await self._grants(found.plan)))
+            if "age.set" in found.plan.counts:
+                await self._gate.require(actor, Action.AGES_CHANGE)
             facts: dict[str, Fact] = {
                 "source": wish.source,
                 "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
@@ -120,10 +144,16 @@ class Rosters:
             if found.too_many is not None and not wish.anyway:
                 hint = "Look at the file; if it is right, say so (`--yes`)."
                 raise Conflicting("too_many_missing", found.too_many, hint)
-            await self._audit.record(Event.ROSTER_BEGUN, actor, target=target, facts=facts)
-            yield found
-            async for applied in self._applied(actor, wish.source, found.plan.steps):
-                yield applied
+            try:
+                self._now = Applied(0, len(found.plan.steps))
+                await self._audit.record(Event.ROSTER_BEGUN, actor, target=target, facts=facts)
+                yield found
+                async with aclosing(self._applied(actor, wish.source, found.plan.steps)) as parts:
+                    async for applied in parts:
+                        self._now = applied
+                        yield applied
+            finally:
+                self._now = None
 
     async def _planned(self, data: bytes, wish: Wish) -> Planned:
         if await self._access.setup.needed():
@@ -168,6 +198,9 @@ class Rosters:
                 done += len(part)
                 yield Applied(done, len(steps))
             outcome = "finished"
+        except (asyncio.CancelledError, GeneratorExit):  # who asked for it has left
+            outcome = "finished" if done == len(steps) else "cancelled"
+            raise
         finally:
             facts = {"source": source, "done": done, "steps": len(steps), "outcome": outcome}
             await self._audit.record(Event.ROSTER_ENDED, actor, target=f"roster:{source}", facts=facts)
@@ -185,6 +218,10 @@ class Rosters:
             case "identity.tied":
                 for step in steps:
                     await self._tie(connection, step)
+            case "age.set":
+                ages = {step.target.removeprefix("person:"): step.given["age"] for step in steps}
+                await self._consents.set_ages(connection, ages)
+                await self._access.external.say_ages(connection, source, ages)
             case "person.changed" | "person.disabled":
                 for step in steps:
                     await self._change(connection, source, step)

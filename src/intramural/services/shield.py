@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from intramural.audit import Fact
 from intramural.core.chat import ChatEvent, Delta, Finished, Reasoning, ToolCallDelta

@@ -1,7 +1,8 @@
 """Leaving out the oldest part of a conversation that is too long, where a request asks for that (never otherwise)."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatRequest, Message
 

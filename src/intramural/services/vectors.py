@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from intramural.core.chat import Embeddings, Ranking
 from intramural.core.errors import Misasked

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from intramural.access import Action, Charter, Thing, Workspace, Workspaces
 from intramural.access.workspaces import BELOW_FLOOR, missing

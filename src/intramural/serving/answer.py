@@ -7,9 +7,11 @@ but where its answer was paused for somebody else: then it goes on where it stop
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Finished, Thinking, ToolCallDelta, Usage
 from intramural.core.clock import Clock
@@ -54,11 +56,33 @@ class Slots(Protocol):
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
+class UnderWay:
+    """A moment that comes once. What is to be done then is done there and then, and must not fail."""
+
+    def __init__(self) -> None:
+        self._is_past = False
+        self._then: list[Callable[[], None]] = []
+
+    def then(self, act: Callable[[], None]) -> None:
+        """`act` at that moment; now, if it is past."""
+        if self._is_past:
+            act()
+        else:
+            self._then.append(act)
+
+    def set(self) -> None:
+        """It is here. Later times say nothing."""
+        self._is_past = True
+        acts, self._then = self._then, []
+        for act in acts:
+            act()
+
+
 class Stream(AsyncIterator[ChatEvent]):
     """The events of one request. `usage` holds the engine's counts so far, and the final ones after any ending.
 
     `waited_ms` is the time from asking until a slot was granted (or until it was given up), and that of its pauses.
-    `under_way` is set as soon as there is nothing left to do but wait: for the worker, for a turn, or because it is
+    `under_way` is the moment when there is nothing left to do but wait: for the worker, for a turn, or because it is
     over.
 
     Closing it (`aclose`) or cancelling its reader is the client leaving: the worker's slot is let go at once.
@@ -75,7 +99,7 @@ class Stream(AsyncIterator[ChatEvent]):
         self._slots = slots
         self._model = model
         self._on_wait = on_wait
-        self.under_way = asyncio.Event()
+        self.under_way = UnderWay()
         self._clock = clock
         self.waited_ms = 0.0
         self._drive, self._request = put(model, request)
@@ -126,30 +150,27 @@ class Stream(AsyncIterator[ChatEvent]):
         if self._on_wait is not None:
             self._on_wait(position)
 
-    @asynccontextmanager
-    async def _turn(self, asked_s: float | None = None) -> AsyncIterator[Asking]:
+    def _turn(self, asked_s: float | None = None) -> "_Turn":
         """The slot we waited for. `asked_s`: when it was first asked for, if this is to go on."""
-        began_s = self._clock.monotonic_s()
-        try:
-            alone = self._request.deterministic
-            on_wait = self._told_to_wait if asked_s is None else None
-            async with self._slots.lease(self._model, on_wait, alone=alone, asked_s=asked_s) as lease:
-                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
-                began_s = -1.0
-                yield lease
-        finally:
-            if began_s >= 0:
-                self.waited_ms += (self._clock.monotonic_s() - began_s) * 1000
+        on_wait = self._told_to_wait if asked_s is None else None
+        asked = self._slots.lease(self._model, on_wait, alone=self._request.deterministic, asked_s=asked_s)
+        return _Turn(asked, self._clock, self._waited)
+
+    def _waited(self, waited_s: float) -> None:
+        self.waited_ms += waited_s * 1000
 
     async def _one(self) -> AsyncGenerator[ChatEvent, None]:
         first_s, asked_s = self._clock.monotonic_s(), None
         while True:
             try:
-                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as events:
-                    async for event in events:
-                        yield event
+                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as parts:
+                    async for events in parts:
+                        for event in events:
+                            yield event
                 break
             except Unavailable as error:
+                if error.code == "preempted" and self._written.ended:
+                    break  # it was told to make room just when it had: what is missing is no more than the last counts
                 if error.code != "preempted" or not self._written.can_pause:
                     raise
             asked_s = first_s
@@ -211,9 +232,10 @@ class Stream(AsyncIterator[ChatEvent]):
 
     async def _choices(self, lease: Asking, merged: "asyncio.Queue[ChatEvent | IntramuralError | None]") -> None:
         while self._left:
-            async with aclosing(self._choice(lease, self._left.pop())) as events:
-                async for event in events:
-                    await merged.put(event)
+            async with aclosing(self._choice(lease, self._left.pop())) as parts:
+                async for events in parts:
+                    for event in events:
+                        await merged.put(event)
 
     def _reader(self, index: int, *, thoughts: bool = False) -> AnswerReader:
         # Elsewhere, how tokens are counted is not ours to know.
@@ -259,8 +281,9 @@ class Stream(AsyncIterator[ChatEvent]):
             return self._first_ask
         return build(request, index, adapter_fields(self._model.scales), exact=way.exact)
 
-    async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[ChatEvent, None]:
-        """One choice's events. Closes the engine's connection however it ends: that is what frees the slot."""
+    async def _choice(self, lease: Asking, index: int) -> AsyncGenerator[Sequence[ChatEvent], None]:
+        """One choice's events, those together that came together. Closes the engine's connection however it ends: that
+        is what frees the slot."""
         exchange: Exchange | None = None
         try:
             exchange, way = await self._opened(lease, index)
@@ -272,16 +295,16 @@ class Stream(AsyncIterator[ChatEvent]):
                 if read and not told and self._written.can_pause:  # something new was written
                     told, self._paused_stages = True, stages
                     lease.can_pause()
-                for event in read:
-                    for shown in _through(stages, event) if stages else (event,):
-                        yield shown
+                if not stages:
+                    yield read
+                for event in read if stages else ():
+                    yield _through(stages, event)
                 if stages and any(stage.over for stage in stages):
                     return
             self._readers[index].end()
             exchange.close()
             if stages and isinstance(stages[0], FreeReader) and stages[0].finish is not None:
-                for shown in await self._put_right(lease, index, way, stages[0], stages[0].finish):
-                    yield shown
+                yield await self._put_right(lease, index, way, stages[0], stages[0].finish)
         except IntramuralError as error:
             if self._drive is not None and error.code == "invalid_schema":
                 error.param = "tools"
@@ -335,6 +358,31 @@ class Stream(AsyncIterator[ChatEvent]):
         wanted = {place for place, (_, arguments) in enumerate(free.made) if arguments is None}
         put_right = [event for event in events if isinstance(event, ToolCallDelta) and event.position in wanted]
         return [*put_right, finish if len(put_right) == len(wanted) else Finished(index, "length")]
+
+
+class _Turn:
+    """A slot, and how long (in seconds) was waited until it was had or given up."""
+
+    __slots__ = ("_asked", "_clock", "_waited")
+
+    def __init__(
+        self, asked: AbstractAsyncContextManager[Asking], clock: Clock, waited: Callable[[float], None]
+    ) -> None:
+        self._asked = asked
+        self._clock = clock
+        self._waited = waited
+
+    async def __aenter__(self) -> Asking:
+        began_s = self._clock.monotonic_s()
+        try:
+            return await self._asked.__aenter__()
+        finally:
+            self._waited(self._clock.monotonic_s() - began_s)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._asked.__aexit__(kind, error, trace)
 
 
 def _through(stages: Sequence[_Stage], event: ChatEvent) -> Sequence[ChatEvent]:

@@ -1,10 +1,11 @@
 """How a request is put to a model: what is decided before it is loaded, and what once it is known what it can do."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatRequest, Thinking
 from intramural.core.errors import Misasked

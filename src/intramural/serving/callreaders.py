@@ -4,8 +4,9 @@ A call is handed over once it is whole and fits its tool's schema, so that a cli
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Tool, ToolCallDelta
 from intramural.serving.calls import Call, CallsInText, loads

@@ -7,9 +7,11 @@ half is forgotten in `HALF_LIFE_S`. So a large model that a class uses is kept, 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 HALF_LIFE_S = 1800.0
 #: For how far ahead somebody's asking counts.
@@ -24,8 +26,7 @@ _MOST_REMEMBERED = 256
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Habit:
+class Habit(msgspec.Struct, frozen=True):
     """How often a model was asked for (`asks`, as it stood at `at_s`), and how long its last load took, if any did."""
 
     asks: float = 0.0
@@ -61,8 +62,7 @@ def remembered(habits: Habits, key: Key, habit: Habit) -> Habits:
     return MappingProxyType(changed)
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """An idle worker: the bytes that its end would free, and what its absence costs."""
 
     id: int

@@ -16,12 +16,14 @@ that ages, not the ticket: else a long queue of one person would grow old togeth
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import inf
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from intramural.core.work import Work
 
@@ -40,8 +42,7 @@ _SAVED = 20
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """Whom a ticket belongs to. `path` from the root (group, person, key: as many as there are), `weights` beside it.
     The last but one is a person, all of whose keys are one: who has a slot and who has none is asked of them.
 
@@ -83,8 +84,7 @@ def cost_of(read_tokens: float, written_tokens: float) -> float:
     return max(0.0, read_tokens) + DECODE_COST * max(0.0, written_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True):
     """A ticket that has a slot since `granted_s`, and what was charged for it so far. `pausable_s`: since when it could
     be gone on with later, which is when its prompt had been read."""
 
@@ -106,14 +106,13 @@ def _none() -> MappingProxyType[Path, float]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(msgspec.Struct, frozen=True):
     """Who has used what. `tags`: of every node; `open`: tickets with slots; `served_s`: when each flow was last given a
     slot; `typical`: the mean cost of writing an answer."""
 
-    tags: Mapping[Path, float] = field(default_factory=_none)
-    open: Mapping[str, Open] = field(default_factory=lambda: MappingProxyType({}))
-    served_s: Mapping[tuple[Path, Work], float] = field(default_factory=lambda: MappingProxyType({}))
+    tags: Mapping[Path, float] = msgspec.field(default_factory=_none)
+    open: Mapping[str, Open] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    served_s: Mapping[tuple[Path, Work], float] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     typical: float = _FIRST_MEAN
 
     def estimate(self, read_tokens: float) -> float:
@@ -142,9 +141,9 @@ class Ledger:
 
     def _settled(self) -> Mapping[Path, float]:
         """The tags without what is charged for answers that are still written."""
-        settled = self.tags
+        settled = dict(self.tags)
         for each in self.open.values():
-            settled = _charged(settled, each.owner, -each.charged)
+            _charge(settled, each.owner, -each.charged)
         return settled
 
     def granted(self, ticket: str, owner: Owner, read_tokens: float, now_s: float) -> "Ledger":
@@ -187,9 +186,13 @@ class Ledger:
 
 def _charged(tags: Mapping[Path, float], owner: Owner, cost: float) -> Mapping[Path, float]:
     changed = dict(tags)
-    for node, weight in owner.levels():
-        changed[node] = changed.get(node, 0.0) + cost / weight
+    _charge(changed, owner, cost)
     return MappingProxyType(changed)
+
+
+def _charge(tags: dict[Path, float], owner: Owner, cost: float) -> None:
+    for node, weight in owner.levels():
+        tags[node] = tags.get(node, 0.0) + cost / weight
 
 
 class Ticket(Protocol):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from intramural.core.chat import ChatEvent, Delta, Finished, JsonSchema, ResponseFormat
 from intramural.core.errors import Broken, Misasked
 from intramural.serving.fits import fits
@@ -73,9 +75,9 @@ def narrowed(wanted: ResponseFormat, *, small: bool, max_tokens: int | None = No
     if small and max_tokens is not None:
         bounds = replace(bounds, string_chars=min(bounds.string_chars, max(max_tokens, _LEAST_CHARS)))
     if not _holds_itself(schema):
-        return replace(wanted, schema=enforceable(schema, bounds, "#"))
+        return structs.replace(wanted, schema=enforceable(schema, bounds, "#"))
     inner = enforceable(schema, bounds, "#/$defs/answer")  # the engine knows no reference to the whole
-    return replace(wanted, schema={"$ref": "#/$defs/answer", "$defs": {"answer": inner}})
+    return structs.replace(wanted, schema={"$ref": "#/$defs/answer", "$defs": {"answer": inner}})
 
 
 def _holds_itself(schema: Any) -> bool:

@@ -6,9 +6,10 @@ letter on; and nothing that was promised to be the same again.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from intramural.core.chat import ChatEvent, ChatRequest, Delta, Image, Message, Usage
+from msgspec.structs import replace
+
+from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Image, Message, Usage
 from intramural.serving.tools import Drive
 
 
@@ -21,6 +22,8 @@ class Written:
         self._text = ""
         self._past = Usage(0, 0)
         self._plain = at_hand and driven is None and _is_plain(request)
+        #: Its end was read, and with it all of it.
+        self.ended = False
 
     @property
     def can_pause(self) -> bool:
@@ -28,6 +31,7 @@ class Written:
 
     def note(self, events: Sequence[ChatEvent]) -> None:
         """`events` were read, before anything is held back or cut off."""
+        self.ended |= any(isinstance(event, Finished) for event in events)
         for event in events if self._plain else ():
             if isinstance(event, Delta):
                 self._text += event.text

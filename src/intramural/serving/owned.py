@@ -3,15 +3,16 @@
 And generations that may be stopped for others and begun again, because nobody sees them before they are whole.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, ChatRequest, Usage
 from intramural.core.errors import Unavailable
-from intramural.serving.answer import Stream
+from intramural.serving.answer import Stream, UnderWay
 from intramural.serving.fairness import Owner, cost_of
 from intramural.serving.model import ModelToServe
 from intramural.serving.traits import Asking
@@ -57,8 +58,7 @@ class Owned:
         self._charged = 0.0
         self.usage: Callable[[], Usage] = lambda: Usage(0, 0)
 
-    @asynccontextmanager
-    async def lease(
+    def lease(
         self,
         model: ModelToServe,
         on_wait: Callable[[int], None] | None = None,
@@ -67,7 +67,7 @@ class Owned:
         spare_only: bool = False,
         alone: bool = False,
         asked_s: float | None = None,
-    ) -> AsyncIterator[Asking]:
+    ) -> AbstractAsyncContextManager[Asking]:
         def told(position: int, wait_s: float) -> None:
             if on_wait is not None:
                 on_wait(position)
@@ -84,13 +84,34 @@ class Owned:
             read_tokens=self._read_tokens,
             asked_s=asked_s,
         )
-        async with asked as lease:
-            try:
-                yield lease
-            finally:
-                usage = self.usage()
-                cost = cost_of(usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens)
-                lease.cost, self._charged = max(0.0, cost - self._charged), max(cost, self._charged)
+        return _Charged(asked, self._cost)
+
+    def _cost(self) -> float:
+        """What was added since somebody last paid."""
+        usage, before = self.usage(), self._charged
+        cost = cost_of(usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens)
+        self._charged = max(cost, before)
+        return max(0.0, cost - before)
+
+
+class _Charged:
+    """A slot, for which is paid when it is given back."""
+
+    __slots__ = ("_asked", "_cost", "_lease")
+
+    def __init__(self, asked: AbstractAsyncContextManager[_Costing], cost: Callable[[], float]) -> None:
+        self._asked = asked
+        self._cost = cost
+
+    async def __aenter__(self) -> Asking:
+        self._lease = await self._asked.__aenter__()
+        return self._lease
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lease.cost = self._cost()
+        await self._asked.__aexit__(kind, error, trace)
 
 
 class Repeated(AsyncIterator[ChatEvent]):
@@ -105,7 +126,7 @@ class Repeated(AsyncIterator[ChatEvent]):
         self._stream = begun(owner)
         self._events = self._all()
         self._waited_ms = 0.0
-        self.under_way: asyncio.Event = self._stream.under_way
+        self.under_way: UnderWay = self._stream.under_way
 
     @property
     def usage(self) -> Usage:

@@ -1,13 +1,16 @@
-"""The run loop: one task, one queue of facts, no locks. It asks `scheduler.step` and does what that says, dully."""
+"""The run loop: one queue of facts, no locks. It asks `scheduler.step` about each and does what that says, dully."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatRequest, Embeddings, Ranking
 from intramural.core.clock import Clock
@@ -122,7 +125,7 @@ class Pool:
                 slice_s=config.slice_s,
             )
         )
-        self._facts: asyncio.Queue[Event] = asyncio.Queue()
+        self._facts: deque[Event] = deque()
         self._tickets: dict[str, Ticket] = {}
         self._lives: dict[int, Life] = {}
         self._models: dict[tuple[str, str], ModelToServe] = {}
@@ -134,19 +137,20 @@ class Pool:
         self.tally = Tally()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
-        self._loop_task: asyncio.Task[None] | None = None
+        self._wakes_s = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it runs
         self._live = not config.threads and adapting.may_place()
         self._adapter = adapting.Adapter(self._computing, self._computes_with)
         self._adapter_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin taking requests."""
-        self._loop_task = asyncio.create_task(self._run(), name="serving-pool")
+        self._loop = asyncio.get_running_loop()
         self._adapter_task = asyncio.create_task(self._adapter.run(), name="serving-adapter")
 
     async def close(self) -> None:
         """Refuse those who wait, fail those being answered, end every worker. Returns when all are gone."""
-        if self._loop_task is None:
+        if self._loop is None:
             return
         self._post(ShutdownAsked(self.now_s()))
         while not self._state.closing or self._lives:
@@ -154,11 +158,10 @@ class Pool:
             await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
         if self._timer is not None:
             self._timer.cancel()
-        ending = [task for task in (self._loop_task, self._adapter_task) if task is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        self._loop_task = self._adapter_task = None
+        if self._adapter_task is not None:
+            self._adapter_task.cancel()
+            await asyncio.gather(self._adapter_task, return_exceptions=True)
+        self._loop = self._adapter_task = None
 
     # What callers ask for
 
@@ -331,8 +334,7 @@ class Pool:
             tuple(waiting.demand.name for waiting in state.queue),
         )
 
-    @asynccontextmanager
-    async def lease(
+    def lease(
         self,
         model: ModelToServe,
         on_wait: WaitNote | None = None,
@@ -343,36 +345,46 @@ class Pool:
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
         asked_s: float | None = None,
-    ) -> AsyncIterator["Lease"]:
+    ) -> AbstractAsyncContextManager[Lease]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
-        Raises what `chat` says.
+        Entering it raises what `chat` says.
         """
-        if self._loop_task is None:
+
+        def arrived(name: str) -> Arrived:
+            demand = _demand(model)
+            self._models[demand.key] = model
+            return Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s)
+
+        return _Leasing(self, model, on_wait, owner, arrived)
+
+    def arrive(self, on_wait: WaitNote | None, owner: Owner, arrived: Callable[[str], Arrived]) -> tuple[str, Ticket]:
+        """A new ticket of `owner`, told to the scheduler."""
+        if self._loop is None:
             raise Broken("pool_not_running", "The pool is not running.", "Start it first.")
         name = f"t{next(self._numbers)}"
-        ticket = self._tickets[name] = Ticket(asyncio.get_running_loop().create_future(), on_wait)
-        ticket.tenant = tenant = owner.tenant or f"{name}, nobody"
-        demand = _demand(model)
-        self._models[demand.key] = model
-        self._post(Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s))
+        ticket = Ticket(asyncio.get_running_loop().create_future(), on_wait)
+        ticket.tenant = owner.tenant or f"{name}, nobody"
+        self._tickets[name] = ticket
+        self._post(arrived(name))
         self._catch_up()
-        lease: Lease | None = None
-        try:
-            number = await ticket.granted
-            life = self._lives.get(number)
-            if life is None or life.process is None:
-                raise ticket.failure or worker_died()
-            seat = life.slots.seat(tenant, returns=bool(owner.tenant), lasting=not owner.passing)
-            lease = Lease(
-                self, number, life, life.process, ticket, seat, self._config.stall_timeout_s, name, model.scales
-            )
-            yield lease
-        finally:
-            if lease is not None:
-                lease.leave()
-            self._tickets.pop(name, None)
-            self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
+        return name, ticket
+
+    def granted(self, name: str, ticket: Ticket, number: int, owner: Owner, model: ModelToServe) -> Lease:
+        """The slot of worker `number` that `ticket` was granted. Raises what made it impossible meanwhile."""
+        life = self._lives.get(number)
+        if life is None or life.process is None:
+            raise ticket.failure or worker_died()
+        seat = life.slots.seat(ticket.tenant, returns=bool(owner.tenant), lasting=not owner.passing)
+        stall_s = self._config.stall_timeout_s
+        return Lease(self, number, life, life.process, ticket, seat, stall_s, name, model.scales)
+
+    def left(self, name: str, lease: Lease | None) -> None:
+        """Whoever held (None: or waited with) ticket `name` is gone."""
+        if lease is not None:
+            lease.leave()
+        self._tickets.pop(name, None)
+        self._post(Left(self.now_s(), name, None if lease is None else lease.cost))
 
     def can_pause(self, name: str) -> None:
         """What is written for ticket `name` can be gone on with later."""
@@ -418,12 +430,10 @@ class Pool:
         return self._clock.monotonic_s()
 
     def _post(self, fact: Event) -> None:
-        self._facts.put_nowait(fact)
-
-    async def _run(self) -> None:
-        while True:
-            fact = await self._facts.get()
-            self._handle(fact)
+        """Handled in the next turn of the loop, or by whoever catches up before."""
+        self._facts.append(fact)
+        if self._loop is not None and len(self._facts) == 1:
+            self._loop.call_soon(self._catch_up)
 
     def _handle(self, fact: Event) -> None:
         self._handling = True
@@ -439,18 +449,28 @@ class Pool:
 
     def _catch_up(self) -> None:
         """Handle what has been posted, here and now: so that whoever asks after acting sees what came of it."""
-        while not self._handling and not self._facts.empty():
-            self._handle(self._facts.get_nowait())
+        if self._handling:  # whoever handles goes on with these
+            return
+        try:
+            while self._facts:
+                self._handle(self._facts.popleft())
+        finally:
+            if self._facts and self._loop is not None:  # one was a mistake; the others are none
+                self._loop.call_soon(self._catch_up)
 
     def _set_timer(self) -> None:
+        at_s = wake_at(self._state)
+        if at_s is None or (self._timer is not None and self._wakes_s <= at_s):
+            return  # to be woken sooner than need be is cheaper than a new timer at every event
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        at_s = wake_at(self._state)
-        if at_s is not None:
-            # A hair late rather than a hair early: too early would find nothing due and wake again at once.
-            delay_s = max(0.0, at_s - self.now_s()) + 0.001
-            self._timer = asyncio.get_running_loop().call_later(delay_s, lambda: self._post(Ticked(self.now_s())))
+        # A hair late rather than a hair early: too early would find nothing due and wake again at once.
+        delay_s = max(0.0, at_s - self.now_s()) + 0.001
+        self._timer, self._wakes_s = asyncio.get_running_loop().call_later(delay_s, self._tick), at_s
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._post(Ticked(self.now_s()))
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -591,6 +611,41 @@ class Pool:
     def _yield_to_others(self, worker: WorkerProcess) -> None:
         if self._config.nice and worker.process.pid is not None:
             adapting.lower_priority(worker.process.pid, self._config.nice)
+
+
+class _Leasing:
+    """What `Pool.lease` gives. (A class: an asynchronous generator costs every request ten times as much.)"""
+
+    __slots__ = ("_arrived", "_lease", "_model", "_name", "_on_wait", "_owner", "_pool")
+
+    def __init__(
+        self,
+        pool: Pool,
+        model: ModelToServe,
+        on_wait: WaitNote | None,
+        owner: Owner,
+        arrived: Callable[[str], Arrived],
+    ) -> None:
+        self._pool = pool
+        self._model = model
+        self._on_wait = on_wait
+        self._owner = owner
+        self._arrived = arrived
+        self._name = ""
+        self._lease: Lease | None = None
+
+    async def __aenter__(self) -> Lease:
+        self._name, ticket = self._pool.arrive(self._on_wait, self._owner, self._arrived)
+        try:
+            number = await ticket.granted
+            self._lease = self._pool.granted(self._name, ticket, number, self._owner, self._model)
+        except BaseException:
+            self._pool.left(self._name, None)
+            raise
+        return self._lease
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.left(self._name, self._lease)
 
 
 def _state_of(worker: Worker, process: WorkerProcess | None) -> str:

@@ -5,11 +5,11 @@ is not named here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from intramural.core.chat import (
     ChatRequest,

@@ -18,10 +18,12 @@ Batch work gets what slots nobody else wants. One that is `repeatable` is stoppe
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
 from intramural.core.work import Work
@@ -35,8 +37,7 @@ _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
 _TOLD_EACH = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """The limits decisions are made within. Memory in bytes, times in seconds; negative `keep_alive_s`: for ever;
     `slice_s` 0: no answer is paused for another person."""
 
@@ -51,8 +52,7 @@ class Rules:
     crash_window_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """All the scheduler knows of a model. Two digests under one name are two models."""
 
     name: str
@@ -74,8 +74,7 @@ class Phase(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(msgspec.Struct, frozen=True):
     """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
 
     While `alone` (one of `granted`) is being answered, nobody else is. `leaving`: those that were told to stop.
@@ -87,7 +86,7 @@ class Worker:
     demand: Demand
     phase: Phase
     since_s: float
-    granted: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    granted: Mapping[str, float] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     alone: str | None = None
     keep_alive_s: float | None = None
     leaving: frozenset[str] = frozenset()
@@ -107,8 +106,7 @@ class Worker:
         return self.idle if alone else self.free_slots > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
 
     One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
@@ -128,22 +126,21 @@ class Waiting:
     begun: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """Everything there is to know, at `now_s`."""
 
     rules: Rules
     now_s: float = 0.0
-    workers: Mapping[int, Worker] = field(default_factory=lambda: MappingProxyType({}))
+    workers: Mapping[int, Worker] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     queue: tuple[Waiting, ...] = ()
     pinned: frozenset[str] = frozenset()
-    crashes: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    crashes: Mapping[str, tuple[float, ...]] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     next_worker: int = 1
     next_number: int = 1
     hold_s: float = 5.0
     closing: bool = False
-    ledger: Ledger = field(default_factory=Ledger)
-    habits: Habits = field(default_factory=lambda: NO_HABITS)
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    habits: Habits = msgspec.field(default_factory=lambda: NO_HABITS)
 
     @property
     def planned_bytes(self) -> int:
@@ -153,8 +150,7 @@ class State:
 # Events: what happened.
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True):
     """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued.
 
     `alone`: a slot of a worker that answers nobody else meanwhile. `asked_s`: it was paused, and first came then.
@@ -171,16 +167,14 @@ class Arrived:
     asked_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pausable:
+class Pausable(msgspec.Struct, frozen=True):
     """What is written for the ticket could be gone on with, should it be stopped now."""
 
     now_s: float
     ticket: str
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """The ticket's owner is done: answered, cancelled, or gone while waiting. `cost`: see `fairness.cost_of`."""
 
     now_s: float
@@ -188,16 +182,14 @@ class Left:
     cost: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(msgspec.Struct, frozen=True):
     """The worker answers its health check."""
 
     now_s: float
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(msgspec.Struct, frozen=True):
     """The worker's process has ended, or never began. `crashed` says it is to be held against the weights' digest."""
 
     now_s: float
@@ -206,8 +198,7 @@ class WorkerGone:
     crashed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMisbehaved:
+class WorkerMisbehaved(msgspec.Struct, frozen=True):
     """The worker spoke garbage or fell silent in mid-answer; `error` says which."""
 
     now_s: float
@@ -215,16 +206,14 @@ class WorkerMisbehaved:
     error: IntramuralError
 
 
-@dataclass(frozen=True, slots=True)
-class UnloadAsked:
+class UnloadAsked(msgspec.Struct, frozen=True):
     """An administrator wants the model out of memory. Its pin, if any, is lifted."""
 
     now_s: float
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class PinAsked:
+class PinAsked(msgspec.Struct, frozen=True):
     """An administrator wants the model kept in memory, or no longer."""
 
     now_s: float
@@ -232,8 +221,7 @@ class PinAsked:
     pinned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAsked:
+class KeepAsked(msgspec.Struct, frozen=True):
     """Whoever may decides how long the model's worker stays while idle (seconds; negative: for ever)."""
 
     now_s: float
@@ -241,15 +229,13 @@ class KeepAsked:
     keep_alive_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(msgspec.Struct, frozen=True):
     """Time passed."""
 
     now_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownAsked:
+class ShutdownAsked(msgspec.Struct, frozen=True):
     """The service stops."""
 
     now_s: float
@@ -264,51 +250,44 @@ Event = (
 # Effects: what to do.
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(msgspec.Struct, frozen=True):
     worker: int
     demand: Demand
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(msgspec.Struct, frozen=True):
     """End the worker: politely first, or at once if `force`."""
 
     worker: int
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     ticket: str
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Tell a ticket that was never granted that it will not be."""
 
     ticket: str
     error: IntramuralError
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(msgspec.Struct, frozen=True):
     """Tell a granted ticket that its worker is no more."""
 
     ticket: str
     error: IntramuralError
 
 
-@dataclass(frozen=True, slots=True)
-class Preempt:
+class Preempt(msgspec.Struct, frozen=True):
     """Stop what is written for a granted ticket, between two tokens: somebody else needs its slot."""
 
     ticket: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Tell a ticket its place in the queue; 1 is next. `wait_s`: about how long it will be."""
 
     ticket: str

@@ -11,7 +11,8 @@ has asked. So it is told which slot to take, and that is decided here:
   after work that takes any slot it finds (vectors).
 """
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from intramural.serving.marks import Marks, shared
 
@@ -26,8 +27,7 @@ DOUBT_S = 30.0
 ANY_SLOT = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What a slot holds. `tenant` None: nobody's, or not known whose. `lasting`: it may be stored; `saved`: it is."""
 
     tenant: str | None = None
@@ -37,8 +37,7 @@ class Held:
     saved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a request is computed. `reuse`: what the slot holds may be used; else the engine begins at nothing."""
 
     slot: int
@@ -134,6 +133,8 @@ class Slots:
         held = self._held[slot]
         kept = shared(held.marks, marks) if held.tenant == tenant else 0
         lost = len(held.marks) - kept if held.tenant is not None else 0
+        if not lost:
+            return len(marks) - max(kept, elsewhere)
         likely: float = 0.5 ** (max(0.0, now_s - held.since_s) / _HALF_LIFE_S)
         return len(marks) - max(kept, elsewhere) + _LOSS * likely * lost
 

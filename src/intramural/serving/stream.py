@@ -6,10 +6,10 @@ A worker is not trusted: every frame is decoded into a strict shape, and whateve
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 from intramural.core.chat import ChatEvent, Delta, Finished, FinishReason, Reasoning, TokenLogprob, ToolCallDelta, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked
@@ -211,6 +211,8 @@ class AnswerReader:
     def _count_thinking(self, events: Iterable[ChatEvent]) -> None:
         """What was written before the answer's first token was thinking, and what marks its end."""
         kinds = {type(event) for event in events}
+        if not self._thinking and not self._reasoning_tokens and Reasoning not in kinds:
+            return  # most tokens of most models
         if Delta in kinds or ToolCallDelta in kinds:
             if self._thinking:
                 self._thinking = False

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from intramural.core.chat import ChatRequest, Image, Message, ResponseFormat, Thinking, Tool, ToolChoice
 from intramural.core.errors import Misasked
@@ -72,9 +73,9 @@ class Drive:
             if arguments is not None:
                 call["properties"]["arguments"] = {"const": arguments}
         calls["prefixItems"] = each
-        request = replace(
+        request = structs.replace(
             self.request,
-            sampling=replace(self.request.sampling, stop=(), max_tokens=max_tokens),
+            sampling=structs.replace(self.request.sampling, stop=(), max_tokens=max_tokens),
             thinking=Thinking("off"),
             response_format=ResponseFormat("json_schema", schema),
         )
@@ -91,22 +92,24 @@ def drive(request: ChatRequest, bounds: Bounds) -> Drive | None:
         raise Misasked("tools_need_messages", "Tools work with messages, not with a raw prompt.", param="tools")
     tools = _chosen(request)
     limit = bounds.calls if request.parallel_tool_calls and choice.kind != "named" else 1
-    told = tuple(replace(tool, parameters=tamed(tool.parameters, "tools")) for tool in tools)
-    request = replace(request, tools=told, sampling=replace(request.sampling, logprobs=False, top_logprobs=0))
+    told = tuple(structs.replace(tool, parameters=tamed(tool.parameters, "tools")) for tool in tools)
+    request = structs.replace(
+        request, tools=told, sampling=structs.replace(request.sampling, logprobs=False, top_logprobs=0)
+    )
     forced = _forced(request, told, bounds, limit)
     native: Drive | None = Drive(forced, tools, bounds)
     if choice.kind == "auto":
-        free = Drive(replace(request, tool_choice=ToolChoice()), tools, bounds, free=True)
+        free = Drive(structs.replace(request, tool_choice=ToolChoice()), tools, bounds, free=True)
         native = free if request.response_format.kind == "text" else None
         either = _or_answer(dict(forced.response_format.schema or {}), request.response_format)
-        forced = replace(forced, response_format=ResponseFormat("json_schema", either))
+        forced = structs.replace(forced, response_format=ResponseFormat("json_schema", either))
     messages = _with_tools(request.messages, told, _INSTRUCTIONS["auto" if choice.kind == "auto" else "required"])
-    return Drive(replace(forced, messages=messages, tools=()), tools, bounds, native=native)
+    return Drive(structs.replace(forced, messages=messages, tools=()), tools, bounds, native=native)
 
 
 def _forced(request: ChatRequest, tools: tuple[Tool, ...], bounds: Bounds, limit: int) -> ChatRequest:
     schema = _calls_schema(tools, bounds, limit)
-    return replace(request, tools=tools, response_format=ResponseFormat("json_schema", schema))
+    return structs.replace(request, tools=tools, response_format=ResponseFormat("json_schema", schema))
 
 
 def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -118,11 +121,13 @@ def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
     turned: list[Message] = []
     for message in messages:
         if message.role == "assistant" and message.tool_calls:
-            turned.append(replace(message, content=_calls_text(message), parts=(), tool_calls=()))
+            turned.append(structs.replace(message, content=_calls_text(message), parts=(), tool_calls=()))
             continue
         told = message
         if message.role == "tool":
-            told = _led(f"Result of {_called(messages, message.tool_call_id)}:\n", replace(message, tool_call_id=None))
+            told = _led(
+                f"Result of {_called(messages, message.tool_call_id)}:\n", structs.replace(message, tool_call_id=None)
+            )
         if turned and turned[-1].role == "tool" and message.role in ("tool", "user"):
             told = _led("\n\n", told)
             for part in reversed(_parts(turned[-1])):
@@ -130,14 +135,14 @@ def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
             turned[-1] = told
         else:
             turned.append(told)
-    return tuple(replace(m, role="user") if m.role == "tool" else m for m in turned)
+    return tuple(structs.replace(m, role="user") if m.role == "tool" else m for m in turned)
 
 
 def _led(lead: str | Image, message: Message) -> Message:
     """`message` with `lead` before what it says."""
     text = lead if isinstance(lead, str) else ""
     parts = (lead, *_parts(message)) if message.parts or isinstance(lead, Image) else ()
-    return replace(message, content=text + message.content, parts=parts)
+    return structs.replace(message, content=text + message.content, parts=parts)
 
 
 def _parts(message: Message) -> tuple[str | Image, ...]:
@@ -250,7 +255,7 @@ def _with_tools(messages: Sequence[Message], tools: Sequence[Tool], instructions
     text = "You can call these tools:\n" + "\n".join(described) + "\n" + instructions
     turned = plain(messages)
     if turned and turned[0].role == "system":
-        return (replace(turned[0], content=f"{turned[0].content}\n\n{text}", parts=()), *turned[1:])
+        return (structs.replace(turned[0], content=f"{turned[0].content}\n\n{text}", parts=()), *turned[1:])
     return (Message("system", text), *turned)
 
 

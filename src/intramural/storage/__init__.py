@@ -6,8 +6,8 @@ error is on the disk before it returns (SQLite WAL, `synchronous=FULL`; PostgreS
 by Alembic migrations, the same ones, when the database is opened.
 Never: knows what the rows mean. Each room writes its own queries against the tables in `schema`.
 
-Read in this order: `schema`, `database`, `backend`, `sqlite`, `postgres`, `plain`, `words`, `copying`, `revision`,
-`migrate`, `migrations/`.
+Read in this order: `schema`, `database`, `backend`, `sqlite`, `writer`, `postgres`, `plain`, `words`, `copying`,
+`revision`, `migrate`, `migrations/`.
 """
 
 from intramural.storage.backend import Condition

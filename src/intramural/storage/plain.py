@@ -25,14 +25,14 @@ def insert_rows(connection: Connection, statement: Insert | Update | Delete, row
         values = [tuple(row[name] for name in columns) for row in rows]
     else:
         values = [tuple(storable(row[name]) for name in columns) for row in rows]
-    with _errors_of(connection, text):
+    with errors_of(connection, text):
         connection.connection.cursor().executemany(text, values)
 
 
 def scalar(connection: Connection, query: Select[Any]) -> Any:
     """As `connection.execute(query).scalar()`, for a query without parameters."""
     text = _text(query, connection.dialect.name)
-    with _errors_of(connection, text):
+    with errors_of(connection, text):
         cursor = connection.connection.cursor()
         cursor.execute(text)
         row = cursor.fetchone()
@@ -63,7 +63,7 @@ def _dialect(kind: str) -> Dialect:
 
 
 @contextmanager
-def _errors_of(connection: Connection, text: str) -> Iterator[None]:
+def errors_of(connection: Connection, text: str) -> Iterator[None]:
     """The driver's errors as SQLAlchemy's, which callers know. The values stay out of them."""
     error_class = connection.dialect.loaded_dbapi.Error
     try:

@@ -288,6 +288,7 @@ external_people = Table(
     Column("role", String, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("about", Text, nullable=False, server_default="{}"),  # JSON: names and addresses, for the directory itself
+    Column("age", String),  # the band that a list said the last time; NULL: it said none
     Column("created_ms", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     Column("gone_ms", BigInteger),  # when it said that there is no such person; NULL: there is

@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from intramural.storage import revision
 from intramural.storage.backend import BlockingConnection, Connection, Result
+from intramural.storage.writer import Writer
 
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
 _CONNECT_ARGS = {"timeout": 10.0}
@@ -27,10 +28,10 @@ class Sqlite:
     def __init__(self, engine: AsyncEngine, hot: Engine) -> None:
         self._engine = engine
         self._hot = hot
-        self._hot_thread = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        self._hot_writer = Writer(hot)
         # No transaction of its own: each look-up sees what is committed when it is made.
         self._looking = hot.raw_connection()
-        self._texts: dict[Select[Any], str] = {}
+        self._texts: dict[Select[Any], tuple[str, tuple[str, ...]]] = {}  # and the names of its columns
         # SQLite has one writer; asking for the lock here keeps the wait fair and out of the driver's busy loop.
         self._writer = asyncio.Lock()
 
@@ -51,15 +52,12 @@ class Sqlite:
 
     async def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
         """Read here and now on the loop's thread: 0.05 ms, where the driver's thread takes 2."""
-        text = self._texts.get(query)
-        if text is None:
-            text = self._texts[query] = str(query.compile(self._hot))
-        cursor = self._looking.cursor()
-        cursor.execute(text, values)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        return SimpleNamespace(**{column[0]: value for column, value in zip(cursor.description, row, strict=True)})
+        known = self._texts.get(query)
+        if known is None:
+            known = self._texts[query] = str(query.compile(self._hot)), tuple(query.selected_columns.keys())
+        text, names = known
+        row = self._looking.cursor().execute(text, values).fetchone()
+        return None if row is None else SimpleNamespace(**dict(zip(names, row, strict=True)))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
@@ -73,13 +71,13 @@ class Sqlite:
         here the whole transaction costs one.
         """
         async with self._writer:
-            return await asyncio.get_running_loop().run_in_executor(self._hot_thread, _transact, self._hot, work)
+            return await self._hot_writer.transaction(work)
 
     async def scrub(self, *, whole: bool) -> bool:
         """What is deleted was overwritten; here the log of writes is emptied into the file too."""
         for _ in range(_SCRUB_TRIES):
             async with self._writer:
-                done = await asyncio.get_running_loop().run_in_executor(self._hot_thread, _scrub, self._hot, whole)
+                done = await self._hot_writer.run(partial(_scrub, self._hot, whole))
             if done:
                 return True
             whole = False
@@ -91,7 +89,7 @@ class Sqlite:
 
     async def close(self) -> None:
         async with self._writer:
-            self._hot_thread.shutdown()
+            self._hot_writer.close()
             self._looking.close()
             self._hot.dispose()
             await self._engine.dispose()
@@ -164,14 +162,6 @@ def migrate(file: Path, migrations: Path = revision.MIGRATIONS) -> None:
             connection.commit()
     finally:
         engine.dispose()
-
-
-def _transact(engine: Engine, work: Callable[[BlockingConnection], Result]) -> Result:
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        result = work(connection)
-        connection.commit()
-        return result
 
 
 def _scrub(engine: Engine, whole: bool) -> bool:

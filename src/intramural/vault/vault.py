@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from intramural.core.actor import CONSOLE, SYSTEM
 from intramural.core.clock import Clock
 from intramural.core.config import VaultConfig
-from intramural.core.errors import Broken, Missing
+from intramural.core.errors import Broken, Missing, Unavailable
 from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage.schema import data_keys, people
 from intramural.vault import streams
@@ -24,6 +25,8 @@ from intramural.vault.keyfile import KeyFile
 #: `content` seals what a person wrote; `salts` makes the salts of the audit log's commitments, and stays the same for
 #: ever, so that old receipts go on opening after a change of the other.
 Purpose = Literal["content", "salts"]
+
+_Result = TypeVar("_Result")
 
 #: People whose keys are held open at once: about 3 kB each.
 HELD = 1_024
@@ -115,16 +118,27 @@ class Vault:
     async def prepare(self, person_id: str) -> None:
         """See that this person has keys: they are made, durably, before anything is sealed with them.
 
-        Not to be called inside a transaction. Somebody who is not (any more) among the people gets none.
+        Not to be called inside a transaction. Somebody who is not (any more) among the people gets none. Raises
+        Unavailable(`vault_unavailable`) where the database cannot be written.
         """
-        if person_id in self._wrapped:
-            return
+        if person_id not in self._wrapped:
+            await _to_its_end(self._prepare(person_id))
+
+    async def _prepare(self, person_id: str) -> None:
         async with self._making:
             if person_id in self._wrapped:
                 return
             rows = [self._fresh(person_id, "content", 1), self._fresh(person_id, "salts", 1)]
-            if await self._db.write(partial(self._insert, person_id=person_id, rows=rows)):
+            if await self._written(person_id, rows):
                 self._wrapped[person_id] = tuple(rows)
+
+    async def _written(self, person_id: str, rows: Iterable[_Wrapped]) -> bool:
+        """Whether there is such a person, who has these keys now."""
+        try:
+            return await self._db.write(partial(self._insert, person_id=person_id, rows=rows))
+        except OperationalError as error:
+            hint = "Look at the disk of the data directory: is it full, read-only or damaged?"
+            raise Unavailable("vault_unavailable", "Keys cannot be written, so nothing was done.", hint) from error
 
     def _insert(self, connection: BlockingConnection, person_id: str, rows: Iterable[_Wrapped]) -> bool:
         there = select(people.c.id).where(people.c.id == person_id)
@@ -283,9 +297,12 @@ class Vault:
     async def add_generation(self, person_id: str) -> int:
         """A new data key of this person's, with which everything is sealed from now on; older ones go on opening."""
         await self.prepare(person_id)
+        return await _to_its_end(self._add_generation(person_id))
+
+    async def _add_generation(self, person_id: str) -> int:
         async with self._making:
             fresh = self._fresh(person_id, "content", self.generation(person_id) + 1)
-            if not await self._db.write(partial(self._insert, person_id=person_id, rows=[fresh])):
+            if not await self._written(person_id, [fresh]):
                 raise Missing("person_not_found", "There is no such person.", "List the people to see who is there.")
             with self._lock:
                 self._wrapped[person_id] = (*self._wrapped[person_id], fresh)
@@ -304,6 +321,13 @@ class Vault:
                 self._wrapped[person_id] = tuple(kept)
                 self._held.pop(person_id, None)
         await self._db.scrub()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What `work` returns. It goes on where its caller is cancelled: what is committed must be known here as well."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asked may have left
+    return await asyncio.shield(task)
 
 
 def bound(person_id: str, purpose: str, generation: int) -> bytes:

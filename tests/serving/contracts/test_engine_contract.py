@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from tests.fakes.llama_server import llama_server, remote
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running

@@ -1,6 +1,6 @@
 /** Speaks to the server this page came from, and to nobody else. */
 
-import type { Asked, ErrorBody } from "./types";
+import type { Asked, ErrorBody, Problem } from "./types";
 import { words } from "./words";
 
 /** What the server (or the network) said no with. `hint` says what to try. */
@@ -14,6 +14,8 @@ export class ApiError extends Error {
     readonly retryAfterS: number | null = null,
     /** What the policy was asked when it refused: with this it explains itself. */
     readonly asked: Asked | null = null,
+    /** What is wrong with a file that was sent, line by line. */
+    readonly problems: readonly Problem[] = [],
   ) {
     super(message);
     this.name = "ApiError";
@@ -47,6 +49,7 @@ export function errorOf(status: number, body: unknown, retryAfter: string | null
     given.param ?? null,
     after,
     given.asked ?? null,
+    given.problems ?? [],
   );
 }
 
@@ -65,7 +68,7 @@ const unreached = (): ApiError => new ApiError(0, "network", words.errors.networ
 
 export const isAbort = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === "AbortError";
 
-type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
+export type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
 type Headers = Record<string, string>;
 
 /** Here a 401 is about the password that was typed, not about the session. */
@@ -105,6 +108,11 @@ export class Api {
     return this.#open("POST", path, body, signal, more);
   }
 
+  /** Posts a file as it is, and hands back the open response as `stream` does. */
+  async upload(path: string, file: Blob, query: Query, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    return this.#open("POST", path + queryText(query), file, signal);
+  }
+
   /** The same for a stream that is only listened to. */
   async listen(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     return this.#open("GET", path, undefined, signal);
@@ -135,10 +143,11 @@ export class Api {
 
   async #fetch(method: string, path: string, body?: unknown, signal?: AbortSignal, more?: Headers): Promise<Response> {
     const headers: Headers = { ...more, Accept: "application/json, text/event-stream" };
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const file = body instanceof Blob ? body : null;
+    if (body !== undefined) headers["Content-Type"] = file === null ? "application/json" : "application/octet-stream";
     if (!SAFE.has(method) && this.csrf !== "") headers["X-CSRF-Token"] = this.csrf;
     const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
-    if (body !== undefined) init.body = JSON.stringify(body);
+    if (body !== undefined) init.body = file ?? JSON.stringify(body);
     if (signal !== undefined) init.signal = signal;
     const address = path.startsWith("/v1/")
       ? `${this.base.replace("intramural/v1", "v1")}${path.slice(3)}`

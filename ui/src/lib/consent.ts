@@ -15,6 +15,34 @@ export interface NoticeToRead {
   changed_ms: number;
 }
 
+/** A notice as whoever writes notices sees it. */
+export interface NoticeListed extends NoticeToRead {
+  /** How many have read it as it is now. */
+  readers: number;
+  /** How many of those whom it is for have not. */
+  unread: number;
+  /** It is made of the settings. */
+  fixed: boolean;
+}
+
+/** Whom a notice is for: `everyone`, or a kind and which one, as `group:group_01k…`. */
+export interface Audience {
+  kind: "everyone" | "role" | "group" | "workspace" | "age";
+  which: string;
+}
+
+const KINDS: readonly string[] = ["everyone", "role", "group", "workspace", "age"];
+
+/** An audience taken apart; one of a kind that is not known here is everybody's to look at, as it is. */
+export function audienceOf(text: string): Audience {
+  const colon = text.indexOf(":");
+  const kind = colon < 0 ? text : text.slice(0, colon);
+  if (!KINDS.includes(kind)) return { kind: "everyone", which: text };
+  return { kind: kind as Audience["kind"], which: colon < 0 ? "" : text.slice(colon + 1) };
+}
+
+export const audienceText = ({ kind, which }: Audience): string => (kind === "everyone" ? kind : `${kind}:${which}`);
+
 export interface Unread {
   notices: NoticeToRead[];
   labelled: boolean;

@@ -1,10 +1,11 @@
 /** People by name, searched and in pages: the server has thousands, the page has those it shows. */
 
-import { type Api, type ApiError, api, asApiError, isAbort } from "./api";
-import type { PeoplePage, Person } from "./types";
+import { type Api, type ApiError, api, asApiError, isAbort, type Query } from "./api";
+import type { Person } from "./types";
 
-export class Roll {
-  people = $state.raw<Person[]>([]);
+/** What is known of people at one address of the server, as `T`. */
+export class Pages<T> {
+  people = $state.raw<T[]>([]);
   total = $state(0);
   query = $state("");
   loading = $state(false);
@@ -15,8 +16,10 @@ export class Roll {
   #asking: AbortController | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
+  /** `also`: who is wanted besides by their names. */
   constructor(
-    private readonly kind: "person" | "service" | null = null,
+    private readonly path: string,
+    private readonly also: () => Query,
     private readonly size = 50,
     private readonly server: Api = api,
     private readonly pause_ms = 180,
@@ -63,8 +66,8 @@ export class Roll {
     this.loading = true;
     try {
       const sought = this.query.trim();
-      const query = { query: sought, kind: this.kind, limit, after };
-      const page = await this.server.get<PeoplePage>("/people", query, asking.signal);
+      const query = { ...this.also(), query: sought, limit, after };
+      const page = await this.server.get<Page<T>>(this.path, query, asking.signal);
       this.people = after === null ? page.people : [...this.people, ...page.people];
       this.total = page.total;
       this.#found = sought;
@@ -76,5 +79,18 @@ export class Roll {
     } finally {
       if (this.#asking === asking) this.loading = false;
     }
+  }
+}
+
+interface Page<T> {
+  people: T[];
+  total: number;
+  next: string | null;
+}
+
+/** People themselves. */
+export class Roll extends Pages<Person> {
+  constructor(kind: "person" | "service" | null = null, size?: number, server?: Api, pause_ms?: number) {
+    super("/people", () => ({ kind }), size, server, pause_ms);
   }
 }

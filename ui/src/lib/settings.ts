@@ -90,6 +90,22 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Roles.svelte"),
   },
   {
+    name: "lists",
+    label: words.nav.lists,
+    icon: "order",
+    permission: "people.import",
+    heading: "people",
+    page: () => import("../pages/Lists.svelte"),
+  },
+  {
+    name: "consents",
+    label: words.nav.consents,
+    icon: "check",
+    permission: ["ages.read.all", "ages.read.managed"],
+    heading: "people",
+    page: () => import("../pages/Consents.svelte"),
+  },
+  {
     name: "workspaces",
     label: words.nav.workspaces,
     icon: "folder",
@@ -128,6 +144,14 @@ export const ROOMS: readonly Room[] = [
     permission: ["holds.read", "retention.read"],
     heading: "rules",
     page: () => import("../pages/Retention.svelte"),
+  },
+  {
+    name: "notices",
+    label: words.nav.notices,
+    icon: "info",
+    permission: "notices.read.all",
+    heading: "rules",
+    page: () => import("../pages/NoticesWritten.svelte"),
   },
   {
     name: "emergency",

@@ -317,6 +317,7 @@ export interface Machine {
     reasons: string[];
   };
   seal: { level: string; layers: string[]; connects: string[] } | null;
+  anchored: { colour: "green" | "amber" | "red"; why: string };
   suggestion: { name: string; why: string } | null;
   version: string;
 }
@@ -547,6 +548,15 @@ export interface ErrorBody {
   hint?: string | null;
   param?: string | null;
   asked?: Asked | null;
+  problems?: Problem[];
+}
+
+/** A mistake in a file, with its line. */
+export interface Problem {
+  file: string;
+  line: number;
+  code: string;
+  message: string;
 }
 
 /** The usage block that ends a stream, with the timings some engines add. */

@@ -131,6 +131,9 @@ export const words = {
     reports: "Reports",
     retention: "Kept and deleted",
     emergency: "Emergency access",
+    lists: "Lists of people",
+    consents: "Consent",
+    notices: "Notices",
   },
 
   roles: {
@@ -845,6 +848,8 @@ export const words = {
     yes: "in place",
     no: "missing",
     reasons: "Why not more",
+    outside: "The log, held outside",
+    anchored: { green: "Held", amber: "Nobody holds it", red: "Not held" },
     suggestion: "What could run here",
   },
 

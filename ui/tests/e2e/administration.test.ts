@@ -57,6 +57,14 @@ async function pick(who: Watched, label: string, text: string): Promise<void> {
   await field.press("Enter");
 }
 
+/** Chooses a list of people with these lines. */
+async function choose(lines: string[]): Promise<void> {
+  const buffer = Buffer.from(`id,username,groups,birth_date\n${lines.join("\n")}\n`);
+  await ada.page
+    .getByLabel("File", { exact: true })
+    .setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer });
+}
+
 const dialog = () => ada.page.getByRole("dialog");
 
 describe.skipIf(url === "")("an administrator's morning", () => {
@@ -334,6 +342,203 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByText(/to be recorded under 99.32/).waitFor();
   });
 
+  it("takes in a list of people: its mistakes, what it would do, and then that", async () => {
+    const page = ada.page;
+    const check = () => page.getByRole("button", { name: "See what it would do" }).click();
+    const counts = () => page.locator("li.kind summary").allInnerTexts();
+    await ada.go("/settings/lists");
+    await page.getByText("No list was taken in yet.").waitFor();
+    await ada.accessible("no list yet");
+
+    // What is hostile is told by line, and nothing of it is taken; after a megabyte no more is read.
+    await choose([
+      "1,=HYPERLINK(1),,",
+      "2,zoe,7c\u202e,",
+      "3,yan,,2013-02-30",
+      `4,xia,${"x".repeat(1_000_000)},`,
+      "5,won,,",
+    ]);
+    await check();
+    await page.getByRole("heading", { name: "4 mistakes" }).waitFor();
+    expect(await page.locator("tbody .mono").allInnerTexts()).toEqual([
+      "formula",
+      "bad_character",
+      "bad_date",
+      "bad_csv",
+    ]);
+    expect(await page.locator("tbody td.number").allInnerTexts()).toEqual(["2", "3", "4", "5"]);
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("4 mistakes");
+    await ada.accessible("mistakes of a list");
+    await picture(ada, "desktop-list-mistakes");
+
+    // By keyboard: the same field again, then Enter. It says what it would do, and does nothing.
+    const first = Array.from(
+      { length: 40 },
+      (_, at) => `${at},reader-${at},Library/Room ${at % 4},${at < 10 ? "2014-03-09" : ""}`,
+    );
+    await choose(first);
+    await page.getByLabel("What the list is called").press("Enter");
+    await page.getByRole("heading", { name: "What it would do" }).waitFor();
+    expect(await counts()).toEqual(["Groups made 5", "People added 40", "Ages written down 10", "Put into groups 40"]);
+    await page.locator("li.kind", { hasText: "People added" }).locator("summary").press("Enter");
+    await page.getByText("reader-39", { exact: true }).waitFor();
+    await ada.accessible("what a list would do");
+    await picture(ada, "desktop-list-plan");
+    expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 0 });
+    await page.getByRole("button", { name: "Take it in" }).press("Enter");
+    await page.getByRole("heading", { name: "What it did" }).waitFor();
+    await page.getByRole("status").getByText("The list was taken in.").first().waitFor();
+    expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 40 });
+    await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toEqual(["taken in", "only compared"]);
+    await ada.accessible("a list that was taken in");
+
+    // What it takes away it asks first, and what is very much it says.
+    await choose(first.slice(0, 20));
+    await page.getByLabel("Shut out who is not on it any more").check();
+    await check();
+    await page.getByText("20 of 40 people would be shut out (50%).").waitFor();
+    await page.getByRole("button", { name: "Take it in" }).click();
+    await dialog()
+      .getByText(/20 people are shut out: their sessions and keys end at once. 20 of 40/)
+      .waitFor();
+    await ada.accessible("a list that takes much away");
+    await picture(ada, "desktop-list-asks");
+    await dialog().getByRole("button", { name: "Cancel" }).click();
+    expect((await ask(ada, "GET", "/people?query=reader-39")).said).toMatchObject({ people: [{ disabled_ms: null }] });
+    await page.getByRole("button", { name: "Take it in" }).click();
+    await dialog().getByRole("button", { name: "Take it in" }).click();
+    await page.getByRole("heading", { name: "What it did" }).waitFor();
+    expect((await ask(ada, "GET", "/people?query=reader-39")).said).toMatchObject({
+      people: [{ disabled_ms: expect.any(Number) }],
+    });
+  });
+
+  it("takes in five thousand people, is stopped, and does the rest", async () => {
+    const page = ada.page;
+    const done = page.getByText(/^[\d,]+ of 10,020 changes made/);
+    const lines = Array.from({ length: 5000 }, (_, at) => `${at},student-${at},Year ${at % 20},`);
+    await ada.go("/settings/lists");
+    await page.getByLabel("What the list is called").fill("students");
+    await page.getByLabel("Shut out who is not on it any more").uncheck();
+    await choose(lines);
+    await page.getByRole("button", { name: "See what it would do" }).click();
+    await page.getByRole("button", { name: "Take it in" }).click();
+    await done.filter({ hasNotText: /^0 of/ }).waitFor();
+    await page.getByRole("button", { name: "Stop", exact: true }).press("Enter");
+    await page.getByText(/^Stopped: [\d,]+ of 10,020 changes are made and stay/).waitFor();
+    await expect.poll(() => page.locator("li.run .tag").first().innerText()).toBe("stopped");
+    const { total } = (await ask(ada, "GET", "/people?query=student-&limit=1")).said as { total: number };
+    expect(total).toBeGreaterThan(0);
+    await page.getByRole("button", { name: "Take it in" }).click();
+    await page.getByRole("progressbar", { name: "The list is being taken in" }).waitFor();
+    await picture(ada, "desktop-list-progress");
+    await ada.accessible("a list that is being taken in");
+    // It goes on while something else is looked at.
+    await ada.go("/settings/groups");
+    await page.getByRole("heading", { level: 1, name: "Groups" }).waitFor();
+    await ada.go("/settings/lists");
+    await page.getByRole("status").getByText("The list was taken in.").first().waitFor({ timeout: 90_000 });
+    expect((await ask(ada, "GET", "/people?query=student-&limit=1")).said).toMatchObject({ total: 5000 });
+    await page.reload();
+    await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toContain("taken in");
+    await picture(ada, "desktop-list-before");
+  });
+
+  it("finds who lacks a consent, records one, and withdraws it", async () => {
+    const page = ada.page;
+    await ada.go("/settings/consents");
+    await page.getByText("10 people", { exact: true }).waitFor();
+    await page.getByLabel("Search people").fill("READER-3");
+    await page.getByRole("link", { name: /^reader-3 / }).waitFor();
+    await expect.poll(() => page.locator("main li a").count()).toBe(1);
+    await ada.accessible("who lacks a consent");
+    await picture(ada, "desktop-consents");
+    await page.getByRole("link", { name: /^reader-3 / }).press("Enter");
+    await dialog().getByText("No consent is recorded.").waitFor();
+    await dialog().getByRole("button", { name: "Record a consent" }).click();
+    const form = page.getByRole("dialog", { name: "Record a consent for reader-3" });
+    for (const feature of ["Have conversations kept", "Upload files", "Speak and be heard"])
+      await form.getByLabel(feature).check();
+    await form.getByLabel("Until", { exact: true }).fill("2099-07-31");
+    await form.getByLabel("Where the form is").fill("folder 12, sheet 7");
+    await ada.accessible("recording a consent");
+    await picture(ada, "desktop-consent-form");
+    await form.getByRole("button", { name: "Record a consent" }).click();
+    await dialog().getByText("folder 12, sheet 7").waitFor();
+    await dialog()
+      .getByText(/until Jul 31, 2099/)
+      .waitFor();
+    await ada.accessible("somebody's consents");
+    await picture(ada, "desktop-consent-sheet");
+    await dialog()
+      .getByRole("button", { name: /^Withdraw/ })
+      .click();
+    await page
+      .getByRole("dialog", { name: "Withdraw the consent for reader-3?" })
+      .getByRole("button", { name: "Withdraw" })
+      .click();
+    await dialog().getByText("withdrawn", { exact: true }).waitFor();
+    await dialog().getByLabel("Age", { exact: true }).selectOption("adult");
+    await page.keyboard.press("Escape");
+    await page.getByLabel("Search people").fill("");
+    await page.getByText("9 people", { exact: true }).waitFor();
+
+    // A whole group at once; of full age is who needs none.
+    await page.getByRole("button", { name: "Record a consent" }).click();
+    await dialog().getByLabel("Everybody in").selectOption({ label: "Library" });
+    for (const feature of ["Have conversations kept", "Upload files", "Speak and be heard"])
+      await dialog().getByLabel(feature).check();
+    await dialog().getByRole("button", { name: "Record a consent" }).click();
+    await page.getByText("Nobody lacks a consent.").waitFor();
+    await page.getByLabel("Show", { exact: true }).selectOption("all");
+    await page.getByLabel("Age", { exact: true }).selectOption("under-13");
+    await page.getByText("9 people", { exact: true }).waitFor();
+    expect(await page.locator("main li a").first().innerText()).toContain("Consented: asking models");
+    await page.getByLabel("In", { exact: true }).selectOption({ label: "\u2003Room 0" });
+    await page.getByText("3 people", { exact: true }).waitFor(); // readers 0, 4 and 8
+  });
+
+  it("writes a notice, sees who has read it, and ends it", async () => {
+    const page = ada.page;
+    await ada.go("/settings/notices");
+    const rows = () => page.locator("main .what > p > strong").allInnerTexts();
+    await expect.poll(rows).toEqual(["You are talking to an AI"]);
+    expect(await page.getByRole("button", { name: /^(Change|End)/ }).count()).toBe(0);
+    await page.getByRole("button", { name: "Write a notice" }).click();
+    await dialog().getByLabel("Title", { exact: true }).fill("House rules");
+    await dialog().getByLabel("Text", { exact: true }).fill("Be **kind**. <script>window.attacked=1</script>");
+    await dialog().getByText("As it will look").click();
+    await dialog().locator("strong", { hasText: "kind" }).waitFor();
+    await dialog().getByLabel("Who has to read it").selectOption({ label: "A group" });
+    await dialog().getByLabel("Group", { exact: true }).selectOption({ label: "Springfield School" });
+    await ada.accessible("writing a notice");
+    await picture(ada, "desktop-notice-form");
+    await dialog().getByRole("button", { name: "Publish" }).click();
+    await expect.poll(rows).toEqual(["House rules", "You are talking to an AI"]);
+    await page.getByText("in Springfield School").waitFor();
+    await page.getByRole("link", { name: "Who has read it: House rules" }).press("Enter");
+    await dialog().getByText("Nobody yet.").waitFor();
+    await pick(ada, "Somebody signed it on paper", "pupil-07");
+    await dialog()
+      .getByRole("listitem")
+      .getByText(/on paper/)
+      .waitFor();
+    await ada.accessible("who has read a notice");
+    await picture(ada, "desktop-notice-readers");
+    await page.keyboard.press("Escape");
+    await page.getByText(/read by 1 person; 1 has yet to read it/).waitFor();
+    await ada.accessible("notices");
+    await picture(ada, "desktop-notices");
+    await page.getByRole("button", { name: "Change: House rules" }).click();
+    await dialog().getByLabel("Text", { exact: true }).fill("Be kind!");
+    await dialog().getByRole("button", { name: "Publish" }).click();
+    await expect.poll(() => page.getByText(/read by nobody/).count()).toBe(2); // it is another text
+    await page.getByRole("button", { name: "End: House rules" }).click();
+    await dialog().getByRole("button", { name: "End", exact: true }).click();
+    await expect.poll(rows).toEqual(["You are talking to an AI"]);
+    expect(await page.evaluate(() => "attacked" in window)).toBe(false);
+  });
+
   it("who may less sees less, and is told why not", async () => {
     const mia = await Watched.open(browser, url, { colorScheme: "dark" });
     const page = mia.page;
@@ -344,8 +549,9 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByRole("heading", { level: 1, name: "Audit" }).waitFor();
     const rooms = () => page.locator("nav.rooms .link:not(.back)").allInnerTexts();
     expect(await rooms()).toEqual([
-      ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles"],
-      ...["Workspaces", "Limits", "Kept and deleted", "Audit", "Emergency access", "Reports", "Models", "Machine"],
+      ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles", "Consent"],
+      ...["Workspaces", "Limits", "Kept and deleted", "Notices", "Audit", "Emergency access", "Reports", "Models"],
+      "Machine",
     ]);
     await mia.go("/settings/groups");
     await page.getByRole("link", { name: /Grade 7/ }).waitFor();
@@ -389,6 +595,9 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "groups",
       "services",
       "roles",
+      "lists",
+      "consents",
+      "notices",
       "workspaces",
       "limits",
       "retention",

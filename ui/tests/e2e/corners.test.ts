@@ -368,11 +368,11 @@ describe("with the keyboard alone", () => {
   });
 });
 
+// A phone in the dark is in journey.test.ts.
 describe.each([
   ["desktop, light", { colorScheme: "light" }],
   ["desktop, dark", { colorScheme: "dark" }],
   ["phone, light", { ...PHONE, colorScheme: "light" }],
-  ["phone, dark", { ...PHONE, colorScheme: "dark" }],
 ] as const)("accessibility: %s", (kind, options) => {
   it("of every screen", async () => {
     const me = await Watched.open(browser, server.url, options);

@@ -332,8 +332,8 @@ describe("looks", () => {
     await ada.accessible("chat, dark", { colours: true });
   });
 
-  it("every screen is accessible and fits on a phone", async () => {
-    const phone = await Watched.open(browser, baseUrl, PHONE);
+  it("every screen is accessible and fits on a phone, in the dark", async () => {
+    const phone = await Watched.open(browser, baseUrl, { ...PHONE, colorScheme: "dark" });
     await phone.go("/");
     await phone.page.getByRole("heading", { name: "Sign in" }).waitFor();
     await phone.accessible("login, phone");

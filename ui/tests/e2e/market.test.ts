@@ -536,11 +536,11 @@ describe("with the keyboard alone", () => {
   });
 });
 
+// A phone in the dark is in journey.test.ts.
 describe.each([
   ["desktop, light", { colorScheme: "light" }],
   ["desktop, dark", { colorScheme: "dark" }],
   ["phone, light", { ...PHONE, colorScheme: "light" }],
-  ["phone, dark", { ...PHONE, colorScheme: "dark" }],
 ] as const)("accessibility: %s", (kind, options) => {
   it("of every state", async () => {
     server.world.gate = 0.6;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { labelledFile, labelledText, writers } from "../../src/lib/consent";
+import { audienceOf, audienceText, labelledFile, labelledText, writers } from "../../src/lib/consent";
 
 const said = (role: string, model: string | null = null) => ({ role, model });
 
@@ -31,5 +31,22 @@ describe("the label that an AI wrote it", () => {
 
   it("is not said of what no model wrote", () => {
     expect(labelledFile("# Rivers\n", [], "Hill School")).toBe("# Rivers\n");
+  });
+});
+
+describe("whom a notice is for", () => {
+  it.each([
+    ["everyone", "everyone", ""],
+    ["role:help desk", "role", "help desk"],
+    ["group:group_01k", "group", "group_01k"],
+    ["age:13-15", "age", "13-15"],
+    ["role:a:b", "role", "a:b"],
+  ])("%s is taken apart and put together again", (text, kind, which) => {
+    expect(audienceOf(text)).toEqual({ kind, which });
+    expect(audienceText(audienceOf(text))).toBe(text);
+  });
+
+  it("is shown as it is where its kind is not known", () => {
+    expect(audienceOf("planet:earth").which).toBe("planet:earth");
   });
 });

@@ -8,6 +8,9 @@ describe("the rooms of the settings", () => {
     expect(names([])).toEqual([]);
     expect(names(["me.read", "machine.read"])).toEqual(["account", "machine"]);
     expect(names(["people.read.managed"])).toContain("people");
+    expect(names(["ages.read", "consents.read", "notices.read"])).toEqual([]); // everybody has these for themselves
+    expect(names(["ages.read.managed"])).toEqual(["consents"]);
+    expect(names(["notices.read.all", "people.import"])).toEqual(["lists", "notices"]);
     expect(names(["people.read.all"])).not.toContain("people"); // it always comes with `people.read`
   });
 

@@ -1,6 +1,6 @@
 """Lists of people from elsewhere: read, held to rules, and compared with who is here. Pure: bytes in, a plan out.
 
-Read in this order: `roster`, `table`, `plain`, `oneroster`, `bundle`, `plan`.
+Read in this order: `roster`, `table`, `born`, `plain`, `oneroster`, `bundle`, `plan`.
 """
 
 from intramural.access.rosters.bundle import read

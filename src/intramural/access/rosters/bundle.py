@@ -57,6 +57,8 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
                     continue
                 if name in found:
                     raise _bad(f"{name} is in it twice")
+                if entry.file_size > left:  # what it says of itself; below, what it is
+                    raise _bad("it unpacks to more than 256 MiB")
                 with archive.open(entry) as opened:
                     found[name] = opened.read(left + 1)
                 left -= len(found[name])

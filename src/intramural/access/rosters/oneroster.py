@@ -1,18 +1,23 @@
 """OneRoster 1.1 and 1.2, the CSV binding (1EdTech): organisations, users, roles, classes and enrolments.
 
 Bulk files only: a delta says what changed since something that may never have arrived here. Names, addresses and
-telephone numbers of the users are not taken in: nothing here needs them.
+telephone numbers of the users are not taken in: nothing here needs them. Of the demographics only the day of birth is
+looked at, and of that the age band is taken in.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from intramural.access.naming import MAX_NAME_CHARS
+from intramural.access.rosters.born import born
 from intramural.access.rosters.plain import check_id, check_name
 from intramural.access.rosters.roster import Listed, ListedGroup, Problems, Reading, Roster
 from intramural.access.rosters.table import Line, Table
 
-FILES: Final = ("manifest.csv", "orgs.csv", "users.csv", "roles.csv", "classes.csv", "enrollments.csv")
+FILES: Final = (
+    "manifest.csv", "orgs.csv", "users.csv", "roles.csv", "classes.csv", "enrollments.csv", "demographics.csv",
+)  # fmt: skip
 _NEEDED_FILES: Final = ("orgs.csv", "users.csv")
 #: What a role there is here, unless the administrator who imports says otherwise. Whoever is not named is a member.
 _ROLES: Final[Mapping[str, str]] = {"teacher": "manager"}
@@ -38,6 +43,8 @@ def read(files: Mapping[str, bytes], reading: Reading, problems: Problems) -> Ro
         _classes(Table("classes.csv", files["classes.csv"], problems), roster)
     if "enrollments.csv" in files:
         _enrolments(Table("enrollments.csv", files["enrollments.csv"], problems), reading, roster)
+    if "demographics.csv" in files:
+        _demographics(Table("demographics.csv", files["demographics.csv"], problems), reading, roster)
     _into_orgs(roster, orgs)
     return roster
 
@@ -161,6 +168,18 @@ def _enrolments(table: Table, reading: Reading, roster: Roster) -> None:
         else:
             manager = line.values["role"] in _MANAGES
             roster.members[user, group] = manager or roster.members.get((user, group), False)
+
+
+def _demographics(table: Table, reading: Reading, roster: Roster) -> None:
+    """Lines of people who are not taken in are passed over, whatever stands in them."""
+    for line in table.lines(("sourcedId", "status", "birthDate"), ("sourcedId", "birthDate")):
+        listed = roster.people.get(line.values["sourcedId"])
+        if listed is None or _is_gone(line):
+            continue
+        age = born(table, line.number, "birthDate", line.values["birthDate"], reading.today)
+        if age is not None and listed.age is not None:
+            table.wrong(line.number, "duplicate", f"{listed.external_id!r} is there already.")
+        roster.people[listed.external_id] = replace(listed, age=age or listed.age)
 
 
 def _is_now(table: Table, line: Line, today: str) -> bool:

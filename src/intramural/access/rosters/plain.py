@@ -1,21 +1,24 @@
 """The plain list: one CSV file with a line for each person.
 
-    id,username,role,active,groups,manages,provider,subject
-    4711,mia,member,true,Springfield|Springfield/7b,,,
-    0815,t.jones,manager,true,Springfield,Springfield/7b|Springfield/8a,,
+    id,username,role,active,groups,manages,provider,subject,birth_date
+    4711,mia,member,true,Springfield|Springfield/7b,,,,2013-03-09
+    0815,t.jones,manager,true,Springfield,Springfield/7b|Springfield/8a,,,
 
-`id` and `username` are needed. Groups are paths of names from the outermost one; several are parted by `|`. What is
-known of a person besides (their age band, say) is for columns of their own here: `COLUMNS`, `_listed`, `Listed`.
+`id` and `username` are needed. Groups are paths of names from the outermost one; several are parted by `|`. `age` is a
+band; of a `birth_date` only the band is taken in. What else is known of a person is for columns of their own here:
+`COLUMNS`, `_listed`, `Listed`.
 """
 
 from intramural.access.groups import MAX_DEPTH
 from intramural.access.naming import MAX_NAME_CHARS
 from intramural.access.people import fold
+from intramural.access.rosters.born import banded, born
 from intramural.access.rosters.roster import MAX_ID_CHARS, Listed, ListedGroup, Problems, Reading, Roster
 from intramural.access.rosters.table import Line, Table, unfit
+from intramural.core.actor import Age
 
 NEEDED = ("id", "username")
-COLUMNS = (*NEEDED, "role", "active", "groups", "manages", "provider", "subject")
+COLUMNS = (*NEEDED, "role", "active", "groups", "manages", "provider", "subject", "age", "birth_date")
 _TRUE, _FALSE = ("", "true", "yes", "1"), ("false", "no", "0")
 _MAX_GROUPS = 200
 
@@ -58,7 +61,17 @@ def _listed(table: Table, line: Line, reading: Reading, roster: Roster) -> Liste
         table.wrong(line.number, "bad_value", "'provider' and 'subject' belong together, 255 characters at most.")
         return None
     identity = (provider, subject) if provider else None
-    return Listed(external_id, username, reading.roles.get(role, role), active in _TRUE, line.number, identity)
+    role = reading.roles.get(role, role)
+    return Listed(external_id, username, role, active in _TRUE, line.number, identity, _age(table, line, reading))
+
+
+def _age(table: Table, line: Line, reading: Reading) -> Age | None:
+    band, day = line.values.get("age", ""), line.values.get("birth_date", "")
+    if band and day:
+        table.wrong(line.number, "bad_value", "'age' or 'birth_date', not both: they may say two things.")
+        return None
+    found = banded(table, line.number, "age", band)
+    return found or born(table, line.number, "birth_date", day, reading.today)
 
 
 def _paths(table: Table, line: Line, column: str) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """What a list would change here. Pure: a roster and what is here → steps, each with what is to be written down of it.
 
-What people here changed since the list last said something stays, until it says something else: a role that was given
-here, somebody who was shut out here. Whoever is in a group by hand stays there.
+What people here changed since the list last said something stays, until it says something else: a role or an age that
+was given here, somebody who was shut out here. Whoever is in a group by hand stays there.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 from intramural.access.people import fold
 from intramural.access.rosters.roster import Listed, Problems, Roster
+from intramural.core.actor import Age
 
 What = Literal[
     "group.created", "group.changed", "person.created", "person.adopted", "person.changed", "person.disabled",
-    "member.joined", "member.changed", "member.left", "identity.tied",
+    "member.joined", "member.changed", "member.left", "identity.tied", "age.set",
 ]  # fmt: skip
 #: In this order, so that whatever a step needs is there.
 ORDER: tuple[What, ...] = (
-    "group.created", "group.changed", "person.created", "person.adopted", "identity.tied", "person.changed",
-    "person.disabled", "member.joined", "member.changed", "member.left",
+    "group.created", "group.changed", "person.created", "person.adopted", "identity.tied", "age.set",
+    "person.changed", "person.disabled", "member.joined", "member.changed", "member.left",
 )  # fmt: skip
 
 
@@ -35,11 +36,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Who somebody on the list is here, and what the list said of them the last time."""
+    """Who somebody on the list is here, and what the list said of them the last time (`age` None: nothing yet)."""
 
     person_id: str
     role: str
     active: bool
+    age: Age | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,15 @@ class KnownGroup:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What is here. `links` and `groups`: by the list's identifiers; `members`: person and group, by ours → whether
-    they manage it, and who put them there; `identities`: issuer and subject → person."""
+    they manage it, and who put them there; `identities`: issuer and subject → person; `ages`: of people, by our
+    identifiers, where one is known."""
 
     people: Mapping[str, Known]
     links: Mapping[str, Link]
     groups: Mapping[str, KnownGroup]
     members: Mapping[tuple[str, str], tuple[bool, str | None]]
     identities: Mapping[tuple[str, str], str]
+    ages: Mapping[str, Age] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ class _Planner:
             why = "a service account" if person.kind != "person" else f"{self._linked[person.id]!r} on this list"
             self._wrong(listed, "username_taken", f"{listed.username!r} is {why}.")
         elif not self._choices.adopt:
-            message = f"There is somebody named {listed.username!r} here; `--adopt` says that they are the same."
+            message = f"There is somebody named {listed.username!r} here; if they are the same, say so (`adopt`)."
             self._wrong(listed, "username_taken", message)
         else:
             given = {"role": listed.role, "active": listed.active, "external_id": listed.external_id}
@@ -231,6 +235,7 @@ class _Planner:
     def _is_here(self, listed: Listed, person_id: str) -> None:
         self._person_ids[listed.external_id] = person_id
         self._roles.add(listed.role)
+        self._aged(listed, person_id)
         if listed.identity is None:
             return
         provider, subject = listed.identity
@@ -244,6 +249,18 @@ class _Planner:
             self._step("identity.tied", person_id, listed, given, {"provider": provider, "invited": False})
         elif owner != person_id:
             self._wrong(listed, "identity_taken", "This account at the provider is another person's here.")
+
+    def _aged(self, listed: Listed, person_id: str) -> None:
+        """As with roles: the list's word counts when it is another than the last time."""
+        link = self._here.links.get(listed.external_id)
+        said = link.age if link is not None and link.person_id == person_id else None
+        before = self._here.ages.get(person_id, "unknown")
+        if listed.age is None or listed.age == said or (said is None and listed.age == before == "unknown"):
+            return
+        if (person := self._here.people.get(person_id)) is not None:
+            self._roles.add(person.role)
+        facts = {"age": listed.age, "before": before}
+        self._step("age.set", person_id, listed, {"age": listed.age}, facts)
 
     # memberships
 

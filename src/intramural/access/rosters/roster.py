@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from intramural.core.actor import Age
 from intramural.core.errors import Flawed
 
 #: Mistakes that are told at once: more do not help.
@@ -12,7 +13,8 @@ MAX_ID_CHARS = 160
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Somebody on the list. `identity`: the name of a provider in sign-in.toml, and who they are there."""
+    """Somebody on the list. `identity`: the name of a provider in sign-in.toml, and who they are there; `age`: their
+    band, None where the list says nothing of it."""
 
     external_id: str
     username: str
@@ -20,6 +22,7 @@ class Listed:
     active: bool
     line: int
     identity: tuple[str, str] | None = None
+    age: Age | None = None
 
 
 @dataclass(frozen=True, slots=True)

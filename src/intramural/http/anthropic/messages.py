@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.chat import ChatEvent
 from intramural.http import bodies, sse
@@ -12,7 +12,7 @@ from intramural.http.anthropic import door, parse, shapes, write
 from intramural.http.anthropic.door import DIALECT
 from intramural.http.doors import Doors
 from intramural.http.operations import Operation
-from intramural.http.wire import frame
+from intramural.http.wire import Json, frame
 
 
 def operations(doors: Doors) -> list[Operation]:
@@ -33,7 +33,7 @@ def operations(doors: Doors) -> list[Operation]:
 
         async def whole() -> Response:
             events = [e async for e in inference.answer(caller.actor, asked, DIALECT, "chat")]
-            return JSONResponse(write.message(asked, events, form), headers=headers)
+            return Json(write.message(asked, events, form), headers=headers)
 
         return await sse.answered(request, whole())
 
@@ -43,7 +43,7 @@ def operations(doors: Doors) -> list[Operation]:
 
         async def whole() -> Response:
             tokens = await inference.count_tokens(caller.actor, asked)
-            return JSONResponse({"input_tokens": tokens}, headers=door.headers(request_id))
+            return Json({"input_tokens": tokens}, headers=door.headers(request_id))
 
         return await sse.answered(request, whole(), receipt=False)
 

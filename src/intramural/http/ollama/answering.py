@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest
@@ -16,7 +16,7 @@ from intramural.http.doors import Doors
 from intramural.http.ollama.keeping import Keeping
 from intramural.http.ollama.parse import Asked
 from intramural.http.ollama.write import Kind, Writer, joined, merged
-from intramural.http.wire import OLLAMA, line
+from intramural.http.wire import OLLAMA, Json, line
 from intramural.library import Manifest
 from intramural.metering import Dialect, Operation
 from intramural.services import Models
@@ -46,14 +46,14 @@ class Answering:
         writer = Writer(self.kind, called, self.doors.clock)
         if idle and asked.keep_alive_s == 0:
             await models.unload(actor, name)
-            return JSONResponse(writer.done("unload"))
+            return Json(writer.done("unload"))
         require_context(models, manifest, asked.context_tokens)
         keeping = Keeping(models, actor, name, asked.keep_alive_s)
         headers = keeping.headers(asked.request.id, asked.without_effect)
         if idle:
             await models.warm(actor, name)
             await keeping.after()
-            return JSONResponse(writer.done("load"), headers=headers)
+            return Json(writer.done("load"), headers=headers)
         if asked.stream:
             waits = sse.Waits()
             lines = _lines(self._events(actor, asked.request, waits), writer, keeping)
@@ -64,7 +64,7 @@ class Answering:
             async with _kept(keeping), aclosing(events):
                 found = merged([event async for event in events])
             lines = [each for event in found for each in writer.lines(event)]
-            return JSONResponse(joined(self.kind, lines), headers=headers)
+            return Json(joined(self.kind, lines), headers=headers)
 
         return await sse.answered(request, whole())
 

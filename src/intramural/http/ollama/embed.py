@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.actor import Actor
 from intramural.core.chat import Embeddings
@@ -14,6 +14,7 @@ from intramural.http.ollama.answering import DIALECT, require_context
 from intramural.http.ollama.keeping import Keeping
 from intramural.http.ollama.vectors import shortened
 from intramural.http.operations import Operation
+from intramural.http.wire import Json
 
 #: Places of the inputs of which only the beginning counts, because they are longer than the model's context.
 TRUNCATED: Final = "X-Intramural-Truncated"
@@ -59,7 +60,7 @@ def operations(doors: Doors) -> list[Operation]:
             found, headers, metrics = await vectors(caller.actor, asked, doors.request_id(request))
             short = [shortened(each, asked.dimensions) for each in found.vectors]
             body: dict[str, Any] = {"model": wire.model, "embeddings": short, **metrics}
-            return JSONResponse(body, headers=headers)
+            return Json(body, headers=headers)
 
         return await sse.answered(request, whole())
 
@@ -69,7 +70,7 @@ def operations(doors: Doors) -> list[Operation]:
 
         async def whole() -> Response:
             found, headers, _ = await vectors(caller.actor, asked, doors.request_id(request))
-            return JSONResponse({"embedding": found.vectors[0] if found.vectors else []}, headers=headers)
+            return Json({"embedding": found.vectors[0] if found.vectors else []}, headers=headers)
 
         return await sse.answered(request, whole())
 

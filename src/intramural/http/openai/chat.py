@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
 
+from msgspec.structs import replace
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.chat import ChatEvent, Usage
 from intramural.core.errors import Misasked
@@ -13,7 +13,7 @@ from intramural.http import bodies, sse
 from intramural.http.doors import Doors
 from intramural.http.openai import parse, shapes, write
 from intramural.http.operations import Operation
-from intramural.http.wire import OPENAI, frame
+from intramural.http.wire import OPENAI, Json, frame
 from intramural.metering import Dialect
 
 DIALECT: Dialect = "openai"
@@ -47,7 +47,7 @@ def operations(doors: Doors) -> list[Operation]:
             with fields_named():
                 choices, usage = write.collect([event async for event in events], asked.choices)
             known = replace(form, fingerprint=inference.fingerprint(asked.model))
-            return JSONResponse(write.chat_completion(known, choices, usage), headers=headers)
+            return Json(write.chat_completion(known, choices, usage), headers=headers)
 
         return await sse.answered(request, whole())
 

@@ -6,11 +6,11 @@ counts through all of them.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Usage
 from intramural.http import bodies, sse
@@ -18,7 +18,7 @@ from intramural.http.doors import Doors
 from intramural.http.openai import parse, shapes, write
 from intramural.http.openai.chat import DIALECT
 from intramural.http.operations import Operation
-from intramural.http.wire import OPENAI, frame
+from intramural.http.wire import OPENAI, Json, frame
 
 #: Begins the answer to one of the prompts.
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatEvent, None]]
@@ -50,7 +50,7 @@ def operations(doors: Doors) -> list[Operation]:
             body |= {"choices": choices, "usage": write.usage_object(usage)}
             if len(asked) > 1:
                 body["receipts"] = [sse.receipt_path(one.id) for one in asked]
-            return JSONResponse(body, headers=headers)
+            return Json(body, headers=headers)
 
         return await sse.answered(request, whole())
 

@@ -1,13 +1,14 @@
 """`/v1/embeddings`."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
 from intramural.http.openai import parse, shapes, write
 from intramural.http.openai.chat import DIALECT
 from intramural.http.operations import Operation
+from intramural.http.wire import Json
 
 
 def operations(doors: Doors) -> list[Operation]:
@@ -26,7 +27,7 @@ def operations(doors: Doors) -> list[Operation]:
                 dimensions=wire.dimensions, labels=parse.labels(wire),
             )  # fmt: skip
             body = write.embedding_list(wire.model, result, as_base64=wire.encoding_format == "base64")
-            return JSONResponse(body, headers={"X-Request-Id": request_id})
+            return Json(body, headers={"X-Request-Id": request_id})
 
         return await sse.answered(request, whole())
 

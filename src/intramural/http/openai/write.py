@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from intramural.core.chat import (
     ChatEvent,
     ChatRequest,
@@ -74,8 +76,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """What the answer to one request looks like. `fingerprint` of what computes it; `old_calls`: as `functions` do."""
 
     asked: ChatRequest

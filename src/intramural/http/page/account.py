@@ -10,12 +10,13 @@ from intramural.core.errors import Refused, Unauthenticated
 from intramural.http import identity
 from intramural.http.doors import Doors
 from intramural.http.page import seats, shapes
+from intramural.http.page.routing import routes
 from intramural.http.page.seats import agent, seated, session_of
 
 
 def router(doors: Doors) -> APIRouter:
     """`/welcome`, `/setup`, `/login`, `/logout`, `/me…`."""
-    api = APIRouter(tags=["account"])
+    api = routes("account")
     sign_in = doors.services.sign_in
     cookie = identity.cookie_name(https=doors.config.https)
 

@@ -13,6 +13,7 @@ from intramural.http.attachments import attachment
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.chats import whole_chat
+from intramural.http.page.routing import routes
 from intramural.services.looking import Looking
 
 Id = Annotated[str, Path(max_length=64)]
@@ -89,15 +90,14 @@ class FileShown(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/break-glass…` and `/me/openings…`."""
-    api = APIRouter(tags=["break glass"])
-    api.include_router(_lifecycle(doors))
-    api.include_router(_reading(doors))
-    api.include_router(_told(doors))
+    api = routes("break glass")
+    _lifecycle(api, doors)
+    _reading(api, doors)
+    _told(api, doors)
     return api
 
 
-def _lifecycle(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _lifecycle(api: APIRouter, doors: Doors) -> None:
     glass = doors.services.break_glass
 
     async def shown(actor: Actor, opening: Opening) -> OpeningOut:
@@ -155,11 +155,8 @@ def _lifecycle(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         return await shown(caller.actor, await glass.close(caller.actor, opening_id))
 
-    return api
 
-
-def _reading(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _reading(api: APIRouter, doors: Doors) -> None:
     glass = doors.services.break_glass
     conversations, files = doors.services.conversations, doors.services.files
 
@@ -223,11 +220,8 @@ def _reading(doors: Doors) -> APIRouter:
         file, opened = await files.shown_content(caller.actor, looking, _owner(looking, owner), file_id)
         return attachment(file, opened, labelled=doors.services.inference.labels(caller.actor))
 
-    return api
 
-
-def _told(doors: Doors) -> APIRouter:
-    api = APIRouter()
+def _told(api: APIRouter, doors: Doors) -> None:
     glass = doors.services.break_glass
 
     @api.get("/me/openings")
@@ -243,8 +237,6 @@ def _told(doors: Doors) -> APIRouter:
         """One has seen the notice of it."""
         caller = await doors.identify(request)
         await glass.seen(caller.actor, opening_id)
-
-    return api
 
 
 def _owner(looking: Looking, named: str | None) -> str:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.library import Fit, Licence
 from intramural.services.catalogue import CatalogueView, EntryView, VariantView
 
@@ -97,7 +98,7 @@ class CatalogueOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/catalogue`."""
-    api = APIRouter(tags=["models"])
+    api = routes("models")
 
     @api.get("/catalogue")
     async def catalogue(request: Request) -> CatalogueOut:

@@ -12,6 +12,7 @@ from intramural.http.doors import Doors
 from intramural.http.openai.chat import chat_frames
 from intramural.http.openai.write import Form
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.http.wire import CHAT_PAGE, frame
 from intramural.services.conversations import Answering
 
@@ -20,7 +21,7 @@ Id = Annotated[str, Path(max_length=64)]
 
 def router(doors: Doors) -> APIRouter:
     """`/chats…`."""
-    api = APIRouter(tags=["chats"])
+    api = routes("chats")
     conversations = doors.services.conversations
 
     @api.get("/chats")

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from intramural.access import Consent
 from intramural.access.consents import MAX_REFERENCE_CHARS, checked
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In
-from intramural.services.consent import MAX_PEOPLE, Of
+from intramural.services.consent import MAX_PEOPLE, Of, Sifted
 
 Id = Annotated[str, Path(max_length=64)]
 Age = Literal["unknown", "under-13", "13-15", "16-17", "adult"]
@@ -72,6 +73,15 @@ class StandingOut(BaseModel):
     age: Age
     needed: list[str]
     consents: list[str]
+    shut_out: bool = Field(description="They are not let in, whatever is consented to.")
+
+
+class StandingsOut(BaseModel):
+    """`total`: how many are meant; `next`: the `after` with which to see more of them, null at the end."""
+
+    people: list[StandingOut]
+    total: int
+    next: str | None
 
 
 class OwnOut(BaseModel):
@@ -89,25 +99,40 @@ class OwnOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/ages`, `/consents…`, `/people/{person_id}/consents` and `/me/consent`."""
-    api = APIRouter(tags=["ages and consents"])
+    api = routes("ages and consents")
     desk = doors.services.consent
 
     @api.get("/ages")
-    async def list_ages(request: Request) -> dict[str, list[StandingOut]]:
-        """The age bands of people, what needs a guardian's consent at that age, and what is consented to now."""
+    async def list_ages(
+        request: Request,
+        query: Annotated[str, Query(max_length=100)] = "",
+        age: Age | None = None,
+        group_id: Annotated[str | None, Query(max_length=64)] = None,
+        lacking: Annotated[bool, Query()] = False,
+        after: Annotated[str, Query(max_length=200)] = "",
+        limit: Annotated[int | None, Query(ge=1, le=500)] = None,
+    ) -> StandingsOut:
+        """The age bands of people, what needs a guardian's consent at that age, and what is consented to now.
+
+        With `lacking` those alone who are let in and lack one; `query` is in the name, `group_id` a group that they are
+        in, or in one within. With `limit`, so many; `next` in the answer is the `after` with which to go on.
+        """
         caller = await doors.identify(request)
-        return {
-            "people": [
-                StandingOut(
-                    person_id=each.person_id,
-                    username=each.username,
-                    age=each.age,
-                    needed=sorted(each.needed),
-                    consents=sorted(each.consents),
-                )
-                for each in await desk.standing(caller.actor)
-            ]
-        }
+        found = await desk.standing(
+            caller.actor, Sifted(query.strip(), age=age, group_id=group_id, lacking=lacking, after=after, limit=limit)
+        )
+        people = [
+            StandingOut(
+                person_id=each.person_id,
+                username=each.username,
+                age=each.age,
+                needed=sorted(each.needed),
+                consents=sorted(each.consents),
+                shut_out=each.shut_out,
+            )
+            for each in found.people
+        ]
+        return StandingsOut(people=people, total=found.total, next=found.after)
 
     @api.post("/ages")
     async def set_ages(given: AgesIn, request: Request) -> dict[str, int]:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from intramural.chats import StoredMessage
 from intramural.http import labels
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.services.conversations import WholeChat
 
 Id = Annotated[str, Path(max_length=64)]
@@ -18,7 +19,7 @@ _WHO = {"user": "You", "system": "Instructions"}
 
 def router(doors: Doors) -> APIRouter:
     """`/chats/{chat_id}/export`."""
-    api = APIRouter(tags=["chats"])
+    api = routes("chats")
     conversations = doors.services.conversations
 
     @api.get("/chats/{chat_id}/export", response_class=Response)

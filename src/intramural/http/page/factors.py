@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from intramural.access.factors import applies
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.http.page.seats import agent, seated, session_of
 
 Id = Annotated[str, Path(max_length=64)]
@@ -14,7 +15,7 @@ Id = Annotated[str, Path(max_length=64)]
 
 def router(doors: Doors) -> APIRouter:
     """`/login/second`, `/me/factors`, `/me/codes…`, `/me/recovery-codes`, `/people/{person_id}/factors`."""
-    api = APIRouter(tags=["second factors"])
+    api = routes("second factors")
     factors = doors.services.factors
 
     @api.post("/login/second")

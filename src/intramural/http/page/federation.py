@@ -11,6 +11,7 @@ from intramural.core.errors import IntramuralError, Misasked
 from intramural.http import identity
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.http.page.seats import agent
 
 Name = Annotated[str, Path(max_length=64)]
@@ -20,7 +21,7 @@ _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 def router(doors: Doors) -> APIRouter:
     """`/oidc…`, `/people/{person_id}/invitation`, `/people/{person_id}/identities…`."""
-    api = APIRouter(tags=["providers"])
+    api = routes("providers")
     federation, https = doors.services.federation, doors.config.https
     cookie, kept_cookie = identity.cookie_name(https=https), identity.start_cookie_name(https=https)
 

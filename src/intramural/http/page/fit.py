@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.services.fit import Advice, Wish
 
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
@@ -54,7 +55,7 @@ class FitReport(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/fit`."""
-    api = APIRouter(tags=["models"])
+    api = routes("models")
 
     @api.post("/fit")
     async def fit(given: FitIn, request: Request) -> FitReport:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from intramural.guard import Policy, claim
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.services.guarding import Checked
 
 
@@ -51,7 +52,7 @@ class GuardCheckOut(GuardOut):
 
 def router(doors: Doors) -> APIRouter:
     """`/guard`."""
-    api = APIRouter(tags=["guard"])
+    api = routes("guard")
 
     @api.get("/guard")
     async def standing(request: Request) -> GuardOut:

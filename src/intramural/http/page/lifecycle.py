@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request
 from intramural.core.retention import DATA_CLASSES
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.retention import SOURCES, Hold
 from intramural.services.purging import Forecast, Progress
 
@@ -18,7 +19,7 @@ _NOTHING_KEPT: list[str] = [each for each in DATA_CLASSES if each not in _KEPT]
 
 def router(doors: Doors) -> APIRouter:
     """`/retention…` and `/legal-holds…`."""
-    api = APIRouter(tags=["lifecycle"])
+    api = routes("lifecycle")
     purging, holds, workspaces = doors.services.purging, doors.services.holds, doors.services.workspaces
 
     @api.get("/retention")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request
 from intramural import __version__
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.library import Elsewhere
 from intramural.services.models import ModelView
 
@@ -16,7 +17,7 @@ Name = Annotated[str, Path(max_length=200)]
 
 def router(doors: Doors) -> APIRouter:
     """`/models…` and `/machine`."""
-    api = APIRouter(tags=["models"])
+    api = routes("models")
     models = doors.services.models
 
     @api.get("/models")
@@ -85,6 +86,7 @@ def router(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         view = await doors.services.records.machine(caller.actor)
         posture = view.posture
+        anchored = await doors.services.anchoring.standing()
         return shapes.Machine(
             cores=view.cores,
             memory_bytes=view.memory_bytes,
@@ -104,6 +106,7 @@ def router(doors: Doors) -> APIRouter:
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
             missed_review=await doors.services.reports.missed(),
+            anchored=shapes.HeldOutside(colour=anchored.colour, why=anchored.why),
         )
 
     return api

@@ -1,5 +1,6 @@
 """Notices: reading them, and writing them."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -8,7 +9,9 @@ from pydantic import BaseModel, Field
 from intramural.access import Draft
 from intramural.access.notices import MAX_TEXT_CHARS, MAX_TITLE_CHARS, Notice
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In
+from intramural.services.notices import AI_NOTICE
 
 Id = Annotated[str, Path(max_length=64)]
 Digest = Annotated[str, Path(max_length=80)]
@@ -33,6 +36,12 @@ class NoticeOut(BaseModel):
     blocking: bool
     digest: str
     changed_ms: int
+
+
+class NoticeListed(NoticeOut):
+    readers: int = Field(description="How many have read it as it is now.")
+    unread: int = Field(description="How many of those who are let in, and whom it is for, have not.")
+    fixed: bool = Field(description="It is made of the settings, and cannot be changed here.")
 
 
 class UnreadOut(BaseModel):
@@ -66,7 +75,7 @@ class TextOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/notices…` and `/me/notices`."""
-    api = APIRouter(tags=["notices"])
+    api = routes("notices")
     _reading(api, doors)
     _writing(api, doors)
     return api
@@ -116,10 +125,15 @@ def _writing(api: APIRouter, doors: Doors) -> None:
     desk = doors.services.notices
 
     @api.get("/notices/all")
-    async def listed(request: Request) -> dict[str, list[NoticeOut]]:
-        """Every notice that is shown to anybody."""
+    async def listed(request: Request) -> dict[str, list[NoticeListed]]:
+        """Every notice that is shown to anybody, how many have read it as it is now, and how many have not."""
         caller = await doors.identify(request)
-        return {"notices": [_notice(each) for each in await desk.list(caller.actor)]}
+        return {
+            "notices": [
+                NoticeListed(**_notice(each).model_dump(), **asdict(reach), fixed=each.id == AI_NOTICE)
+                for each, reach in await desk.list(caller.actor)
+            ]
+        }
 
     @api.post("/notices", status_code=201)
     async def create(given: NoticeIn, request: Request) -> NoticeOut:

@@ -9,6 +9,7 @@ from intramural.access.policy import grantable
 from intramural.core.actor import Place
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.services.explain import Asked
 
 Id = Annotated[str, Path(max_length=64)]
@@ -18,15 +19,13 @@ Words = Annotated[str, Query(max_length=300)]
 def router(doors: Doors) -> APIRouter:
     """`/groups…`, `/roles…`, `/workspaces…` and `/policy/explain`."""
     api = APIRouter()
-    api.include_router(_groups(doors))
-    api.include_router(_roles(doors))
-    api.include_router(_workspaces(doors))
-    api.include_router(_policy(doors))
+    for part in (_groups, _roles, _workspaces, _policy):
+        api.routes.extend(part(doors).routes)
     return api
 
 
 def _groups(doors: Doors) -> APIRouter:
-    api = APIRouter(tags=["groups"])
+    api = routes("groups")
     groups = doors.services.groups
 
     @api.get("/groups")
@@ -92,7 +91,7 @@ def _groups(doors: Doors) -> APIRouter:
 
 
 def _roles(doors: Doors) -> APIRouter:
-    api = APIRouter(tags=["roles"])
+    api = routes("roles")
     roles = doors.services.roles
 
     @api.get("/roles")
@@ -122,7 +121,7 @@ def _roles(doors: Doors) -> APIRouter:
 
 
 def _workspaces(doors: Doors) -> APIRouter:
-    api = APIRouter(tags=["workspaces"])
+    api = routes("workspaces")
     workspaces = doors.services.workspaces
 
     @api.get("/workspaces")
@@ -183,7 +182,7 @@ def _workspaces(doors: Doors) -> APIRouter:
 
 
 def _policy(doors: Doors) -> APIRouter:
-    api = APIRouter(tags=["policy"])
+    api = routes("policy")
 
     @api.get("/policy/explain")
     async def explain(

@@ -8,6 +8,7 @@ from intramural.access.passkeys import Passkey
 from intramural.http import identity
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.http.page.seats import agent, seated, session_of
 
 Id = Annotated[str, Path(max_length=64)]
@@ -15,7 +16,7 @@ Id = Annotated[str, Path(max_length=64)]
 
 def router(doors: Doors) -> APIRouter:
     """`/login/passkey…`, `/me/passkeys…`."""
-    api = APIRouter(tags=["passkeys"])
+    api = routes("passkeys")
     passkeys = doors.services.passkeys
 
     def origin(request: Request) -> str:

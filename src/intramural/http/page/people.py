@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from intramural.access import Key, Person, Sought
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 
 Id = Annotated[str, Path(max_length=64)]
 _DAY_MS = 86_400_000
@@ -14,7 +15,7 @@ _DAY_MS = 86_400_000
 
 def router(doors: Doors) -> APIRouter:
     """`/people…` and `/keys…`."""
-    api = APIRouter(tags=["people and keys"])
+    api = routes("people and keys")
     people, keys = doors.services.people, doors.services.keys
 
     @api.get("/people")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from intramural.core.errors import IntramuralError
 from intramural.http import sse
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In, ModelName, PathText
 from intramural.http.wire import PAGE, frame
 from intramural.library import Manifest, PullState
@@ -76,7 +77,7 @@ class ImportIn(In):
 
 def router(doors: Doors) -> APIRouter:
     """`/provenance…`."""
-    api = APIRouter(prefix="/provenance", tags=["provenance"])
+    api = routes("provenance", "/provenance")
     provenance, locks, bundles = doors.services.provenance, doors.services.locks, doors.services.bundles
 
     @api.post("/sign")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from intramural.http import sse
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.http.wire import PAGE, frame
 from intramural.services.pulls import PullView
 
@@ -18,7 +19,7 @@ Id = Annotated[str, Path(max_length=64)]
 
 def router(doors: Doors) -> APIRouter:
     """`/pulls…`."""
-    api = APIRouter(tags=["models"])
+    api = routes("models")
     pulls = doors.services.pulls
 
     @api.get("/pulls")

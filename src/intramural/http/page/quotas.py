@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 from intramural.metering import UNITS, Limit, Measure, Standing, shown_amount
 from intramural.services.quota_words import describe, told
 from intramural.services.quotas import Listed
@@ -15,7 +16,7 @@ Id = Annotated[str, Path(max_length=64)]
 
 def router(doors: Doors) -> APIRouter:
     """`/quotas…`."""
-    api = APIRouter(tags=["quotas"])
+    api = routes("quotas")
     quotas = doors.services.quotas
 
     @api.get("/quotas")

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query, Request
 from intramural.audit import Entry, Wanted
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 
 _YEAR_9999_MS = 253_402_300_799_000
 
 
 def router(doors: Doors) -> APIRouter:
     """`/audit…` and `/usage`."""
-    api = APIRouter(tags=["records"])
+    api = routes("records")
     records = doors.services.records
 
     @api.get("/audit")

@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 from intramural.audit import Wanted
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 
 Ms = Annotated[int, Query(ge=0, le=253_402_300_799_000)]
 _MAX_MS = 253_402_300_799_000
@@ -18,7 +19,7 @@ _LINES_AT_ONCE = 200
 
 def router(doors: Doors) -> APIRouter:
     """`/audit/export` and `/reports…`."""
-    api = APIRouter(tags=["reports"])
+    api = routes("reports")
     reports = doors.services.reports
 
     @api.get("/audit/export")

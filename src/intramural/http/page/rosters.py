@@ -2,15 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from intramural.access.rosters import Step
 from intramural.core.errors import Misasked
 from intramural.http import bodies, sse
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.wire import PAGE, frame
+from intramural.services.roster_runs import Outcome
 from intramural.services.rosters import Applied, Planned, Wish
 
 #: A district of 100,000 with all its enrolments, zipped; it is read whole.
@@ -21,9 +25,24 @@ Text = Annotated[str, Query(max_length=200)]
 Flag = Annotated[bool, Query()]
 
 
+class RunOut(BaseModel):
+    """A list as the log tells of it. `counts`: steps by kind; `done`: how many were made, null where nobody knows."""
+
+    position: int
+    source: str
+    by: str
+    time_ms: int
+    ended_ms: int | None
+    digest: str
+    counts: dict[str, int]
+    missing: int
+    done: int | None
+    outcome: Outcome
+
+
 def router(doors: Doors) -> APIRouter:
-    """`/people/import`."""
-    api = APIRouter(tags=["people and keys"])
+    """`/people/import` and `/people/imports`."""
+    api = routes("people and keys")
     rosters = doors.services.rosters
 
     @api.post(
@@ -46,6 +65,12 @@ def router(doors: Doors) -> APIRouter:
         data = await bodies.read_body(request, MAX_LIST_BYTES)
         wish = Wish(source, file, dry_run, disable_missing, adopt, yes, _roles(role or []))
         return sse.EventStream(_frames(rosters.take_in(caller.actor, data, wish)), sse.Waits(), PAGE)
+
+    @api.get("/people/imports")
+    async def before(request: Request) -> dict[str, list[RunOut]]:
+        """What was done with lists of people before, by the log, the newest first, and what is being done now."""
+        caller = await doors.identify(request)
+        return {"imports": [RunOut(**asdict(each)) for each in await rosters.before(caller.actor)]}
 
     return api
 
@@ -75,6 +100,9 @@ def _planned(state: Planned) -> dict[str, Any]:
         "changes": dict(state.plan.counts),
         "missing": [each.username for each in state.plan.missing[:1_000]],
         "missing_count": len(state.plan.missing),
+        "known": state.plan.known,
+        "unlisted_groups": state.plan.unlisted_groups,
+        "left_out": dict(state.roster.left_out),
         "warnings": list(state.warnings),
         "too_many": state.too_many,
         "steps": [_step(each) for each in state.plan.told(_TOLD)],

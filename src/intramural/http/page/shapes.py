@@ -536,6 +536,17 @@ class SuggestionOut(BaseModel):
     why: str
 
 
+class HeldOutside(BaseModel):
+    """Whether checkpoints of the log are held outside: `green`, `amber` (no anchor is named) or `red`."""
+
+    colour: str
+    why: str
+
+
+class AnchorsOut(HeldOutside):
+    anchors: list[str]
+
+
 class Machine(BaseModel):
     cores: int
     memory_bytes: int
@@ -545,6 +556,7 @@ class Machine(BaseModel):
     suggestion: SuggestionOut | None
     version: str
     missed_review: str | None
+    anchored: HeldOutside
 
 
 class ChatOut(BaseModel):
@@ -594,6 +606,19 @@ class EntryOut(BaseModel):
 class CheckpointOut(BaseModel):
     size: int
     note: str
+
+
+class AnchoredOut(BaseModel):
+    """What came of one anchor; `size`: how many entries the checkpoint that it took covers."""
+
+    anchor: str
+    size: int | None
+    error: str | None
+    message: str
+
+
+class AnchoringOut(BaseModel):
+    anchored: list[AnchoredOut]
 
 
 class AuditPage(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from intramural.access import Declaration
 from intramural.access.uses import HIGH_RISK, PROHIBITED
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 from intramural.http.page.shapes import In
 from intramural.services.uses import MAX_NOTE_CHARS, Declared
 
@@ -47,7 +48,7 @@ class UsesOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/uses`, `/workspaces/{workspace_id}/uses…`, `…/overseers…` and `/reviews`."""
-    api = APIRouter(tags=["declared uses"])
+    api = routes("declared uses")
     desk = doors.services.uses
 
     @api.get("/uses")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 
 Id = Annotated[str, Path(max_length=64)]
 
@@ -32,7 +33,7 @@ class AcceptedOut(BaseModel):
 
 def router(doors: Doors) -> APIRouter:
     """`/vault/check` and `/people/…/chats/accept`."""
-    api = APIRouter(tags=["vault"])
+    api = routes("vault")
     vault = doors.services.vault
 
     @api.post("/vault/check")

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Message
@@ -17,7 +17,7 @@ from intramural.http.doors import Doors
 from intramural.http.openai.responses import head, items, parse, shapes
 from intramural.http.openai.responses.write import ResponseWriter
 from intramural.http.operations import Operation
-from intramural.http.wire import RESPONSES, frame
+from intramural.http.wire import RESPONSES, Json, frame
 from intramural.services.responses import Asked
 
 
@@ -38,7 +38,7 @@ def operations(doors: Doors) -> list[Operation]:
         if wire.background:
             await responses.start(caller.actor, asked, writer)
             if not wire.stream:
-                return JSONResponse(writer.body, headers=headers)
+                return Json(writer.body, headers=headers)
             told = responses.follow(caller.actor, asked.id, -1)
             return sse.EventStream(frames(told), sse.Waits(), RESPONSES, headers=headers)
         if wire.stream:
@@ -50,7 +50,7 @@ def operations(doors: Doors) -> list[Operation]:
             async with aclosing(responses.answer(caller.actor, asked, writer, streamed=False)) as told:
                 async for _ in told:
                     pass
-            return JSONResponse(writer.body, headers=headers)
+            return Json(writer.body, headers=headers)
 
         return await sse.answered(request, whole())
 

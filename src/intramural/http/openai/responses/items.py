@@ -5,8 +5,9 @@ what a model says and what the store holds are the same thing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from intramural.core.chat import Image, Message, ToolCall
 from intramural.core.errors import Misasked
