@@ -38,6 +38,9 @@ soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred t
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; all on one page, bench/out/figures.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench $(BENCH)
 
+simulate: .venv/.dev ## a thousand simulated services, each with faults of its own; SEED=n: that one, with its trace
+	@PYTHONPATH=src $(PY) -m simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
 clients: .venv/.dev .cache/wheels/.starter ui/node_modules/.stamp ## install and run other people's programs against the service
 	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest tests/clients -m clients --timeout 900
 
@@ -85,4 +88,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test test-postgres check soak bench clients conformance ui reference lock clean
+.PHONY: help run test test-postgres check soak bench simulate clients conformance ui reference lock clean

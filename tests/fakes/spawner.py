@@ -29,6 +29,10 @@ class PlainProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def returncode(self) -> int | None:
+        return self.process.returncode
+
     async def wait(self) -> int:
         return await self.process.wait()
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from simulate.worker import SimulatedSpawner
 from tests.fakes.spawner import PlainSpawner
 
 from intramural.core.chat import ChatRequest, Message, Sampling
@@ -43,7 +44,9 @@ def model(
 
 
 @asynccontextmanager
-async def running(spawner: PlainSpawner, *, budget_bytes: int = 1000 * MiB, **settings: Any) -> AsyncIterator[Pool]:
+async def running(
+    spawner: PlainSpawner | SimulatedSpawner, *, budget_bytes: int = 1000 * MiB, **settings: Any
+) -> AsyncIterator[Pool]:
     """A pool that is started and closed; nothing it started may outlive it."""
     defaults: dict[str, Any] = {"threads": 1, "stop_grace_s": 5.0}
     config = ServingConfig(**{**defaults, **settings})
@@ -53,7 +56,7 @@ async def running(spawner: PlainSpawner, *, budget_bytes: int = 1000 * MiB, **se
         yield pool
     finally:
         await pool.close()
-        assert all(process.process.returncode is not None for process in spawner.processes)
+        assert all(process.returncode is not None for process in spawner.processes)
 
 
 async def eventually(true: Callable[[], object], within_s: float = 30.0) -> None:

@@ -1,4 +1,5 @@
-"""What we rely on in an engine, held against the stand-in, the real one, and a real one elsewhere, alike.
+"""What we rely on in an engine, held against the stand-in, the simulated one, the real one, and a real one elsewhere,
+alike.
 
 Starter weights, one thread; elsewhere is a llama-server on TCP.
 """
@@ -8,11 +9,14 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
+from simulate.plan import Wires
+from simulate.worker import SimulatedSpawner
 from tests.fakes.llama_server import llama_server, remote
 from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import eventually, model, request, running
@@ -58,14 +62,16 @@ class Bench:
         return sum(slot["is_processing"] for slot in await self.slots())
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["stand-in", "real", "remote"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["stand-in", "simulated", "real", "remote"])
 async def bench(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[Bench]:
     if request.param == "remote":
         async with elsewhere(weights) as found:
             yield found
         return
     real = request.param == "real"
-    spawner = PlainSpawner(real=real, per_start=(("--tokens-per-s", "50"),))
+    spawner: PlainSpawner | SimulatedSpawner = PlainSpawner(real=real, per_start=(("--tokens-per-s", "50"),))
+    if request.param == "simulated":
+        spawner = SimulatedSpawner(Random(0), ({"tokens_per_s": 50.0},), Wires(late_s=0.002, splits=0.5))
     served = model(slots=2, context_tokens=512, weights=weights)
     async with running(spawner) as pool:
         await pool.load(served)

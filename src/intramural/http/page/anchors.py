@@ -5,11 +5,12 @@ from starlette.responses import Response
 
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
+from intramural.http.page.routing import routes
 
 
 def router(doors: Doors) -> APIRouter:
     """`/audit/anchors`, `/audit/paper`."""
-    api = APIRouter(tags=["anchors"])
+    api = routes("anchors")
     anchoring = doors.services.anchoring
 
     @api.get("/audit/anchors")

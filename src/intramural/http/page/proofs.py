@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from intramural.http.doors import Doors
+from intramural.http.page.routing import routes
 
 _YEAR_9999_MS = 253_402_300_799_000
 _MOST = 2**63 - 1
@@ -17,7 +18,7 @@ _Place = Annotated[int, Query(ge=0, le=_MOST)]
 
 def router(doors: Doors) -> APIRouter:
     """`/audit/log`, `/audit/proof`, `/audit/consistency`."""
-    api = APIRouter(tags=["proofs"])
+    api = routes("proofs")
     proofs = doors.services.proofs
 
     @api.get("/audit/log", response_class=StreamingResponse)
