@@ -21,7 +21,7 @@ import sys, time
 from pathlib import Path
 from intramural.core import config
 from intramural.services.enclosure import seal_service
-settings = config.load({"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}, data_dir=Path(sys.argv[1]))
+settings = config.load({}, data_dir=Path(sys.argv[1]))
 began = time.perf_counter()
 seal_service(settings)
 print((time.perf_counter() - began) * 1000)
@@ -49,7 +49,7 @@ async def _children(folder: str) -> dict[str, list[float]]:
         "a child, unconfined": await _timed(lambda: _child(_LAYERS)),
         "a child, confined": await _timed(lambda: _child(frozenset())),
     }
-    spawner = Spawner(Rules("tests", frozenset(), Path(folder), None, frozenset()))
+    spawner = Spawner(Rules("tests", frozenset(), Path(folder), None, frozenset(), connects=False))
     spawner.attach()
     found["a child, confined, by the spawner"] = await _timed(lambda: _child(frozenset()))
     spawner.close()

@@ -42,11 +42,24 @@ from intramural.audit import (
 )
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM, Place
+from intramural.core.actor import SYSTEM, Actor, Place
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
+from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Conflicting, Misasked
+from intramural.core.outward import Connect
+from intramural.egress import (
+    Book,
+    Broker,
+    Egress,
+    Errand,
+    Mode,
+    Purpose,
+    confined_broker,
+    named_rules,
+    parse_mode,
+)
 from intramural.files import Disk, Files, Most
 from intramural.guard import Names, reader_of
 from intramural.http.gathered import GatheringProtocol
@@ -85,6 +98,7 @@ from intramural.services import (
     CatalogueDesk,
     ConsentDesk,
     Conversations,
+    EgressDesk,
     Evictions,
     Expiry,
     FactorDesk,
@@ -133,6 +147,7 @@ from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
+from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
@@ -178,6 +193,7 @@ class House:
     access: Access
     application: ASGIApp
     posture: Posture
+    egress: Egress
 
 
 @contextmanager
@@ -220,19 +236,21 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         if not await Stored(db, clock).is_sealed():
             # what an older version computed of conversations: its keys were not people's own
             await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
-        pool = await _pool(config, vault, posture, clock)
+        egress = await _egress(config, db, audit, posture, clock)
+        stack.push_async_callback(egress.close)
+        pool = await _pool(config, vault, posture, clock, egress)
         await pool.start()
         stack.push_async_callback(pool.close)
-        traces = _traces(config, clock)
+        traces = _traces(config, clock, egress)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
         services = _services(
-            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names
+            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names, egress
         )
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint, enclosure)
+        await _record_start(audit, posture, config.traces.endpoint, egress.mode, enclosure)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -263,10 +281,34 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         streams = http.Streams()
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
-        yield House(config, services, access, application, posture)
+        yield House(config, services, access, application, posture, egress)
 
 
-async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) -> Pool:
+async def _egress(config: Config, db: Database, audit: AuditLog, posture: Posture, clock: Clock) -> Egress:
+    """The way out. Its broker starts when it is first needed, or when the service does (`Egress.open`)."""
+    mode = parse_mode(config.egress.mode)
+    book = Book(db, clock)
+    await book.load()
+    start = confined_broker(missing_layers(posture.level))
+    broker = None if mode == "sealed" else Broker(start)
+    return Egress(mode, named_rules(config), book, broker, AuditLedger(audit, book), clock)
+
+
+def _way_to_engine(egress: Egress) -> Callable[[RemoteEngine], Connect]:
+    return lambda engine: egress.way(Errand(SYSTEM, "engine", f"engine:{engine.name}"))
+
+
+def _asked_for(egress: Egress, gate: Gate, purpose: Purpose) -> Callable[[Actor, str], Connect]:
+    """The way for what somebody asks for; who may decide about the list has decided by asking."""
+
+    def way(actor: Actor, about: str) -> Connect:
+        approves = gate.decide(actor, Action.EGRESS_CHANGE).allowed
+        return egress.way(Errand(actor, purpose, about, approves))
+
+    return way
+
+
+async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, egress: Egress) -> Pool:
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
@@ -280,7 +322,8 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock) ->
     )
     await asyncio.to_thread(states.open)
     warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
-    return Pool(config.serving, clock, RemoteSpawner(confined_spawner, clock), budget_bytes - buffer_bytes, warmth)
+    spawner = RemoteSpawner(confined_spawner, clock, _way_to_engine(egress))
+    return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +352,7 @@ class _Ground:
     #: What rules know of a workspace.
     place_of: Callable[[str], Awaitable[Place]]
     ages: AgeRules
+    egress: Egress
 
     @property
     def cores(self) -> int:
@@ -329,7 +373,7 @@ class _Shelf:
     uploads: Uploads
     catalogue: CatalogueDesk
     models: Models
-    parse: Callable[[str], Source]
+    parse: Callable[[str, Actor], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +411,7 @@ def _services(
     policy: Policy,
     ages: AgeRules,
     names: Names,
+    egress: Egress,
 ) -> Services:
     holds = Holds(db, clock)
     gate = Gate(audit, policy.rules, vault, holds.on, _when(config, ages, clock))
@@ -376,7 +421,7 @@ def _services(
     workspaces = WorkspaceDesk(gate, access.workspaces, audit)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, enclosure, clock, names, gate, Meter(db, clock),
-        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages,
+        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages, egress,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -421,7 +466,14 @@ def _services(
         catalogue=shelf.catalogue,
         fit=_fit(ground, shelf),
         pulls=Pulls(gate, shelf.library, audit, db, clock, shelf.parse),
-        pushes=PushDesk(gate, shelf.library, audit, Outside.of(config.library, config.data_dir)),
+        pushes=PushDesk(
+            gate,
+            shelf.library,
+            audit,
+            Outside.of(config.library, config.data_dir),
+            _asked_for(egress, gate, "push"),
+        ),
+        egress=EgressDesk(gate, egress, audit, clock),
         uploads=UploadDesk(gate, shelf.uploads, audit),
         provenance=Provenance(gate, shelf.library, audit, clock, shelf.trust),
         locks=Locks(gate, shelf.library, shelf.models, audit, shelf.parse),
@@ -478,7 +530,7 @@ def _shelf(ground: _Ground) -> _Shelf:
     models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
-    parse = _source_parser(config, library, uploads, catalogue, clock)
+    parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
     return _Shelf(library, trust, inspect, uploads, catalogue, models, parse)
 
 
@@ -531,7 +583,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
 
 
 def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
-    media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config))
+    media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config), ground.egress.way)
     return Inference(
         ground.gate,
         models,
@@ -571,7 +623,10 @@ def _entrance(ground: _Ground) -> _Entrance:
         Belonging(access.groups, access.external, access.identities),
         audit,
         access.oidc,
-        [Provider(each, asking(each), clock) for each in providers.oidc],
+        [
+            Provider(each, asking(each, ground.egress.way(Errand(SYSTEM, "sign-in", f"provider:{each.name}"))), clock)
+            for each in providers.oidc
+        ],
         clock,
     )
     sign_in = SignIn(
@@ -582,7 +637,10 @@ def _entrance(ground: _Ground) -> _Entrance:
         seating,
         audit,
         federation,
-        [Directory(each) for each in providers.ldap],
+        [
+            Directory(each, ground.egress.way(Errand(SYSTEM, "directory", f"directory:{each.name}")))
+            for each in providers.ldap
+        ],
     )
     passkeys = PasskeyDesk(
         gate,
@@ -701,7 +759,11 @@ def _anchoring(ground: _Ground) -> Anchoring:
         anchors_of(config.anchors),
         config.data_dir / "anchors",
         config.anchors.every_hours,
-        posting(allow_network=config.library.allow_network, ca_file=ca_file),
+        posting(
+            ground.egress.way(Errand(SYSTEM, "anchor", "audit:anchors")),
+            allow_network=config.library.allow_network,
+            ca_file=ca_file,
+        ),
     )
 
 
@@ -739,28 +801,35 @@ def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
 
 
 def _source_parser(
-    config: Config, library: Library, uploads: Uploads, catalogue: CatalogueDesk, clock: Clock
-) -> Callable[[str], Source]:
+    config: Config,
+    library: Library,
+    uploads: Uploads,
+    catalogue: CatalogueDesk,
+    clock: Clock,
+    way: Callable[[Actor, str], Connect],
+) -> Callable[[str, Actor], Source]:
     """What a text names: a model of the catalogue (held to its digests), a bundle, uploads, or another source."""
-    outside = Outside.of(config.library, config.data_dir)
+    known = Outside.of(config.library, config.data_dir)
 
-    def parse(text: str) -> Source:
+    def parse(text: str, actor: Actor) -> Source:
         kind, _, path = text.partition(":")
         if kind == upload.KIND:
             return upload.UploadSource(path, uploads.find)
         if kind == "bundle" and path:
             return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
         variant = catalogue.loaded().catalogue.variant(text)
+        outside = known.through(way(actor, f"source:{text}"))
         source = parse_source(variant.source if variant else text, config.data_dir / "wheels", outside)
         return PinnedSource(source, variant) if variant else source
 
     return parse
 
 
-def _traces(config: Config, clock: Clock) -> Traces:
+def _traces(config: Config, clock: Clock, egress: Egress) -> Traces:
     text = config.traces.endpoint
     endpoint = parse_endpoint(text, allow_network=config.library.allow_network) if text else None
-    return Traces(clock, endpoint, config.traces.ca_file)
+    connect = egress.way(Errand(SYSTEM, "traces", "traces.endpoint"))
+    return Traces(clock, endpoint, config.traces.ca_file, connect)
 
 
 def _pool_numbers(pool: Pool) -> PoolNumbers:
@@ -796,11 +865,14 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
-async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str, enclosure: Enclosure | None) -> None:
+async def _record_start(
+    audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode, enclosure: Enclosure | None
+) -> None:
     facts: dict[str, Fact] = {
         "confinement": posture.level.value,
         "kernel": posture.kernel,
         "landlock_abi": posture.landlock_abi,
+        "egress": mode,
     }
     if enclosure is not None:
         facts |= {"seal": enclosure.seal.level, "connects": list(enclosure.seal.connects)}
@@ -808,6 +880,8 @@ async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str,
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
     if posture.level != Level.FULL or (enclosure is not None and enclosure.seal.level != "full"):
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
+    if mode == "open":
+        await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:

@@ -349,6 +349,7 @@ GONE = {
     "identity": {"person_id": f"person_{NOBODY_S}", "name": "school"},
     "erasure": {"person_id": f"person_{NOBODY_S}"},
     "legal hold": {"hold_id": f"hold_{NOBODY_S}"},
+    "egress entry": {"entry_id": f"egress_{NOBODY_S}"},
     "quota": {"quota_id": f"quota_{NOBODY_S}"},
     "oneself": {"person_id": f"person_{NOBODY_S}", "student_id": f"person_{NOBODY_S}"},
 }

@@ -108,6 +108,10 @@ GET    /intramural/v1/chats/{chat_id}/export     | chat | AUGM | |
 POST   /intramural/v1/chats/{chat_id}/turns      | chat | AUGM | |
 POST   /intramural/v1/consents                   |      | AG
 DELETE /intramural/v1/consents/{consent_id}      | consent | AG | AG | A
+GET    /intramural/v1/egress                     |      | AU
+POST   /intramural/v1/egress/entries             |      | A
+DELETE /intramural/v1/egress/entries/{entry_id}  | egress entry | A
+GET    /intramural/v1/egress/ledger              |      | AU
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
@@ -314,6 +318,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/notices/{notice_id}/acknowledge": {"digest": "sha256:0"},
     "POST /intramural/v1/reviews": {"request_id": "req_0", "verdict": "confirmed"},
     "POST /intramural/v1/keys": {"name": "x"},
+    "POST /intramural/v1/egress/entries": {"host": "a.example", "purpose": "pull", "verdict": "deny"},
     "POST /intramural/v1/legal-holds": {"subject": "person", "subject_id": "x", "reason": "an inquiry"},
     "POST /intramural/v1/legal-holds/{hold_id}/lift": {"reason": "it is over"},
     "POST /intramural/v1/me/password": {"old": "x", "new": "y"},
@@ -375,6 +380,7 @@ NOT_HERE = {
     "quota",
     "erasure",
     "legal hold",
+    "egress entry",
     "notice",
     "house notice",
     "scim name",

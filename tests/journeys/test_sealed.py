@@ -12,8 +12,7 @@ from tests.service import MODEL, Service
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
-    offline = {"INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false"}
-    with Service(tmp_path_factory.mktemp("sealed") / "data", starter_wheel, offline).running() as service:
+    with Service(tmp_path_factory.mktemp("sealed") / "data", starter_wheel).running() as service:
         yield service
 
 

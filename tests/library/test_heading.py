@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.direct import REACH
 from tests.fakes.source import LyingSource, blob_of
 from tests.fakes.web import Reply, Request, file_reply, serving
 from tests.families.families import mixtral, qwen35
@@ -83,7 +84,7 @@ async def test_over_http_nothing_behind_the_beginning_is_needed(tmp_path: Path) 
         return Reply(404)
 
     async with serving(respond) as server:
-        source = MirrorSource(f"{server.url}/models/tiny.gguf")
+        source = MirrorSource(f"{server.url}/models/tiny.gguf", reach=REACH)
         (offer,) = await source.resolve()
         found = await weighed(source, offer, Reader(), tmp_path)
     assert (found.size_bytes, found.shape.vocabulary_size) == (len(body), 20_000)

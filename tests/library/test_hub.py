@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.direct import direct
 from tests.fakes import hub as fake
 from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.hub import Hub, Repository
@@ -34,7 +35,7 @@ def one(**files: bytes) -> dict[str, Repository]:
 
 
 def at(hub: Hub, text: str = TINY, *, token: Path | None = None, limits: Limits = QUICK) -> HubSource:
-    return HubSource(HubReference.parse(text), hub.url, token, [hub.store.host], Reach(limits=limits))
+    return HubSource(HubReference.parse(text), hub.url, token, [hub.store.host], Reach(direct, limits=limits))
 
 
 async def refusal(shop: Shop, source: HubSource) -> IntramuralError:
@@ -511,7 +512,7 @@ async def test_certificates(shop: Shop, tmp_path: Path) -> None:
     async with fake.running(one(), tls=context) as hub:
         error = await refusal(shop, at(hub))
         assert (type(error), error.code) == (Untrusted, "bad_tls") and hub.web.seen == []
-        await shop.pull(HubSource(HubReference(TINY), hub.url, None, [hub.store.host], Reach(None, ca_file)))
+        await shop.pull(HubSource(HubReference(TINY), hub.url, None, [hub.store.host], Reach(direct, ca_file)))
 
 
 # interruptions --------------------------------------------------------------------------------------------------------
@@ -519,10 +520,11 @@ async def test_certificates(shop: Shop, tmp_path: Path) -> None:
 PULLING = """
 import asyncio, sys
 from pathlib import Path
+from tests.direct import direct
 from tests.library.shop import Shop
 from intramural.library import Outside, parse_source
 root, source, hub, store = sys.argv[1:]
-outside = Outside(hub=hub, redirect_hosts=(store,))
+outside = Outside(hub=hub, redirect_hosts=(store,)).through(direct)
 asyncio.run(Shop(Path(root)).pull(parse_source(source, Path("."), outside)))
 """
 
@@ -638,7 +640,7 @@ async def test_the_settings_say_where_and_how(shop: Shop, tmp_path: Path) -> Non
             ca_file=str(ca_file),
             redirect_hosts=(hub.store.host,),
         )
-        outside = Outside.of(config, tmp_path)
+        outside = Outside.of(config, tmp_path).through(direct)
         manifest: Manifest = (await shop.pull(parse_source(f"hf:{TINY}", tmp_path, outside)))[0]
     assert manifest.trust == "attested"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.direct import REACH, direct
 from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.pki import key_pair
 from tests.fakes.source import blob_of, flipped
@@ -54,7 +55,7 @@ def sums_of(files: dict[str, bytes]) -> bytes:
 
 
 def at(server: WebServer, name: str = "tiny-Q4_0.gguf", limits: Limits = QUICK) -> MirrorSource:
-    return MirrorSource(f"{server.url}/models/{name}", reach=Reach(limits=limits))
+    return MirrorSource(f"{server.url}/models/{name}", reach=Reach(direct, limits=limits))
 
 
 async def refusal(shop: Shop, source: MirrorSource) -> IntramuralError:
@@ -287,10 +288,10 @@ async def test_bad_certificate_and_redirects_the_settings_allow(shop: Shop, tmp_
         store.respond = lambda request: file_reply(request, BODY) if request.path == "/away" else folder(request)
         async with serving(folder, tls=context) as server:
             url = f"{server.url}/models/tiny-Q4_0.gguf"
-            assert (await refusal(shop, MirrorSource(url))).code == "bad_tls"
-            known = Outside.of(LibraryConfig(ca_file=str(ca_file)), tmp_path)
+            assert (await refusal(shop, MirrorSource(url, reach=REACH))).code == "bad_tls"
+            known = Outside.of(LibraryConfig(ca_file=str(ca_file)), tmp_path).through(direct)
             assert (await refusal(shop, parse_source(url, tmp_path, known))).code == "redirect_refused"  # type: ignore[arg-type]  # a mirror
-            open_ = Outside(redirect_hosts=(store.host,), reach=Reach(ca_file=ca_file))
+            open_ = Outside(redirect_hosts=(store.host,), reach=Reach(direct, ca_file))
             manifest, _ = await shop.pull(parse_source(url, tmp_path, open_))
     assert manifest.weights == blob_of(BODY)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.direct import REACH
 from tests.fakes import hub
 from tests.fakes import onnx_file as o
 from tests.fakes.hub import Repository
@@ -12,7 +13,7 @@ from tests.library.shop import Shop
 from tests.onnx_models import BGE, MINILM, unpacked, wheel
 
 from intramural.core.errors import Misasked, Missing, Refused
-from intramural.library import FileSource, HubSource, PackageSource, Reach
+from intramural.library import FileSource, HubSource, PackageSource
 from intramural.library.blobs import Blob
 from intramural.library.encoder import EncoderFlaw as E
 from intramural.library.examination import examine_bytes
@@ -246,7 +247,7 @@ async def test_a_repository_of_a_hub(shop: Shop) -> None:
     async with hub.running({"acme/encoder": Repository(files)}) as served:
 
         def source(text: str) -> HubSource:
-            return HubSource(HubReference.parse(text), served.url, None, [served.store.host], Reach())
+            return HubSource(HubReference.parse(text), served.url, None, [served.store.host], REACH)
 
         for text in ("acme/encoder", "acme/encoder:onnx", "acme/encoder/onnx/model.onnx"):
             manifest, _ = await shop.pull(source(text))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.direct import REACH, REGISTRIES
 from tests.fakes import distribution
 from tests.fakes.gguf_file import tiny_model, tiny_set
 from tests.fakes.registry import Registry, error
@@ -25,7 +26,7 @@ async def _shelved(shop: Shop) -> None:
 
 async def _push(shop: Shop, where: str, registries: Registries | None = None) -> tuple[str, list[Pushed]]:
     states: list[Pushed] = []
-    job = Push(parse_reference(where, "http"), registries or Registries(), shop.library.open_unverified)
+    job = Push(parse_reference(where, "http"), registries or REGISTRIES, shop.library.open_unverified)
     return await job.run(shop.library.get("tiny"), states.append), states
 
 
@@ -35,7 +36,7 @@ async def test_there_and_back(shop: Shop) -> None:
     async with serving(registry) as server:
         registry.url = server.url
         login = distribution.credentials(shop.root.parent, server.host)
-        registries = Registries(credentials=login)
+        registries = Registries(login, reach=REACH)
         digest, states = await _push(shop, f"{server.host}/team/tiny:3b", registries)
         assert registry.asked_scopes == ["repository:team/tiny:pull,push"]
         manifest = json.loads(registry.manifests["3b"][1])
@@ -104,7 +105,7 @@ async def test_a_real_registry_takes_it(shop: Shop, tmp_path: Path) -> None:
     folder = tmp_path / "registry"
     folder.mkdir()
     async with distribution.running(folder) as host:
-        registries = Registries(credentials=distribution.credentials(folder, host))
+        registries = Registries(distribution.credentials(folder, host), reach=REACH)
         digest, _ = await _push(shop, f"{host}/team/tiny:3b", registries)
         with pytest.raises(IntramuralError) as needed:
             await _push(shop, f"{host}/team/tiny:3b")

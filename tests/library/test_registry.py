@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.direct import direct
 from tests.fakes.gguf_file import tiny_model, tiny_projector, tiny_set
 from tests.fakes.registry import (
     DOCKER_MANIFEST,
@@ -56,7 +57,7 @@ def registry() -> Registry:
 
 
 async def pull(shop: Shop, server: WebServer, what: str = "library/tiny:3b", **decided: Any) -> Manifest:
-    decided = {"reach": Reach(limits=QUICK), **decided}
+    decided = {"reach": Reach(direct, limits=QUICK), **decided}
     kind = "oci" if server.url.startswith("https") else "oci+http"
     source = parse_source(f"{kind}://{server.host}/{what}", Path("/nowhere"), Outside(registries=Registries(**decided)))
     manifest, _ = await shop.pull(source)
@@ -566,7 +567,7 @@ async def test_certificates_are_checked(shop: Shop, registry: Registry, tmp_path
         error = await refusal(shop, server)
         assert (type(error), error.code) == (Untrusted, "bad_tls")
         assert server.seen == []
-        manifest = await pull(shop, server, reach=Reach(limits=QUICK, ca_file=trusted))
+        manifest = await pull(shop, server, reach=Reach(direct, trusted, limits=QUICK))
     assert manifest.source == f"oci://{server.host}/library/tiny:3b"
 
 

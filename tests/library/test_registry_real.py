@@ -7,6 +7,7 @@ from urllib.parse import urljoin
 
 import httpx2
 import pytest
+from tests.direct import OUTSIDE, direct
 from tests.fakes import distribution
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, TITLE, digest_of
@@ -61,10 +62,10 @@ async def test_a_model_from_a_real_registry(shop: Shop, host: str, credentials: 
         layer = await push.blob("application/octet-stream", BODY, "Tiny.Q4_0.gguf")
         model = await push.manifest("3b", OCI_MANIFEST, config=config, layers=[layer])
         await push.manifest("all", OCI_INDEX, manifests=[model])
-    outside = Outside(registries=Registries(credentials=credentials))
+    outside = Outside(registries=Registries(credentials=credentials)).through(direct)
 
     with pytest.raises(IntramuralError) as needed:
-        await shop.pull(parse_source(f"oci+http://{host}/team/tiny:3b", Path("/nowhere")))
+        await shop.pull(parse_source(f"oci+http://{host}/team/tiny:3b", Path("/nowhere"), OUTSIDE))
     assert needed.value.code == "registry_login_needed"
 
     part = shop.root / "incoming" / f"{str(layer['digest'])[7:]}.part"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.direct import REACH
 from tests.fakes import hub as fake
 from tests.fakes import onnx_file
 from tests.fakes.gguf_file import tiny_model
@@ -23,7 +24,6 @@ from intramural.library.provenance.bundle import lay_out, write_bundle
 from intramural.library.snapshot import SnapshotFlaw
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.hub import HubReference
-from intramural.library.sources.reach import Reach
 from intramural.library.sources.snapshots import snapshot_in
 
 REPOSITORY = "acme/Tiny-1B"
@@ -183,7 +183,7 @@ def test_templates_are_audited_wherever_they_are(name: str) -> None:
 
 
 def at(hub: Hub, text: str = REPOSITORY) -> HubSource:
-    return HubSource(HubReference.parse(text), hub.url, None, [hub.store.host], Reach())
+    return HubSource(HubReference.parse(text), hub.url, None, [hub.store.host], REACH)
 
 
 async def refused_of(shop: Shop, source: Source) -> IntramuralError:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.direct import direct
 from tests.fakes import hub as fake_hub
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.hub import Hub, Repository
@@ -22,7 +23,7 @@ from intramural.library.sources.registry import Registries, RegistrySource
 from intramural.library.sources.store import OllamaStore
 
 BODY = tiny_model(extra_bytes=1 << 20)
-REACH = Reach(limits=Limits(stall_timeout_s=1, backoff_s=0.001, tries=2))
+REACH = Reach(direct, limits=Limits(stall_timeout_s=1, backoff_s=0.001, tries=2))
 
 
 class OnDisk:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.direct import direct
 from tests.fakes.web import Reply, Request, WebServer, certificate, file_reply, serving
 
 from intramural import __version__
@@ -18,7 +19,7 @@ QUICK = Limits(connect_timeout_s=5, answer_timeout_s=5, stall_timeout_s=0.2, bac
 
 
 def web(*servers: WebServer, limits: Limits = QUICK, ca_file: Path | None = None) -> Web:
-    return Web(only(*(server.host for server in servers)), Reach(limits=limits, ca_file=ca_file))
+    return Web(only(*(server.host for server in servers)), Reach(direct, ca_file, limits=limits))
 
 
 async def whole(fetcher: Web, url: str, offset: int = 0, etag: str | None = None, secret: str | None = None) -> bytes:
@@ -360,7 +361,7 @@ async def test_probes_and_pieces() -> None:
 
 async def test_cancelling_lets_go_at_once() -> None:
     async with serving(lambda _: Reply(200, {}, BODY, stall_after=10)) as server:
-        slow = Web(only(server.host), Reach(limits=Limits(stall_timeout_s=60)))
+        slow = Web(only(server.host), Reach(direct, limits=Limits(stall_timeout_s=60)))
         task = asyncio.create_task(whole(slow, f"{server.url}/a"))
         while not server.seen:
             await asyncio.sleep(0.001)

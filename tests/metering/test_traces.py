@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.direct import direct
 from tests.fakes.collector import Collector
 from tests.metering.exported import ROW, TIMING
 
@@ -91,7 +92,7 @@ def test_nobody_is_named() -> None:
 
 async def test_what_ended_is_sent_at_the_latest_on_closing() -> None:
     with Collector() as collector:
-        traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False))
+        traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False), connect=direct)
         traces.open()
         for _ in range(40):
             traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
@@ -108,7 +109,7 @@ async def test_what_ended_is_sent_at_the_latest_on_closing() -> None:
 @pytest.mark.parametrize("status", [404, 302, 503])
 async def test_a_collector_that_refuses_costs_spans_only(status: int) -> None:
     with Collector(status) as collector:
-        traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False))
+        traces = Traces(CLOCK, parse_endpoint(collector.endpoint, allow_network=False), connect=direct)
         traces.open()
         traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
         await traces.close()
@@ -129,7 +130,7 @@ async def test_a_collector_that_is_gone_and_one_that_talks_nonsense(tmp_path: Pa
 
     server = await asyncio.start_unix_server(nonsense, tmp_path / "s")
     async with server:
-        traces = Traces(CLOCK, parse_endpoint(f"unix:{tmp_path}/s", allow_network=False))
+        traces = Traces(CLOCK, parse_endpoint(f"unix:{tmp_path}/s", allow_network=False), connect=direct)
         traces.open()
         traces.ended(ROW, TIMING, Work.INTERACTIVE, None)
         await traces.close()

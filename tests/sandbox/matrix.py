@@ -82,7 +82,7 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         ("unix_datagram", socket.AF_UNIX, socket.SOCK_DGRAM, datagram),
         ("unix_abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract),
     ):
-        if family == socket.AF_INET6 and not _has_ipv6():
+        if family == socket.AF_INET6 and not has_ipv6():
             stage[name] = 9
             continue
         server = stack.enter_context(socket.socket(family, kind))
@@ -95,7 +95,7 @@ def _make_sockets(root: Path, stage: dict[str, Any], stack: contextlib.ExitStack
         Path(path).chmod(0o777)
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as server:
             server.bind(("::1", 0))
@@ -130,7 +130,7 @@ def _be_a_sibling() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 
 
-def _delivered(results: dict[str, str], sibling: int) -> dict[str, str]:
+def delivered(results: dict[str, str], sibling: int) -> dict[str, str]:
     """Whether a signal sent by way of a pipe arrived can only be seen at the receiver."""
     name = "signal another process through a pipe's owner"
     if results.get(name) == "works":
@@ -161,10 +161,10 @@ async def column(
         )
         status = await asyncio.wait_for(child.wait(), _TIMEOUT_S)
         assert set(child.layers) - {"uid"} == LAYERS - without, child.layers
-        return _delivered(_results(status, child.log_tail(), names), stage["sibling"])
+        return delivered(results_of(status, child.log_tail(), names), stage["sibling"])
 
 
-def _results(status: int, output: str, names: list[str]) -> dict[str, str]:
+def results_of(status: int, output: str, names: list[str]) -> dict[str, str]:
     if status == -signal.SIGSYS:
         return dict.fromkeys(names, "killed")
     assert status == 0, output
@@ -181,7 +181,7 @@ def control(names: list[str], module: str = "tests.sandbox.attempts", **told: An
             timeout=_TIMEOUT_S,
             check=False,
         )
-        return _delivered(_results(done.returncode, done.stdout.decode(), names), stage["sibling"])
+        return delivered(results_of(done.returncode, done.stdout.decode(), names), stage["sibling"])
 
 
 def sealed(names: list[str], *, connects: bool) -> dict[str, str]:
@@ -198,7 +198,7 @@ async def parser(names: list[str]) -> dict[str, str]:
             {"stage": stage, "names": names},
             {"model": model.fileno()},
         )
-        return _delivered(await run_once(launch, _TIMEOUT_S), stage["sibling"])
+        return delivered(await run_once(launch, _TIMEOUT_S), stage["sibling"])
 
 
 async def older(abi: int, names: list[str]) -> dict[str, str]:

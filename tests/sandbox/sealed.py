@@ -71,8 +71,8 @@ def main(told: dict[str, Any]) -> dict[str, str]:
     wanted: dict[str, Callable[[Stage], None]] = {name: {**ATTEMPTS, **OWN}[name].run for name in told["names"]}
     held = _accepted()
     stage["accepted"] = held[2]
-    network = "true" if told["connects"] else "false"
-    seal_service(settings.load({"INTRAMURAL_LIBRARY_ALLOW_NETWORK": network}, data_dir=Path(stage["private"])))
+    database = {"INTRAMURAL_STORAGE_URL": "postgresql://here/it"} if told["connects"] else {}
+    seal_service(settings.load(database, data_dir=Path(stage["private"])))
     found = try_each(wanted, stage)
     del held
     return found

@@ -1,4 +1,4 @@
-"""The seccomp program, run in a little machine of our own: every call, both architectures, both profiles."""
+"""The seccomp program, run in a little machine of our own: every call, both architectures, every profile."""
 
 import errno
 import os
@@ -49,19 +49,12 @@ def answer(steps: list[Instruction], machine_arch: int, number: int, arguments: 
                 raise AssertionError(f"no such instruction: {code:#x}")
 
 
-_ENGINE_ONLY = {
-    "bind",
-    "listen",
-    "accept",
-    "accept4",
-    "getsockname",
-    "getpeername",
-    "getsockopt",
-    "setsockopt",
-    "shutdown",
-    "recvfrom",
-    "socket",
-    "sendto",
+#: What a profile may do besides what all may, whatever the arguments.
+_TALKING = {"getsockname", "getpeername", "getsockopt", "shutdown", "recvfrom"}
+_OWN: dict[Profile, set[str]] = {
+    "engine": {"bind", "listen", "accept", "accept4", *_TALKING},
+    "parser": set(),
+    "broker": {"connect", "recvmsg", "sendmsg", *_TALKING},
 }
 _OPENED = (
     *((flags, ALLOW) for flags in (0, os.O_CLOEXEC, os.O_DIRECTORY | os.O_NONBLOCK, os.O_PATH, os.O_NOFOLLOW)),
@@ -118,6 +111,9 @@ _ENGINE_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
         ((1, 5), REFUSE),
         *(((family, 1), REFUSE) for family in (0, 2, 10, 16, 17, 29, 38, 40)),
     ),
+}
+#: For whom answers on sockets, and for whom connects.
+_TALKING_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
     "setsockopt": (
         *(((3, 1, option), ALLOW) for option in (2, 7, 8, 9, 13, 15, 20, 21, 66, 67)),
         *(((3, 1, option), REFUSE) for option in (1, 25, 26, 27, 36, 50, 51, 52)),
@@ -131,8 +127,25 @@ _ENGINE_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
     ),
 }
 
+_BROKER_CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
+    "socket": (
+        *(((family, kind), ALLOW) for family in (2, 10) for kind in (1, 2, 1 | 0o4000 | 0o2000000)),
+        *(((family, kind), REFUSE) for family in (2, 10) for kind in (0, 3, 4, 5, 10)),  # raw, and the like
+        *(((family, 1), REFUSE) for family in (0, 1, 16, 17, 29, 38, 40)),
+    ),
+    "socketpair": (((1, 1), ALLOW), ((1, 2), REFUSE), ((1, 5), REFUSE), ((2, 1), REFUSE)),
+    "open": (((1, 0), REFUSE), ((1, 2), REFUSE)),
+    "openat": (((-100 & 2**64 - 1, 1, 0), REFUSE), ((-100 & 2**64 - 1, 1, os.O_PATH), REFUSE)),
+}
+_CASES_OF: dict[Profile, dict[str, tuple[tuple[tuple[int, ...], str], ...]]] = {
+    "engine": _CASES | _TALKING_CASES | _ENGINE_CASES,
+    "parser": _CASES,
+    "broker": _CASES | _TALKING_CASES | _BROKER_CASES,
+}
+
 _both = pytest.mark.parametrize("machine", _ARCHITECTURES)
-_profiles = pytest.mark.parametrize("profile", ["engine", "parser"])
+_profiles = pytest.mark.parametrize("profile", ["engine", "parser", "broker"])
+_readers = pytest.mark.parametrize("profile", ["engine", "parser"])
 
 
 @_both
@@ -140,10 +153,9 @@ _profiles = pytest.mark.parametrize("profile", ["engine", "parser"])
 def test_every_call_is_answered_as_wanted(machine: str, profile: Profile) -> None:
     arch, column = _ARCHITECTURES[machine]
     steps = program(profile, machine, _PID)
-    cases = _CASES | (_ENGINE_CASES if profile == "engine" else {})
-    unconditional = set(NUMBERS) - set(_CASES) - set(_ENGINE_CASES) - {"socketpair"}
-    if profile == "parser":
-        unconditional -= _ENGINE_ONLY
+    cases = _CASES_OF[profile]
+    unconditional = set(NUMBERS) - {name for each in _CASES_OF.values() for name in each}
+    unconditional -= {name for each in _OWN.values() for name in each} - _OWN[profile]
     allowed = {NUMBERS[name][column]: name for name in unconditional}
     conditional = {NUMBERS[name][column]: name for name in cases}
     for number in range(1024):
@@ -156,7 +168,7 @@ def test_every_call_is_answered_as_wanted(machine: str, profile: Profile) -> Non
 
 
 @_both
-@_profiles
+@_readers
 def test_with_memory_to_write_to_a_file_may_be_written_anew_and_nothing_else(machine: str, profile: Profile) -> None:
     arch, column = _ARCHITECTURES[machine]
     steps = program(profile, machine, _PID, rewrites=True)
@@ -238,3 +250,10 @@ def test_landlock_handles_all_that_the_kernel_knows(abi: int) -> None:
     if abi:
         older = handled(abi - 1)
         assert older.files & ~found.files == older.network & ~found.network == older.scopes & ~found.scopes == 0
+
+
+@pytest.mark.parametrize("abi", _ABIS)
+def test_for_who_connects_landlock_handles_all_but_connecting(abi: int) -> None:
+    every, found = handled(abi), handled(abi, connects=True)
+    assert (found.files, found.scopes) == (every.files, every.scopes)
+    assert found.network == (1 if abi >= 4 else 0)  # listening on TCP

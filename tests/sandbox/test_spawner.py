@@ -30,7 +30,7 @@ async def through(
 ) -> AsyncIterator[Spawner]:
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700, exist_ok=True)
-    spawner = Spawner(Rules(package, without, run_dir, None, frozenset({"OMP_NUM_THREADS"})))
+    spawner = Spawner(Rules(package, without, run_dir, None, frozenset({"OMP_NUM_THREADS"}), connects=False))
     spawner.attach()
     try:
         yield spawner
@@ -87,6 +87,7 @@ async def test_the_machine_is_probed_through_it(tmp_path: Path) -> None:
 _REFUSED = {
     "another program": (Launch("parser", "os:system", {}), "entry"),
     "a module that only begins like ours": (Launch("parser", "testsuite.mine:entry", {}), "entry"),
+    "a way to the network": (Launch("broker", f"{_ENTRIES}:wait", {}), "network"),
     "without a layer": (Launch("parser", f"{_ENTRIES}:wait", {}, without=frozenset({"seccomp"})), "seccomp"),
     "as root": (Launch("parser", f"{_ENTRIES}:wait", {}, without=frozenset({"uid"})), "uid"),
     "a library of its own": (Launch("parser", f"{_ENTRIES}:wait", {}, env={"LD_PRELOAD": "/tmp/x.so"}), "environment"),

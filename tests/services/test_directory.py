@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import databases
+from tests.direct import direct
 from tests.fakes import slapd, web
 from tests.fakes.slapd import BASE, SERVICE, SERVICE_PASSWORD, Slapd, person
 
@@ -69,13 +70,13 @@ def settings(server: Slapd) -> LdapDirectory:
 
 async def test_who_knows_their_password_comes_in(settings: LdapDirectory) -> None:
     rules = replace(settings, roles=(("it-staff", "administrator"),), groups=(("radiology", "Radiology"),))
-    ada = await Directory(rules).arrival("ada", "ada's own secret")
+    ada = await Directory(rules, direct).arrival("ada", "ada's own secret")
     assert ada is not None
     assert (ada.username, ada.role, ada.groups) == ("ada", "administrator", ("Radiology",))
     assert (ada.issuer, len(ada.subject)) == (f"ldap:ou=people,{BASE}", 36)  # its entryUUID
-    again = await Directory(settings).arrival("ADA", "ada's own secret")  # the directory's own rule
+    again = await Directory(settings, direct).arrival("ADA", "ada's own secret")  # the directory's own rule
     assert again is not None and (again.subject, again.username, again.role) == (ada.subject, "ada", None)
-    bob = await Directory(settings).arrival("bob", "bob's own secret")
+    bob = await Directory(settings, direct).arrival("bob", "bob's own secret")
     assert bob is not None and bob.subject != ada.subject
 
 
@@ -85,19 +86,19 @@ async def test_groups_are_looked_for_where_the_directory_keeps_them(settings: Ld
         external_id_source="sis", groups=(("Radiology doctors", "Radiology"), ("radiology", "no")),
         managers=((f"cn=Night shift,ou=groups,{BASE}", "Nights"),),
     )  # fmt: skip
-    ada = await Directory(rules).arrival("ada", "ada's own secret")
+    ada = await Directory(rules, direct).arrival("ada", "ada's own secret")
     assert ada is not None and (ada.groups, ada.manages, ada.known_as) == (("Radiology",), (), ("sis", "ada"))
-    bob = await Directory(rules).arrival("bob", "bob's own secret")
+    bob = await Directory(rules, direct).arrival("bob", "bob's own secret")
     assert bob is not None and (bob.groups, bob.manages) == (("Nights",), ("Nights",))
-    star = await Directory(rules).arrival("star*", "the star's secret")  # a star is a star here as well
+    star = await Directory(rules, direct).arrival("star*", "the star's secret")  # a star is a star here as well
     assert star is not None and star.groups == ("Radiology",)
     by_name = replace(rules, group_class="posixGroup", group_member="memberUid", group_name="description")
-    nobody = await Directory(by_name).arrival("bob", "bob's own secret")
+    nobody = await Directory(by_name, direct).arrival("bob", "bob's own secret")
     assert nobody is not None and nobody.groups == ()
 
 
 async def test_who_does_not_stays_out(settings: LdapDirectory) -> None:
-    directory = Directory(settings)
+    directory = Directory(settings, direct)
     for name, password in (("ada", "bob's own secret"), ("ada", "x"), ("nobody", "x"), ("", "x"), ("ada", "a" * 5000)):
         assert await directory.arrival(name, password) is None
 
@@ -105,14 +106,14 @@ async def test_who_does_not_stays_out(settings: LdapDirectory) -> None:
 async def test_an_empty_password_is_never_sent(settings: LdapDirectory, server: Slapd) -> None:
     """This server says yes to one: it takes it for nobody's."""
     before = server.log.read_text()
-    assert await Directory(settings).arrival("ada", "") is None
+    assert await Directory(settings, direct).arrival("ada", "") is None
     assert server.log.read_text() == before
     with pytest.raises(ValueError, match="proves nothing"):
         messages.bind(1, "cn=x", "")
 
 
 async def test_no_name_asks_for_more_than_itself(settings: LdapDirectory) -> None:
-    directory = Directory(settings)
+    directory = Directory(settings, direct)
     for name in HOSTILE:
         for password in ("ada's own secret", "bob's own secret", "the star's secret"):
             assert await directory.arrival(name, password) is None, name
@@ -122,10 +123,10 @@ async def test_no_name_asks_for_more_than_itself(settings: LdapDirectory) -> Non
 
 async def test_start_tls_is_as_good_and_clear_text_is_never_used(settings: LdapDirectory, server: Slapd) -> None:
     starting = replace(settings, port=server.plain_port, starts_tls=True)
-    assert await Directory(starting).arrival("ada", "ada's own secret") is not None
+    assert await Directory(starting, direct).arrival("ada", "ada's own secret") is not None
     assert server.log.read_text().count("STARTTLS") >= 2
     with pytest.raises((Untrusted, Unavailable)):  # TLS spoken to the port that begins in clear
-        await Directory(replace(settings, port=server.plain_port)).arrival("ada", "ada's own secret")
+        await Directory(replace(settings, port=server.plain_port), direct).arrival("ada", "ada's own secret")
 
 
 async def test_a_directory_that_is_not_who_it_should_be(settings: LdapDirectory, server: Slapd, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ async def test_a_directory_that_is_not_who_it_should_be(settings: LdapDirectory,
         replace(settings, ca_file=other, port=server.plain_port, starts_tls=True),
     ):
         with pytest.raises(Untrusted) as caught:
-            await Directory(wrong).arrival("ada", "ada's own secret")
+            await Directory(wrong, direct).arrival("ada", "ada's own secret")
         assert caught.value.code == "directory_certificate_wrong"
 
 
@@ -148,13 +149,13 @@ async def test_our_own_mistakes_are_ours(settings: LdapDirectory) -> None:
         replace(settings, id_attribute="employeeNumber"),
     ):
         try:
-            assert await Directory(wrong).arrival("ada", "ada's own secret") is None
+            assert await Directory(wrong, direct).arrival("ada", "ada's own secret") is None
         except Broken as error:
             assert error.code == "directory_bad_answer"
         else:
             assert wrong.base == "dc=elsewhere"  # nobody is there
     with pytest.raises(Refused) as caught:
-        await Directory(replace(settings, required=("surgery",))).arrival("ada", "ada's own secret")
+        await Directory(replace(settings, required=("surgery",)), direct).arrival("ada", "ada's own secret")
     assert caught.value.code == "not_admitted"
 
 
@@ -179,13 +180,13 @@ async def test_garbage_is_no_yes(settings: LdapDirectory, tmp_path: Path, answer
     listening = await asyncio.start_server(lie, "127.0.0.1", 0, ssl=context)
     liar = replace(settings, port=listening.sockets[0].getsockname()[1], ca_file=trusted)
     with pytest.raises((Broken, Unavailable)):
-        await Directory(liar).arrival("ada", "x")
+        await Directory(liar, direct).arrival("ada", "x")
     listening.close()
 
 
 async def test_nobody_there(settings: LdapDirectory) -> None:
     with pytest.raises(IntramuralError) as caught:
-        await Directory(replace(settings, port=1)).arrival("ada", "x")
+        await Directory(replace(settings, port=1), direct).arrival("ada", "x")
     assert caught.value.code == "directory_unreachable"
 
 
@@ -199,7 +200,7 @@ async def test_signing_in_by_a_directory(settings: LdapDirectory, tmp_path: Path
         gate, access.people, access.identities, access.sessions, access.setup, seating,
         Belonging(access.groups, access.external, access.identities), audit, access.oidc, [], clock,
     )  # fmt: skip
-    directories = [Directory(replace(settings, roles=(("it-staff", "auditor"),)))]
+    directories = [Directory(replace(settings, roles=(("it-staff", "auditor"),)), direct)]
     sign_in = SignIn(gate, access.people, access.sessions, access.setup, seating, audit, federation, directories)
 
     async def by(name: str, password: str) -> Seat:

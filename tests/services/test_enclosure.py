@@ -21,12 +21,16 @@ def _config(tmp_path: Path, **given: str) -> Config:
 #: a setting → what it needs connections for
 _SETTINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "nothing": ({}, ()),
-    "pulls": ({"library_allow_network": "true"}, ("library.allow_network",)),
-    "pictures": ({"media_allowed_hosts": "pictures.example"}, ("media.allowed_hosts",)),
+    "what the broker connects for": (
+        {
+            "library_allow_network": "true",
+            "media_allowed_hosts": "pictures.example",
+            "traces_endpoint": "http://127.0.0.1:4318",
+            "egress_mode": "open",
+        },
+        (),
+    ),
     "a database": ({"storage_url": "postgresql://here/it"}, ("storage.url",)),
-    "a collector": ({"traces_endpoint": "http://127.0.0.1:4318"}, ("traces.endpoint",)),
-    "a collector on a Unix socket": ({"traces_endpoint": "unix:/run/otel.sock"}, ()),
-    "a witness": ({"anchors_witnesses": "https://host:8790 name+hash+key"}, ("anchors.witnesses",)),
     "a token, whose library does what it wants": ({"vault_pkcs11_module": "/usr/lib/p11.so"}, ("vault.pkcs11_module",)),
 }
 
@@ -35,18 +39,6 @@ _SETTINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 def test_what_needs_a_connection(what: str, tmp_path: Path) -> None:
     given, expected = _SETTINGS[what]
     assert connects(_config(tmp_path, **given)) == expected
-
-
-_ENGINE = '[lab]\nkind = "vllm"\naddress = "{}"\nslots = 1\ncontext_tokens = 4096\n[lab.models]\n"a:1b" = "A"\n'
-
-
-@pytest.mark.parametrize(("address", "expected"), [("http://127.0.0.1:8000", ("engines.toml",)), ("unix:/run/e", ())])
-def test_engines_need_one_unless_they_are_on_a_unix_socket(
-    address: str, expected: tuple[str, ...], tmp_path: Path
-) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/engines.toml").write_text(_ENGINE.format(address))
-    assert connects(_config(tmp_path)) == expected
 
 
 def test_what_settings_name_can_be_read_and_nothing_else_be_written(tmp_path: Path) -> None:
@@ -67,8 +59,8 @@ def test_what_settings_name_can_be_read_and_nothing_else_be_written(tmp_path: Pa
     assert set(found.write) == expected
     for closed in ("/", "/etc", "/home", "/root", "/tmp", "/var", "/etc/passwd", Path.home(), Path.cwd()):
         assert Path(closed) not in found.read
-    assert Path("/etc/resolv.conf") not in found.read
-    assert Path("/etc/resolv.conf") in needs(_config(tmp_path, library_allow_network="true")).read
+    assert Path("/etc/resolv.conf") in found.read
+    assert Path("/etc/resolv.conf") not in needs(_config(tmp_path, egress_mode="sealed")).read
 
 
 def test_a_seal_that_is_not_known_is_no_seal(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from tests import databases
+from tests.direct import direct
 from tests.fakes import web
 from tests.fakes.oidc import Idp, Json, b64, ec_key, jwk, pem, rsa_key, sign
 
@@ -115,7 +116,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             return Federation(
                 gate, access.people, access.identities, access.sessions, access.setup,
                 Seating(access.sessions, access.factors), belonging, audit, access.oidc,
-                [Provider(settings, asking(settings), clock)], clock,
+                [Provider(settings, asking(settings, direct), clock)], clock,
             )  # fmt: skip
 
         settings = OidcProvider(
@@ -565,7 +566,7 @@ async def test_nobody_comes_in_before_somebody_is_responsible(house: House, tmp_
         Gate(house.audit), access.people, access.identities, access.sessions, access.setup,
         Seating(access.sessions, access.factors), Belonging(access.groups, access.external, access.identities),
         house.audit, access.oidc,
-        [Provider(house.settings, asking(house.settings), house.clock)], house.clock,
+        [Provider(house.settings, asking(house.settings, direct), house.clock)], house.clock,
     )  # fmt: skip
     with pytest.raises(Refused) as caught:
         await empty.begin("school", HERE, "")

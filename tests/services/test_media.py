@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 from tests import databases
+from tests.direct import direct
 from tests.fakes import pictures
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.source import LyingSource
@@ -47,7 +48,7 @@ class Desk:
         """The bytes that the model is given."""
         parts = ("Look: ", *images, "What is it?")
         request = ChatRequest("req_1", "m", (Message("user", "Look: What is it?", parts=parts),))
-        media = Media(Gate(self.audit), self.files, self.audit, Outward(hosts))
+        media = Media(Gate(self.audit), self.files, self.audit, Outward(hosts), lambda errand: direct)
         resolved = await media.resolved(actor, request, self.seeing)
         found = resolved.messages[0].parts
         assert (found[0], found[-1]) == ("Look: ", "What is it?")

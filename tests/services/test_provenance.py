@@ -70,7 +70,7 @@ class Desk:
         self.bundles = Bundles(gate, library, self.audit, clock, self.policy, imports, catalogue)
         return self
 
-    def parse(self, text: str) -> Source:
+    def parse(self, text: str, actor: Actor) -> Source:
         if text not in self.sources:
             raise Misasked("bad_source", f"{text} is not a source.", "Name another.")
         return self.sources[text]

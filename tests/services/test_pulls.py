@@ -45,7 +45,7 @@ class Desk:
 async def opened(root: Path, sources: dict[str, LyingSource]) -> AsyncIterator[Desk]:
     """A service's part that pulls models, from its start to its end."""
 
-    def parse(text: str) -> Source:
+    def parse(text: str, actor: Actor) -> Source:
         if text not in sources:
             raise Misasked("bad_source", f"{text} is not a source.")
         return sources[text]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.direct import REACH
 from tests.fakes import hub as fake
 from tests.fakes.hub import Repository
 from tests.fakes.safetensors_file import tiny_snapshot
@@ -15,7 +16,6 @@ from intramural.core.actor import SYSTEM
 from intramural.core.errors import Refused
 from intramural.library import HubSource
 from intramural.library.sources.hub import HubReference
-from intramural.library.sources.reach import Reach
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 
@@ -24,7 +24,7 @@ async def test_shelved_shown_and_not_loaded(tmp_path: Path) -> None:
     pool: Any = Budget()
     db: Any = None
     async with fake.running({"acme/tiny": Repository(tiny_snapshot())}) as hub:
-        source = HubSource(HubReference.parse("acme/tiny"), hub.url, None, [hub.store.host], Reach())
+        source = HubSource(HubReference.parse("acme/tiny"), hub.url, None, [hub.store.host], REACH)
         async with opened(tmp_path, {"fake:tiny": source}) as desk:
             models = Models(Gate(desk.audit), desk.shop.library, pool, desk.audit, db, planner(desk.shop.library))
             view = await desk.pulls.get(SYSTEM, "fake:tiny")

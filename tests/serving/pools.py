@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulate.worker import SimulatedSpawner
+from tests.direct import direct
 from tests.fakes.spawner import PlainSpawner
 
 from intramural.core.chat import ChatRequest, Message, Sampling
@@ -50,7 +51,9 @@ async def running(
     """A pool that is started and closed; nothing it started may outlive it."""
     defaults: dict[str, Any] = {"threads": 1, "stop_grace_s": 5.0}
     config = ServingConfig(**{**defaults, **settings})
-    pool = Pool(config, SystemClock(), RemoteSpawner(spawner, SystemClock(), BREAKER), budget_bytes)
+    pool = Pool(
+        config, SystemClock(), RemoteSpawner(spawner, SystemClock(), lambda engine: direct, BREAKER), budget_bytes
+    )
     await pool.start()
     try:
         yield pool

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -31,9 +32,12 @@ from intramural.core.chat import (
     ToolChoice,
     Usage,
 )
+from intramural.core.clock import SystemClock
 from intramural.core.engines import Address
 from intramural.core.errors import Broken, IntramuralError, Misasked, Refused, TooLarge, Unavailable, Untrusted
+from intramural.egress.rules import Destination, address_refused
 from intramural.serving import ModelToServe, Owner, Pool
+from intramural.serving.remote.link import Link
 
 
 @dataclass
@@ -378,11 +382,15 @@ async def test_a_certificate_is_checked(tmp_path: Path) -> None:
 async def test_an_address_outside_is_not_connected_to() -> None:
     async with bench() as on:
         assert on.model.remote is not None
-        engine = replace(on.model.remote.engine, address=Address("http", "0.0.0.0", 9, ""))
-        served = replace(on.model, remote=replace(on.model.remote, engine=engine))
+        engine = on.model.remote.engine
+
+        async def refused(host: str, port: int, timeout_s: float) -> socket.socket:
+            raise address_refused(Destination(host, port), "192.0.2.1 (outside)")
+
         with pytest.raises(Refused) as caught:
-            await on.pool.load(served)
+            await Link(engine, SystemClock(), refused).check(on.model.remote)
         assert caught.value.code == "engine_outside"
+        assert not on.engine.seen
 
 
 async def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from tests import databases
 from tests.audit.settable_clock import SettableClock
+from tests.direct import direct
 from tests.verifier.authority import Authority
 from tests.verifier.conftest import ADA, AUDITOR
 from tests.verifier.standing import Standing
@@ -147,7 +148,7 @@ class Place:
     stick: Path
 
     def anchoring(self, *anchors: Anchor, allow_network: bool = True) -> Anchoring:
-        post = posting(allow_network=allow_network, ca_file=None)
+        post = posting(direct, allow_network=allow_network, ca_file=None)
         return Anchoring(Gate(self.log), self.log, self.clock, anchors, self.folder / "anchors", 6, post)
 
     async def written(self, count: int) -> None:

@@ -112,6 +112,8 @@ class Action(StrEnum):
     USES_READ = "uses.read"
     USES_DECLARE = "uses.declare"
     OUTPUTS_REVIEW = "outputs.review"
+    EGRESS_READ = "egress.read"
+    EGRESS_CHANGE = "egress.change"
     BREAKGLASS_ASK = "breakglass.ask"
     BREAKGLASS_LIST = "breakglass.list"
     BREAKGLASS_APPROVE = "breakglass.approve"
@@ -285,6 +287,8 @@ _TABLE: Mapping[Action, _Row] = {
     Action.USES_READ: _shared(OVERSEERS, _ADMIN_API),
     Action.USES_DECLARE: _shared(ADMIN, _ADMIN_API),
     Action.OUTPUTS_REVIEW: _shared(PEOPLE, _ADMIN_API),  # and being its overseer
+    Action.EGRESS_READ: _shared(OVERSEERS, _ADMIN_API),
+    Action.EGRESS_CHANGE: _shared(ADMIN, _ADMIN_API),
     # own: what one has asked for. A key that was lost must break no glass
     Action.BREAKGLASS_ASK: _owned(ADMIN, NOBODY, SESSION_ONLY),
     Action.BREAKGLASS_LIST: _owned(OVERSEERS, OVERSEERS, SESSION_ONLY),

@@ -208,6 +208,29 @@ class Event(StrEnum):
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
 
+    EGRESS_CONNECTED = (
+        "egress.connected",
+        "A connection to another machine was made; the facts hold its purpose and address, and which entry or setting "
+        "allows it. Durable before the first byte of it.",
+    )
+    EGRESS_CLOSED = (
+        "egress.closed",
+        "Such a connection ended; the facts hold its bytes out and in, and its length.",
+    )
+    EGRESS_FAILED = "egress.failed", "A connection to another machine was allowed and did not come about."
+    EGRESS_REFUSED = "egress.refused", "Nothing was connected to: the fact `code` says why, `by` which entry or mode."
+    EGRESS_ASKED = "egress.asked", "Nothing was connected to, and administrators are asked whether it may be."
+    EGRESS_ALLOWED = "egress.allowed", "An administrator allowed connections to a host, for a purpose."
+    EGRESS_DENIED = "egress.denied", "An administrator denied connections to a host, for a purpose."
+    EGRESS_FORGOTTEN = (
+        "egress.forgotten",
+        "An entry about a host was taken off the list, or used up: the fact `why`.",
+    )
+    EGRESS_UNSUPERVISED = (
+        "egress.unsupervised",
+        "The service started with `egress.mode = open`: what nobody denied goes out without being asked about.",
+    )
+
     BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
     BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."

@@ -37,10 +37,12 @@ async def _serve(config: Config, out: Out, enclosure: Enclosure, listener: socke
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(app.opened(config, enclosure))
+        going_out = asyncio.ensure_future(house.egress.open())
         await stack.enter_async_context(app.console(house))
         await app.shelve_starter(house, out.note)
         await house.services.pulls.go_on()
         await house.services.batches.go_on()
+        await going_out  # before anybody can ask for what needs it
         host, port = await stack.enter_async_context(app.listening(house, listener))
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()

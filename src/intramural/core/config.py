@@ -272,9 +272,8 @@ class LibraryConfig:
     )
     allow_network: bool = setting(
         True,
-        "Whether another machine may be asked. Off: models come as files, packages and bundles only. Nothing but a "
-        "pull or a push that an administrator asked for ever does, and an image's address on a host in "
-        "`media.allowed_hosts`.",
+        "Whether another machine may be asked. Off: models come as files, packages and bundles only. See also "
+        "`egress.mode`, and docs/egress.md for what is asked then.",
     )
     hub: str = setting(
         "https://huggingface.co", "Where `hf:` looks: Hugging Face, or your own server that speaks as it does."
@@ -456,6 +455,18 @@ class QuotasConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """What may leave this machine (docs/egress.md)."""
+
+    mode: str = setting(
+        "supervised",
+        "`sealed`: nothing may, and what could make connections is not started. `supervised`: what settings name may, "
+        "what administrators ask for and what they allowed; about anything else they are asked. `open`: whatever "
+        "nobody denied, written down like the rest; that is recorded at each start.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Where the database is."""
 
@@ -547,6 +558,7 @@ class Config:
     retention: RetentionConfig = RetentionConfig()
     quotas: QuotasConfig = QuotasConfig()
     storage: StorageConfig = StorageConfig()
+    egress: EgressConfig = EgressConfig()
     traces: TracesConfig = TracesConfig()
     vault: VaultConfig = VaultConfig()
     break_glass: BreakGlassConfig = BreakGlassConfig()
@@ -586,6 +598,7 @@ SECTIONS: Mapping[str, type] = {
     "retention": RetentionConfig,
     "quotas": QuotasConfig,
     "storage": StorageConfig,
+    "egress": EgressConfig,
     "traces": TracesConfig,
     "vault": VaultConfig,
     "break_glass": BreakGlassConfig,

@@ -48,6 +48,7 @@ from intramural.http.page import (
     catalogue,
     chats,
     consent,
+    egress,
     exports,
     factors,
     federation,
@@ -142,7 +143,7 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
-        notices, uses, exports,
+        notices, uses, exports, egress,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 

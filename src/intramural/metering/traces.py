@@ -21,7 +21,8 @@ import msgspec
 
 from intramural import __version__
 from intramural.core.clock import Clock
-from intramural.core.errors import Misasked
+from intramural.core.errors import IntramuralError, Misasked
+from intramural.core.outward import Connect, no_way_out, opened
 from intramural.core.work import Work
 from intramural.metering.metrics import OPERATIONS, PROVIDER, WAIT_KNOWN, Timing
 from intramural.metering.usage import UsageRow
@@ -94,8 +95,12 @@ def _bad(text: str) -> Misasked:
 class Traces:
     """Sends what `ended` is told. Without an endpoint it keeps nothing and sends nothing."""
 
-    def __init__(self, clock: Clock, endpoint: Endpoint | None = None, ca_file: str = "") -> None:
+    def __init__(
+        self, clock: Clock, endpoint: Endpoint | None = None, ca_file: str = "", connect: Connect = no_way_out
+    ) -> None:
+        """`connect`: the way to a collector that is no Unix socket."""
         self._clock = clock
+        self._connect = connect
         self._endpoint = endpoint
         self._ca_file = ca_file
         self._spans: deque[Mapping[str, object]] = deque()
@@ -148,7 +153,7 @@ class Traces:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 status = await self._post(endpoint, msgspec.json.encode(message(batch)))
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, ValueError, IntramuralError) as error:
             status, reason = 0, repr(error)
         else:
             reason = f"status {status}"
@@ -167,7 +172,8 @@ class Traces:
             reader, writer = await asyncio.open_unix_connection(endpoint.socket)
         else:
             context = await asyncio.to_thread(self._context) if endpoint.tls else None
-            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context)
+            made = await self._connect(endpoint.host, endpoint.port, _TIMEOUT_S)
+            reader, writer = await opened(made, context, endpoint.host)
         try:
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             head = (

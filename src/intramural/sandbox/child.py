@@ -27,7 +27,8 @@ def main(message_fd: int, answer_fd: int) -> None:
     with os.fdopen(message_fd, "rb") as pipe:
         launch = json.loads(pipe.read())
     sys.path[:] = launch["path"]
-    _close_others({0, 1, 2, answer_fd, *launch["files"].values(), *launch["memory"]})
+    given = dict(launch["files"]) | ({} if launch["channel"] is None else {"channel": launch["channel"]})
+    _close_others({0, 1, 2, answer_fd, *given.values(), *launch["memory"]})
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import identity, kernel, landlock, profiles, seccomp  # noqa: F401 — imported before step 3
 
@@ -38,12 +39,12 @@ def main(message_fd: int, answer_fd: int) -> None:
         _say(answer_fd, {"error": _error(error)})
         sys.exit(1)
     _say(answer_fd, {"layers": layers})
-    if launch["profile"] == "engine":
+    if launch["profile"] in profiles.LASTING:
         os.close(answer_fd)
-        entry(launch["arg"], launch["files"])
+        entry(launch["arg"], given)
         return
     try:
-        result = {"result": entry(launch["arg"], launch["files"])}
+        result = {"result": entry(launch["arg"], given)}
     except IntramuralError as error:
         result = {"error": _error(error)}
     _say(answer_fd, result)
@@ -68,9 +69,10 @@ def _imported(entry: str) -> Callable[[Any, Any], Any]:
 
 def _confine(launch: Any, answer_fd: int) -> list[str]:
     """Steps 3 to 9; the names of the layers that hold."""
-    from intramural.sandbox import identity, kernel, landlock, seccomp
+    from intramural.sandbox import identity, kernel, landlock, profiles, seccomp
 
-    without = set(launch["without"])
+    connects = launch["profile"] in profiles.CONNECTS
+    without = set(launch["without"]) | ({"netns"} if connects else set())
     abi = 0 if "landlock" in without else landlock.abi()
     if "landlock" not in without and abi < landlock.FLOOR_ABI:
         raise kernel.failed("landlock", f"the kernel offers ABI {abi}, the least is {landlock.FLOOR_ABI}")
@@ -90,7 +92,7 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
     identity.no_new_privileges()
     identity.hide_memory()
     if abi:
-        landlock.restrict(exceptions, abi)
+        landlock.restrict(exceptions, landlock.handled(abi, connects=connects))
         layers.append("landlock")
     for each in exceptions:
         if each.descriptor not in launch["files"].values():

@@ -31,11 +31,11 @@ READ = READ_FILE | READ_DIR
 WRITE = (1 << 15) - 1 & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK)
 #: The rights that a rule on what is no folder can give.
 OF_A_FILE = _WRITE_FILE | READ_FILE | _TRUNCATE
-_BIND_TCP = 1 << 0
 
 #: (since ABI, how many rights of the kind there are then)
 _FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))
 _NET_RIGHTS = ((4, 2), (10, 4))
+_BIND_TCP = 1
 _SCOPES = ((6, 2),)
 
 
@@ -55,10 +55,14 @@ class Handled:
         return struct.pack("<QQ", self.files, self.network) if self.network else struct.pack("<Q", self.files)
 
 
-def handled(abi: int) -> Handled:
-    """Everything `abi` can deny. Pure; an ABI newer than known is treated as the newest known."""
+def handled(abi: int, *, connects: bool = False) -> Handled:
+    """Everything `abi` can deny. Pure; an ABI newer than known is treated as the newest known.
+
+    `connects`: of the network only that TCP is listened on; connecting, and UDP as a whole, is left to seccomp.
+    """
     abi = min(abi, _NEWEST_ABI)
-    return Handled(_mask(_FILE_RIGHTS, abi), _mask(_NET_RIGHTS, abi), _mask(_SCOPES, abi))
+    network = _mask(_NET_RIGHTS, abi) & (_BIND_TCP if connects else -1)
+    return Handled(_mask(_FILE_RIGHTS, abi), network, _mask(_SCOPES, abi))
 
 
 def _mask(table: Iterable[tuple[int, int]], abi: int) -> int:
@@ -70,12 +74,9 @@ def abi() -> int:
     return max(0, int(libc.syscall(_CREATE, None, 0, _VERSION_FLAG)))
 
 
-def inward_only(everything: Handled, *, connects: bool) -> Handled:
-    """What is denied a service: it may connect to Unix sockets with a path (its workers'), and if it `connects`, to
-    others. It makes no listening socket in either case. Pure.
-    """
-    network = everything.network & _BIND_TCP if connects else everything.network
-    return Handled(everything.files & ~_RESOLVE_UNIX, network, everything.scopes)
+def but_unix_sockets(everything: Handled) -> Handled:
+    """What is denied a service: it connects to Unix sockets with a path, which are its workers'. Pure."""
+    return Handled(everything.files & ~_RESOLVE_UNIX, everything.network, everything.scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,12 @@ class Allowed:
     rights: int
 
 
-def restrict(exceptions: Iterable[Allowed], running_abi: int, what: Handled | None = None) -> None:
-    """Deny this thread (and all it starts) everything, or all of `what`, but `exceptions`. Needs no_new_privs.
+def restrict(exceptions: Iterable[Allowed], what: Handled) -> None:
+    """Deny this thread (and all it starts) all of `what` but `exceptions`. Needs no_new_privs.
 
     Raises Broken(`confinement_failed`).
     """
-    attributes = (what or handled(running_abi)).packed
+    attributes = what.packed
     ruleset = check("landlock", libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for each in exceptions:

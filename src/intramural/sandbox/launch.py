@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 from intramural.core.errors import Broken
 from intramural.sandbox import users
 from intramural.sandbox.kernel import failed
+from intramural.sandbox.profiles import CONNECTS, READABLE
 from intramural.sandbox.seccomp import Profile
 
 #: Tries what must fail, with layers left out on purpose, to find out which hold on this machine. It does nothing else.
@@ -51,8 +53,10 @@ class Launch:
     after it. `files` maps names to our open descriptors; the child gets the same names with its own. `private_dir` is
     the only place it may make a socket in. `memory` are files without a name (memfd_create), under our numbers in the
     child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
-    as `limits.file_size_bytes` lets it. `without` leaves layers out: for tests, and for downgrades that an
-    administrator has named. Within `confine_timeout_s` the child has to have imported its module and confined itself.
+    as `limits.file_size_bytes` lets it. `channel` is the other end of a Unix socket pair of ours, on which a broker is
+    spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for
+    downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and
+    confined itself.
     """
 
     profile: Profile
@@ -65,6 +69,12 @@ class Launch:
     without: frozenset[str] = frozenset()
     confine_timeout_s: float = 60.0
     memory: tuple[int, ...] = ()
+    channel: int | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All that the child is handed, by our numbers."""
+        return (*self.files.values(), *self.memory, *(() if self.channel is None else (self.channel,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class Rules:
 
     `package`: where entries come from. `without`: layers that may be missing, because an administrator named the
     downgrade. `run_dir`: private directories lie in it; `run_door` is a descriptor of it. `env`: names that a launch
-    may set.
+    may set. `connects`: whether a child may be one that connects.
     """
 
     package: str | None = None
@@ -81,6 +91,7 @@ class Rules:
     run_dir: Path | None = None
     run_door: int | None = None
     env: frozenset[str] | None = None
+    connects: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +124,12 @@ def begin(launch: Launch, log: int, answer: int, rules: Rules, at: Mapping[int, 
 
 def _handed(launch: Launch, at: Mapping[int, int] | None) -> dict[int, int]:
     """The child's number of each descriptor → ours."""
-    numbers = (*launch.files.values(), *launch.memory)
-    return {number: number if at is None else at[number] for number in numbers}
+    return {number: number if at is None else at[number] for number in launch.descriptors}
 
 
 def _require(launch: Launch, rules: Rules) -> None:
+    if launch.profile in CONNECTS and not rules.connects:
+        raise failed("network", "no setting allows to connect to anybody")
     if rules.package is not None and not launch.entry.startswith(f"{rules.package}."):
         raise failed("entry", f"{launch.entry!r} is not of {rules.package}")
     if rules.without is not None and launch.entry != WITNESS and not launch.without <= rules.without:
@@ -156,6 +168,19 @@ def check_files(launch: Launch, handed: Mapping[int, int] | None = None) -> None
             nameless = False
         if not nameless:
             raise failed("files", "a file that is to be written to is not one in memory without a name")
+    if launch.channel is not None:
+        _check_paired(handed[launch.channel])
+
+
+def _check_paired(descriptor: int) -> None:
+    """A pair has no name on either side: with any other Unix socket there would be somebody else to reach."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as channel:
+            paired = channel.family == socket.AF_UNIX and not channel.getsockname() and not channel.getpeername()
+    except OSError:
+        paired = False
+    if not paired:
+        raise failed("files", "what a broker is spoken with on is not a pair of sockets")
 
 
 def _begun(launch: Launch, log: int, answer: int, handed: Mapping[int, int], rules: Rules, uid: int | None) -> int:
@@ -228,6 +253,7 @@ def _message(launch: Launch, uid: int | None) -> bytes:
             "arg": dict(launch.arg),
             "files": dict(launch.files),
             "memory": list(launch.memory),
+            "channel": launch.channel,
             "private_dir": None if launch.private_dir is None else str(launch.private_dir),
             "limits": asdict(launch.limits),
             "without": sorted(launch.without),
@@ -244,7 +270,7 @@ def _message(launch: Launch, uid: int | None) -> bytes:
 def packed(launch: Launch) -> bytes:
     """As text for another process; its descriptors travel beside it."""
     private = None if launch.private_dir is None else str(launch.private_dir)
-    given = {name: getattr(launch, name) for name in ("profile", "entry", "confine_timeout_s", "memory")}
+    given = {name: getattr(launch, name) for name in ("profile", "entry", "memory", "channel")}
     given |= {"arg": dict(launch.arg), "files": dict(launch.files), "env": dict(launch.env), "private_dir": private}
     return json.dumps({**given, "limits": asdict(launch.limits), "without": sorted(launch.without)}).encode()
 
@@ -253,7 +279,7 @@ def unpacked(data: bytes) -> Launch:
     """What `packed` made, or a process that was taken over. Raises ValueError, TypeError, KeyError, AttributeError."""
     given = json.loads(data)
     profile = given["profile"]
-    if profile not in ("engine", "parser"):
+    if profile not in READABLE:
         raise ValueError("no such profile")
     return Launch(
         profile=profile,
@@ -265,4 +291,5 @@ def unpacked(data: bytes) -> Launch:
         limits=Limits(**given["limits"]),
         without=frozenset(map(str, given["without"])),
         memory=tuple(map(int, given["memory"])),
+        channel=None if given["channel"] is None else int(given["channel"]),
     )

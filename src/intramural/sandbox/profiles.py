@@ -14,4 +14,9 @@ READABLE: Mapping[Profile, Mapping[str, int]] = {
         "/sys/devices/system/node": READ_FILE | READ_DIR,
     },
     "parser": {},
+    "broker": {},
 }
+#: The one that is for connecting stays in the network that there is.
+CONNECTS: frozenset[Profile] = frozenset({"broker"})
+#: Those that go on for as long as they are wanted, and answer elsewhere than on the pipe of a one-shot child.
+LASTING: frozenset[Profile] = frozenset({"engine", "broker"})

@@ -76,10 +76,10 @@ def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
         abi = landlock.abi()
         if abi < _LEAST_ABI:
             raise _failed("landlock", f"the kernel offers ABI {abi}, the least is {_LEAST_ABI}")
-        denies = landlock.inward_only(landlock.handled(abi), connects=bool(needs.connects))
+        denies = landlock.but_unix_sockets(landlock.handled(abi, connects=bool(needs.connects)))
         allowed = list(_allowed(needs, denies.files))
         try:
-            landlock.restrict(allowed, abi, denies)
+            landlock.restrict(allowed, denies)
         finally:
             for each in allowed:
                 os.close(each.descriptor)

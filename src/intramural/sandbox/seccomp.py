@@ -9,13 +9,14 @@ another architecture (int 0x80) end the process; x32 calls fail.
 """
 
 import platform
+from collections.abc import Mapping
 from typing import Literal
 
 from intramural.sandbox import bpf
 from intramural.sandbox.bpf import ABSENT, ARCHITECTURES, LAST_KNOWN, PERMIT, REFUSE, Instruction
 from intramural.sandbox.syscalls import NUMBERS
 
-Profile = Literal["engine", "parser"]
+Profile = Literal["engine", "parser", "broker"]
 
 #: Harmless whatever their arguments.
 _ALWAYS = (
@@ -39,8 +40,12 @@ _ALWAYS = (
 )
 #: A worker answers on a Unix stream socket that it binds in its private directory. It can never connect.
 _LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt shutdown recvfrom"
+#: A broker connects, asks name servers, and hands descriptors over. It never listens.
+_CONNECTING = "connect getsockname getpeername getsockopt shutdown recvfrom recvmsg sendmsg"
+_CALLS: Mapping[Profile, str] = {"engine": _LISTENING, "parser": "", "broker": _CONNECTING}
 
-_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _PROT_EXEC = 4
 #: The flags of pthread_create in glibc and in musl. No other clone is a thread and nothing but a thread.
 _THREAD = (0x3D0F00, 0x7D0F00)
@@ -67,8 +72,7 @@ def program(profile: Profile, machine: str, pid: int, *, rewrites: bool = False)
     """
     _, column = ARCHITECTURES[machine]
     out = bpf.opening(machine)
-    names = _ALWAYS.split() + (_LISTENING.split() if profile == "engine" else [])
-    for name in names:
+    for name in _ALWAYS.split() + _CALLS[profile].split():
         out += bpf.rule(NUMBERS[name][column], [PERMIT])
     for name, body in _conditional(profile, pid, rewrites=rewrites).items():
         out += bpf.rule(NUMBERS[name][column], body)
@@ -92,9 +96,16 @@ def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, lis
         "ioctl": bpf.if_equal(1, _IOCTLS),
         "prctl": bpf.if_equal(0, (_PR_SET_NAME,)),
     }
+    stream = bpf.if_masked(1, _SOCK_TYPE_MASK, (_SOCK_STREAM,))
+    if profile == "broker":  # it reads no file: what it has to know of names comes with its messages
+        del rules["open"], rules["openat"]
+        kinds = bpf.if_masked(1, _SOCK_TYPE_MASK, (_SOCK_STREAM, _SOCK_DGRAM))
+        rules["socket"] = bpf.guarded(0, (_AF_INET, _AF_INET6), kinds)
+        # for the event loop to wake itself; of datagrams, each end could send to any Unix socket by its path
+        rules["socketpair"] = bpf.guarded(0, (_AF_UNIX,), stream)
     if profile == "engine":
-        stream = bpf.if_masked(1, _SOCK_TYPE_MASK, (_SOCK_STREAM,))
         rules["socket"] = bpf.guarded(0, (_AF_UNIX,), stream)
+    if profile in ("engine", "broker"):
         rules["setsockopt"] = bpf.guarded(1, (_SOL_SOCKET,), bpf.if_equal(2, _SOCKET_OPTIONS))
         rules["sendto"] = bpf.if_null(4)  # only without an address: to whom it is connected already
     return rules

@@ -1,4 +1,4 @@
-"""The process that starts the service's children: one thread, few imports, no way to the network.
+"""The process that starts the service's children: one thread, few imports, and a way to the network only for a broker.
 
 It was started before the service read anything from outside, and knows since then what may be started (`Rules`): the
 service can ask for a child that is confined, and for nothing else, whoever has taken the service over. It ends with the
@@ -38,6 +38,7 @@ def main(channel: int, told: str) -> None:
         run_dir=run_dir,
         run_door=os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC),
         env=frozenset(given["env"]),
+        connects=given["connects"],
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # it ends when the service has; a handler, because children inherit less
@@ -46,7 +47,7 @@ def main(channel: int, told: str) -> None:
         identity.die_with(given["parent"])
         identity.no_new_privileges()
         identity.hide_memory()
-        denied.install("spawner", outward=False)
+        denied.install("spawner", outward=rules.connects)
     except IntramuralError as error:
         spawner.say({"lost": _shown(error)})
         sys.exit(1)
@@ -103,8 +104,7 @@ class _Spawner:
         try:
             body, log, answer, *others = descriptors
             asked = launching.unpacked(os.pread(body, _MOST_LAUNCH_BYTES, 0))
-            numbers = (*asked.files.values(), *asked.memory)
-            at = dict(zip(numbers, others, strict=True))
+            at = dict(zip(asked.descriptors, others, strict=True))
             started = launching.begin(asked, log, answer, self.rules, at)
         except IntramuralError as error:
             return {"error": _shown(error)}

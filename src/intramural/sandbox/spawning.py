@@ -41,6 +41,7 @@ class Spawner:
             "without": sorted(rules.without),
             "run_dir": str(rules.run_dir),
             "env": sorted(rules.env),
+            "connects": rules.connects,
         }
         with theirs:
             self._process = subprocess.Popen(
@@ -75,7 +76,7 @@ class Spawner:
         body = os.memfd_create("launch", os.MFD_CLOEXEC)
         try:
             _write(body, packed(launch))
-            descriptors = [body, log, answer, *launch.files.values(), *launch.memory]
+            descriptors = [body, log, answer, *launch.descriptors]
             if len(descriptors) > MOST_DESCRIPTORS:
                 raise Broken("child_died", f"A worker could not be started: {len(descriptors)} files are too many.")
             await self._send({"id": number}, descriptors)

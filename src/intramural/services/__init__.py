@@ -6,7 +6,8 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
-`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `seating`, `sign_in`, `provider_web`,
+`responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `egress`, `seating`, `sign_in`,
+`provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`, `proofs`,
 `anchor_web`, `anchoring`, `enclosure`;
@@ -25,6 +26,7 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
+from intramural.services.egress import EgressDesk
 from intramural.services.evictions import Evictions
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
@@ -107,6 +109,7 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    egress: EgressDesk
     holds: HoldDesk
     purging: Purging
     evictions: Evictions
@@ -127,6 +130,7 @@ __all__ = [
     "CatalogueDesk",
     "ConsentDesk",
     "Conversations",
+    "EgressDesk",
     "Evictions",
     "Expiry",
     "FactorDesk",

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from intramural.core.errors import Refused
+from intramural.core.outward import Connect
 
 #: Sends a body of some media type to an address; gives status and body. Raises IntramuralError.
 Post = Callable[[str, bytes, str], Awaitable["Replied"]]
@@ -25,9 +26,9 @@ class Replied:
     body: bytes
 
 
-def posting(*, allow_network: bool, ca_file: Path | None) -> Post:
-    """Asks the host of the address that it is given. Redirects are not followed. `ca_file` (PEM) is trusted instead of
-    the system's certificates. Without `allow_network`, only what is on this machine is asked.
+def posting(connect: Connect, *, allow_network: bool, ca_file: Path | None) -> Post:
+    """Asks the host of the address that it is given, by the way out `connect`. Redirects are not followed. `ca_file` (PEM) is
+    trusted instead of the system's certificates. Without `allow_network`, only what is on this machine is asked.
 
     Raises Refused(`network_off`) and what `library.sources.web` raises.
     """
@@ -41,7 +42,7 @@ def posting(*, allow_network: bool, ca_file: Path | None) -> Post:
             hint = "Set library.allow_network, or anchor into folders."
             raise Refused("network_off", "This service is set to ask no other machine.", hint)
         limits = Limits(connect_timeout_s=_TIMEOUT_S / 2, answer_timeout_s=_TIMEOUT_S, tries=1, redirects=0)
-        web = Web(only(host_of(url)), Reach(ca_file=ca_file, limits=limits))
+        web = Web(only(host_of(url)), Reach(connect, ca_file, limits=limits))
         answer = await web.ask(
             url,
             method="POST",

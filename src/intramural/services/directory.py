@@ -1,9 +1,10 @@
 """Asking an LDAP directory whose name and password these are: encrypted, bounded, and nothing else of it.
 
-The only code that connects to one. What is sent is made by `access.ldap`; a filter is never text there.
+The only code that asks one. What is sent is made by `access.ldap`; a filter is never text there.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,8 @@ from intramural.access.ldap import ber as ber_rules
 from intramural.access.ldap.messages import BOUND, DONE, ENTRY, EXTENDED, INVALID_CREDENTIALS, REFERENCE, SUCCESS
 from intramural.access.ldap.messages import operation as operation_of
 from intramural.access.oidc.claims import MAX_GROUPS, Arrival, admit, groups_not_told, groups_of, known_as, role_of
-from intramural.core.errors import Broken, Unavailable, Untrusted
+from intramural.core.errors import Broken, IntramuralError, Unavailable, Untrusted
+from intramural.core.outward import Connect, opened
 from intramural.core.providers import LdapDirectory
 
 if TYPE_CHECKING:
@@ -29,10 +31,11 @@ _MAX_MESSAGES = 16
 
 
 class Directory:
-    """One directory, as sign-in.toml describes it. Each question has connections of its own."""
+    """One directory, as sign-in.toml describes it. Each question has connections of its own, made by `connect`."""
 
-    def __init__(self, settings: LdapDirectory) -> None:
+    def __init__(self, settings: LdapDirectory, connect: Connect) -> None:
         self.settings = settings
+        self._connect = connect
         self._context: ssl.SSLContext | None = None
 
     async def arrival(self, username: str, password: str) -> Arrival | None:
@@ -130,8 +133,9 @@ class Directory:
         settings = self.settings
         tls = await self._tls()
         loop = asyncio.get_running_loop()
+        made = await self._reached()
         if settings.starts_tls:
-            reader, writer = await asyncio.open_connection(settings.host, settings.port)
+            reader, writer = await opened(made)
             try:
                 plain = _Link(reader, writer)
                 if (await plain.start_tls()) != SUCCESS:
@@ -147,15 +151,22 @@ class Directory:
             protocol.connection_made(transport)
             reader, writer = fresh, asyncio.StreamWriter(transport, protocol, fresh, loop)
         else:
-            reader, writer = await asyncio.open_connection(
-                settings.host, settings.port, ssl=tls, server_hostname=settings.host
-            )
+            reader, writer = await opened(made, tls, settings.host)
         link = _Link(reader, writer)
         try:
             yield link
             link.leave()
         finally:
             writer.transport.abort() if link.broken else writer.close()
+
+    async def _reached(self) -> socket.socket:
+        """Who signs in is not told what the list of the way out says; administrators see it in the ledger."""
+        try:
+            return await self._connect(self.settings.host, self.settings.port, _TIMEOUT_S)
+        except IntramuralError as error:
+            message = f"{self.settings.title} cannot be reached from here: {error.code}."
+            hint = "An administrator sees why with `intramural egress ledger`."
+            raise Unavailable("directory_unreachable", message, hint, retry_after_s=5) from error
 
     async def _tls(self) -> ssl.SSLContext:
         if self._context is None:

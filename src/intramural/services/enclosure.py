@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intramural.core.config import Config
+from intramural.egress import parse_mode
 from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
 from intramural.sandbox import missing_layers
 from intramural.sandbox.launch import Rules
@@ -38,7 +39,7 @@ _SYSTEM = (
 #: What the machine is doing: its load (/proc/stat, /proc/pressure), our allowance of it, our workers' memory.
 _STATE = ("/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/sys/devices/system/node")
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
-#: How names become addresses, for who connects.
+#: How names become addresses: the service reads it for the broker, or for a client of its own.
 _NAMES = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
     "/etc/protocols",
@@ -66,20 +67,9 @@ def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tup
 
 
 def connects(config: Config) -> tuple[str, ...]:
-    """The settings for which the service itself opens connections; none: it never does. Pure."""
-    remote = any(engine.address.scheme != "unix" for engine in config.engines)
-    sends = config.traces.endpoint and not config.traces.endpoint.startswith("unix:")
-    wanted = {
-        "library.allow_network": config.library.allow_network,
-        "media.allowed_hosts": config.media.allowed_hosts,
-        "anchors.witnesses": config.anchors.witnesses,
-        "anchors.stampers": config.anchors.stampers,
-        "engines.toml": remote,
-        "sign-in.toml": config.providers.oidc or config.providers.ldap,
-        "storage.url": config.storage.url,
-        "traces.endpoint": sends,
-        "vault.pkcs11_module": config.vault.pkcs11_module,
-    }
+    """The settings for which the service itself opens connections; none: it never does. Everything else that leaves
+    goes by the broker, which is a child. Pure."""
+    wanted = {"storage.url": config.storage.url, "vault.pkcs11_module": config.vault.pkcs11_module}
     return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
 
@@ -88,8 +78,8 @@ def needs(config: Config) -> Needs:
     reaching = connects(config)
     stores = [Path(each).expanduser() for each in (*OLLAMA_FOLDERS, *LM_STUDIO_FOLDERS)]
     read = [*_python(), *map(Path, (*_SYSTEM, *_STATE, *_DEVICES)), *stores, *_named(config)]
-    if reaching:
-        read += map(Path, _NAMES)
+    if reaching or parse_mode(config.egress.mode) != "sealed":
+        read += _names()
     if config.storage.url:
         read += [Path(each).expanduser() for each in _DATABASE]
     folders = (*config.anchors.folders, *config.sandbox.write_folders)
@@ -107,6 +97,12 @@ def _python() -> Iterable[Path]:
     yield from (Path(entry) for entry in sys.path if entry and Path(entry).absolute() != here)
     trusted = ssl.get_default_verify_paths()
     yield from (Path(each) for each in (trusted.cafile, trusted.capath) if each)
+
+
+def _names() -> Iterable[Path]:
+    """Where names are looked up. Of what others write anew, its folder: a rule is of a file, not of its name."""
+    yield from map(Path, _NAMES)
+    yield from {folder for each in _NAMES if (folder := Path(each).resolve().parent) != Path("/etc")}
 
 
 def _named(config: Config) -> Iterable[Path]:
@@ -134,7 +130,8 @@ def start_spawner(config: Config) -> Spawner:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     named = {level.value: level for level in Level if level is not Level.NONE}.get(config.sandbox.required_level)
     without = frozenset[str]() if named is None else missing_layers(named)
-    return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS))
+    may_connect = parse_mode(config.egress.mode) != "sealed"
+    return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS, connects=may_connect))
 
 
 def seal_service(config: Config) -> Seal:

@@ -46,7 +46,7 @@ class FitDesk:
         catalogue: CatalogueDesk,
         audit: AuditLog,
         inspect: Inspect,
-        parse: Callable[[str], Source],
+        parse: Callable[[str, Actor], Source],
         *,
         folder: Path,
         context_tokens: int,
@@ -96,7 +96,7 @@ class FitDesk:
 
     async def _elsewhere(self, actor: Actor, text: str) -> Candidate:
         await self._gate.require(actor, Action.MODELS_PULL, target=f"source:{text}")
-        source = self._parse(text)
+        source = self._parse(text, actor)
         target = f"source:{text}"
         try:
             offer = only_offer(await source.resolve())

@@ -34,10 +34,10 @@ class Synced:
 
 
 class Locks:
-    """`parse` makes a source of its text."""
+    """`parse` makes a source of its text, for who asks for it."""
 
     def __init__(
-        self, gate: Gate, library: Library, models: Models, audit: AuditLog, parse: Callable[[str], Source]
+        self, gate: Gate, library: Library, models: Models, audit: AuditLog, parse: Callable[[str, Actor], Source]
     ) -> None:
         self._gate = gate
         self._library = library
@@ -85,7 +85,7 @@ class Locks:
         model, target = step.model, f"model:{step.name}"
 
         async def get(tell: Callable[[PullState], None]) -> Manifest:
-            return await self._get(model, tell)
+            return await self._get(actor, model, tell)
 
         await self._audit.record(Event.MODEL_REQUESTED, actor, target=target, facts={"source": model.source})
         try:
@@ -103,10 +103,10 @@ class Locks:
             return
         yield Synced(step.name, step.act, "done", changes=step.changes)
 
-    async def _get(self, model: LockedModel, tell: Callable[[PullState], None]) -> Manifest:
+    async def _get(self, actor: Actor, model: LockedModel, tell: Callable[[PullState], None]) -> Manifest:
         if model.source.partition(":")[0] in _BY_HAND:
             message = f"{model.name} was brought by hand ({model.source}), so nobody can be asked for it."
             hint = "Bring it again, as a bundle or a file under that name; then `sync` sees that it is there."
             raise Missing("lock_by_hand", message, hint)
-        source = self._parse(model.source)
+        source = self._parse(model.source, actor)
         return await self._library.pull(source, model.name, tell, locked=model, replace=True)

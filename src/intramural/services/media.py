@@ -5,7 +5,7 @@ same bounded door as models, and each fetch is in the log.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from intramural.core.actor import Actor
 from intramural.core.chat import ChatRequest, Image, Message
 from intramural.core.config import Config
 from intramural.core.errors import IntramuralError, Misasked, TooLarge
+from intramural.core.outward import Connect
 from intramural.core.pictures import MAX_PICTURE_BYTES, look_at
+from intramural.egress import Errand
 from intramural.files import Files
 from intramural.library import Manifest
 from intramural.services.gate import Gate
@@ -45,11 +47,15 @@ class Outward:
 class Media:
     """Finds the bytes of pictures."""
 
-    def __init__(self, gate: Gate, files: Files, audit: AuditLog, outward: Outward) -> None:
+    def __init__(
+        self, gate: Gate, files: Files, audit: AuditLog, outward: Outward, way: Callable[[Errand], Connect]
+    ) -> None:
+        """`way`: how hosts that were named are reached."""
         self._gate = gate
         self._files = files
         self._audit = audit
         self._outward = outward
+        self._way = way
 
     async def resolved(self, actor: Actor, request: ChatRequest, manifest: Manifest) -> ChatRequest:
         """`request` with every picture as bytes.
@@ -120,7 +126,8 @@ class Media:
                 param="messages",
             ) from refused
         limits = Limits(connect_timeout_s=_TIMEOUT_S / 2, answer_timeout_s=_TIMEOUT_S, tries=1, redirects=3)
-        web = Web(allow, Reach(ca_file=self._outward.ca_file, limits=limits))
+        connect = self._way(Errand(actor, "media", f"request:{request_id}"))
+        web = Web(allow, Reach(connect, self._outward.ca_file, limits=limits))
         facts: dict[str, Fact] = {"host": host}
         try:
             answer = await web.ask(url, headers={"Accept": "image/*"}, max_bytes=MAX_PICTURE_BYTES)

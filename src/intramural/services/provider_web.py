@@ -3,6 +3,7 @@
 from intramural.access.oidc import Ask, Said
 from intramural.access.oidc.provider import bad_answer
 from intramural.core.errors import IntramuralError, Refused, Unavailable, Untrusted
+from intramural.core.outward import Connect
 from intramural.core.providers import OidcProvider
 
 _TIMEOUT_S = 10.0
@@ -11,8 +12,8 @@ _MAX_BYTES = 512 << 10
 _STATUSES = (200, 400, 401, 403)
 
 
-def asking(settings: OidcProvider) -> Ask:
-    """Asks the issuer's host, and those in `hosts`. Redirects are not followed.
+def asking(settings: OidcProvider, connect: Connect) -> Ask:
+    """Asks the issuer's host, and those in `hosts`, by the way out that is given. Redirects are not followed.
 
     Raises Unavailable(`provider_unreachable`), Untrusted(`provider_certificate_wrong`), Broken(`provider_bad_answer`).
     """
@@ -23,7 +24,8 @@ def asking(settings: OidcProvider) -> Ask:
         from intramural.library.sources.web import Web, host_of
 
         limits = Limits(connect_timeout_s=_TIMEOUT_S / 2, answer_timeout_s=_TIMEOUT_S, tries=1, redirects=0)
-        web = Web(only(host_of(settings.issuer), *settings.hosts), Reach(ca_file=settings.ca_file, limits=limits))
+        reach = Reach(connect, settings.ca_file, limits=limits)
+        web = Web(only(host_of(settings.issuer), *settings.hosts), reach)
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -47,6 +49,10 @@ def asking(settings: OidcProvider) -> Ask:
 
 def _worded(settings: OidcProvider, error: IntramuralError) -> IntramuralError:
     """What happened on the way, to who wants to sign in."""
+    if error.code.startswith("egress_"):  # administrators see in the ledger which entry it is
+        message = f"{settings.title} cannot be reached from here: {error.code}."
+        hint = "An administrator sees why with `intramural egress ledger`."
+        return Unavailable("provider_unreachable", message, hint, retry_after_s=5)
     if error.code == "bad_tls":
         message = f"{settings.title} does not prove that it is who it should be."
         hint = "An administrator has to mend its certificate, or name its authority in sign-in.toml (`ca_file`)."

@@ -113,8 +113,9 @@ class Pulls:
         audit: AuditLog,
         db: Database,
         clock: Clock,
-        parse: Callable[[str], Source],
+        parse: Callable[[str, Actor], Source],
     ) -> None:
+        """`parse` makes a source of its text, for who asks for it."""
         self._gate = gate
         self._library = library
         self._audit = audit
@@ -135,7 +136,7 @@ class Pulls:
         for pull in self._pulls.values():
             if (pull.source, pull.name) == (source, name) and pull.state in ("running", *_RESUMABLE):
                 return (self._view(pull) if pull.state == "running" else await self.resume(actor, pull.id)), False
-        self._parse(source)  # what cannot be a source is said at once
+        self._parse(source, actor)  # what cannot be a source is said at once
         now_ms = self._now_ms()
         pull = _Pull(new_id("pull", self._clock), source, name, actor.username, now_ms, actor)
         async with self._audit.transaction() as (connection, record):
@@ -275,7 +276,7 @@ class Pulls:
     async def _run(self, pull: _Pull) -> None:
         try:
             manifest = await self._library.pull(
-                self._parse(pull.source), pull.name, lambda s: self._progressed(pull, s)
+                self._parse(pull.source, pull.actor), pull.name, lambda s: self._progressed(pull, s)
             )
         except IntramuralError as error:
             await self._failed(pull, error)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -693,4 +694,24 @@ legal_hold_people = Table(
     Column("hold_id", String, ForeignKey("legal_holds.id", ondelete="CASCADE"), primary_key=True),
     Column("person_id", String, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("since_ms", BigInteger, nullable=False),
+)
+
+#: What people decided about the way out, and what they are asked: one row for a destination and purpose.
+egress_entries = Table(
+    "egress_entries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("purpose", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("port", Integer, nullable=False),  # 0: whichever
+    Column("verdict", String, nullable=False),  # asked | allow | deny
+    Column("inside", Boolean, nullable=False),
+    Column("once", Boolean, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("asked_by", String),
+    Column("asked_ms", BigInteger),
+    Column("about", String),
+    Column("decided_by", String),
+    Column("decided_ms", BigInteger),
+    UniqueConstraint("purpose", "host", "port"),
 )

@@ -154,6 +154,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/NoticesWritten.svelte"),
   },
   {
+    name: "egress",
+    label: words.nav.egress,
+    icon: "external",
+    permission: "egress.read",
+    heading: "rules",
+    page: () => import("../pages/Egress.svelte"),
+  },
+  {
     name: "emergency",
     label: words.nav.emergency,
     icon: "eye",

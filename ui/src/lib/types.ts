@@ -397,6 +397,31 @@ export interface AuditPage {
   checkpoint: { size: number; time_ms?: number; note: string } | null;
 }
 
+/** A decision about connections to one host and port for one purpose, or a question (`asked`). `port` 0: any. */
+export interface EgressEntry {
+  id: string;
+  purpose: string;
+  host: string;
+  port: number;
+  verdict: "asked" | "allow" | "deny";
+  inside: boolean;
+  once: boolean;
+  expires_ms: number | null;
+  about: string | null;
+  asked_by: string | null;
+  asked_ms: number | null;
+  decided_by: string | null;
+  decided_ms: number | null;
+}
+
+/** What may leave the machine. */
+export interface Egress {
+  mode: string;
+  running: boolean;
+  settings: { setting: string; purpose: string; host: string; port: number | null; near: string[] }[];
+  entries: EgressEntry[];
+}
+
 /** Nothing of these people, or in this workspace, is deleted. `lifted_ms` null: it holds. */
 export interface Hold {
   id: string;

@@ -130,6 +130,7 @@ export const words = {
     permissions: "Permissions",
     reports: "Reports",
     retention: "Kept and deleted",
+    egress: "What leaves",
     emergency: "Emergency access",
     lists: "Lists of people",
     consents: "Consent",

@@ -245,6 +245,25 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByText("pupil-42 has no second factors any more.").first().waitFor();
   });
 
+  it("allows a connection, and takes it off the list again", async () => {
+    const page = ada.page;
+    await ada.go("/settings/egress");
+    await page.getByRole("heading", { name: "The list" }).waitFor();
+    await page.getByRole("button", { name: "Allow a connection" }).click();
+    await dialog().getByLabel("Host").fill("models.example");
+    await dialog().getByLabel("For how long").selectOption({ label: "for 7 days" });
+    await ada.accessible("allowing a connection");
+    await dialog().getByRole("button", { name: "Allow it" }).click();
+    await page.getByRole("listitem").filter({ hasText: "models.example:443" }).getByText("Fetching models").waitFor();
+    await page.getByRole("rowheader", { name: "models.example:443" }).first().waitFor();
+    await ada.accessible("what leaves");
+    await picture(ada, "desktop-egress");
+    await page.getByRole("button", { name: "Take away: models.example:443" }).click();
+    await dialog().getByRole("button", { name: "Take away" }).click();
+    await expect.poll(() => page.getByRole("listitem").filter({ hasText: "models.example" }).count()).toBe(0);
+    expect((await ask(ada, "GET", "/egress")).said).toMatchObject({ mode: "supervised", entries: [] });
+  });
+
   it("puts a legal hold on somebody, who is then not erased, and lifts it", async () => {
     const page = ada.page;
     await ada.go("/settings/retention");
@@ -601,6 +620,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "workspaces",
       "limits",
       "retention",
+      "egress",
       "permissions",
       "audit",
       "reports",

@@ -42,7 +42,7 @@ def router(doors: Doors) -> APIRouter:
         found = await records.search(caller.actor, wanted, limit)
         size, note = records.checkpoint()
         return shapes.AuditPage(
-            entries=[_entry(each) for each in found.entries],
+            entries=[entry_out(each) for each in found.entries],
             older=found.older,
             size=size,
             checkpoint=shapes.CheckpointOut(size=size, note=note),
@@ -91,7 +91,8 @@ def router(doors: Doors) -> APIRouter:
     return api
 
 
-def _entry(entry: Entry) -> shapes.EntryOut:
+def entry_out(entry: Entry) -> shapes.EntryOut:
+    """An entry as it is shown."""
     return shapes.EntryOut(
         position=entry.position,
         time_ms=entry.time_ms,

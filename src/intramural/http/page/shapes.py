@@ -326,6 +326,55 @@ class PeopleOut(BaseModel):
     next: str | None
 
 
+class EgressIn(BaseModel):
+    """`port` 0: whichever, for denying. `inside`: the name may be in a private network. `for_s` null: for good."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=443, ge=0, le=65_535)
+    purpose: str = Field(min_length=1, max_length=32)
+    verdict: Literal["allow", "deny"]
+    inside: bool = False
+    once: bool = False
+    for_s: int | None = Field(default=None, gt=0, le=3_650 * 86_400)
+
+
+class EgressEntryOut(BaseModel):
+    """`verdict` `asked`: an administrator has yet to decide. `about`: what was wanted. `port` 0: whichever."""
+
+    id: str
+    purpose: str
+    host: str
+    port: int
+    verdict: str
+    inside: bool
+    once: bool
+    expires_ms: int | None
+    about: str | None
+    asked_by: str | None
+    asked_ms: int | None
+    decided_by: str | None
+    decided_ms: int | None
+
+
+class EgressRuleOut(BaseModel):
+    """What a setting allows by naming it. `near`: where its addresses may be (`here`, `inside`, `outside`)."""
+
+    setting: str
+    purpose: str
+    host: str
+    port: int | None
+    near: list[str]
+
+
+class EgressOut(BaseModel):
+    """`running`: whether the process that makes connections runs; it starts when it is first needed."""
+
+    mode: str
+    running: bool
+    settings: list[EgressRuleOut]
+    entries: list[EgressEntryOut]
+
+
 class HoldIn(BaseModel):
     subject: Literal["person", "group", "workspace"]
     subject_id: str = Field(min_length=1, max_length=64)
@@ -601,6 +650,13 @@ class EntryOut(BaseModel):
     outcome: str
     request_id: str | None
     facts: dict[str, Any]
+
+
+class EgressLedgerOut(BaseModel):
+    """`older`: the `before` with which to look for more; none: there is no more."""
+
+    entries: list[EntryOut]
+    older: int | None
 
 
 class CheckpointOut(BaseModel):

@@ -1,10 +1,11 @@
 """What an administrator decided about other machines: whether any may be asked for models, which, and how."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from intramural.core.config import LibraryConfig
 from intramural.core.errors import Refused
+from intramural.core.outward import Connect
 from intramural.library.sources.hub import HUGGING_FACE
 from intramural.library.sources.reach import Reach
 from intramural.library.sources.registry import Registries
@@ -35,6 +36,11 @@ class Outside:
             registries=Registries(credentials, config.registry_hosts, reach),
             reach=reach,
         )
+
+    def through(self, connect: Connect) -> "Outside":
+        """The same by this way out."""
+        reach = replace(self.reach, connect=connect)
+        return replace(self, reach=reach, registries=replace(self.registries, reach=reach))
 
     def require(self) -> None:
         """Raises Refused(`network_off`)."""

@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from intramural.core.errors import Refused
-
-if TYPE_CHECKING:
-    import httpx2
+from intramural.core.outward import Connect, no_way_out
 
 #: Raises Refused when the host (`example.org`, or `example.org:8443` where the port is not the scheme's own) is not
 #: to be contacted.
@@ -50,13 +47,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What whoever builds a source hands it. `transport`: None opens connections from this process.
+    """What whoever builds a source hands it. `connect`: its way out; there is none unless one is given.
 
     `ca_file` (PEM) is trusted instead of the system's certificates; there is no way to trust everything. `allow`: None
     leaves it at the hosts which the source itself needs.
     """
 
-    transport: "httpx2.AsyncBaseTransport | None" = None
+    connect: Connect = no_way_out
     ca_file: Path | None = None
     allow: Allow | None = None
     limits: Limits = field(default_factory=Limits)

@@ -1,7 +1,8 @@
 """HTTP as the sources need it: small answers bounded, large ones resumed, every host asked for leave first.
 
 Certificates are always checked, the environment is never read (no proxies, no `.netrc`), and what is secret goes to the
-one origin it was given for. Plain `http` is for this machine only. Import this module lazily: `httpx2` is slow to load.
+one origin it was given for. Connections are handed to it (`Reach.connect`); it makes none. Plain `http` is for this
+machine only. Import this module lazily: `httpx2` is slow to load.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import msgspec
 from intramural import __version__
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Refused, Unavailable, Untrusted
 from intramural.library.sources.reach import Allow, Limits, Reach
+from intramural.library.sources.transport import OverConnections
 from intramural.library.threads import in_thread
 
 USER_AGENT = f"intramural/{__version__}"
@@ -339,9 +341,9 @@ class Web:
             raise _stalled(shown) from error
 
     async def _client(self) -> httpx2.AsyncClient:
-        limits, lent = self._limits, self._reach.transport
+        limits = self._limits
         return httpx2.AsyncClient(
-            transport=_Lent(lent) if lent else httpx2.AsyncHTTPTransport(verify=await self._trusted(), trust_env=False),
+            transport=OverConnections(self._reach.connect, await self._trusted()),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             timeout=httpx2.Timeout(limits.stall_timeout_s, connect=limits.connect_timeout_s),
             follow_redirects=False,
@@ -468,16 +470,6 @@ class _Transfer:
 
     def _changed(self, what: str) -> Untrusted:
         return Untrusted("source_changed", f"{self.shown} {what}.", "Pull again: what it offers is looked up anew.")
-
-
-class _Lent(httpx2.AsyncBaseTransport):
-    """A transport that belongs to somebody else: used, never closed."""
-
-    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
-        self._transport = transport
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await self._transport.handle_async_request(request)
 
 
 def _trust(reach: Reach) -> ssl.SSLContext:

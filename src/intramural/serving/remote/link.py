@@ -1,7 +1,8 @@
-"""One engine elsewhere: the only code that connects to it, and what keeps it from being asked while it fails.
+"""One engine elsewhere: the only code that asks it, and what keeps it from being asked while it fails.
 
-Only the configured address is connected to, and of a name's addresses only those that `may_connect` allows, at the
-moment of connecting. Nothing in the environment is read, no redirect is followed, certificates are always checked.
+Only the configured address is connected to, by the way out that is given, which lets a name be where the engine may be
+(on this machine or a private network, unless it is said to be outside) and nowhere else. Nothing in the environment is
+read, no redirect is followed, certificates are always checked.
 Each request has a connection of its own, as with our own engines: closing it is how the engine learns that nobody
 reads any more.
 """
@@ -17,8 +18,9 @@ from typing import Any
 
 from intramural import __version__
 from intramural.core.clock import Clock
-from intramural.core.engines import Remote, RemoteEngine, may_connect
+from intramural.core.engines import Remote, RemoteEngine
 from intramural.core.errors import Broken, IntramuralError, Refused, Unavailable, Untrusted
+from intramural.core.outward import Connect
 from intramural.serving.exchange import Exchange, worker_garbage
 from intramural.serving.remote import breaker
 from intramural.serving.remote.breaker import Breaker, Rules
@@ -94,8 +96,9 @@ class RemoteExchange(Exchange):
 class Link:
     """One engine, for all its models. `ask` is the way to it."""
 
-    def __init__(self, engine: RemoteEngine, clock: Clock, rules: Rules | None = None) -> None:
+    def __init__(self, engine: RemoteEngine, clock: Clock, connect: Connect, rules: Rules | None = None) -> None:
         self.engine = engine
+        self._connect = connect
         self.breaker = Breaker()
         self._clock = clock
         self._rules = rules or Rules()
@@ -256,33 +259,29 @@ class Link:
         if address.scheme == "unix":
             return await loop.create_unix_connection(made, address.path)
         tls = await self._tls() if address.scheme == "https" else None
-        last: OSError | None = None
-        for ip in await self._addresses():
-            try:
-                return await loop.create_connection(
-                    made, ip, address.port, ssl=tls, server_hostname=address.host if tls else None
-                )
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                last = error
-        raise last or OSError("no address")
+        connection = await self._reached()
+        try:
+            return await loop.create_connection(
+                made, sock=connection, ssl=tls, server_hostname=address.host if tls else None
+            )
+        except BaseException:
+            connection.close()
+            raise
 
-    async def _addresses(self) -> list[str]:
-        """The addresses that may be connected to. Raises Refused(`engine_outside`) if there are others only."""
+    async def _reached(self) -> socket.socket:
+        """Raises Refused(`engine_outside`) if it is only where it may not be, and what else refuses the way out."""
         address = self.engine.address
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        ips = list(dict.fromkeys(str(each[4][0]) for each in found))
-        allowed = [ip for ip in ips if may_connect(ip, outside=self.engine.outside)]
-        if ips and not allowed:
-            log.warning("engine %s is at %s, which is outside", self.engine.name, ips[0])
+        try:
+            return await self._connect(address.host, address.port, _CONNECT_TIMEOUT_S)
+        except Refused as error:
+            if error.code != "egress_address_refused":
+                raise
+            log.warning("engine %s: %s", self.engine.name, error.message)
             raise Refused(
                 "engine_outside",
                 f"The engine {self.engine.name} is neither on this machine nor in a private network.",
                 "An administrator has to say so in engines.toml, if it is meant.",
-            )
-        return allowed
+            ) from error
 
     async def _tls(self) -> ssl.SSLContext:
         if self._context is None:

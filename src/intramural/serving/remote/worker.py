@@ -1,12 +1,14 @@
 """An engine elsewhere as the pool sees it: a worker that is there when it is asked for and takes none of our memory."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from intramural.core.clock import Clock
-from intramural.core.engines import Remote
+from intramural.core.engines import Remote, RemoteEngine
 from intramural.core.errors import IntramuralError
+from intramural.core.outward import Connect
 from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.remote.breaker import Rules
@@ -89,11 +91,15 @@ class RemoteWorker(WorkerProcess):
 
 
 class RemoteSpawner:
-    """Starts workers: those of engines elsewhere by asking for them, all others as `local` does."""
+    """Starts workers: those of engines elsewhere by asking for them, all others as `local` does. `way`: how an engine
+    is reached."""
 
-    def __init__(self, local: Spawner, clock: Clock, rules: Rules | None = None) -> None:
+    def __init__(
+        self, local: Spawner, clock: Clock, way: Callable[[RemoteEngine], Connect], rules: Rules | None = None
+    ) -> None:
         self._local = local
         self._clock = clock
+        self._way = way
         self._rules = rules
         self._links: dict[str, Link] = {}
 
@@ -102,6 +108,6 @@ class RemoteSpawner:
         if model.remote is None:
             return await self._local.start(model, compute)
         engine = model.remote.engine
-        link = self._links.setdefault(engine.name, Link(engine, self._clock, self._rules))
+        link = self._links.setdefault(engine.name, Link(engine, self._clock, self._way(engine), self._rules))
         await link.check(model.remote)
         return RemoteWorker(_Elsewhere(), Path(), lambda: None, model.remote, link)
