@@ -1,6 +1,8 @@
 """What hostile code in the service itself can do: seals this process as the service does, then tries everything.
 
-    python -m tests.sandbox.sealed '{"stage": …, "names": […], "connects": false}'      {attempt: result} as JSON
+    python -m tests.sandbox.sealed '{"stage": …, "groups": [[…], …], "connects": false}'      {attempt: result} as JSON
+
+Each group of attempts has a process of its own, made before anything is sealed.
 
 The sealing is the product's own, by settings as an administrator writes them; the data directory is the stage's private
 one. What only a service has, it gets before: a connection that it accepted.
@@ -8,6 +10,7 @@ one. What only a service has, it gets before: a connection that it accepted.
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -65,17 +68,38 @@ OWN: dict[str, Attempt] = {
 }
 
 
-def main(told: dict[str, Any]) -> dict[str, str]:
+def _tried(told: dict[str, Any], names: list[str]) -> dict[str, str]:
     stage = dict(told["stage"])
     stage["fd"] = os.open(stage["model"], os.O_RDONLY)
-    wanted: dict[str, Callable[[Stage], None]] = {name: {**ATTEMPTS, **OWN}[name].run for name in told["names"]}
+    wanted: dict[str, Callable[[Stage], None]] = {name: {**ATTEMPTS, **OWN}[name].run for name in names}
     held = _accepted()
     stage["accepted"] = held[2]
     database = {"INTRAMURAL_STORAGE_URL": "postgresql://here/it"} if told["connects"] else {}
     seal_service(settings.load(database, data_dir=Path(stage["private"])))
-    found = try_each(wanted, stage)
-    del held
+    return try_each(wanted, stage)
+
+
+def _in_a_process(told: dict[str, Any], names: list[str]) -> dict[str, str]:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(writer, 1)
+        os.close(reader)
+        print(json.dumps(_tried(told, names)), flush=True)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        output = said.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status == -signal.SIGSYS:
+        return dict.fromkeys(names, "killed")
+    assert status == 0, output
+    found: dict[str, str] = json.loads(output.splitlines()[-1])
     return found
+
+
+def main(told: dict[str, Any]) -> dict[str, str]:
+    return {name: came for names in told["groups"] for name, came in _in_a_process(told, names).items()}
 
 
 if __name__ == "__main__":
