@@ -167,7 +167,7 @@ SERVICE: Mapping[str, str] = {
     "TCP to the host, IPv6": "rw",
     "listen on TCP": "rr",
     "UDP to the host": "rw",
-    "look up a name": "rw",
+    "look up a name": "ww",
     "netlink socket": "rw",
     "raw socket": "rr",
     "packet socket": "rr",
