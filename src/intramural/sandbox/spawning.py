@@ -54,7 +54,7 @@ class Spawner:
         ours.setblocking(False)
         self._channel = ours
         self._numbers = count(1)
-        self._asked: dict[int, asyncio.Future[_Theirs]] = {}
+        self._asked: dict[int, tuple[str, asyncio.Future[_Theirs]]] = {}
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +62,11 @@ class Spawner:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def children(self) -> dict[int, str]:
+        """The processes it has now, and the entry that each runs."""
+        return {pid: child.entry for pid, child in self._children.items()}
 
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
@@ -82,7 +87,8 @@ class Spawner:
             await self._send({"id": number}, descriptors)
         finally:
             os.close(body)
-        asked = self._asked[number] = asyncio.get_running_loop().create_future()
+        asked: asyncio.Future[_Theirs] = asyncio.get_running_loop().create_future()
+        self._asked[number] = launch.entry, asked
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -142,11 +148,12 @@ class Spawner:
                 self._told(said)
 
     def _told(self, said: Mapping[str, Any]) -> None:
-        asked = self._asked.pop(said["id"])
+        entry, asked = self._asked.pop(said["id"])
         if "error" in said:
             asked.set_exception(_error(said["error"]))
             return
-        child = self._children[said["pid"]] = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future())
+        child = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future(), entry)
+        self._children[child.pid] = child
         asked.set_result(child)
 
     def _end(self) -> None:
@@ -154,7 +161,7 @@ class Spawner:
         asyncio.get_running_loop().remove_reader(self._channel)
         if not self.lost.done():
             self.lost.set_result(None)
-        for asked in self._asked.values():
+        for _, asked in self._asked.values():
             asked.set_exception(self._gone())
         for child in self._children.values():
             child.ended.set_result(-signal.SIGKILL)
@@ -168,10 +175,11 @@ class Spawner:
 class _Theirs:
     """A child of the spawner's."""
 
-    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int]) -> None:
+    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int], entry: str) -> None:
         self._spawner = spawner
         self.pid = pid
         self.ended = ended
+        self.entry = entry
 
     @property
     def status(self) -> int | None:

@@ -58,11 +58,13 @@ class Enclosure:
 
 def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:
     """Every process of this service and what holds around each, as the kernel says: itself, its spawner, its workers
-    (`workers`: name, process, what it says of itself)."""
-    seal = () if enclosure is None else enclosure.seal.layers
-    wanted = [("gateway", os.getpid(), seal), *workers]
+    (`workers`: name, process, what it says of itself), and others that it has, by their room (`egress`: the broker)."""
+    wanted = [("gateway", os.getpid(), () if enclosure is None else enclosure.seal.layers), *workers]
     if enclosure is not None:
-        wanted.insert(1, ("spawner", enclosure.spawner.pid, ()))
+        spawner = enclosure.spawner
+        wanted.insert(1, ("spawner", spawner.pid, ()))
+        known = {pid for _, pid, _ in wanted}
+        wanted += [(entry.split(".")[1], pid, ()) for pid, entry in spawner.children.items() if pid not in known]
     return [found for each in wanted if (found := held(*each)) is not None]
 
 
