@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 
 from simulate.run import Verdict, checked, run
@@ -43,14 +43,10 @@ def _one(seed: int) -> int:
 def _many(seeds: range, twice_every: int) -> int:
     began_s = told_s = time.monotonic()
     found: list[Verdict] = []
-    cores = len(os.sched_getaffinity(0))
-    # A fresh process now and then: what a thousand services leave in a process is of no interest.
-    with ProcessPoolExecutor(cores, get_context("spawn"), max_tasks_per_child=100) as workers:
-        asked = {
-            workers.submit(checked, seed, twice=twice_every > 0 and seed % twice_every == 0): seed for seed in seeds
-        }
-        for done in as_completed(asked):
-            verdict = done.result()
+    work = partial(checked, twice_every=twice_every)
+    # A fresh process now and then: what a hundred services leave in a process is of no interest.
+    with get_context("spawn").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=50) as workers:
+        for verdict in workers.imap_unordered(work, seeds):
             found.append(verdict)
             if verdict.wrong:
                 print(f"seed {verdict.seed}, again with `make simulate SEED={verdict.seed}`:", flush=True)

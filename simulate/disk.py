@@ -17,7 +17,7 @@ from typing import Any
 
 import aiosqlite.core
 
-from intramural.storage import sqlite
+from intramural.storage import sqlite, writer
 from simulate.loop import Loop
 
 
@@ -45,18 +45,27 @@ class _Thread:
         """The loop does its work."""
 
 
+async def _run(self: writer.Writer, work: Callable[[], Any]) -> Any:
+    """In the place of `Writer.run`: as on its thread, what was begun is done whoever waits."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    return await loop.in_turn(self, work, loop.create_future(), skips=False)
+
+
 @contextmanager
 def inline() -> Iterator[None]:
-    """The database's driver has no threads, and does not sleep where it meets a lock: the loop waits instead."""
+    """The database has no threads here, and does not sleep where it meets a lock: the loop waits instead."""
     core: Any = aiosqlite.core
-    before = core.SimpleQueue, core.Thread
+    before, run = (core.SimpleQueue, core.Thread), writer.Writer.run
     timeout_s = sqlite._CONNECT_ARGS["timeout"]
     core.SimpleQueue, core.Thread = _Queue, _Thread
+    writer.Writer.run = _run  # type: ignore[assignment,method-assign]  # as said
     sqlite._CONNECT_ARGS["timeout"] = 0.0
     try:
         yield
     finally:
         core.SimpleQueue, core.Thread = before
+        writer.Writer.run = run  # type: ignore[method-assign]
         sqlite._CONNECT_ARGS["timeout"] = timeout_s
 
 

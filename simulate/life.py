@@ -16,7 +16,6 @@ from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.config import AuditConfig, GuardConfig, QuotasConfig, ServingConfig, VaultConfig
 from intramural.core.errors import Missing
-from intramural.files import Files
 from intramural.library import Manifest, Shape
 from intramural.library.blobs import Blob
 from intramural.metering import Limit as Quota
@@ -30,7 +29,7 @@ from intramural.services.media import Media, Outward
 from intramural.services.models import Models
 from intramural.services.quotas import Quotas
 from intramural.services.turns import Turns
-from intramural.serving import ModelToServe, OpenFile, Pool, RemoteSpawner, ServingPlan
+from intramural.serving import ModelToServe, OpenFile, Pool, ServingPlan
 from intramural.serving.worker import Spawner
 from intramural.storage import Database
 from intramural.storage.schema import people
@@ -156,7 +155,7 @@ class House:
         vault = await Vault.open(db, folder / "secrets", VaultConfig(), clock)
         audit = await AuditLog.open(db, folder / "secrets", AuditConfig(), clock, vault)
         stack.push_async_callback(audit.close)
-        pool = Pool(serving, clock, RemoteSpawner(spawner, clock), plan.budget_bytes)
+        pool = Pool(serving, clock, spawner, plan.budget_bytes)
         await pool.start()
         stack.push_async_callback(pool.close)
         gate = Gate(audit, (), vault)
@@ -164,7 +163,8 @@ class House:
         config = QuotasConfig(prices=plan.prices, answer_tokens=24)
         quotas = Quotas(gate, WatchedRows(db, held), audit, clock, config, _NothingStored(), _known)
         guard = Guarding(GuardConfig(), gate, cast(Any, _NoNames()), audit, metrics, clock, lambda _: b"", NO_AGES)
-        media = Media(gate, cast(Files, None), audit, Outward())
+        no_pictures = cast(Any, None)  # so nobody's files are opened, and nothing is fetched
+        media = Media(gate, no_pictures, audit, Outward(), no_pictures)
         inference = Inference(
             gate,
             cast(Models, Shelf(plan.models)),

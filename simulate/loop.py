@@ -139,7 +139,16 @@ class Loop(base_events.BaseEventLoop):
         """What threads are at, or about to do."""
         return [lane.jobs[0].work for lane in self._lanes.values()]
 
+    def finish(self, lane: object) -> None:
+        """Do now what `lane` was given: somebody waits for its thread to end."""
+        found = self._lanes.pop(id(lane), None)
+        for job in () if found is None else found.jobs:
+            with suppress(Exception):  # as who asked for it is not told any more
+                job.work()
+
     def _work(self, lane: "_Lane") -> None:
+        if self._lanes.get(id(lane.owner)) is not lane:
+            return  # it was finished
         job = lane.jobs[0]
         if not (job.skips and job.future is not None and job.future.cancelled()):
             try:

@@ -467,11 +467,10 @@ class Held(NamedTuple):
 
 
 class Entry(NamedTuple):
-    position: int
     leaf: bytes
     record: bytes
-    #: Columns of a database by which entries are searched; None in an export.
-    copies: tuple[Any, ...] | None = None
+    #: The columns of a database: its position, and by what it is searched. None in an export: the record has them.
+    columns: tuple[Any, ...] | None = None
 
 
 class Signed(NamedTuple):
@@ -494,6 +493,7 @@ Item = Entry | Signed
 _LEAF, _RECORD, _CHECKPOINT = b'{"leaf":"', b'","record":', b'{"checkpoint":'
 _LEAF_END = len(_LEAF) + 44
 _RECORD_START = _LEAF_END + len(_RECORD)  # 64
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 EXPORT_FORM = "intramural-log/1"
 
 
@@ -535,29 +535,26 @@ def read_line(count: int, line: bytes) -> Item:
         return Signed(f"line {count}", member(fields, "checkpoint", str, f"Line {count}"))
     if not (line.startswith(_LEAF) and line[_LEAF_END:_RECORD_START] == _RECORD and line.endswith(b"}")):
         raise Wrong(f"Line {count} is neither an entry nor a checkpoint.")
-    record = line[_RECORD_START:-1]
-    fields = parsed(record, f"Line {count}")
-    position = member(fields, "position", int, f"Line {count}")
-    return Entry(position, hash_of(line[len(_LEAF) : _LEAF_END].decode("latin-1")), record)
+    return Entry(hash_of(line[len(_LEAF) : _LEAF_END].decode("latin-1")), line[_RECORD_START:-1])
 
 
 def check_entry(entry: Entry, position: int) -> None:
     """Whether an entry is in its place and agrees with itself."""
+    if entry.columns is not None and entry.columns[0] != position:
+        raise Wrong(f"Where entry {position} should be stands entry {entry.columns[0]}.")
     if not isinstance(entry.record, bytes) or leaf_of(entry.record) != entry.leaf:
         raise Wrong(f"The record of entry {position} does not have the hash that stands beside it.")
-    if entry.position != position:
-        raise Wrong(f"Where entry {position} should be stands entry {entry.position}.")
-    if not all(0x20 <= byte < 0x7F for byte in entry.record):
+    if not _PRINTABLE.fullmatch(entry.record):
         raise Wrong(f"The record of entry {position} is not one line of printable ASCII.")
     record = parsed(entry.record, f"The record of entry {position}")
     if not isinstance(record, dict) or record.get("v") != 1 or type(record.get("position")) is not int:
         raise Wrong(f"The record of entry {position} has not the form of one.")
     if record["position"] != position:
-        raise Wrong(f"Entry {position} holds the record that was written as entry {record['position']}.")
-    if entry.copies is not None:
+        raise Wrong(f"Where entry {position} should be stands the record of entry {record['position']}.")
+    if entry.columns is not None:
         actor = record.get("actor")
         id_ = actor.get("id") if isinstance(actor, dict) else None
-        if entry.copies != (record.get("time_ms"), record.get("event"), id_, record.get("request_id")):
+        if entry.columns[1:] != (record.get("time_ms"), record.get("event"), id_, record.get("request_id")):
             raise Wrong(f"The columns by which entry {position} is searched differ from its record.")
 
 
@@ -697,11 +694,11 @@ def stored_items(connection: "sqlite3.Connection") -> Generator[Item, None, None
             if type(size) is not int:
                 raise Wrong("A checkpoint in the database has no size.")
             while count < size and (row := entries.fetchone()) is not None:
-                yield Entry(row[0], row[1], row[2], tuple(row[3:]))
+                yield Entry(row[1], row[2], (row[0], *row[3:]))
                 count += 1
             yield Signed(f"the row of size {size}", str(note))
         for row in entries:
-            yield Entry(row[0], row[1], row[2], tuple(row[3:]))
+            yield Entry(row[1], row[2], (row[0], *row[3:]))
 
 
 # proofs ---------------------------------------------------------------------------------------------------------------
@@ -741,7 +738,7 @@ def check_included(index: int, record: bytes, proof: Sequence[bytes], checkpoint
         says = f"The proof of entry {index} does not lead to the checkpoint of {checkpoint.size} entries."
         raise Wrong(says, first_wrong=index)
     try:
-        check_entry(Entry(index, leaf, record), index)
+        check_entry(Entry(leaf, record), index)
     except Wrong as error:
         raise error.at(index) from None
 

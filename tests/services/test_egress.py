@@ -4,11 +4,11 @@ import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests import databases
 from tests.audit.settable_clock import SettableClock
 from tests.fakes.broker import FakeBroker

@@ -53,7 +53,7 @@ def test_the_originals_hold(verifier: ModuleType, handed: HandedOut) -> None:
     assert verdict(verifier, handed, handed.part) is None
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(at=LINES, bit=st.integers(0, 7), part=st.booleans())
 def test_no_bit_of_an_export_can_be_flipped(
     verifier: ModuleType, handed: HandedOut, at: int, bit: int, part: bool
@@ -70,7 +70,7 @@ def test_no_bit_of_an_export_can_be_flipped(
         assert (wrong.first_wrong, wrong.before) == (start + places(lines)[line], None)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(at=LINES)
 def test_no_export_can_be_cut_off(verifier: ModuleType, handed: HandedOut, at: int) -> None:
     cut = handed.export[: at % len(handed.export)]
@@ -99,7 +99,7 @@ def moved(lines: list[bytes], at: int, to: int) -> list[bytes]:
     return changed
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.sampled_from([dropped, repeated, swapped, moved]), LINES, LINES)
 def test_no_line_can_go_or_come_or_move(
     verifier: ModuleType, handed: HandedOut, change: Callable[[list[bytes], int, int], list[bytes]], at: int, to: int
@@ -216,7 +216,7 @@ def refused(verifier: ModuleType, check: Callable[[], object]) -> bool:
     return False
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(at=LINES, bit=st.integers(0, 7))
 @example(at=0, bit=5)
 def test_no_bit_of_a_checkpoint_a_proof_or_a_statement_can_be_flipped(
@@ -253,7 +253,7 @@ def spoiled(value: Any, at: int) -> Any:
     return 1 if value != 1 else 2
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(at=st.integers(0, 10**12))
 def test_no_value_of_a_receipt_can_be_changed(verifier: ModuleType, handed: HandedOut, at: int) -> None:
     texts = {name: text.encode() for name, text in TEXTS.items()}

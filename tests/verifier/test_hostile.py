@@ -52,13 +52,13 @@ def judged(verifier: ModuleType, handed: HandedOut, data: bytes) -> None:
             raise AssertionError("it was believed")
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_bytes(verifier: ModuleType, handed: HandedOut, data: bytes) -> None:
     judged(verifier, handed, data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(JSON)
 def test_any_json(verifier: ModuleType, handed: HandedOut, value: object) -> None:
     judged(verifier, handed, json.dumps(value).encode())
@@ -76,7 +76,7 @@ def test_values_that_json_has_and_canonical_json_has_not(verifier: ModuleType, h
                 check(data.encode())
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_anything_within_what_is_right(verifier: ModuleType, handed: HandedOut, data: st.DataObject) -> None:
     texts = [handed.proof, handed.consistency, handed.statement, handed.notes[14], json.dumps(handed.receipt)]
@@ -91,7 +91,7 @@ def test_anything_within_what_is_right(verifier: ModuleType, handed: HandedOut, 
             check(changed)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.binary(max_size=200), st.binary(max_size=20), st.integers(0, 200))
 def test_any_time_stamp(verifier: ModuleType, start: bytes, put: bytes, at: int) -> None:
     for data in (start, b"\x30\x82\xff\xff" + start, b"\x30" + bytes([len(start) % 128]) + start, start[:at] + put):
@@ -167,17 +167,14 @@ def hostile(folder: Path) -> dict[str, Path]:
 
 def test_hostile_files_cost_no_more_than_others(standing: Standing, handed: HandedOut, tmp_path: Path) -> None:
     """In a process that may have 512 MiB and 20 s of processor; each answers 1 and says why."""
-    old = tmp_path / "old"
-    old.write_text(handed.notes[14])
     program = (
         f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29)); "
         f"resource.setrlimit(resource.RLIMIT_CPU, (20, 20)); "
         f"sys.argv[0] = 'v'; runpy.run_path({str(FILE)!r}, run_name='__main__')"
     )
     for name, file in hostile(tmp_path).items():
-        for command in ("log", "checkpoint", "proof", "receipt", "statement", "consistency"):
-            more = ["--held", str(old)] if command == "consistency" else []
-            done = standing.python(program, command, str(file), "--key", handed.keys[0], *more)
+        for command in ("log", "checkpoint", "receipt"):  # by lines, as a note, as JSON
+            done = standing.python(program, command, str(file), "--key", handed.keys[0])
             assert (done.returncode, done.stderr) == (1, ""), (name, command, done)
             assert done.stdout.startswith("wrong: ") and len(done.stdout) < 500
 

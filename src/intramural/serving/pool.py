@@ -146,6 +146,7 @@ class Pool:
     async def start(self) -> None:
         """Begin taking requests."""
         self._loop = asyncio.get_running_loop()
+        self._catch_up()  # what was told before
         self._adapter_task = asyncio.create_task(self._adapter.run(), name="serving-adapter")
 
     async def close(self) -> None:

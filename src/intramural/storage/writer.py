@@ -28,8 +28,7 @@ class Writer:
         self._connection: BlockingConnection | None = None
         self._closed = False
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     async def transaction(self, work: Callable[[BlockingConnection], Result]) -> Result:
         """What `work` returns, once all it wrote is durable. What it raises undoes it. Runs to its end even if whoever
@@ -51,19 +50,23 @@ class Writer:
             with suppress(RuntimeError):  # the loop is closed, and nobody waits
                 loop.call_soon_threadsafe(told)
 
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
+            self._thread.start()
         self._jobs.put(job)
         return await done
 
     def close(self) -> None:
         """Wait for what was begun, then end the thread."""
         self._closed = True
-        self._jobs.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+        self._disconnect()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-        self._disconnect()
 
     def _transact(self, work: Callable[[BlockingConnection], Result]) -> Result:
         connection = self._connection

@@ -406,7 +406,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 0 });
     await page.getByRole("button", { name: "Take it in" }).press("Enter");
     await page.getByRole("heading", { name: "What it did" }).waitFor();
-    await page.getByRole("status").getByText("The list was taken in.").first().waitFor();
+    await page.locator("main").getByText("The list was taken in.").waitFor();
     expect((await ask(ada, "GET", "/people?query=reader-")).said).toMatchObject({ total: 40 });
     await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toEqual(["taken in", "only compared"]);
     await ada.accessible("a list that was taken in");
@@ -456,7 +456,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await ada.go("/settings/groups");
     await page.getByRole("heading", { level: 1, name: "Groups" }).waitFor();
     await ada.go("/settings/lists");
-    await page.getByRole("status").getByText("The list was taken in.").first().waitFor({ timeout: 90_000 });
+    await page.locator("main").getByText("The list was taken in.").waitFor({ timeout: 90_000 });
     expect((await ask(ada, "GET", "/people?query=student-&limit=1")).said).toMatchObject({ total: 5000 });
     await page.reload();
     await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toContain("taken in");
