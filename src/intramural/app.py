@@ -12,8 +12,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -89,6 +89,7 @@ from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.sandbox.readback import Held
 from intramural.services import (
     Anchoring,
     BatchDesk,
@@ -148,6 +149,7 @@ from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.directory import Directory
 from intramural.services.egress import AuditLedger
+from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
@@ -195,10 +197,29 @@ class House:
     egress: Egress
 
 
+@contextmanager
+def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
+    """Give up everything the service does not go on to need, first of all and before there is an event loop.
+
+    Yields what holds from now on and the socket to answer on. Raises Broken(`seal_failed`), OSError for the address.
+    """
+    with ExitStack() as stack:
+        spawner = start_spawner(config)
+        stack.callback(spawner.close)
+        listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
+        stack.callback(listener.close)
+        yield Enclosure(seal_service(config), spawner), listener
+
+
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[House]:
-    """Open the data directory and everything in it; leaving the block closes all of it, in order."""
+async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIterator[House]:
+    """Open the data directory and everything in it; leaving the block closes all of it, in order.
+
+    `enclosure`: what confines this process, if it serves.
+    """
     clock = SystemClock()
+    if enclosure is not None:
+        enclosure.spawner.attach()
     async with AsyncExitStack() as stack:
         _claim(config.data_dir, stack)
         require_place(config.data_dir, config.database)
@@ -225,12 +246,12 @@ async def opened(config: Config) -> AsyncIterator[House]:
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
         services = _services(
-            config, db, vault, audit, access, pool, traces, posture, clock, policy, ages, names, egress
+            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names, egress
         )
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint, egress.mode)
+        await _record_start(audit, posture, config.traces.endpoint, egress.mode, enclosure)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -319,6 +340,7 @@ class _Ground:
     pool: Pool
     traces: Traces
     posture: Posture
+    enclosure: Enclosure | None
     clock: Clock
     names: Names
     gate: Gate
@@ -385,6 +407,7 @@ def _services(
     pool: Pool,
     traces: Traces,
     posture: Posture,
+    enclosure: Enclosure | None,
     clock: Clock,
     policy: Policy,
     ages: AgeRules,
@@ -398,8 +421,8 @@ def _services(
     )
     workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
     ground = _Ground(
-        config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
+        config, db, vault, audit, access, pool, traces, posture, enclosure, clock, names, gate, Meter(db, clock),
+        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -785,8 +808,15 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        seal=None if ground.enclosure is None else ground.enclosure.seal,
+        processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
     )
+
+
+def _processes(ground: _Ground) -> list[Held]:
+    workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
+    return processes(ground.enclosure, workers)
 
 
 def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
@@ -864,12 +894,20 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
-async def _record_start(audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode) -> None:
-    facts = {"confinement": posture.level.value, "kernel": posture.kernel, "landlock_abi": posture.landlock_abi}
-    facts["egress"] = mode
+async def _record_start(
+    audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode, enclosure: Enclosure | None
+) -> None:
+    facts: dict[str, Fact] = {
+        "confinement": posture.level.value,
+        "kernel": posture.kernel,
+        "landlock_abi": posture.landlock_abi,
+        "egress": mode,
+    }
+    if enclosure is not None:
+        facts |= {"seal": enclosure.seal.level, "connects": list(enclosure.seal.connects)}
     sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
-    if posture.level != Level.FULL:
+    if posture.level != Level.FULL or (enclosure is not None and enclosure.seal.level != "full"):
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
     if mode == "open":
         await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
@@ -1135,15 +1173,10 @@ def _anchored(config: Config) -> str:
 
 
 @asynccontextmanager
-async def listening(house: House) -> AsyncIterator[tuple[str, int]]:
+async def listening(house: House, listener: socket.socket) -> AsyncIterator[tuple[str, int]]:
     """Answer on TCP; yields the address (the port that was chosen, where the setting is 0)."""
-    settings = house.config.server
-    listener = socket.create_server((settings.host, settings.port), backlog=1024)
-    try:
-        async with _server(house.application, _proxies(settings.trusted_proxies)).running(listener):
-            yield listener.getsockname()[:2]
-    finally:
-        listener.close()
+    async with _server(house.application, _proxies(house.config.server.trusted_proxies)).running(listener):
+        yield listener.getsockname()[:2]
 
 
 async def shelve_starter(house: House, report: Callable[[str], None]) -> None:

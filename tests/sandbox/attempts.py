@@ -43,6 +43,9 @@ _NUMBERS = {
     "perf_event_open": (298, 241),
     "setns": (308, 268),
     "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "add_key": (248, 217),
+    "pidfd_getfd": (438, 438),
     "bpf": (321, 280),
     "userfaultfd": (323, 282),
     "pkey_mprotect": (329, 288),
@@ -330,6 +333,25 @@ def read_sibling_memory(stage: Stage) -> None:
     _call("process_vm_readv", stage["sibling"], local, 1, remote, 1, 0)
 
 
+def write_sibling_memory(stage: Stage) -> None:
+    """Where its program lies, nothing can be written: who may try is told that, and not that he may not."""
+    local = struct.pack("<QQ", ctypes.addressof(ctypes.create_string_buffer(16)), 16)
+    remote = struct.pack("<QQ", stage["sibling_address"], 16)
+    try:
+        _call("process_vm_writev", stage["sibling"], local, 1, remote, 1, 0)
+    except OSError as error:
+        if error.errno != errno.EFAULT:
+            raise
+
+
+def descriptor_of_sibling(stage: Stage) -> None:
+    other = _call("pidfd_open", stage["sibling"], 0)
+    try:
+        os.close(_call("pidfd_getfd", other, 0, 0))
+    finally:
+        os.close(other)
+
+
 def signal_parent(_: Stage) -> None:
     os.kill(os.getppid(), 0)
 
@@ -415,6 +437,10 @@ def bpf(_: Stage) -> None:
 
 def keyctl(_: Stage) -> None:
     _call("keyctl", 0, -2, 1)
+
+
+def add_key(_: Stage) -> None:
+    _call("add_key", b"user", b"intramural", b"x", 1, -2)
 
 
 def userfaultfd(_: Stage) -> None:
@@ -542,6 +568,8 @@ _TABLE: dict[str, Attempt] = {
     "300 threads": Attempt(thread_bomb, _also("EAGAIN")),
     "ptrace another process": Attempt(ptrace_sibling),
     "read another process's memory": Attempt(read_sibling_memory),
+    "write another process's memory": Attempt(write_sibling_memory),
+    "take another process's descriptor": Attempt(descriptor_of_sibling),
     "signal the parent": Attempt(signal_parent),
     "terminate another process": Attempt(terminate_sibling),
     "tgkill another process": Attempt(tgkill_sibling),
@@ -559,6 +587,7 @@ _TABLE: dict[str, Attempt] = {
     "setns": Attempt(setns),
     "bpf": Attempt(bpf),
     "keyctl": Attempt(keyctl),
+    "add a key": Attempt(add_key),
     "userfaultfd": Attempt(userfaultfd),
     "perf_event_open": Attempt(perf),
     "memfd_create": Attempt(memfd),
@@ -577,8 +606,12 @@ ATTEMPTS = {name: attempt for name, attempt in _TABLE.items() if attempt.only in
 
 def try_all(arg: Stage, files: Mapping[str, int]) -> dict[str, str]:
     """Try `arg["names"]` one after the other; name → "works" or the name of the error."""
-    stage = {**arg["stage"], "fd": files["model"]}
-    return {name: _try(ATTEMPTS[name].run, stage) for name in arg["names"]}
+    return try_each({name: ATTEMPTS[name].run for name in arg["names"]}, {**arg["stage"], "fd": files["model"]})
+
+
+def try_each(attempts: Mapping[str, Callable[[Stage], None]], stage: Stage) -> dict[str, str]:
+    """Name → "works" or the name of the error."""
+    return {name: _try(run, stage) for name, run in attempts.items()}
 
 
 def _try(run: Callable[[Stage], None], stage: Stage) -> str:

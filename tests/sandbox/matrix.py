@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tests.sandbox.attempts import ATTEMPTS, libc
+from tests.sandbox.sealed import OWN
 
 from intramural.sandbox import Launch, run_once, spawn
 
@@ -171,16 +172,22 @@ def results_of(status: int, output: str, names: list[str]) -> dict[str, str]:
     return found
 
 
-def control(names: list[str]) -> dict[str, str]:
-    """What comes of the attempts in a process that nothing confines."""
+def control(names: list[str], module: str = "tests.sandbox.attempts", **told: Any) -> dict[str, str]:
+    """What comes of the attempts in a process that nothing confines, or that confines itself (`module`)."""
     with staged() as stage:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.sandbox.attempts", json.dumps({"stage": stage, "names": names})],
+            [sys.executable, "-m", module, json.dumps({"stage": stage, "names": names, **told})],
             stdout=subprocess.PIPE,
             timeout=_TIMEOUT_S,
             check=False,
         )
         return delivered(results_of(done.returncode, done.stdout.decode(), names), stage["sibling"])
+
+
+def sealed(*, connects: bool) -> dict[str, str]:
+    """What comes of all attempts in a sealed service."""
+    groups = [[*TOGETHER, *OWN], *[[name] for name in ALONE]]
+    return control([], "tests.sandbox.sealed", groups=groups, connects=connects)
 
 
 async def parser(names: list[str]) -> dict[str, str]:
@@ -211,6 +218,8 @@ async def main() -> None:
             found[name] |= await column(without, names)
     for abi in OLDER_ABIS:
         found[f"all, Landlock ABI {abi}"] = await older(abi, TOGETHER)
+    for name, connects in (("service", False), ("service that connects", True)):
+        found[name] = sealed(connects=connects)
     found["parser"] = await parser([name for name in ATTEMPTS if "int 0x80" not in name])
     print(json.dumps(found))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.sandbox.attempts import ATTEMPTS
 from tests.sandbox.conftest import ROOT, Runner, users
-from tests.sandbox.expected import COLUMNS, EXPECTED, LANDLOCK_SINCE, MACHINES_DIFFER, NO_CONTROL, OPEN
+from tests.sandbox.expected import COLUMNS, EXPECTED, LANDLOCK_SINCE, MACHINES_DIFFER, NO_CONTROL, OPEN, SERVICE
+from tests.sandbox.sealed import OWN
 
 from intramural.sandbox import landlock
 
@@ -42,12 +43,14 @@ def _outcome(name: str, result: str) -> str:
     """Refused means refused by something whose job it is: any other error is a broken attempt, not a wall."""
     if result == "works":
         return "works"
-    return "refused" if result in _ALWAYS_REFUSAL | ATTEMPTS[name].refusals else f"failed with {result}"
+    refusals = _ALWAYS_REFUSAL | {**ATTEMPTS, **OWN}[name].refusals
+    return "refused" if result in refusals else f"failed with {result}"
 
 
 def test_every_attempt_is_recorded() -> None:
     assert set(ATTEMPTS) <= set(EXPECTED)
     assert {*OPEN, *NO_CONTROL, *LANDLOCK_SINCE, *MACHINES_DIFFER} <= set(EXPECTED)
+    assert set(SERVICE) == {*EXPECTED, *OWN}
 
 
 def test_all_layers_refuse_everything_but_what_is_stated(found: Found, as_user: Runner) -> None:
@@ -69,6 +72,17 @@ def test_each_layer_does_what_is_recorded(column: str, found: Found, as_user: Ru
             continue
         wrong[name] = f"{result}, recorded is {expected}"
     assert not wrong, f"{column} as {as_user.who}: {wrong}"
+
+
+@pytest.mark.parametrize("column", ["service", "service that connects"])
+def test_the_sealed_service_is_refused_what_is_recorded(column: str, found: Found, as_user: Runner) -> None:
+    wrong = {}
+    for name, result in found[column].items():
+        expected, outcome = _WORDS[SERVICE[name][column != "service"]], _outcome(name, result)
+        if outcome != expected and (outcome == "works" or name not in MACHINES_DIFFER):
+            wrong[name] = f"{result}, recorded is {expected}"
+    assert not wrong, f"{column} as {as_user.who}: {wrong}"
+    assert set(found[column]) == {*ATTEMPTS, *OWN}
 
 
 def test_every_attempt_works_where_nothing_confines_it(found: Found, as_user: Runner) -> None:
@@ -101,15 +115,27 @@ def table() -> str:
     return "\n".join(lines)
 
 
+@cache
+def service_table() -> str:
+    """What the service itself is refused, as the page shows it."""
+    lines = ["| attempt | connects to nobody | may connect |", "|---|---|---|"]
+    for name, letters in SERVICE.items():
+        words = (f"**{_WORDS[each]}**" if each == "r" else _WORDS[each] for each in letters)
+        lines.append("| " + " | ".join([name, *words]) + " |")
+    return "\n".join(lines)
+
+
 def _cell(as_root: str, as_ordinary: str) -> str:
     words = _WORDS[as_root], _WORDS[as_ordinary]
     return words[0] if as_root == as_ordinary else " / ".join(words)
 
 
-def test_the_page_shows_the_recorded_table() -> None:
-    begin, end = "<!-- attempts: written by tests/sandbox/test_attempts.py -->\n", "\n<!-- end of attempts -->"
+@pytest.mark.parametrize("what", ["attempts", "service"])
+def test_the_page_shows_the_recorded_table(what: str) -> None:
+    begin, end = f"<!-- {what}: written by tests/sandbox/test_attempts.py -->\n", f"\n<!-- end of {what} -->"
     shown = _PAGE.read_text().split(begin)[1].split(end)[0]
-    assert shown == table(), f"docs/security.md shows another table; it should be:\n{table()}"
+    written = table() if what == "attempts" else service_table()
+    assert shown == written, f"docs/security.md shows another table; it should be:\n{written}"
 
 
 def test_the_page_names_what_stays_open() -> None:

@@ -374,22 +374,23 @@ async def test_twenty_children_leave_nothing_behind() -> None:
     await until(lambda: _held() == before)
 
 
-async def test_a_spawn_that_is_cancelled_before_its_message_is_sent_leaves_nothing_behind() -> None:
-    """The threads that would send it are all busy with something else."""
+async def test_a_spawn_that_is_cancelled_while_every_thread_is_busy_leaves_nothing_behind() -> None:
+    """Starting a child, and ending it, waits for nobody's thread."""
     await (await spawn(Launch("engine", f"{_ENTRIES}:end_with", {"status": 0}))).wait()
     release = threading.Event()
     busy = [asyncio.ensure_future(asyncio.to_thread(release.wait)) for _ in range(64)]
-    await asyncio.sleep(0)
-    before = _held()
-    task = asyncio.ensure_future(spawn(Launch("engine", f"{_ENTRIES}:wait", {})))
-    await until(lambda: _held()[1] > before[1])
-    await asyncio.sleep(0.1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    release.set()
-    await asyncio.gather(*busy)
-    await until(lambda: _held() == before)
+    try:
+        await asyncio.sleep(0)
+        before = _held()
+        task = asyncio.ensure_future(spawn(Launch("engine", "tests.sandbox.never_ready:entry", {})))
+        await until(lambda: _held()[1] > before[1])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: _held() == before)
+    finally:
+        release.set()
+        await asyncio.gather(*busy)
 
 
 async def test_a_spawn_that_is_cancelled_leaves_nothing_behind() -> None:

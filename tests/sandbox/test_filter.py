@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
+from intramural.sandbox.bpf import Instruction
 from intramural.sandbox.landlock import handled
-from intramural.sandbox.seccomp import Instruction, Profile, program
+from intramural.sandbox.seccomp import Profile, program
 from intramural.sandbox.syscalls import NUMBERS
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}

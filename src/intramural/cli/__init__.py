@@ -5,9 +5,9 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`, `clients`,
-`connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`, `organisation`,
-`people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`,
+`clients`, `connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`,
+`organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc

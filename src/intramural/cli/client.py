@@ -9,6 +9,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from intramural.cli.lending import Lending
 from intramural.core.config import Config
 from intramural.core.console import console_address
 from intramural.core.errors import Broken, Conflicting, Flawed, IntramuralError, Misasked, Missing, Unavailable
@@ -20,8 +21,9 @@ _CONNECT_S = 5.0
 class Client:
     """HTTP over the private socket, as the machine's administrator."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, lending: Lending) -> None:
         self._session = session
+        self.lending = lending
 
     async def get(self, path: str, **query: Any) -> Any:
         given = {k: str(v) for k, v in query.items() if v is not None}
@@ -118,7 +120,7 @@ async def connected(config: Config, *, running: bool = False) -> AsyncIterator[C
     With `running`, raises Missing(`service_not_running`) instead of opening one.
     """
     if _is_answered(config):
-        async with _session(config) as client:
+        async with _session(config, running=True) as client:
             yield client
         return
     if running:
@@ -127,13 +129,13 @@ async def connected(config: Config, *, running: bool = False) -> AsyncIterator[C
     from intramural import app
 
     try:
-        async with app.opened(config) as house, app.console(house), _session(config) as client:
+        async with app.opened(config) as house, app.console(house), _session(config, running=False) as client:
             await app.shelve_starter(house, lambda _: None)
             yield client
     except Conflicting as error:  # one that is not answering yet
         if error.code != "data_dir_in_use":
             raise
-        async with _session(config) as client:
+        async with _session(config, running=True) as client:
             yield client
 
 
@@ -146,9 +148,13 @@ def _is_answered(config: Config) -> bool:
 
 
 @asynccontextmanager
-async def _session(config: Config) -> AsyncIterator[Client]:
+async def _session(config: Config, *, running: bool) -> AsyncIterator[Client]:
     with console_address(config.data_dir) as address:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
         connector = aiohttp.UnixConnector(address)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            yield Client(session)
+            lending = Lending(config, running=running)
+            try:
+                yield Client(session, lending)
+            finally:
+                lending.close()

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import getpass
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from intramural.cli.render import Out, size
 from intramural.cli.root import DEFAULT, PAGE, Common, audit, cli, key, user, vault
 from intramural.core.config import Config
 from intramural.core.errors import Broken, Misasked, Missing
+from intramural.core.temporary import keep_temporary_files_in
 
 if TYPE_CHECKING:
     from intramural.cli.client import Client
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 @cli.command
 def serve(*, common: Common = DEFAULT) -> None:
     """Serve the API and the page until stopped."""
+    config = common.config
+    keep_temporary_files_in(config.data_dir)
     # What is imported here stays for ever: to look for garbage in it again and again takes a tenth of the start.
     gc.disable()
     from intramural.cli.serve import serve as run_service
 
     gc.freeze()
     gc.enable()
-    uvloop.run(run_service(common.config, common.out))
+    run_service(config, common.out)
 
 
 @cli.command
@@ -520,10 +524,21 @@ def _public_key(config: Config) -> str:
 
 @cli.command
 def doctor(*, common: Common = DEFAULT) -> None:
-    """Say which confinement this machine reaches and why, and whether a model would be served."""
+    """Say which confinement this machine reaches and why, and whether a model would be served.
+
+    Of a running service also what it gave up itself, and what the kernel says holds around each of its processes.
+    """
     from intramural import app
+    from intramural.cli.client import connected
+
+    async def running() -> dict[str, Any]:
+        async with connected(common.config, running=True) as client:
+            machine = await client.get(f"{PAGE}/machine")
+        return {"seal": machine["seal"], "processes": machine["processes"]}
 
     verdict = uvloop.run(app.diagnose(common.config))
+    with suppress(Missing):
+        verdict |= uvloop.run(running())
     common.out.record(verdict, main="level")
     if not verdict["serves_models"]:
         raise Broken(

@@ -55,7 +55,7 @@ def fit(
 
     async def act(client: "Client") -> None:
         if model is not None:
-            _one(common, await client.post(f"{PAGE}/fit", {**asked, "model": _source(model)}))
+            _one(common, await client.post(f"{PAGE}/fit", {**asked, "model": client.lending.source(_source(model))}))
             return
         entries = (await client.get(f"{PAGE}/catalogue"))["entries"]
         names = [

@@ -24,11 +24,11 @@ Certificate = Annotated[Path | None, Parameter(help="The key's certificate, PEM.
 Chain = Annotated[list[Path] | None, Parameter(help="Certificates above it, PEM; once each.", negative="")]
 
 
-def _key_files(key: Path, certificate: Path | None, chain: list[Path] | None) -> dict[str, Any]:
+def _key_files(client: "Client", key: Path, certificate: Path | None, chain: list[Path] | None) -> dict[str, Any]:
     return {
-        "key": str(key.absolute()),
-        "certificate": None if certificate is None else str(certificate.absolute()),
-        "chain": [str(each.absolute()) for each in chain or []],
+        "key": client.lending.path(key),
+        "certificate": None if certificate is None else client.lending.path(certificate),
+        "chain": [client.lending.path(each) for each in chain or []],
     }
 
 
@@ -39,7 +39,7 @@ def sign(
     """Sign MODEL in the OpenSSF format. It counts here once the public key or its authority is in `trust/`."""
 
     async def act(client: "Client") -> None:
-        files = _key_files(key, certificate, chain)
+        files = _key_files(client, key, certificate, chain)
         signed = await client.post(f"{ROUTES}/sign", {"model": model, "key": files})
         common.out.record({name: each for name, each in signed.items() if name != "doubt" or each}, main="trust")
 
@@ -155,18 +155,19 @@ def export_bundle(
     if (sign is None) is not unsigned:
         raise Misasked("bad_usage", "Say who makes the bundle.", "Give --sign KEY, or --unsigned.")
     target = to or Path(f"models-{_moment(SystemClock().now_s()):%Y-%m-%d}.bundle")
-    body = {
-        "models": list(models),
-        "to": str(target.absolute()),
-        "key": None if sign is None else _key_files(sign, certificate, chain),
-        "have": [str(each.absolute()) for each in have or []],
-        "folder": folder,
-    }
 
     async def act(client: "Client") -> None:
+        lending = client.lending
+        body = {
+            "models": list(models),
+            "to": lending.result(target),
+            "key": None if sign is None else _key_files(client, sign, certificate, chain),
+            "have": [lending.path(each) for each in have or []],
+            "folder": folder,
+        }
         last = await _followed(client, common.out, f"{ROUTES}/bundles/export", body)
         record = {
-            "bundle": last["path"],
+            "bundle": lending.returned(last["path"]),
             "models": last["models"],
             "size": size(last["size_bytes"]),
             "left_out": size(last["left_out_bytes"]),
@@ -189,7 +190,7 @@ def import_bundle(
     """Check a bundle and shelve all of its models, or change nothing."""
 
     async def act(client: "Client") -> None:
-        body = {"path": str(path.absolute()), "replace": replace, "older": older}
+        body = {"path": client.lending.path(path), "replace": replace, "older": older}
         last = await _followed(client, common.out, f"{ROUTES}/bundles/import", body)
         rows = [{**each, "size": size(each["size_bytes"]), "made_by": last["signer"]} for each in last["models"]]
         columns = {"name": "NAME", "size": "SIZE", "trust": "TRUST", "made_by": "BUNDLE SIGNED BY"}

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intramural.cli.render import Out, size
@@ -23,10 +22,11 @@ def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> N
     """
 
     async def act(client: "Client") -> None:
-        begun = await client.post(f"{PAGE}/pulls", {"source": _absolute(source), "name": name})
+        begun = await client.post(f"{PAGE}/pulls", {"source": client.lending.source(source), "name": name})
         try:
             last = await _followed(client, common.out, begun)
         except asyncio.CancelledError:
+            client.lending.close(keep=True)
             with suppress(IntramuralError):  # it may have ended in this moment
                 await client.post(f"{PAGE}/pulls/{begun['id']}/pause")
             raise
@@ -51,8 +51,3 @@ async def _followed(client: "Client", out: Out, begun: dict[str, Any]) -> dict[s
 def _ended(pull: dict[str, Any]) -> IntramuralError:
     kind = Untrusted if pull["state"] == "refused" else Unavailable
     return kind(pull["code"] or "pull_ended", pull["message"] or f"The pull is {pull['state']}.", pull["hint"] or "")
-
-
-def _absolute(source: str) -> str:
-    kind, colon, path = source.partition(":")
-    return f"{kind}:{Path(path).absolute()}" if colon and kind in ("file", "package", "bundle") else source

@@ -1,8 +1,8 @@
 """The words everyone shares: identifiers, people who act, chat requests and events, errors, the clock, settings.
 
 Promises: plain frozen values, no I/O except reading settings (`config`, `engines`), the system's clock (`clock`)
-and the private socket's place (`console`).
+the private socket's place (`console`) and that of temporary files (`temporary`).
 Never: imports another room.
 
-Read in this order: `errors`, `chat`, `pictures`, `actor`, `clock`, `ids`, `engines`, `config`, `console`.
+Read in this order: `errors`, `chat`, `pictures`, `actor`, `clock`, `ids`, `engines`, `config`, `console`, `temporary`.
 """

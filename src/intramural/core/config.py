@@ -131,6 +131,20 @@ class SandboxConfig:
         "Lowest confinement with which a model may be served: `full` (network namespace, Landlock, seccomp and, under "
         "root, an unprivileged user), or a named downgrade: `no-netns`, `no-landlock`. A downgrade is audited.",
     )
+    seal: str = setting(
+        "full",
+        "How the service confines itself once it has started: `full` (Landlock, seccomp, no capability it has no use "
+        "for), `no-landlock` where the kernel has none, or `off`. It does not start where that cannot be had. Anything "
+        "but `full` is audited.",
+    )
+    read_folders: tuple[str, ...] = setting(
+        (),
+        "Folders the sealed service may read besides its own: those that models are pulled from by their path from the "
+        "page, and what a library of a token's maker (`vault.pkcs11_module`) wants.",
+    )
+    write_folders: tuple[str, ...] = setting(
+        (), "Folders the sealed service may also write to, as a library of a token's maker may want."
+    )
 
 
 @dataclass(frozen=True, slots=True)

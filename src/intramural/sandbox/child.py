@@ -29,7 +29,6 @@ def main(message_fd: int, answer_fd: int) -> None:
     sys.path[:] = launch["path"]
     given = dict(launch["files"]) | ({} if launch["channel"] is None else {"channel": launch["channel"]})
     _close_others({0, 1, 2, answer_fd, *given.values(), *launch["memory"]})
-    _enter("intramural.sandbox")
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import identity, kernel, landlock, profiles, seccomp  # noqa: F401 — imported before step 3
 
@@ -93,7 +92,7 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
     identity.no_new_privileges()
     identity.hide_memory()
     if abi:
-        landlock.restrict(exceptions, abi, connects=connects)
+        landlock.restrict(exceptions, landlock.handled(abi, connects=connects))
         layers.append("landlock")
     for each in exceptions:
         if each.descriptor not in launch["files"].values():

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import struct
+from pathlib import Path
 from typing import Any
 
 from intramural.sandbox.kernel import check, failed, libc
@@ -13,6 +14,9 @@ _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x0800000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPSET = {"x86_64": 126, "aarch64": 91}
+#: A service that is root reaches files and sockets of its workers' users (DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER) and
+#: gives their threads processors and priorities (SYS_NICE). It mounts, traces, binds and becomes nothing.
+SERVICE_KEEPS = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 23
 
 
 def empty_network() -> None:
@@ -49,6 +53,16 @@ def drop_capabilities() -> None:
     header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
     nothing = bytes(24)
     check("capabilities", libc.syscall(_CAPSET[os.uname().machine], header, nothing))
+
+
+def keep_capabilities(keep: int) -> None:
+    """Of the capabilities that there are, hold those in the mask `keep`, and none to pass on."""
+    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm:"))
+    kept = int(held.split()[1], 16) & keep
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
+    data = struct.pack("<6I", low, low, 0, high, high, 0)
+    check("capabilities", libc.syscall(_CAPSET[os.uname().machine], header, data))
 
 
 def limit(limits: dict[str, Any]) -> None:

@@ -23,7 +23,14 @@ _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 
-READ_FILE, READ_DIR, MAKE_SOCK = 1 << 2, 1 << 3, 1 << 9
+_EXECUTE, _MAKE_CHAR, _MAKE_BLOCK = 1 << 0, 1 << 6, 1 << 11
+_WRITE_FILE, READ_FILE, READ_DIR, MAKE_SOCK = 1 << 1, 1 << 2, 1 << 3, 1 << 9
+_TRUNCATE, _RESOLVE_UNIX = 1 << 14, 1 << 16
+#: To read a folder; to do whatever is done with folders and files, but start a program or make a device.
+READ = READ_FILE | READ_DIR
+WRITE = (1 << 15) - 1 & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK)
+#: The rights that a rule on what is no folder can give.
+OF_A_FILE = _WRITE_FILE | READ_FILE | _TRUNCATE
 
 #: (since ABI, how many rights of the kind there are then)
 _FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))
@@ -67,6 +74,11 @@ def abi() -> int:
     return max(0, int(libc.syscall(_CREATE, None, 0, _VERSION_FLAG)))
 
 
+def but_unix_sockets(everything: Handled) -> Handled:
+    """What is denied a service: it connects to Unix sockets with a path, which are its workers'. Pure."""
+    return Handled(everything.files & ~_RESOLVE_UNIX, everything.network, everything.scopes)
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """One exception: `rights` on what `descriptor` refers to, and on everything beneath it if that is a directory."""
@@ -75,12 +87,12 @@ class Allowed:
     rights: int
 
 
-def restrict(exceptions: Iterable[Allowed], running_abi: int, *, connects: bool = False) -> None:
-    """Deny this thread (and all it starts) everything but `exceptions`. Needs no_new_privs.
+def restrict(exceptions: Iterable[Allowed], what: Handled) -> None:
+    """Deny this thread (and all it starts) all of `what` but `exceptions`. Needs no_new_privs.
 
     Raises Broken(`confinement_failed`).
     """
-    attributes = handled(running_abi, connects=connects).packed
+    attributes = what.packed
     ruleset = check("landlock", libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for each in exceptions:

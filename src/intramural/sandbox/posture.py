@@ -12,7 +12,8 @@ from typing import Any
 
 from intramural.core.errors import Broken, Untrusted
 from intramural.sandbox import landlock
-from intramural.sandbox.spawn import Launch, run_once
+from intramural.sandbox.children import run_once
+from intramural.sandbox.launch import WITNESS, Launch
 
 _PROBE_TIMEOUT_S = 20.0
 _LAYERS = ("netns", "landlock", "seccomp")
@@ -79,7 +80,7 @@ async def probe() -> Posture:
     reasons: list[str] = []
     escapes: list[str] | None = None
     for _ in range(len(_LAYERS) + 2):
-        launch = Launch("parser", "intramural.sandbox.posture:witness", {}, without=frozenset(without))
+        launch = Launch("parser", WITNESS, {}, without=frozenset(without))
         try:
             escapes = (await run_once(launch, _PROBE_TIMEOUT_S))["escapes"]
             break

@@ -6,17 +6,14 @@ mounts, keys, BPF, changing a file's mode or time, and calls that no kernel has 
 another architecture (int 0x80) end the process; x32 calls fail.
 
 `program()` is pure and can be run in a test's own little machine; `install()` hands it to the kernel.
-Source: seccomp(2), linux/filter.h, linux/audit.h.
 """
 
-import ctypes
-import errno
 import platform
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-from intramural.sandbox.kernel import check, failed, libc
+from intramural.sandbox import bpf
+from intramural.sandbox.bpf import ABSENT, ARCHITECTURES, LAST_KNOWN, PERMIT, REFUSE, Instruction
 from intramural.sandbox.syscalls import NUMBERS
 
 Profile = Literal["engine", "parser", "broker"]
@@ -47,15 +44,11 @@ _LISTENING = "bind listen accept accept4 getsockname getpeername getsockopt shut
 _CONNECTING = "connect getsockname getpeername getsockopt shutdown recvfrom recvmsg sendmsg"
 _CALLS: Mapping[Profile, str] = {"engine": _LISTENING, "parser": "", "broker": _CONNECTING}
 
-_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-_X32_BIT = 0x40000000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _PROT_EXEC = 4
 #: The flags of pthread_create in glibc and in musl. No other clone is a thread and nothing but a thread.
 _THREAD = (0x3D0F00, 0x7D0F00)
-#: Above it, calls are newer than `NUMBERS`, which was written with Linux 6.10.
-_LAST_KNOWN = 462
 _SOL_SOCKET = 1
 #: SO_REUSEADDR, _SNDBUF, _RCVBUF, _KEEPALIVE, _LINGER, _REUSEPORT, time-outs old and new. No program for the kernel to
 #: run on a socket (SO_ATTACH_FILTER and its like).
@@ -71,32 +64,19 @@ _IOCTLS = (0x5421, 0x541B, 0x5451, 0x5450)
 #: the kernel sends any signal to any process of the same user.
 _FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
 
-_LD, _JEQ, _JGE, _AND, _RET = 0x20, 0x15, 0x35, 0x54, 0x06
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NR_AT, _ARCH_AT = 0, 4
-_SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
-_SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
-
-Instruction = tuple[int, int, int, int]
-_REFUSE: Instruction = (_RET, 0, 0, _ERRNO | errno.EPERM)
-_ABSENT: Instruction = (_RET, 0, 0, _ERRNO | errno.ENOSYS)
-_PERMIT: Instruction = (_RET, 0, 0, _ALLOW)
-
 
 def program(profile: Profile, machine: str, pid: int, *, rewrites: bool = False) -> list[Instruction]:
     """The filter as (code, jump if true, jump if false, operand). `pid` is the process it is for.
 
     `rewrites`: a file may be opened to be written anew from its beginning (which ones is Landlock's business).
     """
-    arch, column = _ARCHITECTURES[machine]
-    out: list[Instruction] = [(_LD, 0, 0, _ARCH_AT), (_JEQ, 1, 0, arch), (_RET, 0, 0, _KILL), (_LD, 0, 0, _NR_AT)]
-    if machine == "x86_64":
-        out += [(_JGE, 0, 1, _X32_BIT), _REFUSE]
+    _, column = ARCHITECTURES[machine]
+    out = bpf.opening(machine)
     for name in _ALWAYS.split() + _CALLS[profile].split():
-        out += _rule(NUMBERS[name][column], [_PERMIT])
+        out += bpf.rule(NUMBERS[name][column], [PERMIT])
     for name, body in _conditional(profile, pid, rewrites=rewrites).items():
-        out += _rule(NUMBERS[name][column], body)
-    return [*out, (_JGE, 0, 1, _LAST_KNOWN + 1), _ABSENT, _REFUSE]
+        out += bpf.rule(NUMBERS[name][column], body)
+    return [*out, *bpf.newer(LAST_KNOWN, ABSENT), REFUSE]
 
 
 def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, list[Instruction]]:
@@ -105,79 +85,36 @@ def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, lis
         # 3) that it lets a file be emptied by opening it.
         "open": _opening(1, rewrites=rewrites),
         "openat": _opening(2, rewrites=rewrites),
-        "mmap": _unless_bits(2, _PROT_EXEC),
-        "mprotect": _unless_bits(2, _PROT_EXEC),
-        "clone": _if_equal(0, _THREAD),
-        "clone3": [_ABSENT],  # its flags are out of sight; the C library then uses clone
-        "fcntl": _if_equal(1, _FCNTLS),
-        "tgkill": _if_equal(0, (pid,)),
-        "sched_setaffinity": _if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
-        "prlimit64": _if_equal(0, (0, pid)),
-        "ioctl": _if_equal(1, _IOCTLS),
-        "prctl": _if_equal(0, (_PR_SET_NAME,)),
+        "mmap": bpf.unless_bits(2, _PROT_EXEC),
+        "mprotect": bpf.unless_bits(2, _PROT_EXEC),
+        "clone": bpf.if_equal(0, _THREAD),
+        "clone3": [ABSENT],  # its flags are out of sight; the C library then uses clone
+        "fcntl": bpf.if_equal(1, _FCNTLS),
+        "tgkill": bpf.if_equal(0, (pid,)),
+        "sched_setaffinity": bpf.if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
+        "prlimit64": bpf.if_equal(0, (0, pid)),
+        "ioctl": bpf.if_equal(1, _IOCTLS),
+        "prctl": bpf.if_equal(0, (_PR_SET_NAME,)),
     }
+    stream = bpf.if_masked(1, _SOCK_TYPE_MASK, (_SOCK_STREAM,))
     if profile == "broker":  # it reads no file: what it has to know of names comes with its messages
         del rules["open"], rules["openat"]
-        kinds = _of_type(_SOCK_STREAM, _SOCK_DGRAM)
-        rules["socket"] = [*_load(0), (_JEQ, 2, 0, _AF_INET), (_JEQ, 1, 0, _AF_INET6), _REFUSE, *kinds]
+        kinds = bpf.if_masked(1, _SOCK_TYPE_MASK, (_SOCK_STREAM, _SOCK_DGRAM))
+        rules["socket"] = bpf.guarded(0, (_AF_INET, _AF_INET6), kinds)
         # for the event loop to wake itself; of datagrams, each end could send to any Unix socket by its path
-        rules["socketpair"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *_of_type(_SOCK_STREAM)]
+        rules["socketpair"] = bpf.guarded(0, (_AF_UNIX,), stream)
     if profile == "engine":
-        rules["socket"] = [*_load(0), (_JEQ, 1, 0, _AF_UNIX), _REFUSE, *_of_type(_SOCK_STREAM)]
+        rules["socket"] = bpf.guarded(0, (_AF_UNIX,), stream)
     if profile in ("engine", "broker"):
-        rules["setsockopt"] = [*_load(1), (_JEQ, 1, 0, _SOL_SOCKET), _REFUSE, *_if_equal(2, _SOCKET_OPTIONS)]
-        rules["sendto"] = [  # only without an address: to whom it is connected already
-            *_load(4), (_JEQ, 1, 0, 0), _REFUSE, (_LD, 0, 0, _argument(4) + 4), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE,
-        ]  # fmt: skip
+        rules["setsockopt"] = bpf.guarded(1, (_SOL_SOCKET,), bpf.if_equal(2, _SOCKET_OPTIONS))
+        rules["sendto"] = bpf.if_null(4)  # only without an address: to whom it is connected already
     return rules
 
 
-def _rule(number: int | None, body: Sequence[Instruction]) -> list[Instruction]:
-    """If the call is `number`, run `body` (which always returns); else go on behind it."""
-    return [] if number is None else [(_JEQ, 0, len(body), number), *body]
-
-
-def _argument(index: int) -> int:
-    """Where the low half of argument `index` lies in struct seccomp_data (both architectures are little-endian)."""
-    return 16 + 8 * index
-
-
-def _load(index: int) -> list[Instruction]:
-    return [(_LD, 0, 0, _argument(index))]
-
-
-def _unless_bits(index: int, bits: int) -> list[Instruction]:
-    return [*_load(index), (_AND, 0, 0, bits), (_JEQ, 0, 1, 0), _PERMIT, _REFUSE]
-
-
-def _of_type(*types: int) -> list[Instruction]:
-    """Where the second argument is one of these types of socket, whatever its flags."""
-    tests = [step for value in types for step in ((_JEQ, 0, 1, value), _PERMIT)]
-    return [*_load(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *tests, _REFUSE]
-
-
 def _opening(index: int, *, rewrites: bool) -> list[Instruction]:
-    allowed = (0, _REWRITING) if rewrites else (0,)
-    tests = [step for value in allowed for step in ((_JEQ, 0, 1, value), _PERMIT)]
-    return [*_load(index), (_AND, 0, 0, _WRITING), *tests, _REFUSE]
-
-
-def _if_equal(index: int, values: Sequence[int]) -> list[Instruction]:
-    tests = [step for value in values for step in ((_JEQ, 0, 1, value), _PERMIT)]
-    return [*_load(index), *tests, _REFUSE]
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+    return bpf.if_masked(index, _WRITING, (0, _REWRITING) if rewrites else (0,))
 
 
 def install(profile: Profile, pid: int, *, rewrites: bool = False) -> None:
     """Filter this process from now on, every thread of it. Needs no_new_privs. Raises Broken(`confinement_failed`)."""
-    machine = platform.machine()
-    steps = program(profile, machine, pid, rewrites=rewrites)
-    packed = b"".join(struct.pack("<HBBI", *step) for step in steps)
-    handle = _Program(len(steps), packed)
-    call = _SECCOMP_CALL[machine]
-    unsynchronised = check("seccomp", libc.syscall(call, _SECCOMP_SET_MODE_FILTER, _TSYNC, ctypes.byref(handle)))
-    if unsynchronised:  # not an error number: the thread that could not be filtered, and then none is
-        raise failed("seccomp", f"thread {unsynchronised} could not be filtered")
+    bpf.install(program(profile, platform.machine(), pid, rewrites=rewrites))

@@ -10,7 +10,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`;
+`proofs`, `anchor_web`, `anchoring`, `enclosure`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """

@@ -1,7 +1,7 @@
 """Looking at what happened: the log, the meter, the machine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from intramural.access import Action, Groups, People, Thing
@@ -10,16 +10,21 @@ from intramural.core.actor import Actor
 from intramural.library import Suggestion
 from intramural.metering import By, Meter, Metrics, Sum
 from intramural.sandbox import Posture
+from intramural.sandbox.readback import Held
+from intramural.sandbox.seal import Seal
 from intramural.services.gate import Gate
 
 
 @dataclass(frozen=True, slots=True)
 class MachineView:
-    """This machine and how strictly it can confine a worker."""
+    """This machine, how strictly it can confine a worker, and what is confined how. `seal`: of the service itself;
+    None where a command opened the house for a moment."""
 
     cores: int
     memory_bytes: int
     posture: Posture
+    seal: Seal | None
+    processes: Sequence[Held]
     suggestion: Suggestion | None
 
 
@@ -39,6 +44,8 @@ class Records:
         cores: int,
         memory_bytes: int,
         posture: Posture,
+        seal: Seal | None,
+        processes: Callable[[], Sequence[Held]],
         suggestion: Callable[[], Suggestion | None],
     ) -> None:
         self._gate = gate
@@ -48,7 +55,8 @@ class Records:
         self._people = people
         self._groups = groups
         self._missed_review = missed_review
-        self._machine = MachineView(cores, memory_bytes, posture, None)
+        self._machine = MachineView(cores, memory_bytes, posture, seal, (), None)
+        self._processes = processes
         self._suggestion = suggestion
 
     async def search(self, actor: Actor, wanted: Wanted, limit: int) -> Found:
@@ -96,4 +104,5 @@ class Records:
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)
-        return replace(self._machine, suggestion=await asyncio.to_thread(self._suggestion))
+        suggestion = await asyncio.to_thread(self._suggestion)
+        return replace(self._machine, processes=self._processes(), suggestion=suggestion)

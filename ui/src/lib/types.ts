@@ -316,6 +316,7 @@ export interface Machine {
     own_uid: boolean;
     reasons: string[];
   };
+  seal: { level: string; layers: string[]; connects: string[] } | null;
   anchored: { colour: "green" | "amber" | "red"; why: string };
   suggestion: { name: string; why: string } | null;
   version: string;

@@ -1,5 +1,6 @@
 """Models and the machine."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -98,6 +99,8 @@ def router(doors: Doors) -> APIRouter:
                 reasons=list(posture.reasons),
                 kernel=posture.kernel,
             ),
+            seal=None if view.seal is None else shapes.SealOut(**asdict(view.seal)),
+            processes=[shapes.ProcessOut(**asdict(each)) for each in view.processes],
             suggestion=None
             if view.suggestion is None
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),

@@ -556,6 +556,30 @@ class PostureOut(BaseModel):
     kernel: str
 
 
+class SealOut(BaseModel):
+    """How the service confines itself: `full`, `no-landlock` or `off`. `connects`: the settings for which it may open
+    connections."""
+
+    level: str
+    layers: list[str]
+    connects: list[str]
+
+
+class ProcessOut(BaseModel):
+    """A process of this service, and what the kernel says holds around it. `layers`: what it says itself."""
+
+    name: str
+    pid: int
+    user: int
+    seccomp: bool
+    filters: int
+    no_new_privileges: bool
+    capabilities: str
+    interfaces: list[str]
+    network: int | None
+    layers: list[str]
+
+
 class SuggestionOut(BaseModel):
     name: str
     why: str
@@ -576,6 +600,8 @@ class Machine(BaseModel):
     cores: int
     memory_bytes: int
     posture: PostureOut
+    seal: SealOut | None
+    processes: list[ProcessOut]
     suggestion: SuggestionOut | None
     version: str
     missed_review: str | None

@@ -84,5 +84,5 @@ def _step(here: int, part: str) -> int:
 
 def unreadable() -> Missing:
     """One error for whatever cannot be read."""
-    hint = "Give the path of a GGUF file that this service may read."
+    hint = "Give the path of a GGUF file that this service may read; sealed, it reads `sandbox.read_folders`."
     return Missing("file_not_readable", "There is no readable regular file at that path.", hint, param="source")

@@ -29,7 +29,7 @@ from intramural.storage.copying import Content
 from intramural.storage.schema import audit_entries, files
 
 #: Not in a backup: the database, which is in it row by row; what a start makes anew; what is on its way.
-_NOT_KEPT = frozenset({"run", "states", "lock", "database-moved-to", "intramural.db"})
+_NOT_KEPT = frozenset({"run", "tmp", "lent", "states", "lock", "database-moved-to", "intramural.db"})
 #: Files that open what is encrypted at rest. A backup that holds them is worth as much as its own key.
 KEY_ENCRYPTING = frozenset({"secrets/vault.key", "secrets/vault.key.next"})
 _ON_THE_WAY = (".part", ".restoring")

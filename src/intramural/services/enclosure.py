@@ -1,0 +1,141 @@
+"""What the service needs of the machine once it has started, read off its settings; and giving up the rest.
+
+`needs` is pure but for where Python itself lies. What is forgotten here fails closed: a file that cannot be read, a
+connection that cannot be made.
+"""
+
+import os
+import ssl
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from intramural.core.config import Config
+from intramural.egress import parse_mode
+from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
+from intramural.sandbox import missing_layers
+from intramural.sandbox.launch import Rules
+from intramural.sandbox.posture import Level
+from intramural.sandbox.readback import Held, held
+from intramural.sandbox.seal import Needs, Seal, parse_level, seal
+from intramural.sandbox.spawning import Spawner
+
+_PACKAGE = "intramural"
+_HERE = Path(__file__).parents[1]
+#: What children's libraries are told: how many threads to make, and to report to nobody.
+_CHILD_SETTINGS = frozenset(
+    (
+        "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS", "ORT_DISABLE_TELEMETRY", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
+    )
+)  # fmt: skip
+#: Libraries, certificates, time zones, kinds of files: nothing there is anybody's.
+_SYSTEM = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share", "/etc/ld.so.cache", "/etc/localtime",
+    "/etc/timezone", "/etc/mime.types", "/etc/ssl", "/etc/pki", "/etc/ca-certificates",
+)  # fmt: skip
+#: What the machine is doing: its load (/proc/stat, /proc/pressure), our allowance of it, our workers' memory.
+_STATE = ("/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/sys/devices/system/node")
+_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+#: How names become addresses: the service reads it for the broker, or for a client of its own.
+_NAMES = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
+    "/etc/protocols",
+)  # fmt: skip
+#: What a connection to PostgreSQL is looked up in.
+_DATABASE = ("~/.pgpass", "~/.postgresql", "~/.pg_service.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """The service after it sealed itself, and the process that starts its children."""
+
+    seal: Seal
+    spawner: Spawner
+
+
+def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:
+    """Every process of this service and what holds around each, as the kernel says: itself, its spawner, its workers
+    (`workers`: name, process, what it says of itself), and others that it has, by their room (`egress`: the broker)."""
+    wanted = [("gateway", os.getpid(), () if enclosure is None else enclosure.seal.layers), *workers]
+    if enclosure is not None:
+        spawner = enclosure.spawner
+        wanted.insert(1, ("spawner", spawner.pid, ()))
+        known = {pid for _, pid, _ in wanted}
+        wanted += [(entry.split(".")[1], pid, ()) for pid, entry in spawner.children.items() if pid not in known]
+    return [found for each in wanted if (found := held(*each)) is not None]
+
+
+def connects(config: Config) -> tuple[str, ...]:
+    """The settings for which the service itself opens connections; none: it never does. Everything else that leaves
+    goes by the broker, which is a child. Pure."""
+    wanted = {"storage.url": config.storage.url, "vault.pkcs11_module": config.vault.pkcs11_module}
+    return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
+def needs(config: Config) -> Needs:
+    """What the service with these settings reads, writes and connects for."""
+    reaching = connects(config)
+    stores = [Path(each).expanduser() for each in (*OLLAMA_FOLDERS, *LM_STUDIO_FOLDERS)]
+    read = [*_python(), *map(Path, (*_SYSTEM, *_STATE, *_DEVICES)), *stores, *_named(config)]
+    if reaching or parse_mode(config.egress.mode) != "sealed":
+        read += _names()
+    if config.storage.url:
+        read += [Path(each).expanduser() for each in _DATABASE]
+    folders = (*config.anchors.folders, *config.sandbox.write_folders)
+    write = [config.data_dir, Path("/dev/null"), *map(Path, folders)]
+    if config.vault.erased_file:
+        write.append(Path(config.vault.erased_file).parent)
+    return Needs(tuple(read), tuple(write), reaching)
+
+
+def _python() -> Iterable[Path]:
+    """The interpreter's modules and ours: some are imported when they are first needed. Not where we were started."""
+    here = Path.cwd()
+    yield _HERE
+    yield from (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    yield from (Path(entry) for entry in sys.path if entry and Path(entry).absolute() != here)
+    trusted = ssl.get_default_verify_paths()
+    yield from (Path(each) for each in (trusted.cafile, trusted.capath) if each)
+
+
+def _names() -> Iterable[Path]:
+    """Where names are looked up. Of what others write anew, its folder: a rule is of a file, not of its name."""
+    yield from map(Path, _NAMES)
+    yield from {folder for each in _NAMES if (folder := Path(each).resolve().parent) != Path("/etc")}
+
+
+def _named(config: Config) -> Iterable[Path]:
+    """Files and folders that settings name."""
+    library, vault = config.library, config.vault
+    texts = (
+        library.starter, library.hub_token_file, library.ca_file, library.registry_credentials, library.catalogue,
+        library.catalogue_key, config.traces.ca_file, vault.passphrase_file, vault.pin_file, vault.pkcs11_module,
+        *(each.partition(" ")[2].strip() for each in config.anchors.stampers), *config.sandbox.read_folders,
+    )  # fmt: skip
+    yield from (Path(text) for text in texts if text)
+    if library.catalogue:
+        yield Path(f"{library.catalogue}.sig")
+    yield from (config.policy_file, config.trust_dir)
+    files = [each.ca_file for each in config.engines]
+    files += [each.ca_file for each in config.providers.oidc]
+    files += [each.ca_file for each in config.providers.ldap]
+    yield from (each for each in files if each is not None)
+
+
+def start_spawner(config: Config) -> Spawner:
+    """The process that starts children, before anything from outside is read. It knows what it may be asked for."""
+    run_dir = config.data_dir / "run"
+    for folder in (config.data_dir, run_dir):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    named = {level.value: level for level in Level if level is not Level.NONE}.get(config.sandbox.required_level)
+    without = frozenset[str]() if named is None else missing_layers(named)
+    may_connect = parse_mode(config.egress.mode) != "sealed"
+    return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS, connects=may_connect))
+
+
+def seal_service(config: Config) -> Seal:
+    """Seal this process by its settings. Raises Misasked(`bad_setting`), Broken(`seal_failed`)."""
+    return seal(parse_level(config.sandbox.seal), needs(config))
