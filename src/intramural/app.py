@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,7 +42,7 @@ from intramural.audit import (
 )
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM, Actor, Place
+from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config, ServingConfig
 from intramural.core.console import CONSOLE, console_address
@@ -60,7 +60,7 @@ from intramural.egress import (
     named_rules,
     parse_mode,
 )
-from intramural.files import Disk, Files, Most
+from intramural.files import Disk, Files
 from intramural.guard import Names, reader_of
 from intramural.http.gathered import GatheringProtocol
 from intramural.http.identity import Console
@@ -87,7 +87,7 @@ from intramural.library.sources import upload
 from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
-from intramural.retention import Holds, Kept
+from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.services import (
     Anchoring,
@@ -132,6 +132,7 @@ from intramural.services import (
     RoleDesk,
     Rosters,
     Services,
+    Shown,
     SignIn,
     TranscriptDesk,
     UploadDesk,
@@ -172,7 +173,7 @@ from intramural.serving import (
     parse_options,
 )
 from intramural.storage import Database
-from intramural.vault import ERASED_FILE, Erased, Stored, Vault
+from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
 
 #: Share of the memory that is free at start which workers may plan for; the rest is for the page cache and neighbours.
 _MEMORY_SHARE = 0.7
@@ -238,6 +239,7 @@ async def opened(config: Config) -> AsyncIterator[House]:
         await services.quotas.open()
         await services.vault.upgrade()
         await services.personal.replay()
+        await services.holds.replay()
         await services.models.prepare()
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
@@ -327,8 +329,6 @@ class _Ground:
     #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
     kept_whole: Stored
     holds: Holds
-    #: What rules know of a workspace.
-    place_of: Callable[[str], Awaitable[Place]]
     ages: AgeRules
     egress: Egress
 
@@ -359,6 +359,7 @@ class _Uploaded:
     """What people upload: files, batches' inputs, and the quotas that count their bytes."""
 
     stored: Files
+    batch_rows: Batches
     inputs: Disk
     quotas: Quotas
     files: FileDesk
@@ -395,10 +396,10 @@ def _services(
     metrics = Metrics(
         __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
     )
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit)
+    workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
     ground = _Ground(
         config, db, vault, audit, access, pool, traces, posture, clock, names, gate, Meter(db, clock), metrics,
-        standing(access.identify, workspaces), Stored(db, clock), holds, workspaces.place, ages, egress,
+        standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -409,6 +410,9 @@ def _services(
     chats = Chats(db, vault, clock)
     kept = KeptResponses(db, vault, clock, config.responses.keep_days)
     transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
+    heads = [each.heads for each in (chats, kept, transcripts, uploaded.stored, uploaded.batch_rows)]
+    whole = Whole(db, heads)
+    hold_desk = HoldDesk(gate, holds, audit, access.seal, HoldList(_list_of_erased(config).with_name(HOLDS_FILE)))
     reports = Reports(
         gate,
         audit,
@@ -428,8 +432,19 @@ def _services(
         rosters=_rosters(ground),
         provisioning=Provisioning(gate, ground.db, access, audit),
         personal=_personal(ground, uploaded),
-        break_glass=_break_glass(ground, chats, uploaded.stored),
-        vault=_vault_desk(ground, uploaded, chats),
+        break_glass=_break_glass(ground),
+        shown=Shown(
+            gate,
+            Kept(db),
+            workspaces.place,
+            chats,
+            uploaded.stored,
+            kept,
+            transcripts,
+            uploaded.batch_rows,
+            uploaded.inputs,
+        ),
+        vault=_vault_desk(ground, uploaded, whole),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
@@ -466,8 +481,8 @@ def _services(
         ),
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
-        holds=HoldDesk(gate, holds, audit, access.seal),
-        purging=_purging(ground, uploaded, chats, inference),
+        holds=hold_desk,
+        purging=_purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk),
         evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
@@ -541,12 +556,13 @@ def _uploaded(ground: _Ground) -> _Uploaded:
     access = ground.access
     stored = Files(ground.db, vault, config.data_dir / "files", config.files, clock)
     quotas = Quotas(gate, QuotaRows(ground.db), audit, clock, config.quotas, stored, access.people.get)
-    files = FileDesk(gate, stored, audit, clock, ground.place_of, lambda actor: Most(*quotas.most_stored_bytes(actor)))
+    files = FileDesk(gate, stored, audit, clock, quotas.most_stored)
+    rows = Batches(ground.db, vault, clock)
     inputs = Disk(config.data_dir / "batches", vault, config.files.keep_free_bytes)
     batches = BatchDesk(
         gate,
         Workshop(
-            rows=Batches(ground.db, vault),
+            rows=rows,
             inputs=inputs,
             files=stored,
             audit=audit,
@@ -556,7 +572,7 @@ def _uploaded(ground: _Ground) -> _Uploaded:
             max_line_bytes=config.server.max_body_bytes,
         ),
     )
-    return _Uploaded(stored, inputs, quotas, files, batches)
+    return _Uploaded(stored, rows, inputs, quotas, files, batches)
 
 
 def _inference(ground: _Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
@@ -662,7 +678,7 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
         ground.access.people,
         ground.vault,
         ground.kept_whole,
-        Erased(Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)),
+        Erased(_list_of_erased(config)),
         Forgetting(partial(ground.pool.forget, for_good=True), sweep),
         lying,
         ground.holds,
@@ -670,31 +686,47 @@ def _personal(ground: _Ground, uploaded: _Uploaded) -> Personal:
     )
 
 
-def _break_glass(ground: _Ground, chats: Chats, files: Files) -> BreakGlass:
-    """Reading what is another's, and who has something to be read."""
+def _list_of_erased(config: Config) -> Path:
+    """Where the list of erased people lies, and that of legal holds beside it: what no old backup may undo."""
+    return Path(config.vault.erased_file or config.data_dir / "secrets" / ERASED_FILE)
+
+
+def _break_glass(ground: _Ground) -> BreakGlass:
+    """Openings of what is another's."""
     access, config = ground.access, ground.config.break_glass
-
-    async def owners_in(workspace_id: str) -> list[str]:
-        return sorted({*await chats.people_in(workspace_id), *await files.people_in(workspace_id)})
-
     return BreakGlass(
         ground.gate,
         Openings(ground.db, ground.vault, config, ground.clock),
         access.people,
         access.workspaces,
         ground.vault,
-        owners_in,
+        Kept(ground.db).owners_in,
         ground.audit,
         access.identify.again,
         config,
     )
 
 
-def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Inference) -> Purging:
+def _purging(
+    ground: _Ground,
+    uploaded: _Uploaded,
+    chats: Chats,
+    responses: KeptResponses,
+    transcripts: Transcripts,
+    inference: Inference,
+    holds: HoldDesk,
+) -> Purging:
     """Deleting what has been kept long enough."""
     config = ground.config
     forget, older, scrub = inference.forget, ground.pool.forget_older, ground.kept_whole.scrub
-    doing = Doing(forget, older, chats.purge, uploaded.stored.drop, scrub)
+    delete = {
+        "chats": chats.purge,
+        "responses": responses.purge,
+        "conversations": transcripts.purge,
+        "batches": uploaded.batch_rows.purge,
+        "files": uploaded.stored.purge,
+    }
+    doing = Doing(forget, older, delete, uploaded.stored.drop, holds.follow, scrub)
     return Purging(
         ground.gate,
         ground.audit,
@@ -709,7 +741,7 @@ def _purging(ground: _Ground, uploaded: _Uploaded, chats: Chats, inference: Infe
     )
 
 
-def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk:
+def _vault_desk(ground: _Ground, uploaded: _Uploaded, whole: Whole) -> VaultDesk:
     async def seal_files() -> int:
         return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
 
@@ -722,13 +754,14 @@ def _vault_desk(ground: _Ground, uploaded: _Uploaded, chats: Chats) -> VaultDesk
 
     people = ground.access.people
     return VaultDesk(
-        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, chats, seal_files, reseal_files
+        ground.gate, ground.audit, people, ground.vault, ground.kept_whole, whole, seal_files, reseal_files
     )
 
 
 def _anchoring(ground: _Ground) -> Anchoring:
     config = ground.config
     ca_file = Path(config.library.ca_file) if config.library.ca_file else None
+    connect = ground.egress.way(Errand(SYSTEM, "anchor", "anchors"))
     return Anchoring(
         ground.gate,
         ground.audit,
@@ -736,11 +769,7 @@ def _anchoring(ground: _Ground) -> Anchoring:
         anchors_of(config.anchors),
         config.data_dir / "anchors",
         config.anchors.every_hours,
-        posting(
-            ground.egress.way(Errand(SYSTEM, "anchor", "audit:anchors")),
-            allow_network=config.library.allow_network,
-            ca_file=ca_file,
-        ),
+        posting(connect, allow_network=config.library.allow_network, ca_file=ca_file),
     )
 
 

@@ -209,6 +209,9 @@ async def test_a_closed_log_takes_nothing_but_finishes_what_waits(log: AuditLog,
     assert sorted(await asyncio.gather(*tasks)) == list(range(20))
     with pytest.raises(Unavailable):
         await log.record(Event.CHAT_ASKED, ada)
+    entered = log.entered(Event.CHAT_ASKED, ada)  # does not raise here: what is wrong comes out of the future
+    with pytest.raises(Unavailable):
+        await entered
     with pytest.raises(Unavailable):
         async with log.transaction():
             pass

@@ -4,6 +4,8 @@ Every test does to the database what such a person could: puts back bytes that w
 What is *not* noticed is tested too, so that the page which says so stays true.
 """
 
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,12 +16,12 @@ from sqlalchemy import Table, delete, insert, select, update
 from tests.chats.conftest import ADA, BOB, MovedClock
 
 from intramural.chats import Chats, Turn
-from intramural.chats.heads import AGAIN_S
-from intramural.chats.sums import NOTHING, Head, Root, of_about, of_chat, of_message, together, told_changes
 from intramural.core.errors import Untrusted
 from intramural.storage import Database
 from intramural.storage import schema as t
-from intramural.vault import Stored, Vault
+from intramural.vault import Stored, Vault, Whole
+from intramural.vault.heads import AGAIN_S
+from intramural.vault.sums import NOTHING, Head, Root, of_about, of_part, of_thing, together, told_changes
 
 KEPT = (t.chats, t.chat_messages, t.chat_roots)
 
@@ -60,8 +62,12 @@ def again(db: Database, vault: Vault, clock: MovedClock) -> Chats:
     return Chats(db, vault, clock)
 
 
+def whole(chats: Chats) -> Whole:
+    return Whole(chats._db, [chats.heads])
+
+
 async def found(chats: Chats, person_id: str = ADA, logged: str | None = None) -> set[tuple[str | None, str]]:
-    return {(each.chat_id, each.code) for each in await chats.check(person_id, logged)}
+    return {(each.thing_id, each.code) for each in await whole(chats).check(person_id, logged)}
 
 
 async def test_what_nobody_touched_is_as_it_was_left(
@@ -82,7 +88,7 @@ async def test_what_nobody_touched_is_as_it_was_left(
 async def test_what_is_deleted_because_its_time_is_over_leaves_the_rest_fitting(chats: Chats, db: Database) -> None:
     stays, old, older = [(await talk(chats))[0] for _ in range(3)]
     async with db.writing() as connection:
-        assert await chats.purge(connection, ADA, [old, older, "chat_none"]) == 2
+        assert await chats.purge(connection, [old, older, "chat_none"]) == 2
     assert not await found(chats)
     await chats.get(ADA, stays)
 
@@ -285,7 +291,7 @@ async def test_it_can_be_accepted_as_it_is(chats: Chats, db: Database, vault: Va
         await connection.execute(delete(t.chat_roots))
     assert len(await found(chats)) == 3
     async with db.writing() as connection:
-        assert await chats.accept(connection, ADA) == (2, 1)
+        assert await whole(chats).accept(connection, ADA) == (2, 1)
     assert [each.content for each in (await chats.get(ADA, good))[1]] == ["one", "answer to one", "two"]
     with pytest.raises(Untrusted):
         await chats.get(ADA, bad)  # what opens for nobody is shown to nobody
@@ -303,7 +309,7 @@ async def test_chats_of_an_older_version_get_heads_once(
         await connection.execute(delete(t.chat_roots))
     fresh = again(db, vault, clock)
     await refused(fresh.get(ADA, chat_id), "chat_changed")
-    assert await fresh.make_heads() == 1
+    assert await whole(fresh).make(["chats"], vault.prepare) == 1
     await fresh.get(ADA, chat_id)
     assert not await found(fresh)
 
@@ -336,28 +342,43 @@ def test_the_order_of_things_makes_no_difference_and_what_comes_can_go(parts: li
 
 @given(st.text(max_size=5), st.integers(0, 3), st.text(max_size=5), st.sampled_from(["user", "assistant"]), st.text())
 def test_no_two_messages_come_to_the_same(chat: str, position: int, message: str, role: str, content: str) -> None:
-    given_ = (chat, position, message, role, content)
-    this = of_message(KEY, *given_)
+    given_ = (chat, position, message, role, content.encode())
+    this = of_part(KEY, *given_)
     others = [
         (chat + "x", *given_[1:]),
         (chat, position + 1, *given_[2:]),
-        (chat, position, message + "x", role, content),
-        (chat, position, message, role + "x", content),
-        (chat, position, message, role, content + "x"),
+        (chat, position, message + "x", role, given_[4]),
+        (chat, position, message, role + "x", given_[4]),
+        (chat, position, message, role, given_[4] + b"x"),
     ]
-    assert len({this, *(of_message(KEY, *other) for other in others)}) == 6
-    assert this != of_message(b"l" * 32, *given_)
+    assert len({this, *(of_part(KEY, *other) for other in others)}) == 6
+    assert this != of_part(b"l" * 32, *given_)
 
 
 def test_heads_and_roots_are_read_as_they_were_written() -> None:
-    head = Head(7, of_message(KEY, "c", 0, "m", "user", "hi"), of_about(KEY, "c", "t", None))
+    head = Head(7, of_part(KEY, "c", 0, "m", "user", b"hi"), of_about(KEY, "c", b"t", None))
     assert Head.from_bytes(head.to_bytes()) == head
-    root = Root(9, of_chat(KEY, "c", head))
+    root = Root(9, {"chats": of_thing(KEY, "chat", "c", head)})
     assert Root.from_bytes(root.to_bytes()) == root
     assert told_changes(root.told(KEY)) == 9
-    assert root.told(KEY) != Root(9, NOTHING).told(KEY)
-    for bad in (b"", b"{}", b"[]", b'{"changes": 1}', b'{"changes": 1, "said": "x", "about": ""}', b"\xff"):
+    assert root.told(KEY) != Root(9, {}).told(KEY)
+    for bad in (b"", b"{}", b"[]", b'{"changes": 1, "said": "x", "about": ""}', b"\xff"):
         with pytest.raises(ValueError):
             Head.from_bytes(bad)
         with pytest.raises(ValueError):
             Root.from_bytes(bad)
+    with pytest.raises(ValueError):
+        Head.from_bytes(b'{"changes": 1}')
+    assert Root.from_bytes(b'{"changes": 1}') == Root(1, {})  # of somebody who keeps nothing
+
+
+@given(st.dictionaries(st.sampled_from(["chats", "files", "batches"]), st.binary(min_size=32, max_size=32)))
+def test_what_the_log_is_told_is_of_every_kind_and_as_it_was_where_there_are_only_chats(sums: dict[str, bytes]) -> None:
+    root = Root(4, sums)
+    assert Root.from_bytes(root.to_bytes()) == root
+    for kind in ("chats", "files", "batches"):
+        if root.of(kind) != bytes(range(32)):
+            assert Root(4, {**sums, kind: bytes(range(32))}).told(KEY) != root.told(KEY)
+    only = root.of("chats")
+    old = hmac.digest(KEY, b"root|4|" + hashlib.sha256(only).digest(), "sha256").hex()[:32]
+    assert Root(4, {"chats": only}).told(KEY) == f"4.{old}"

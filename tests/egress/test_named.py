@@ -43,7 +43,7 @@ def test_every_setting_that_names_a_host() -> None:
         media=MediaConfig(allowed_hosts=("pictures.example",)),
         traces=TracesConfig("https://collector.example"),
         anchors=AnchorsConfig(
-            witnesses=("https://witness.example:8790 w+1+key",), stampers=("http://tsa.example ca.pem",)
+            witnesses=("https://w.example:8790 name+hash+key",), stampers=("http://localhost /x.pem",)
         ),
         storage=StorageConfig("postgresql://me:secret@db.example/x"),
         engines=(engine, away, by_socket),
@@ -64,8 +64,8 @@ def test_every_setting_that_names_a_host() -> None:
         ("engine", "gpu.example", 8000, "here inside"),
         ("engine", "far.example", 443, anywhere),
         ("traces", "collector.example", 443, anywhere),
-        ("anchor", "witness.example", 8790, anywhere),
-        ("anchor", "tsa.example", 80, anywhere),
+        ("anchor", "w.example", 8790, anywhere),
+        ("anchor", "localhost", 80, anywhere),
         ("database", "db.example", 5432, anywhere),
     }
     assert not any("secret" in repr(rule) for rule in named_rules(config))

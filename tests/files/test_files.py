@@ -178,12 +178,13 @@ def test_what_cannot_be_a_name(name: str) -> None:
 
 
 async def test_a_workspace_has_its_own_share_over_all_whose_files_are_in_it(stores: Stores) -> None:
-    most = Most(of_workspace=1_000_000)
+    most = Most({("workspace", "w1"): 1_000_000})
     first = await stores.put("ada", b"x" * 600_000, workspace_id="w1", most=most)
     with pytest.raises(Refused, match=r"workspace.*1000000 bytes"):
         await stores.put("bob", b"x" * 500_000, workspace_id="w1", most=most)
     await stores.put("bob", b"x" * 500_000, workspace_id="w2", most=most)
-    assert (await stores.files.used_in_bytes("w1"), await stores.files.used_bytes("bob")) == (600_000, 500_000)
+    assert await stores.files.stored_bytes(("workspace", "w1")) == 600_000
+    assert await stores.files.stored_bytes(("person", "bob")) == 500_000
     one, two = Whose("ada", "w1"), Whose("bob", "w1")
     arriving = await stores.files.arriving(one, most=most)
     await arriving.write(b"x" * 300_000)  # what is on its way counts, for everybody there
@@ -193,7 +194,7 @@ async def test_a_workspace_has_its_own_share_over_all_whose_files_are_in_it(stor
     await stores.files.settled(two, await stores.files.arriving(two, 200_000, most=most))
     async with stores.db.writing() as connection:
         await stores.files.delete(connection, one, first.id)
-    assert await stores.files.used_in_bytes("w1") == 0
+    assert await stores.files.stored_bytes(("workspace", "w1")) == 0
 
 
 async def test_a_file_is_reached_where_it_was_stored_and_nowhere_else(stores: Stores) -> None:

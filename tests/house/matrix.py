@@ -271,8 +271,13 @@ async def _open(world: World, owner: Someone, relation: str) -> dict[str, str]:
     opening_id = await _asked(world, owner, whose)
     for step in ("approve", "open"):
         await world.act(_openings(world).move, opening_id, step, "x")
-    chat, file = await _chat(world, whose, ""), await _file(world, whose, "")
-    return {"opening_id": opening_id, **chat, **file}
+    found = {"opening_id": opening_id}
+    for make in (_chat, _file, _response, _conversation):
+        found |= await make(world, whose, "")
+    batch = f"batch of {whose.person.username}"  # one: of unfinished ones nobody may have many
+    if batch not in world.ids:
+        world.ids[batch] = (await _message_batch(world, whose, ""))["batch_id"]
+    return found | {"batch_id": world.ids[batch]}
 
 
 def _openings(world: World) -> Openings:
@@ -336,6 +341,9 @@ GONE = {
         "opening_id": f"opening_{NOBODY_S}",
         "chat_id": f"chat_{NOBODY_S}",
         "file_id": f"file_{NOBODY_S}",
+        "response_id": f"resp_{NOBODY_S}",
+        "conversation_id": f"conv_{NOBODY_S}",
+        "batch_id": f"msgbatch_{NOBODY_S}",
     },
     "notice": {"opening_id": f"opening_{NOBODY_S}"},
     # there are none in this house: that one is gone is all that can be tried

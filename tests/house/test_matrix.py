@@ -98,6 +98,13 @@ GET    /intramural/v1/break-glass/{opening_id}/chats      | my opening | A | |
 GET    /intramural/v1/break-glass/{opening_id}/chats/{chat_id}    | my opening | A | |
 GET    /intramural/v1/break-glass/{opening_id}/files      | my opening | A | |
 GET    /intramural/v1/break-glass/{opening_id}/files/{file_id}/content    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/responses  | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/responses/{response_id}    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/conversations      | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/conversations/{conversation_id}    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/batches    | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/batches/{batch_id}/input   | my opening | A | |
+GET    /intramural/v1/break-glass/{opening_id}/batches/{batch_id}/results | my opening | A | |
 GET    /intramural/v1/catalogue                  |      | *
 GET    /intramural/v1/chats                      |      | AUGM
 POST   /intramural/v1/chats                      |      | AUGM
@@ -183,7 +190,7 @@ GET    /intramural/v1/people/imports             |      | A
 PATCH  /intramural/v1/people/{person_id}         | person | A | A | A
 DELETE /intramural/v1/people/{person_id}         | person | A | A | A
 GET    /intramural/v1/people/{person_id}/consents | oneself | AUGM | AUG | AU
-POST   /intramural/v1/people/{person_id}/chats/accept    | person | A | A | A
+POST   /intramural/v1/people/{person_id}/kept/accept     | person | A | A | A
 POST   /intramural/v1/people/{person_id}/data-key | person | A | A | A
 DELETE /intramural/v1/people/{person_id}/factors | person | A | A | A
 GET    /intramural/v1/people/{person_id}/identities    | oneself | * | AU | AU
@@ -391,7 +398,9 @@ KNOWS |= {
     f"{method} /intramural/v1/break-glass/{{opening_id}}/{rest}": "A"
     for method, rest in (
         ("POST", "open"), ("GET", "owners"), ("GET", "chats"), ("GET", "chats/{chat_id}"), ("GET", "files"),
-        ("GET", "files/{file_id}/content"),
+        ("GET", "files/{file_id}/content"), ("GET", "responses"), ("GET", "responses/{response_id}"),
+        ("GET", "conversations"), ("GET", "conversations/{conversation_id}"), ("GET", "batches"),
+        ("GET", "batches/{batch_id}/input"), ("GET", "batches/{batch_id}/results"),
     )
 }  # fmt: skip
 

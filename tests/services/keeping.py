@@ -18,18 +18,19 @@ from tests.audit.settable_clock import SettableClock
 
 from intramural.access import NO_AGES, Access, AgeRules, Charter
 from intramural.audit import AuditLog, Entry, Event
+from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import SCOPES, Actor
 from intramural.core.config import AccessConfig, AuditConfig, FilesConfig, RetentionConfig, VaultConfig
 from intramural.files import Files, StoredFile
-from intramural.retention import Holds, Kept
+from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
 from intramural.services.gate import Gate
 from intramural.services.holds import HoldDesk
 from intramural.services.purging import Doing, Purging
 from intramural.serving.states import Home, States
 from intramural.storage import Database
 from intramural.storage import schema as t
-from intramural.vault import Stored, Vault
+from intramural.vault import Stored, Vault, Whole
 
 DAY_S = 86_400
 HOME = Home("sha256:0", "as usual")
@@ -62,13 +63,17 @@ class Keeping:
         self.chats = Chats(self.db, self.vault, self.clock)
         self.responses = KeptResponses(self.db, self.vault, self.clock, 36_500)
         self.transcripts = Transcripts(self.db, self.vault, self.clock)
+        self.batches = Batches(self.db, self.vault, self.clock)
         self.files = Files(self.db, self.vault, self.folder / "files", FilesConfig(keep_free_bytes=0), self.clock)
         await self.files.open()
+        rooms = (self.chats, self.responses, self.transcripts, self.files, self.batches)
+        self.whole = Whole(self.db, [each.heads for each in rooms])
         self.states = States(self.folder / "states", self.vault.states_key, 10**7, "an engine")
         self.states.open()
         self.holds, self.kept = Holds(self.db, self.clock), Kept(self.db)
         self.gate = Gate(self.audit, (), self.vault, self.holds.on)
-        self.desk = HoldDesk(self.gate, self.holds, self.audit, self.access.seal)
+        listed = HoldList(secrets / HOLDS_FILE)
+        self.desk = HoldDesk(self.gate, self.holds, self.audit, self.access.seal, listed)
         self.set(label, **days)
         return self
 
@@ -86,8 +91,15 @@ class Keeping:
             Doing(
                 self._forget,
                 self._forget_older,
-                self.chats.purge,
+                {
+                    "chats": self.chats.purge,
+                    "responses": self.responses.purge,
+                    "conversations": self.transcripts.purge,
+                    "batches": self.batches.purge,
+                    "files": self.files.purge,
+                },
                 self.files.drop,
+                self.desk.follow,
                 Stored(self.db, self.clock).scrub,
             ),
             ages,

@@ -59,7 +59,7 @@ class Bench:
         self.db, self.clock, self.audit, self.form = db, clock, audit, Form()
         self.barred = set[str]()
         self.inputs = Disk(root / "batches", vault, 0)
-        self.rows = Batches(db, vault)
+        self.rows = Batches(db, vault, clock)
         shop = Workshop(
             rows=self.rows,
             inputs=self.inputs,

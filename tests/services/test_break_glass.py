@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
-from tests.house.matrix import World, world
+from tests.house.matrix import World, thing, world
 
 from intramural.access import Charter, Proven
 from intramural.access.policy import ROLE_SCOPES
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 REASON = "A canary reason: quetzalcoatl feathers in the staff room."
 SAID = "what the stranger wrote about marzipan"
 GLASS = "/intramural/v1/break-glass"
+FULL = "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'full'); END"
 
 
 async def settled(folder: Path, settings: str = "") -> Path:
@@ -324,11 +325,9 @@ async def test_what_is_closed_between_the_question_and_the_answer_is_not_read(th
     looking = await there.house.services.break_glass.looking(_actor(there, "administrator"), opening["id"])
     await step(there, "administrator", opening, "close")
     for call in (
-        there.house.services.conversations.shown_chat(_actor(there, "administrator"), looking, owner, chat_id),
-        there.house.services.conversations.shown(
-            _actor(there, "administrator"), looking, owner, limit=10, before_ms=None
-        ),
-        there.house.services.files.shown(_actor(there, "administrator"), looking, owner),
+        there.house.services.shown.chat(looking, owner, chat_id),
+        there.house.services.shown.chats(looking, owner, limit=10, before_ms=None),
+        there.house.services.shown.files(looking, owner),
     ):
         with pytest.raises(Conflicting) as caught:
             await call
@@ -386,6 +385,19 @@ async def test_by_the_command_line(alone: World) -> None:
         assert (await commanded(alone, "open", opening["id"]))["state"] == "open"
         whole = await commanded(alone, "chat", opening["id"], chat_id)
         assert whole["messages"][0]["content"] == SAID
+        made = {}
+        for kind in ("response", "conversation", "message batch", "file"):
+            made |= await thing(alone, kind, alone.who["stranger"], "")
+        for what, name in (
+            ("response", made["response_id"]), ("conversation", made["conversation_id"]), ("file", made["file_id"]),
+        ):  # fmt: skip
+            listed = await commanded(alone, f"{what}s", opening["id"])
+            assert name in {each["id"] for each in listed}
+            assert await commanded(alone, what, opening["id"], name)
+        batches = await commanded(alone, "batches", opening["id"])
+        assert made["batch_id"] in {each["id"] for each in batches}
+        asked_of = await commanded(alone, "batch", opening["id"], made["batch_id"], "--what", "input")
+        assert "hi" in json.dumps(asked_of)
         assert (await commanded(alone, "close", opening["id"]))["why"] == "asker"
 
 
@@ -442,10 +454,19 @@ async def nothing_unwritten(there: World, opening: dict[str, Any]) -> None:
     """A log that takes no more: nothing is read, nothing opened, and nobody is told that it was."""
     chat_id = await a_chat(there, "stranger")
     waiting = await asked(there)
+    stranger = there.who["stranger"]
+    response, conversation = (
+        await thing(there, "response", stranger, ""),
+        await thing(there, "conversation", stranger, ""),
+    )
+    batch = await thing(there, "message batch", stranger, "")
     async with there.db.writing() as connection:
-        full = "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'full'); END"
-        await connection.exec_driver_sql(full)
-    for path in ("chats", f"chats/{chat_id}", "files"):
+        await connection.exec_driver_sql(FULL)
+    for path in (
+        "chats", f"chats/{chat_id}", "files", "responses", f"responses/{response['response_id']}", "conversations",
+        f"conversations/{conversation['conversation_id']}", "batches", f"batches/{batch['batch_id']}/input",
+        f"batches/{batch['batch_id']}/results",
+    ):  # fmt: skip
         answer = await look(there, "administrator", opening, path)
         assert (answer.status_code, code(answer)) == (503, "audit_unavailable")
         assert SAID not in answer.text

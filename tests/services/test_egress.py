@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from tests import databases
 from tests.audit.settable_clock import SettableClock
 from tests.fakes.broker import FakeBroker
@@ -337,7 +336,7 @@ async def test_a_pull_opens_no_connection_in_this_process(house: House, tmp_path
 
 async def test_questions_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("intramural.egress.book.MOST_ASKED", 3)
-    connect = house.egress.way(Errand(replace(MIA), "pull", "test"))
+    connect = house.egress.way(Errand(MIA, "pull", "test"))
     for number in range(5):
         await refusal(connect(f"host{number}.example", 443, 5))
         house.clock.offset_s += 1

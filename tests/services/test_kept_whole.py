@@ -46,12 +46,12 @@ async def test_what_was_changed_is_found_said_recorded_and_can_be_accepted(tmp_p
         answer = await member.client.get(f"/intramural/v1/chats/{chat_id}")
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "chat_changed"
         assert "a question" not in answer.text
-        wrong = [{"person_id": member.person.id, "chat_id": chat_id, "code": "chat_changed"}]
+        wrong = [{"person_id": member.person.id, "kind": "chat", "id": chat_id, "code": "chat_changed"}]
         assert await checked(there) == wrong
-        accept = f"/intramural/v1/people/{member.person.id}/chats/accept"
+        accept = f"/intramural/v1/people/{member.person.id}/kept/accept"
         assert (await member.client.post(accept)).status_code == 403
         accepted = await there.who["administrator"].client.post(accept)
-        assert accepted.json() == {"chats": 1, "lost": 0}
+        assert accepted.json() == {"things": 1, "lost": 0}
         assert (await member.client.get(f"/intramural/v1/chats/{chat_id}")).status_code == 200
         assert await checked(there) == []
         log = await there.house.services.vault._audit.search(Wanted(event="vault.*"), 100)
@@ -85,7 +85,7 @@ async def test_a_person_as_they_were_yesterday_is_found_by_the_log_and_heads_are
     await db.close()
     async with opened(load(databases.settings(file), data_dir=folder)) as house:
         found = await house.services.vault.check(CONSOLE)
-        assert [(each.person_id, each.chat_id, each.code) for each in found.wrong] == [
+        assert [(each.person_id, each.thing_id, each.code) for each in found.wrong] == [
             (member, None, "chats_rolled_back")
         ]
     # taking the heads away does not make the next start make new ones: the log says that they were made
@@ -97,4 +97,4 @@ async def test_a_person_as_they_were_yesterday_is_found_by_the_log_and_heads_are
     await db.close()
     async with opened(load(databases.settings(file), data_dir=folder)) as house:
         codes = {each.code for each in (await house.services.vault.check(CONSOLE)).wrong}
-        assert codes == {"chat_changed"}
+        assert codes == {"chat_changed", "chats_rolled_back"}

@@ -75,7 +75,7 @@ async def test_what_is_due_goes_with_all_that_belongs_to_it(house: Keeping) -> N
     assert {each.facts["rule"] for each in told} == {"retention.chat_days=90", "retention.file_days=90"}
     assert (await house.audit.verify()).ok
     for who in ("ada", "bob"):  # what is left of their chats is as it was left
-        assert not await house.chats.check(who, None)
+        assert not await house.whole.check(who, None)
     assert not (await house.purging.round()).deleted and len(await house.told()) == len(told)
 
 

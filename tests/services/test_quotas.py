@@ -18,6 +18,7 @@ from intramural.core.actor import CONSOLE, SCOPES, SYSTEM, Actor, Place
 from intramural.core.chat import Usage
 from intramural.core.config import AuditConfig, QuotasConfig
 from intramural.core.errors import Misasked, Missing, QuotaSpent, Refused, Throttled, Unavailable
+from intramural.files import Holder, Most
 from intramural.metering import Limit, Meter, QuotaRows, Standing, UsageRow
 from intramural.services.gate import Gate
 from intramural.services.quotas import Hold, Quotas
@@ -58,11 +59,8 @@ class Bench:
         await self.quotas.open()
         return self.quotas
 
-    async def used_bytes(self, person_id: str) -> int:
-        return self.stored.get(person_id, 0)
-
-    async def used_in_bytes(self, workspace_id: str) -> int:
-        return self.stored.get(workspace_id, 0)
+    async def stored_bytes(self, holder: Holder) -> int:
+        return self.stored.get(holder[1], 0)
 
     async def ask(self, actor: Actor, prompt: int, answer: int | None, model: str = "m") -> Hold | None:
         async def count() -> int:
@@ -301,13 +299,29 @@ async def test_stored_bytes_are_limited_by_the_nearest_quota(bench: Bench) -> No
     (standing,) = await bench.quotas.own(MIA)
     assert (standing.used, standing.remaining) == (70, 30)
     await bench.quotas.set(CONSOLE, replace(stored, subject="person", subject_id="mia", each=False, amount=500))
-    assert bench.quotas.most_stored_bytes(MIA) == (500, None) and bench.quotas.most_stored_bytes(BOB) == (100, None)
+    assert bench.quotas.most_stored(MIA) == Most({("person", "mia"): 500}, groups=MIA.groups)
+    assert bench.quotas.most_stored(BOB).amounts == {("person", "bob"): 100}
     bench.stored["w1"] = 40
     await bench.quotas.set(CONSOLE, replace(stored, subject="workspace", subject_id="w1", each=False, amount=300))
     inside = MIA.inside(Place("w1", "Ward", "phi"), "")
-    assert bench.quotas.most_stored_bytes(inside) == (500, 300)
+    assert bench.quotas.most_stored(inside).amounts == {("person", "mia"): 500, ("workspace", "w1"): 300}
     standings = {each.limit.subject: each.used for each in await bench.quotas.own(inside)}
     assert standings == {"person": 70, "workspace": 40}
+
+
+async def test_stored_bytes_are_limited_of_a_key_a_group_and_all_together(bench: Bench) -> None:
+    stored = replace(TOKENS, measure="storage_bytes", period="now", each=False)
+    bench.stored |= {"k1": 10, "g1": 20, "": 30}
+    for subject, name, amount in (("key", "k1", 100), ("group", "g1", 200), ("everyone", "", 300)):
+        await bench.quotas.set(CONSOLE, replace(stored, subject=subject, subject_id=name, amount=amount))
+    program = replace(MIA, kind="key", credential_id="k1", groups=("g1", "g2"))
+    shares = {("everyone", ""): 300, ("group", "g1"): 200, ("key", "k1"): 100}
+    assert bench.quotas.most_stored(program) == Most(shares, "k1", ("g1", "g2"))
+    standings = {each.limit.subject: (each.used, each.remaining) for each in await bench.quotas.own(program)}
+    assert standings == {"everyone": (30, 270), "group": (20, 180), "key": (10, 90)}
+    assert bench.quotas.most_stored(replace(BOB, groups=())).amounts == {("everyone", ""): 300}
+    listed = {each.limit.subject: each.standings[0][1].used for each in await bench.quotas.all(CONSOLE)}
+    assert listed == {"everyone": 30, "group": 20, "key": 10}
 
 
 async def test_the_service_itself_has_no_limits(bench: Bench) -> None:

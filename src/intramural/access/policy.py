@@ -297,7 +297,15 @@ _TABLE: Mapping[Action, _Row] = {
 }
 
 #: What an opening lets somebody do with what is another's.
-THROUGH_GLASS = frozenset({Action.CHATS_READ, Action.FILES_READ})
+THROUGH_GLASS = frozenset(
+    {
+        Action.CHATS_READ,
+        Action.FILES_READ,
+        Action.RESPONSES_READ,
+        Action.CONVERSATIONS_READ,
+        Action.BATCHES_READ,
+    }
+)
 #: What no role of an institution's own can be without: people are told who read what is theirs.
 ALWAYS = frozenset({Action.ME_READ_OPENINGS})
 #: Actions about a model by name, which a key's list of models or a workspace's may rule out.

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from msgspec.structs import replace
-from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_column, select, update
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal_column, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.naming import checked_name
@@ -26,14 +26,16 @@ MAX_PURPOSES = 20
 #: The code of the error for a log that would be deleted earlier than the law has it.
 BELOW_FLOOR = "retention_below_floor"
 
-#: What can be of a workspace.
-_KEPT_IN: Mapping[str, Any] = {
-    "chats": t.chats,
-    "keys": t.keys,
-    "files": t.files,
-    "batches": t.batches,
-    "responses": t.responses,
-    "conversations": t.transcripts,
+#: What can be of a workspace, and keeps it from being removed: without it, nothing would say any more what kind of data
+#: that is, and for how long the law has it kept.
+_KEPT_IN: Mapping[str, tuple[Any, Any]] = {
+    "chats": (t.chats, true()),
+    "keys": (t.keys, t.keys.c.revoked_ms.is_(None)),
+    "files": (t.files, true()),
+    "batches": (t.batches, true()),
+    "responses": (t.responses, true()),
+    "conversations": (t.transcripts, true()),
+    "texts beside the log": (t.audit_texts, true()),
 }
 _TEXT = t.workspaces.c.id.type
 #: What is known of a workspace, and whether a person is a member by themselves or by which groups.
@@ -136,14 +138,15 @@ class Workspaces:
 
     async def remove(self, connection: Connection, workspace_id: str) -> Workspace:
         """Remove a workspace. Raises Missing(`workspace_not_found`), Conflicting(`workspace_not_empty`) while
-        anything is of it: without it, nothing would say any more what kind of data that is.
+        anything is of it.
         """
         workspace = await self._workspace(connection, workspace_id)
-        for what, table in _KEPT_IN.items():
-            number = await connection.scalar(select(func.count()).where(table.c.workspace_id == workspace_id))
-            if number:
+        for what, (table, counts) in _KEPT_IN.items():
+            wanted = select(func.count()).where(table.c.workspace_id == workspace_id, counts)
+            if number := await connection.scalar(wanted):
                 message = f"There are {number} {what} of {workspace.place.name!r}."
-                raise Conflicting("workspace_not_empty", message, "Close it instead.")
+                hint = "Close it instead: its own times go on. It can be removed when nothing is left of it."
+                raise Conflicting("workspace_not_empty", message, hint)
         await connection.execute(delete(t.workspaces).where(t.workspaces.c.id == workspace_id))
         return workspace
 

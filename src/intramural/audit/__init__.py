@@ -18,7 +18,7 @@ from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.exports import FORMS, Form, action_of, fhir, ocsf
 from intramural.audit.keys import log_signer, public_key, public_keys, witness_signers
-from intramural.audit.log import AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
+from intramural.audit.log import After, AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
 from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
 from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
@@ -27,6 +27,7 @@ __all__ = [
     "FORMS",
     "REWRITTEN",
     "STALE_MS",
+    "After",
     "Anchor",
     "AuditLog",
     "Beside",

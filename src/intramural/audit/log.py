@@ -1,7 +1,7 @@
 """Writing the log: concurrent events share one transaction and one signed checkpoint (group commit)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -92,6 +92,13 @@ class Beside(msgspec.Struct, frozen=True):
 
     statement: Insert | Update | Delete
     values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Something to be done in the transaction of an event, when all rows beside it are written."""
+
+    work: Callable[[BlockingConnection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +206,7 @@ class _Signers:
 @dataclass(slots=True)
 class _Waiting:
     record: Record
-    beside: Sequence[Beside]
+    beside: Sequence[Beside | After]
     position: "asyncio.Future[int]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -299,14 +306,14 @@ class AuditLog:
         request_id: str | None = None,
         facts: Mapping[str, Fact] | None = None,
         texts: Mapping[str, str] | None = None,
-        beside: Sequence[Beside] = (),
+        beside: Sequence[Beside | After] = (),
         passing: bool = False,
     ) -> int:
         """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
 
         `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
         commitment, and where settings ask for it the text is kept beside the log, sealed; never if it is `passing`.
-        `beside`: rows committed together with it.
+        `beside`: rows committed together with it, and what is done after them.
         Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
         """
         return await self.entered(
@@ -331,7 +338,7 @@ class AuditLog:
         request_id: str | None = None,
         facts: Mapping[str, Fact] | None = None,
         texts: Mapping[str, str] | None = None,
-        beside: Sequence[Beside] = (),
+        beside: Sequence[Beside | After] = (),
         passing: bool = False,
     ) -> "asyncio.Future[int]":
         """As `record`, for who has something else to do until the event is durable: its position, once it is. Errors
@@ -587,7 +594,9 @@ class AuditLog:
 
     # From here on blocking, inside a transaction that holds the database's only writer lock.
 
-    def _append(self, connection: BlockingConnection, records: Sequence[Record], beside: Sequence[Beside]) -> _Tip:
+    def _append(
+        self, connection: BlockingConnection, records: Sequence[Record], beside: Sequence[Beside | After]
+    ) -> _Tip:
         tree = self._tree_now(connection)
         rows = [_row(record, tree.size + offset) for offset, record in enumerate(records)]
         tree = tree.extended(row["leaf_hash"] for row in rows)
@@ -598,10 +607,12 @@ class AuditLog:
         if texts := [row for record in records for row in record.kept]:
             insert_rows(connection, _INSERT_TEXT, texts)
         together: dict[int, tuple[Insert | Update | Delete, list[Mapping[str, Any]]]] = {}
-        for row in beside:
+        for row in (each for each in beside if isinstance(each, Beside)):
             together.setdefault(id(row.statement), (row.statement, []))[1].append(row.values)
         for statement, values in together.values():
             insert_rows(connection, statement, values)
+        for each in (each for each in beside if isinstance(each, After)):
+            each.work(connection)
         self._prune(connection)
         return _Tip(tree, note)
 

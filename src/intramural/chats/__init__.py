@@ -5,12 +5,11 @@ every way like one that does not exist. An answer is kept even where it was cut 
 Never: asks a model, decides who may chat, writes the audit log, or lets anybody, of whatever role, read what another
 wrote.
 
-Read in this order: `text`, `sums`, `heads`, `chats`, `responses`, `transcripts`.
+Read in this order: `text`, `heads`, `chats`, `responses`, `transcripts`.
 """
 
 from intramural.chats.chats import Chat, Chats, FoundChat, Outcome, StoredMessage, Turn, not_found
-from intramural.chats.heads import Wrong
-from intramural.chats.responses import Item, KeptResponse, KeptResponses
+from intramural.chats.responses import Item, KeptResponse, KeptResponses, ListedResponse
 from intramural.chats.transcripts import Transcript, Transcripts
 
 __all__ = [
@@ -20,11 +19,11 @@ __all__ = [
     "Item",
     "KeptResponse",
     "KeptResponses",
+    "ListedResponse",
     "Outcome",
     "StoredMessage",
     "Transcript",
     "Transcripts",
     "Turn",
-    "Wrong",
     "not_found",
 ]

@@ -9,16 +9,16 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 
-from intramural.chats.heads import Heads, Wrong
-from intramural.chats.sums import Head, together, told_changes
+from intramural.chats.heads import ChatHeads, parts_of
 from intramural.chats.text import auto_title, snippet
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Missing, TooLarge
+from intramural.core.errors import Misasked, Missing, TooLarge
 from intramural.core.ids import new_id
 from intramural.storage import BlockingConnection, Connection, Database
 from intramural.storage import schema as t
 from intramural.vault import Vault
 from intramural.vault.places import CHAT_TITLE, MESSAGE
+from intramural.vault.sums import Head, together
 
 Result = TypeVar("Result")
 #: How an answer ended; None while it is being written, and for the person's own messages.
@@ -98,7 +98,7 @@ class Chats:
         self._db = db
         self._vault = vault
         self._clock = clock
-        self._heads = Heads(vault, clock)
+        self.heads = self._heads = ChatHeads(vault, clock)
 
     async def create(
         self,
@@ -179,18 +179,6 @@ class Chats:
         workspace_id: str | None = row.workspace_id
         return workspace_id
 
-    async def places_of(self, person_id: str) -> frozenset[str | None]:
-        """The workspaces that this person's chats are in; None stands for none."""
-        wanted = select(t.chats.c.workspace_id).where(t.chats.c.person_id == person_id).distinct()
-        async with self._db.reading() as connection:
-            return frozenset((await connection.execute(wanted)).scalars())
-
-    async def people_in(self, workspace_id: str) -> Sequence[str]:
-        """Who has chats in a workspace, in an order that stays."""
-        wanted = select(t.chats.c.person_id).where(t.chats.c.workspace_id == workspace_id).distinct()
-        async with self._db.reading() as connection:
-            return (await connection.execute(wanted.order_by(t.chats.c.person_id))).scalars().all()
-
     async def change(
         self,
         person_id: str,
@@ -211,7 +199,7 @@ class Chats:
             )
             values: dict[str, Any] = {"model": given.model}
             if given.title != chat.title:
-                after = self._heads.about(person_id, chat_id, head, given.title, chat.workspace_id)
+                after = self._heads.titled(person_id, chat_id, head, given.title, chat.workspace_id)
                 values["title"] = self._sealed_title(person_id, chat_id, given.title)
                 values["head"] = self._heads.sealed(person_id, chat_id, after)
                 self._heads.moved(inside, person_id, chat_id, head, after)
@@ -233,19 +221,9 @@ class Chats:
 
         return await self._write(work, connection)
 
-    async def purge(self, connection: Connection, person_id: str, chat_ids: Collection[str]) -> int:
+    async def purge(self, connection: Connection, chat_ids: Collection[str]) -> int:
         """Delete those of these chats that are there, with every message, in the caller's transaction. How many."""
-        where = t.chats.c.id.in_(chat_ids) & (t.chats.c.person_id == person_id)
-
-        def work(inside: BlockingConnection) -> int:
-            rows = inside.execute(select(t.chats.c.id, t.chats.c.head).where(where)).all()
-            inside.execute(delete(t.chats).where(where))
-            for row in rows:
-                head = self._heads.opened_or_none(person_id, row.id, row.head)
-                self._heads.moved(inside, person_id, row.id, head, None)
-            return len(rows)
-
-        return await connection.run_sync(work)
+        return sum((await connection.run_sync(self._heads.remove, t.chats.c.id.in_(chat_ids))).values())
 
     async def append_turn(
         self,
@@ -339,7 +317,8 @@ class Chats:
         chat_id, was = row.chat_id, self._message(person_id, row)
         before = self._heads.opened(person_id, chat_id, row.head)
         sums = [
-            self._heads.said(person_id, chat_id, [each], row.position) for each in (was, replace(was, content=content))
+            self._heads.said(person_id, chat_id, parts_of([each], row.position))
+            for each in (was, replace(was, content=content))
         ]
         after = Head(before.changes + 1, together(before.said, *sums), before.about)
         inside.execute(update(t.chat_messages).where(message.id == message_id).values(**values))
@@ -353,49 +332,6 @@ class Chats:
         where = (t.chat_messages.c.role == "assistant") & t.chat_messages.c.outcome.is_(None)
         async with self._db.writing() as connection:
             return (await connection.execute(update(t.chat_messages).where(where).values(outcome="failed"))).rowcount
-
-    # whether everything is as it was left
-
-    async def check(self, person_id: str, logged: str | None) -> Sequence[Wrong]:
-        """Hold everything of a person's chats against what it should come to, and that against what the log was told of
-        it last (None: nothing). What is wrong.
-        """
-        async with self._db.reading() as connection:
-            return await connection.run_sync(self._checked, person_id, logged)
-
-    def _checked(self, connection: BlockingConnection, person_id: str, logged: str | None) -> Sequence[Wrong]:
-        wrong: Sequence[Wrong] = ()
-        chats = t.chats.c
-        rows = connection.execute(select(t.chats).where(chats.person_id == person_id).order_by(chats.id))
-        for row in rows.all():
-            try:
-                self._chat(row)
-                head = self._heads.opened(person_id, row.id, row.head)
-                self._heads.require(person_id, row.id, head, self._messages(connection, person_id, row.id))
-            except IntramuralError as error:
-                wrong = (*wrong, Wrong(person_id, row.id, error.code))
-        try:
-            self._heads.fit(connection, person_id)
-            told = self._heads.told(connection, person_id)
-            if logged is not None and _is_behind(told, logged):
-                wrong = (*wrong, Wrong(person_id, None, "chats_rolled_back"))
-        except IntramuralError as error:
-            wrong = (*wrong, Wrong(person_id, None, error.code))
-        return wrong
-
-    async def accept(self, connection: Connection, person_id: str) -> tuple[int, int]:
-        """Take a person's chats as they lie here; how many, and how many values do not open whatever is accepted."""
-        return await connection.run_sync(self._heads.make, person_id)
-
-    async def make_heads(self) -> int:
-        """Once, for chats that an older version kept: what they come to from now on. How many there are."""
-        async with self._db.reading() as connection:
-            wanted = select(t.chats.c.person_id).distinct()
-            people = list((await connection.execute(wanted)).scalars())
-        count = 0
-        for person_id in people:
-            count += (await self._db.write(partial(self._heads.make, person_id=person_id)))[0]
-        return count
 
     def _asked(self, content: str) -> StoredMessage:
         now_ms = int(self._clock.now_s() * 1000)
@@ -426,8 +362,8 @@ class Chats:
         now_ms = self._next_ms(inside, person_id)
         answer = StoredMessage(new_id("message", self._clock), "assistant", "", model, None, request_id, now_ms)
         self._place(inside, person_id, chat.id, answer, len(history))
-        after = self._heads.about(person_id, chat.id, head, title, chat.workspace_id)
-        after = replace(after, said=self._heads.said(person_id, chat.id, (*history, answer)))
+        after = self._heads.titled(person_id, chat.id, head, title, chat.workspace_id)
+        after = replace(after, said=self._heads.said(person_id, chat.id, parts_of((*history, answer))))
         values = {
             "title": self._sealed_title(person_id, chat.id, title),
             "model": model,
@@ -452,7 +388,7 @@ class Chats:
         """One's chat with its head and its messages, all as they were left. Raises as `_own`."""
         chat, head = self._own(connection, person_id, chat_id)
         messages = self._messages(connection, person_id, chat_id)
-        self._heads.require(person_id, chat_id, head, messages)
+        self._heads.require(person_id, chat_id, head, parts_of(messages))
         return chat, head, messages
 
     def _own(self, connection: BlockingConnection, person_id: str, chat_id: str) -> tuple[Chat, Head]:
@@ -554,13 +490,6 @@ def _kept(messages: tuple[StoredMessage, ...], message_id: str, *, edited: bool)
         "Send `content` with a user message, and none with an assistant message.",
         param="replace_from",
     )
-
-
-def _is_behind(told: str | None, logged: str) -> bool:
-    """Whether what lies here is older than what the log was told. Pure."""
-    if told is None or told == logged:
-        return told is None
-    return told_changes(told) <= told_changes(logged)
 
 
 def not_found() -> Missing:

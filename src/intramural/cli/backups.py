@@ -62,6 +62,9 @@ def restore(
     key: Annotated[Path | None, Parameter(help="X25519 private key, PEM.")] = None,
     public_key: Annotated[str | None, Parameter(help="The audit log's public key, as you keep it elsewhere.")] = None,
     erased: Annotated[Path | None, Parameter(help="The newest list of erased people (erased.jsonl).")] = None,
+    holds: Annotated[
+        Path | None, Parameter(help="The newest list of legal holds; unless named, holds.jsonl beside --erased.")
+    ] = None,
     common: Common = DEFAULT,
 ) -> None:
     """Restore everything from FOLDER into an empty data directory, and the database that the settings name.
@@ -76,7 +79,10 @@ def restore(
     lock = _from_passphrase(folder, passphrase_file) if passphrase_file is not None else key_lock(key or Path())
     if lock.private is None:
         raise Misasked("bad_backup_key", f"{key} is the public key.", "Give the private one.")
-    restored = uvloop.run(app.restore(common.config, folder, lock, name=name, public_key=public_key, erased=erased))
+    if holds is None and erased is not None and (beside := erased.with_name("holds.jsonl")).is_file():
+        holds = beside
+    choices = {"name": name, "public_key": public_key, "erased": erased, "holds": holds}
+    restored = uvloop.run(app.restore(common.config, folder, lock, **choices))
     record = {
         "backup": restored.name,
         "rows": restored.rows,

@@ -1,11 +1,12 @@
-"""Breaking the glass on the machine itself: `intramural break-glass list|ask|open|close|refuse|chats|chat`.
+"""Breaking the glass on the machine itself: `intramural break-glass list|ask|open|close|refuse|chats|chat|…`.
 
 Agreeing is not among them: a second person does that with their own name, signed in on the page.
 """
 
+import json
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -25,6 +26,7 @@ _COLUMNS = {
     "approver": "AGREED",
     "ends": "UNTIL",
 }
+Before = Annotated[str | None, Parameter(help="Those older than this one: the last of the page before.")]
 Owner = Annotated[str | None, Parameter(help="Whose: an identifier, where the opening is of a workspace.")]
 
 
@@ -113,6 +115,111 @@ def chat(opening: str, chat_id: str, *, owner: Owner = None, common: Common = DE
             common.out.text(f"{_time(each['created_ms'])}  {each['role']}\n{lines}\n\n")
 
     common.ask(act)
+
+
+@break_glass.command(name="files")
+def files(opening: str, *, owner: Owner = None, before: Before = None, common: Common = DEFAULT) -> None:
+    """List the files that an opening shows. Recorded and told, as every look below is."""
+    columns = {"id": "ID", "name": "NAME", "purpose": "FOR", "size_bytes": "BYTES", "made": "STORED"}
+    _listed(opening, "files", columns, owner, before, common)
+
+
+@break_glass.command(name="file")
+def file(opening: str, file_id: str, *, owner: Owner = None, common: Common = DEFAULT) -> None:
+    """Write the bytes of one file to standard output."""
+    _written(f"{opening}/files/{file_id}/content", owner, common)
+
+
+@break_glass.command(name="responses")
+def responses(opening: str, *, owner: Owner = None, before: Before = None, common: Common = DEFAULT) -> None:
+    """List the kept responses of an owner's programs."""
+    _listed(
+        opening, "responses", {"id": "ID", "model": "MODEL", "status": "STATUS", "made": "MADE"}, owner, before, common
+    )
+
+
+@break_glass.command(name="response")
+def response(opening: str, response_id: str, *, owner: Owner = None, common: Common = DEFAULT) -> None:
+    """Show one kept response: what it was made from, and what was answered."""
+
+    async def act(client: "Client") -> None:
+        whole = await client.get(f"{PAGE}/break-glass/{opening}/responses/{response_id}", owner=owner)
+        common.out.json(whole)
+        if whole["previous_id"] is not None:
+            common.out.note(f"It goes on from {whole['previous_id']}.")
+        _said(whole["input"] + whole["output"], common)
+
+    common.ask(act)
+
+
+@break_glass.command(name="conversations")
+def conversations(opening: str, *, owner: Owner = None, before: Before = None, common: Common = DEFAULT) -> None:
+    """List the conversations of an owner's programs."""
+    _listed(opening, "conversations", {"id": "ID", "made": "BEGUN"}, owner, before, common)
+
+
+@break_glass.command(name="conversation")
+def conversation(opening: str, conversation_id: str, *, owner: Owner = None, common: Common = DEFAULT) -> None:
+    """Show one conversation of a program."""
+
+    async def act(client: "Client") -> None:
+        whole = await client.get(f"{PAGE}/break-glass/{opening}/conversations/{conversation_id}", owner=owner)
+        common.out.json(whole)
+        _said(whole["items"], common)
+
+    common.ask(act)
+
+
+@break_glass.command(name="batches")
+def batches(opening: str, *, owner: Owner = None, before: Before = None, common: Common = DEFAULT) -> None:
+    """List an owner's batches."""
+    columns = {"id": "ID", "endpoint": "ENDPOINT", "state": "STATE", "total": "LINES", "made": "ASKED"}
+    _listed(opening, "batches", columns, owner, before, common)
+
+
+@break_glass.command(name="batch")
+def batch(
+    opening: str,
+    batch_id: str,
+    *,
+    what: Annotated[Literal["input", "results"], Parameter(help="What was asked, or what was answered.")] = "results",
+    owner: Owner = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Write what a batch was asked or answered to standard output, a line of JSON a request."""
+    _written(f"{opening}/batches/{batch_id}/{what}", owner, common)
+
+
+def _listed(
+    opening: str, what: str, columns: dict[str, str], owner: str | None, before: str | None, common: Common
+) -> None:
+    async def act(client: "Client") -> None:
+        found = (await client.get(f"{PAGE}/break-glass/{opening}/{what}", owner=owner, before=before))[what]
+        common.out.table([{**each, "made": _time(each["created_ms"])} for each in found], columns)
+
+    common.ask(act)
+
+
+def _written(path: str, owner: str | None, common: Common) -> None:
+    async def act(client: "Client") -> None:
+        async for piece in client.raw(f"{PAGE}/break-glass/{path}", owner=owner):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+    common.ask(act)
+
+
+def _said(items: list[dict[str, Any]], common: Common) -> None:
+    """Items as people read them: a message's words, of anything else what it holds."""
+    for item in items:
+        content = item.get("content")
+        parts = [{"text": content}] if isinstance(content, str) else content
+        if isinstance(parts, list):
+            text = "\n".join(str(part.get("text", json.dumps(part))) for part in parts)
+        else:
+            text = json.dumps(item)
+        lines = "\n".join(plain(line) for line in text.split("\n"))
+        common.out.text(f"{plain(item.get('role') or item.get('type'))}\n{lines}\n\n")
 
 
 def _step(opening: str, step: str, common: Common) -> None:

@@ -33,6 +33,14 @@ class Client:
             await _checked(response)
             return await response.text("utf-8")
 
+    async def raw(self, path: str, **query: Any) -> AsyncIterator[bytes]:
+        """An answer's bytes, as they come."""
+        given = {k: str(v) for k, v in query.items() if v is not None}
+        async with self._session.get(_url(path), params=given) as response:
+            await _checked(response)
+            async for piece in response.content.iter_any():
+                yield piece
+
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return await self._whole("POST", path, json=body)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @vault.command(name="check")
 def check(*, common: Common = DEFAULT) -> None:
-    """Hold all kept chats against what they come to, and against what the log was told of them. Shows no content.
+    """Hold all that is kept against what it comes to, and against what the log was told of it. Shows no content.
 
     Ends with status 1 where something is not as it was left.
     """
@@ -24,7 +24,7 @@ def check(*, common: Common = DEFAULT) -> None:
         if common.json:
             common.out.json(found)
         elif wrong:
-            common.out.table(found["wrong"], {"chat_id": "CHAT", "person_id": "PERSON", "code": "WHAT"})
+            common.out.table(found["wrong"], {"id": "ID", "kind": "KIND", "person_id": "PERSON", "code": "WHAT"})
         else:
             common.out.record({"people": found["people"], "wrong": 0}, main="wrong")
 
@@ -35,10 +35,10 @@ def check(*, common: Common = DEFAULT) -> None:
 
 @vault.command(name="accept")
 def accept(name: str, *, common: Common = DEFAULT) -> None:
-    """Take a person's chats as they lie here, after something was wrong with them. That it was stays in the log."""
+    """Take what a person keeps as it lies here, after something was wrong with it. That it was stays in the log."""
 
     async def act(client: "Client") -> None:
-        found = await client.post(f"{PAGE}/people/{await person_id(client, name)}/chats/accept", {})
-        common.out.record(found, main="chats")
+        found = await client.post(f"{PAGE}/people/{await person_id(client, name)}/kept/accept", {})
+        common.out.record(found, main="things")
 
     common.ask(act)

@@ -505,7 +505,8 @@ class VaultConfig:
     erased_file: str = setting(
         "",
         "Path of the list of erased people, which is replayed at every start so that an old backup does not bring "
-        "them back. Keep it where restoring the data directory does not overwrite it. Empty: `secrets/erased.jsonl`.",
+        "them back. Keep it where restoring the data directory does not overwrite it; `holds.jsonl`, the list of legal "
+        "holds, lies beside it. Empty: `secrets/erased.jsonl`.",
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from intramural.core.actor import Label
+from intramural.core.actor import LABELS, Label
 
 #: What is kept for how long. `chat`: what was said, on the page and by programs; `file`: what was stored; `embedding`:
 #: what was computed of a file so that it is found; `log`: the texts that the audit log commits to. Of `audio` nothing
@@ -39,6 +39,12 @@ def log_floor(label: Label, days: Mapping[str, int]) -> Floor:
         life = None if None in kept else max(AI_ACT_DAYS, *(each for each in kept if each is not None))
         return Floor(life, "FERPA, 34 CFR 99.32(a)(2): as long as the education records are kept")
     return Floor(AI_ACT_DAYS, "EU AI Act, articles 19(1) and 26(6): six months")
+
+
+def strictest_floor(days: Mapping[str, int]) -> Floor:
+    """As `log_floor`, of data of which nobody knows the label any more: the longest of all."""
+    floors = [log_floor(label, days) for label in LABELS]
+    return max(floors, key=lambda each: MAX_DAYS + 1 if each.days is None else each.days)
 
 
 def below_floor(label: Label, days: Mapping[str, int]) -> Floor | None:

@@ -44,8 +44,8 @@ def _rules(config: Config) -> Iterator[Rule]:
             if rule.host == "localhost":  # as `metering.traces` reads it
                 yield replace(rule, host="127.0.0.1")
     for setting, anchors in (("witnesses", config.anchors.witnesses), ("stampers", config.anchors.stampers)):
-        for each in anchors:  # an address, and what it is checked by
-            yield from _address(f"anchors.{setting}", "anchor", each.split(" ")[0])
+        for anchor in anchors:
+            yield from _address(f"anchors.{setting}", "anchor", anchor.partition(" ")[0])
     if config.storage.url:
         yield from _address("storage.url", "database", config.storage.url)
 

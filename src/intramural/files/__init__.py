@@ -4,12 +4,13 @@ Promises: a file is reached only by saying whose it is and of which workspace; w
 and what was deleted is gone from the disk.
 Never: asks the policy, speaks HTTP, or shows one person's file to another.
 
-Read in this order: `disk`, `search`, `files`.
+Read in this order: `disk`, `search`, `shares`, `files`.
 """
 
 from intramural.files.disk import Arriving, Disk
-from intramural.files.files import ANY, MAX_LIST, PURPOSES, Files, Most, StoredFile, check_name, not_found
+from intramural.files.files import MAX_LIST, PURPOSES, Files, StoredFile, check_name, not_found
 from intramural.files.search import ENDINGS, MAX_LIMIT, MAX_QUERY_CHARS, Passage
+from intramural.files.shares import ANY, Holder, Most
 
 __all__ = [
     "ANY",
@@ -21,6 +22,7 @@ __all__ = [
     "Arriving",
     "Disk",
     "Files",
+    "Holder",
     "Most",
     "Passage",
     "StoredFile",

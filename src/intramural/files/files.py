@@ -5,27 +5,31 @@ is bytes without a row, and those `sweep` removes.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from intramural.core.actor import Whose
 from intramural.core.clock import Clock
 from intramural.core.config import FilesConfig
-from intramural.core.errors import Broken, Misasked, Missing, Refused, TooLarge, Untrusted
+from intramural.core.errors import Broken, Misasked, Missing, TooLarge, Untrusted
 from intramural.core.ids import new_id
 from intramural.files import search
 from intramural.files.disk import Arriving, Disk
 from intramural.files.search import Passage
-from intramural.storage import Condition, Connection, Database
+from intramural.files.shares import ANY, Holder, Most, Room, stored
+from intramural.storage import BlockingConnection, Condition, Connection, Database
 from intramural.storage.schema import files as table
-from intramural.vault import Vault
-from intramural.vault.places import FILE_NAME
+from intramural.vault import Heads, Kind, Vault
+from intramural.vault.heads import all_kept_changed, kept_changed
+from intramural.vault.places import FILE_HEAD, FILE_NAME
+from intramural.vault.sums import NOTHING, Head
 
 #: What a file is for, as its owner says. Those that end in `output` are made here.
 PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data", "vision")
@@ -52,21 +56,12 @@ class StoredFile:
     search: str | None = None
     #: The workspace it is of, if it is of one.
     workspace_id: str | None = None
+    #: The key that it was stored with, if it was one.
+    key_id: str | None = None
 
     @property
     def whose(self) -> Whose:
         return Whose(self.person_id, self.workspace_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Most:
-    """How many bytes files may have together, where that is less than the settings allow; None: nothing says."""
-
-    of_person: int | None = None
-    of_workspace: int | None = None
-
-
-ANY = Most()
 
 
 class Files:
@@ -82,23 +77,20 @@ class Files:
         self._index = search.Index(vault)
         self._config = config
         self._clock = clock
+        kind = Kind("file", "files", FILE_HEAD, kept_changed, all_kept_changed)
+        self.heads = self._heads = Heads(vault, clock, kind, self._lying)
         self._on_their_way: set[str] = set()
-        self._arriving_bytes: Counter[str] = Counter()
+        self._room = Room(config.max_person_bytes, config.max_person_files)
 
     async def open(self) -> None:
         """At start: make the folder, and remove what a crash left."""
         await asyncio.to_thread(self._disk.prepare)
         await self.sweep()
 
-    async def used_bytes(self, person_id: str) -> int:
-        """How many bytes this person's files have together."""
+    async def stored_bytes(self, holder: Holder) -> int:
+        """How many bytes the files have together that count in a holder's share."""
         async with self._db.reading() as connection:
-            return (await self._used(connection, table.c.person_id == person_id))[0]
-
-    async def used_in_bytes(self, workspace_id: str) -> int:
-        """How many bytes the files of a workspace have together."""
-        async with self._db.reading() as connection:
-            return (await self._used(connection, table.c.workspace_id == workspace_id))[0]
+            return (await stored(connection, holder))[0]
 
     async def arriving(
         self, whose: Whose, announced_bytes: int = 0, *, counted: bool = True, most: Most = ANY
@@ -109,26 +101,29 @@ class Files:
         length tells; `write` raises them as soon as the limit is passed. `counted`: whether this person's share and
         the limit of a file may refuse it; what the service itself makes is kept in any case.
         """
+        file_id = new_id("file", self._clock)
         if not counted:
-            return self._begun(whose.person_id, lambda more_bytes: None)
-        async with self._db.reading() as connection:
-            used = await self._room_used(connection, whose)
-        self._check_room(used, whose, announced_bytes, most)
-        self._check_size(announced_bytes)
-        self._disk.require_room(announced_bytes)
-        size_bytes = 0
+            return self._begun(whose.person_id, file_id, lambda more_bytes: None)
+        upload = self._room.begin(file_id, whose, most)
+        try:
+            async with self._db.reading() as connection:
+                used = await self._room.look(connection, upload, whose, most)
+            self._room.check(used, whose, most, announced_bytes)
+            self._room.require(upload, whose, most, announced_bytes)
+            self._check_size(announced_bytes)
+            self._disk.require_room(announced_bytes)
 
-        def admit(more_bytes: int) -> None:
-            nonlocal size_bytes
-            self._check_size(size_bytes + more_bytes)
-            self._check_room(used, whose, more_bytes, most)
-            size_bytes += more_bytes
-            self._note_arriving(whose, more_bytes)
+            def admit(more_bytes: int) -> None:
+                self._check_size(upload.size_bytes + more_bytes)
+                self._room.admit(upload, whose, most, more_bytes)
 
-        return self._begun(whose.person_id, admit)
+            return self._begun(whose.person_id, file_id, admit)
+        except BaseException:
+            self._room.end(file_id, kept=False)
+            raise
 
-    def _begun(self, person_id: str, admit: Callable[[int], None]) -> Arriving:
-        arriving = self._disk.arriving(person_id, new_id("file", self._clock), admit)
+    def _begun(self, person_id: str, file_id: str, admit: Callable[[int], None]) -> Arriving:
+        arriving = self._disk.arriving(person_id, file_id, admit)
         self._on_their_way.add(arriving.id)
         return arriving
 
@@ -149,8 +144,8 @@ class Files:
         `counted` and `most` as for `arriving`.
         """
         if counted:
-            used = await self._room_used(connection, whose)
-            self._check_share(used, arriving.size_bytes, arriving.size_bytes, most)
+            used = await self._room.used(connection, whose, most)
+            self._room.check(used, whose, most, arriving.size_bytes)
         now_ms = self._now_ms()
         searched = search.is_searchable(name, purpose, arriving.size_bytes, self._config.max_search_bytes)
         file = StoredFile(
@@ -164,17 +159,24 @@ class Files:
             expires_ms,
             "pending" if searched else None,
             whose.workspace_id,
+            most.key_id,
         )
         sealed = self._vault.seal(whose.person_id, _NAME, file.id, name.encode())
-        await connection.execute(insert(table).values(**asdict(file) | {"name": sealed}))
+        about = self._heads.about(whose.person_id, file.id, _said_of(name, file), whose.workspace_id)
+        head = Head(0, NOTHING, about)
+        values = asdict(file) | {"name": sealed, "head": self._heads.sealed(whose.person_id, file.id, head)}
+        await connection.execute(insert(table).values(**values))
+        await connection.run_sync(self._heads.moved, whose.person_id, file.id, None, head)
         return file
 
     async def settled(self, whose: Whose, arriving: Arriving, *, counted: bool = True) -> None:
         """The upload is over, however it ended: without a row nothing stays of it. `counted` as for `arriving`."""
-        if counted:
-            self._note_arriving(whose, -arriving.size_bytes)
-        async with self._db.reading() as connection:
-            kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
+        kept = None
+        try:
+            async with self._db.reading() as connection:
+                kept = await connection.scalar(select(table.c.id).where(table.c.id == arriving.id))
+        finally:
+            self._room.end(arriving.id, kept=kept is not None)
         if kept is None:
             await arriving.abandon()
         self._on_their_way.discard(arriving.id)
@@ -211,17 +213,21 @@ class Files:
             wanted = wanted.where(table.c.id < after if newest_first else table.c.id > after)
         by = table.c.id.desc() if newest_first else table.c.id.asc()
         async with self._db.reading() as connection:
+            await connection.run_sync(self._heads.require_all, whose.person_id)
             return [self._file(row) for row in await connection.execute(wanted.order_by(by).limit(limit))]
 
     async def delete(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
-        """Delete the row and what the index has of it, in the caller's transaction; then call `drop`.
-
-        Raises Missing(`file_not_found`).
+        """Delete the row and what the index has of it, in the caller's transaction; then call `drop`. So can be a file
+        that is not as it was left. Raises Missing(`file_not_found`).
         """
-        file = await self._own(connection, whose, file_id)
+        file = self._opened(await self._row(connection, whose, file_id))
         await self._index.remove(connection, file_id)
-        await connection.execute(delete(table).where(table.c.id == file_id))
+        await connection.run_sync(self._heads.remove, table.c.id == file_id)
         return file
+
+    async def purge(self, connection: Connection, file_ids: Collection[str]) -> int:
+        """Delete those of these rows that are there, in the caller's transaction, how many; then call `drop`."""
+        return sum((await connection.run_sync(self._heads.remove, table.c.id.in_(file_ids))).values())
 
     async def drop(self, file_ids: Collection[str]) -> None:
         """Remove the bytes of files whose rows are gone."""
@@ -233,8 +239,8 @@ class Files:
         stays, and is out of its owner's sight.
         """
         over = (table.c.expires_ms <= self._now_ms()) & ~held(table.c.person_id, table.c.get("workspace_id"))
-        found = [self._file(row) for row in await connection.execute(select(table).where(over))]
-        await connection.execute(delete(table).where(over))
+        found = [self._opened(row) for row in await connection.execute(select(table).where(over))]
+        await connection.run_sync(self._heads.remove, over)
         for file in found:
             await self._index.remove(connection, file.id)
         return found
@@ -245,18 +251,6 @@ class Files:
         async with self._db.reading() as connection:
             wanted = select(table.c.id).where(over).limit(1)
             return (await connection.execute(wanted)).first() is not None
-
-    async def places_of(self, person_id: str) -> frozenset[str | None]:
-        """The workspaces that this person's files are of; None stands for none."""
-        wanted = select(table.c.workspace_id).where(table.c.person_id == person_id, self._alive()).distinct()
-        async with self._db.reading() as connection:
-            return frozenset((await connection.execute(wanted)).scalars())
-
-    async def people_in(self, workspace_id: str) -> Sequence[str]:
-        """Who has files in a workspace, in an order that stays."""
-        wanted = select(table.c.person_id).where(table.c.workspace_id == workspace_id, self._alive()).distinct()
-        async with self._db.reading() as connection:
-            return (await connection.execute(wanted.order_by(table.c.person_id))).scalars().all()
 
     async def content(self, whose: Whose, file_id: str) -> tuple[StoredFile, BinaryIO]:
         """A file and its bytes, open for reading. Raises Missing(`file_not_found`), Broken(`file_lost`)."""
@@ -276,7 +270,7 @@ class Files:
         wanted = select(table).where(table.c.search == "pending").order_by(table.c.id).limit(1)
         async with self._db.reading() as connection:
             row = (await connection.execute(wanted)).one_or_none()
-        return None if row is None else self._file(row)
+        return None if row is None else self._opened(row)
 
     async def index(self, file: StoredFile) -> None:
         """Put a file's text into the index. What is no text, whatever its name says, is not searched from then on."""
@@ -357,28 +351,17 @@ class Files:
             await asyncio.to_thread(self._disk.drop_all, file_id)
 
     async def _own(self, connection: Connection, whose: Whose, file_id: str) -> StoredFile:
+        """Raises Missing(`file_not_found`), Untrusted(`kept_changed`, `all_kept_changed`)."""
+        row = await self._row(connection, whose, file_id)
+        await connection.run_sync(self._heads.require_all, whose.person_id, again_s=inf)
+        return self._file(row)
+
+    async def _row(self, connection: Connection, whose: Whose, file_id: str) -> Row[*tuple[Any, ...]]:
         wanted = select(table).where(table.c.id == file_id, *_of(whose), self._alive())
         row = (await connection.execute(wanted)).one_or_none()
         if row is None:
             raise not_found()
-        return self._file(row)
-
-    async def _used(self, connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:
-        wanted = select(func.coalesce(func.sum(table.c.size_bytes), 0), func.count())
-        row = (await connection.execute(wanted.where(which))).one()
-        return int(row[0]), int(row[1])
-
-    async def _room_used(self, connection: Connection, whose: Whose) -> "_Used":
-        of_person, count = await self._used(connection, table.c.person_id == whose.person_id)
-        of_workspace = 0
-        if whose.workspace_id is not None:
-            of_workspace, _ = await self._used(connection, table.c.workspace_id == whose.workspace_id)
-        return _Used(of_person, count, of_workspace)
-
-    def _note_arriving(self, whose: Whose, more_bytes: int) -> None:
-        for each in (whose.person_id, whose.workspace_id):
-            if each is not None:
-                self._arriving_bytes[each] += more_bytes
+        return row
 
     def _check_size(self, size_bytes: int) -> None:
         most = self._config.max_file_bytes
@@ -387,27 +370,25 @@ class Files:
                 "file_too_large", f"The file is over {most} bytes.", "Send it in parts, as several files.", param="file"
             )
 
-    def _check_room(self, used: "_Used", whose: Whose, more_bytes: int, most: Most) -> None:
-        """As `_check_share`, with all that is on its way."""
-        there_bytes = self._arriving_bytes[whose.workspace_id] if whose.workspace_id is not None else 0
-        self._check_share(used, self._arriving_bytes[whose.person_id] + more_bytes, there_bytes + more_bytes, most)
-
-    def _check_share(self, used: "_Used", more_bytes: int, more_there_bytes: int, most: Most) -> None:
-        if most.of_workspace is not None and used.of_workspace + more_there_bytes > most.of_workspace:
-            message = f"The files of this workspace would be over its share: {most.of_workspace} bytes together."
-            raise Refused("files_quota", message, "Delete files there, or ask an administrator for a larger quota.")
-        share_bytes = self._config.max_person_bytes
-        if most.of_person is not None:
-            share_bytes = min(share_bytes, most.of_person)
-        if used.of_person + more_bytes > share_bytes or used.count >= self._config.max_person_files:
-            message = (
-                f"Your files would be over your share: {share_bytes} bytes in {self._config.max_person_files} files."
-            )
-            raise Refused("files_quota", message, "Delete files that you no longer need.")
-
     def _file(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
+        """A row as it was left. Raises Untrusted(`kept_changed`)."""
+        file = self._opened(row)
+        self._heads.require_about(row, _said_of(file.name, file))
+        return file
+
+    def _opened(self, row: Row[*tuple[Any, ...]]) -> StoredFile:
+        """A row as it lies here: for what goes, and for the index."""
         name = self._vault.reveal(row.person_id, _NAME, row.id, row.name).decode()
-        return StoredFile(**dict(row._mapping) | {"name": name})
+        values = dict(row._mapping)
+        del values["head"]
+        return StoredFile(**values | {"name": name})
+
+    def _lying(self, _connection: BlockingConnection, row: Row[Any]) -> tuple[Head, int]:
+        """What a row comes to as it lies here: see `vault.heads`."""
+        name = self._heads.revealed(row.person_id, FILE_NAME, row.id, row.name)
+        said_of = _said_of((name or b"").decode(), row)
+        about = self._heads.about(row.person_id, row.id, said_of, row.workspace_id)
+        return Head(0, NOTHING, about), int(name is None)
 
     def _alive(self) -> Any:
         return or_(table.c.expires_ms.is_(None), table.c.expires_ms > self._now_ms())
@@ -416,18 +397,17 @@ class Files:
         return int(self._clock.now_s() * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class _Used:
-    """Bytes and files of a person, and bytes of the workspace."""
-
-    of_person: int
-    count: int
-    of_workspace: int
-
-
 def _of(whose: Whose) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """The only way to a file: whose it is, and where, is part of the question."""
     return table.c.person_id == whose.person_id, table.c.workspace_id == whose.workspace_id
+
+
+def _said_of(name: str, file: "StoredFile | Row[Any]") -> bytes:
+    """What a file's head holds: all but whether it is searched. Its bytes never change; their digest is among it."""
+    columns = ("purpose", "size_bytes", "digest", "created_ms", "expires_ms", "key_id")
+    values = {column: getattr(file, column) for column in columns}
+    # without what is not there: a column that comes later changes nothing of files of before
+    return msgspec.json.encode({"name": name, **{each: value for each, value in values.items() if value is not None}})
 
 
 def not_found() -> Missing:

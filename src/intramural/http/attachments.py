@@ -1,7 +1,7 @@
-"""A stored file's bytes as an answer, in every dialect."""
+"""Bytes to be saved as a file, as an answer: a stored file's, in every dialect; and what is put together on the way."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -26,14 +26,21 @@ def attachment(
     """The bytes of `file`, read from `opened` and closing it, to be saved under its name. `headers`: more of them;
     `labelled`: what models wrote says so.
     """
+    more = {"Content-Length": str(file.size_bytes), **(headers or {})}
+    return saved(file.name, _chunks(opened), more, labelled=labelled and file.purpose == "batch_output")
+
+
+def saved(
+    name: str, pieces: AsyncIterable[bytes], headers: Mapping[str, str] | None = None, *, labelled: bool
+) -> Response:
+    """`pieces`, to be saved under `name`; `headers` and `labelled` as for `attachment`."""
     named = {
         **_HEADERS,
-        "Content-Length": str(file.size_bytes),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
-        **({GENERATED: header()} if labelled and file.purpose == "batch_output" else {}),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        **({GENERATED: header()} if labelled else {}),
         **(headers or {}),
     }
-    return StreamingResponse(_chunks(opened), media_type="application/octet-stream", headers=named)
+    return StreamingResponse(pieces, media_type="application/octet-stream", headers=named)
 
 
 async def _chunks(opened: BinaryIO) -> AsyncGenerator[bytes, None]:

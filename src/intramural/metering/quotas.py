@@ -189,14 +189,11 @@ def _wrong_with(limit: Limit) -> str | None:
         return "Streams and stored bytes are limited at any moment (`now`), the rest in a minute, hour, day or month."
     if limit.each and limit.subject in ("person", "key"):
         return "A person and a key are one: `each` is for everyone, a group or a workspace."
-    whole_place = limit.subject == "workspace" and not limit.each
-    if limit.measure == "storage_bytes" and (limit.model or not (whole_place or _has_files(limit))):
-        return "Limit stored bytes of a person, of each of a group or of everyone, or of a workspace together."
+    if limit.measure == "storage_bytes" and (limit.model or (limit.subject == "workspace" and limit.each)):
+        return (
+            "Stored bytes are of no model; and of each person they are limited wherever they lie, not in a workspace."
+        )
     return None
-
-
-def _has_files(limit: Limit) -> bool:
-    return limit.personal and limit.subject != "workspace"
 
 
 def shown(amount: int, measure: Measure) -> float | int:

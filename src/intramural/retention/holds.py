@@ -4,7 +4,7 @@ Whom a hold on a group is on is written down, and added to: who leaves the group
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import BigInteger, ColumnElement, Row, exists, insert, literal, or_, select, update
@@ -94,6 +94,37 @@ class Holds:
             rows = (await connection.execute(select(t.legal_holds).order_by(t.legal_holds.c.id.desc()))).all()
             pairs = (await connection.execute(select(t.legal_hold_people.c.hold_id))).scalars().all()
         return [_hold(row, pairs) for row in rows]
+
+    async def people(self) -> dict[str, set[str]]:
+        """Whom each hold is on, as far as that is written down, by the hold's identifier."""
+        found: dict[str, set[str]] = {}
+        async with self._db.reading() as connection:
+            for row in await connection.execute(select(t.legal_hold_people)):
+                found.setdefault(row.hold_id, set()).add(row.person_id)
+        return found
+
+    async def here(self, people: Collection[str]) -> set[str]:
+        """Those of these people who are here."""
+        async with self._db.reading() as connection:
+            found = await connection.execute(select(t.people.c.id).where(t.people.c.id.in_(people)))
+            return set(found.scalars())
+
+    async def restore(self, connection: Connection, hold: Hold, people: Collection[str]) -> Hold:
+        """Have a hold here again as it was, on those of these people who are here; whatever it is on need not be."""
+        known = (await connection.execute(select(t.legal_holds.c.id).where(t.legal_holds.c.id == hold.id))).first()
+        values = asdict(hold)
+        del values["people"]
+        if known is None:
+            await connection.execute(insert(t.legal_holds).values(**values))
+        else:
+            await connection.execute(update(t.legal_holds).where(t.legal_holds.c.id == hold.id).values(**values))
+        on = select(t.legal_hold_people.c.person_id).where(t.legal_hold_people.c.hold_id == hold.id)
+        here = select(t.people.c.id).where(t.people.c.id.in_(people), t.people.c.id.not_in(on))
+        for person_id in (await connection.execute(here)).scalars().all():
+            row = {"hold_id": hold.id, "person_id": person_id, "since_ms": self._now_ms()}
+            await connection.execute(insert(t.legal_hold_people).values(**row))
+        await self.follow(connection)
+        return await self.get(connection, hold.id)
 
     async def refresh(self) -> None:
         """`follow`, by itself."""

@@ -1,6 +1,6 @@
 """Everything that has a time to be kept, found by class: in one list, for whoever deletes, counts, or names it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from intramural.core.actor import Age
+from intramural.core.actor import Age, Whose
 from intramural.core.retention import DataClass
 from intramural.retention.due import Thing
 from intramural.retention.holds import is_held
@@ -101,6 +101,10 @@ SOURCES: Sequence[Source] = (
     Source("files", "file", t.files, t.files.c.id, t.files.c.created_ms, "file"),
     Source("texts", "log", t.audit_texts, t.audit_texts.c.nonce, t.audit_texts.c.time_ms, "text"),
 )
+
+
+#: By what it is called in the log, what is somebody's by itself. (Texts beside the log are part of its entries.)
+_NAMED: Mapping[str, Source] = {each.kind: each for each in SOURCES if each.kind != "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,35 @@ class Kept:
                     wanted = select(source.workspace).where(source.person == person_id).distinct()
                     found |= {each for each in (await connection.execute(wanted)).scalars() if each}
         return found
+
+    async def whose(self, kind: str, person_id: str, name: str) -> Whose | None:
+        """Whose something is, and of which workspace, if it is this person's; `kind` as the log calls it."""
+        source = _NAMED[kind]
+        name = name.encode(errors="replace").decode()  # what cannot be stored cannot be found
+        wanted = select(source.table.c.workspace_id).where(source.id == name, source.person == person_id)
+        async with self._db.reading() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        return None if row is None else Whose(person_id, row.workspace_id)
+
+    async def gone_places(self) -> list[str]:
+        """Workspaces that are there no more, and of which something is left."""
+        found: set[str] = set()
+        there = select(t.workspaces.c.id)
+        async with self._db.reading() as connection:
+            for source in SOURCES:
+                of = source.table.c.workspace_id
+                wanted = select(of).where(of.is_not(None), of.not_in(there)).distinct()
+                found.update((await connection.execute(wanted)).scalars())
+        return sorted(found)
+
+    async def owners_in(self, workspace_id: str) -> list[str]:
+        """Who has something in a workspace."""
+        found: set[str] = set()
+        async with self._db.reading() as connection:
+            for source in _NAMED.values():
+                wanted = select(source.person).where(source.table.c.workspace_id == workspace_id).distinct()
+                found.update((await connection.execute(wanted)).scalars())
+        return sorted(found)
 
     def _things(self, source: Source) -> Select[Any]:
         held = is_held(source.person, source.workspace)

@@ -9,8 +9,8 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `egress`, `seating`, `sign_in`,
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`, `proofs`,
-`anchor_web`, `anchoring`;
+`shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
+`proofs`, `anchor_web`, `anchoring`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
@@ -59,6 +59,7 @@ from intramural.services.records import Records
 from intramural.services.reports import Reports
 from intramural.services.responses import Responses
 from intramural.services.rosters import Rosters
+from intramural.services.shown import Shown
 from intramural.services.sign_in import SignIn
 from intramural.services.transcripts import TranscriptDesk
 from intramural.services.uploads import UploadDesk
@@ -81,6 +82,7 @@ class Services:
     provisioning: Provisioning
     personal: Personal
     break_glass: BreakGlass
+    shown: Shown
     vault: VaultDesk
     keys: KeyDesk
     groups: GroupDesk
@@ -166,6 +168,7 @@ __all__ = [
     "RoleDesk",
     "Rosters",
     "Services",
+    "Shown",
     "SignIn",
     "TranscriptDesk",
     "UploadDesk",

@@ -28,7 +28,7 @@ class Replied:
 
 def posting(connect: Connect, *, allow_network: bool, ca_file: Path | None) -> Post:
     """Asks the host of the address that it is given, by the way out `connect`. Redirects are not followed. `ca_file`
-    (PEM) is trusted instead of the system's certificates. Without `allow_network`, only what is on this machine is asked.
+    (PEM) is trusted instead of the system's certificates. Without `allow_network`, only this machine is asked.
 
     Raises Refused(`network_off`) and what `library.sources.web` raises.
     """

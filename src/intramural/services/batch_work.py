@@ -21,7 +21,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import BatchesConfig
 from intramural.core.errors import Misasked, Unauthenticated
 from intramural.core.work import Work
-from intramural.files import Arriving, Disk, Files, StoredFile
+from intramural.files import Arriving, Disk, Files, Most, StoredFile
 from intramural.services.standing import Again
 
 #: A service that is overloaded is asked again so often, waiting longer each time, before its answer is the line's.
@@ -349,6 +349,7 @@ class BatchWork:
                         purpose="batch_output",
                         expires_ms=expires_ms,
                         counted=False,
+                        most=Most(key_id=batch.credential_id if batch.actor_kind == "key" else None),
                     )
             for file in files:
                 if file is not None:

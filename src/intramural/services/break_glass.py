@@ -1,7 +1,7 @@
 """Breaking the glass: who asks, who agrees, what is read meanwhile, and what the owner is told.
 
-Nothing of what somebody wrote is read here: `Conversations` and `FileDesk` do that, and are handed a `Looking`, which
-is made for one request of who opened it. They ask the policy, have it written down, and only then read.
+Nothing of what somebody wrote is read here: `Shown` does that, and is handed a `Looking`, which is made for one request
+of who opened it. It asks the policy, has it written down, and only then shows anything.
 """
 
 import asyncio
@@ -178,7 +178,7 @@ class BreakGlass:
         """
         opening = await self._own(actor, opening_id)
         require_open(opening, self._openings.now_ms())
-        return Looking(opening.glass, partial(self._note, actor, opening_id))
+        return Looking(actor, opening.glass, partial(self._note, actor, opening_id))
 
     async def owners(self, looking: Looking) -> Sequence[str]:
         """Whose things it may show, by identifier."""

@@ -1,8 +1,6 @@
-"""A person's conversations: kept, searched, answered. Nobody else's can be reached from here, but through an opening
-(`looking`), and then to be read alone.
-"""
+"""A person's conversations: kept, searched, answered. Nobody else's can be reached from here."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,7 +14,6 @@ from intramural.core.errors import IntramuralError, Missing
 from intramural.core.ids import new_id
 from intramural.services.gate import Gate
 from intramural.services.inference import Inference
-from intramural.services.looking import Looking
 from intramural.services.workspaces import WorkspaceDesk
 from intramural.serving import WaitNote
 
@@ -90,38 +87,6 @@ class Conversations:
         """As `get`, and whether what models wrote in it has to say so."""
         actor = await self._within(actor, Action.CHATS_READ, chat_id)
         return WholeChat(*await self._chats.get(actor.person_id, chat_id)), self._inference.labels(actor)
-
-    async def shown(
-        self, actor: Actor, looking: Looking, owner_id: str, *, limit: int, before_ms: int | None
-    ) -> Sequence[FoundChat]:
-        """Chats of somebody else's, as far as an opening and the institution's rules let them be seen; newest first.
-
-        That it was looked is durable before. Raises Refused, Conflicting(`opening_over`).
-        """
-        here: set[str | None] = set()
-        for workspace_id in await self._chats.places_of(owner_id) | {looking.glass.workspace_id}:
-            place = None if workspace_id is None else await self._workspaces.place(workspace_id)
-            thing = looking.thing(owner_id, place)
-            if self._gate.decide(actor, Action.CHATS_READ, thing).allowed:
-                here.add(workspace_id)
-            elif workspace_id == looking.glass.workspace_id:
-                await self._gate.require(actor, Action.CHATS_READ, target=f"person:{owner_id}", thing=thing)
-        await looking.note(owner_id, f"person:{owner_id}", {"what": "list of chats"})
-        return await self._chats.list(owner_id, limit=limit, before_ms=before_ms, workspaces=here)
-
-    async def shown_chat(self, actor: Actor, looking: Looking, owner_id: str, chat_id: str) -> WholeChat:
-        """A chat of somebody else's, through an opening; that it was read is durable before.
-
-        Raises Missing(`chat_not_found`) also where the opening is not of it, Refused, Conflicting(`opening_over`).
-        """
-        workspace_id = await self._chats.workspace_of(owner_id, chat_id)
-        if not looking.glass.lets(actor.person_id, owner_id, workspace_id):
-            raise not_found()
-        place = None if workspace_id is None else await self._workspaces.place(workspace_id)
-        thing = looking.thing(owner_id, place)
-        await self._gate.require(actor, Action.CHATS_READ, target=f"chat:{chat_id}", thing=thing)
-        await looking.note(owner_id, f"chat:{chat_id}", {"what": "chat"})
-        return WholeChat(*await self._chats.get(owner_id, chat_id))
 
     async def change(self, actor: Actor, chat_id: str, *, title: str | None, model: str | None) -> Chat:
         actor = await self._within(actor, Action.CHATS_CHANGE, chat_id)

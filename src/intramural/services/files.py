@@ -1,23 +1,20 @@
-"""A person's stored files. Nobody else's can be reached from here, but read through an opening (`looking`); nor one's
-own of another workspace.
-"""
+"""A person's stored files. Nobody else's can be reached from here; nor one's own of another workspace."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact
-from intramural.core.actor import SYSTEM, Actor, Place, Whose
+from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
-from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name, not_found
+from intramural.core.errors import IntramuralError, Misasked, Refused
+from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name
 from intramural.retention.holds import is_held
 from intramural.services.gate import Gate, where
-from intramural.services.looking import Looking
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +24,6 @@ EXPIRY_S = (3_600, 7_776_000)
 BATCH_EXPIRY_S = 2_592_000
 #: Between two looks for files whose time is over.
 REAP_EVERY_S = 60.0
-#: Of somebody else's files, an opening shows the newest.
-SHOWN_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +47,9 @@ class FileDesk:
         files: Files,
         audit: AuditLog,
         clock: Clock,
-        place_of: Callable[[str], Awaitable[Place]],
         most: Callable[[Actor], Most] = lambda _: ANY,
     ) -> None:
-        """`place_of`: what rules know of a workspace. `most`: what quotas let the files of somebody, and of where they
-        ask, have together.
-        """
-        self._place_of = place_of
+        """`most`: what quotas let the files of somebody, and of where they ask, have together."""
         self._most = most
         self._gate = gate
         self._files = files
@@ -148,48 +139,6 @@ class FileDesk:
             opened.close()
             raise
         return file, opened
-
-    async def shown(self, actor: Actor, looking: Looking, owner_id: str) -> Sequence[StoredFile]:
-        """Files of somebody else's, as far as an opening and the institution's rules let them be seen; newest first.
-
-        That it was looked is durable before. Raises Refused, Conflicting(`opening_over`).
-        """
-        places = [each async for each in self._seen_places(actor, looking, owner_id, f"person:{owner_id}")]
-        await looking.note(owner_id, f"person:{owner_id}", {"what": "list of files"})
-        found = [
-            file
-            for each in places
-            for file in await self._files.list(each, purpose=None, limit=SHOWN_MOST, after=None, newest_first=True)
-        ]
-        return sorted(found, key=lambda file: file.id, reverse=True)[:SHOWN_MOST]
-
-    async def shown_content(
-        self, actor: Actor, looking: Looking, owner_id: str, file_id: str
-    ) -> tuple[StoredFile, BinaryIO]:
-        """A file of somebody else's, through an opening, and its bytes open for reading; the record is durable before.
-
-        Raises Missing(`file_not_found`), Refused, Conflicting(`opening_over`).
-        """
-        target = f"file:{file_id}"
-        async for whose in self._seen_places(actor, looking, owner_id, target):
-            with suppress(Missing):
-                await self._files.get(whose, file_id)
-                await looking.note(owner_id, target, {"what": "file"})
-                return await self._files.content(whose, file_id)
-        raise not_found()
-
-    async def _seen_places(self, actor: Actor, looking: Looking, owner_id: str, target: str) -> AsyncIterator[Whose]:
-        """Where somebody else's files may be seen through an opening: in no workspace, and in which ones.
-
-        Raises Refused where not even the place that the opening is of may be seen.
-        """
-        for workspace_id in await self._files.places_of(owner_id) | {looking.glass.workspace_id}:
-            place = None if workspace_id is None else await self._place_of(workspace_id)
-            thing = looking.thing(owner_id, place)
-            if self._gate.decide(actor, Action.FILES_READ, thing).allowed:
-                yield Whose(owner_id, workspace_id)
-            elif workspace_id == looking.glass.workspace_id:
-                await self._gate.require(actor, Action.FILES_READ, target=target, thing=thing)
 
     async def delete(self, actor: Actor, file_id: str) -> None:
         """Gone from the list and from the disk. Raises Missing(`file_not_found`)."""

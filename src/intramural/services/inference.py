@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from intramural.access import ANYTHING, Action, Thing
-from intramural.audit import AuditLog, Beside, Event, Fact
+from intramural.audit import After, AuditLog, Beside, Event, Fact
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Embeddings, Ranking, Usage
 from intramural.core.clock import Clock
@@ -65,7 +65,7 @@ class Ended:
 
 
 #: What is kept of an answer besides its record: asked once, when it has ended, and committed with that.
-Keeping = Callable[[Ended], Sequence[Beside]]
+Keeping = Callable[[Ended], Sequence[Beside | After]]
 
 
 @dataclass(slots=True)
@@ -647,7 +647,7 @@ class Inference:
         if run.shield is not None:
             facts |= run.shield.answered_facts()
             self._guard.answered(run.shield)
-        rows: Sequence[Beside] = ()
+        rows: Sequence[Beside | After] = ()
         try:
             rows = () if run.keeping is None else run.keeping(Ended(run.outcome, usage, run.error))
         finally:  # whatever is wrong with those
@@ -661,7 +661,12 @@ class Inference:
                 self._traces.ended(row, timing, run.work, code)
 
     async def _record_ending(
-        self, run: _Run, row: UsageRow, facts: Mapping[str, Fact], rows: Sequence[Beside], charged: Sequence[Beside]
+        self,
+        run: _Run,
+        row: UsageRow,
+        facts: Mapping[str, Fact],
+        rows: Sequence[Beside | After],
+        charged: Sequence[Beside],
     ) -> None:
         """The record, the meter's row, what is `charged` and `rows` together; should those not go in, all without
         `rows`."""

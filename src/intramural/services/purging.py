@@ -20,7 +20,7 @@ from intramural.core.actor import SYSTEM, Actor, Age, Label
 from intramural.core.clock import Clock
 from intramural.core.config import RetentionConfig
 from intramural.core.errors import IntramuralError, Misasked
-from intramural.core.retention import DATA_CLASSES, DAY_MS, below_floor, floor_sentence, log_floor
+from intramural.core.retention import DATA_CLASSES, DAY_MS, below_floor, floor_sentence, log_floor, strictest_floor
 from intramural.retention import SOURCES, Holds, Kept, Rule, Source, Thing, verdict
 from intramural.retention.due import counted_days
 from intramural.services.gate import Gate
@@ -48,10 +48,12 @@ class Doing:
     forget_states: Callable[[str], Awaitable[None]]
     #: Nor is what was last used before this time (seconds); how many that were.
     forget_older_states: Callable[[float], Awaitable[int]]
-    #: Delete these chats of a person in the transaction: their room knows what else is to be kept right.
-    delete_chats: Callable[[Connection, str, Collection[str]], Awaitable[int]]
+    #: By source: delete these in the transaction, how many. Their room knows what else is to be kept right.
+    delete: Mapping[str, Callable[[Connection, Collection[str]], Awaitable[int]]]
     #: The bytes of these files, whose rows are gone.
     drop_files: Callable[[Collection[str]], Awaitable[None]]
+    #: Who came into groups that are held is written down.
+    follow_holds: Callable[[], Awaitable[None]]
     #: Nothing of what was deleted stays in the database's files.
     scrub: Callable[[], Awaitable[None]]
 
@@ -168,7 +170,9 @@ class Purging:
         ]
 
     async def rules(self) -> list[Rule]:
-        """For how long what is of each class is kept, outside workspaces and in each."""
+        """For how long what is of each class is kept: outside workspaces, in each, and what is left of removed ones, by
+        the house's own days.
+        """
         own = _days_of(self._config)
         bands = await self._kept.ages()
         if self._ages.unknown != "adult":
@@ -177,6 +181,9 @@ class Purging:
         for each in await self._workspaces():
             found += _rules(each.place.id, each.place.label, each.retention_days, "workspace ")
             found += self._of_ages(bands, each.place.id, each.place.name, each.retention_days.get("chat"))
+        for gone_id in await self._kept.gone_places():
+            found += _rules(gone_id, None, own, "removed workspace, retention.")
+            found += self._of_ages(bands, gone_id, "", own.get("chat"))
         return found
 
     def _of_ages(self, bands: Collection[Age], workspace_id: str | None, name: str, days: int | None) -> list[Rule]:
@@ -194,7 +201,7 @@ class Purging:
         """Delete all that is due."""
         progress = self._progress = Progress(running=True, begun_ms=self._now_ms())
         try:
-            await self._holds.refresh()
+            await self._doing.follow_holds()
             for rule in await self.rules():
                 for source in _sources_of(rule):
                     await self._purge(source, rule, progress)
@@ -272,10 +279,9 @@ class Purging:
 
     async def _remove(self, connection: Connection, source: Source, there: Sequence[Thing]) -> int:
         """How many rows went."""
-        if source.name != "chats":
-            return await self._kept.remove(connection, source, [each.id for each in there], PIECES_AT_ONCE)
-        of = _by_owner(there)
-        return sum([await self._doing.delete_chats(connection, who, [each.id for each in of[who]]) for who in of])
+        ids = [each.id for each in there]
+        delete = self._doing.delete.get(source.name)
+        return await (delete(connection, ids) if delete else self._kept.remove(connection, source, ids, PIECES_AT_ONCE))
 
     async def _forget_states(self, progress: Progress) -> None:
         """States say nothing of workspaces: the shortest time that is set anywhere counts for all of them. (What is of
@@ -324,12 +330,14 @@ def _days_of(config: RetentionConfig) -> dict[str, int]:
     return {name: number for name, number in days.items() if number}
 
 
-def _rules(workspace_id: str | None, label: str, days: Mapping[str, int], where: str) -> list[Rule]:
+def _rules(workspace_id: str | None, label: str | None, days: Mapping[str, int], where: str) -> list[Rule]:
+    """`label` None: nobody knows it any more, and the strictest floor counts."""
     found: list[Rule] = []
+    least = strictest_floor(days) if label is None else log_floor(_as_label(label), days)
     for each in DATA_CLASSES:
-        floor = log_floor(_as_label(label), days) if each == "log" else None
+        floor = least if each == "log" else None
         number = days.get(each)
-        name = f"{where}{each}" if workspace_id else f"{where}{each}_days"
+        name = f"{where}{each}_days" if where.endswith("retention.") else f"{where}{each}"
         found.append(Rule(each, workspace_id, number, name if number is None else f"{name}={number}", floor))
     return found
 

@@ -19,6 +19,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import QuotasConfig
 from intramural.core.errors import Missing, QuotaSpent, Refused, Throttled
 from intramural.core.ids import new_id
+from intramural.files import Holder, Most
 from intramural.metering import (
     Amounts,
     Asker,
@@ -64,8 +65,7 @@ Count = Callable[[], Awaitable[int]]
 class Stored(Protocol):
     """What is stored, as `files.Files` knows it."""
 
-    async def used_bytes(self, person_id: str) -> int: ...
-    async def used_in_bytes(self, workspace_id: str) -> int: ...
+    async def stored_bytes(self, holder: Holder) -> int: ...
 
 
 @dataclass(slots=True)
@@ -308,11 +308,14 @@ class Quotas:
 
     # stored files -----------------------------------------------------------------------------------------------------
 
-    def most_stored_bytes(self, actor: Actor) -> tuple[int | None, int | None]:
-        """How many bytes the files of `actor` may have together, and those of where they ask; None: no quota says."""
-        found = self._storage(actor)
-        own = min((limit.amount for limit in found if limit.personal), default=None)
-        return own, min((limit.amount for limit in found if not limit.personal), default=None)
+    def most_stored(self, actor: Actor) -> Most:
+        """How many bytes files may have together with those that `actor` stores; and with which key they do."""
+        asker = _asker(actor)
+        amounts: dict[Holder, int] = {}
+        for limit in self._storage(actor):
+            holder = _holder(limit, actor.person_id)
+            amounts[holder] = min(limit.amount, amounts.get(holder, limit.amount))
+        return Most(amounts, asker.key_id, asker.groups)
 
     # asking and setting -----------------------------------------------------------------------------------------------
 
@@ -323,11 +326,7 @@ class Quotas:
         await self._ledger.prepare(asker, model, now_ms)
         found = self._ledger.standings(asker, model, now_ms)
         for limit in self._storage(actor):
-            stored = await (
-                self._stored.used_bytes(actor.person_id)
-                if limit.personal
-                else self._stored.used_in_bytes(limit.subject_id)
-            )
+            stored = await self._stored.stored_bytes(_holder(limit, actor.person_id))
             found.append(Standing(limit, stored, 0, None))
         return found
 
@@ -338,7 +337,7 @@ class Quotas:
         found: list[Listed] = []
         for limit in self._ledger.limits:
             if limit.measure == "storage_bytes":
-                there = [] if limit.personal else [("", await self._stored.used_in_bytes(limit.subject_id))]
+                there = [] if limit.personal else [("", await self._stored.stored_bytes(_holder(limit, "")))]
                 found.append(Listed(limit, [(who, Standing(limit, used, 0, None)) for who, used in there]))
                 continue
             start_ms = self._ledger.start_ms(limit.period, now_ms)
@@ -441,6 +440,11 @@ class Quotas:
 def _asker(actor: Actor) -> Asker:
     key_id = actor.credential_id if actor.kind == "key" else None
     return Asker(actor.person_id, key_id, actor.groups, actor.workspace)
+
+
+def _holder(limit: Limit, person_id: str) -> Holder:
+    """Whose stored bytes a limit counts, for this person."""
+    return ("person", person_id) if limit.personal else (limit.subject, limit.subject_id)
 
 
 def _same(one: Limit, other: Limit) -> bool:

@@ -14,12 +14,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from intramural.access import Action, Seal
-from intramural.audit import AuditLog, Beside, Event
+from intramural.audit import After, AuditLog, Beside, Event
 from intramural.chats import Item, KeptResponse, KeptResponses, Transcripts
 from intramural.core.actor import Actor, Whose
 from intramural.core.chat import ChatRequest, Usage
 from intramural.core.errors import Conflicting, IntramuralError, Misasked, Missing, Throttled
 from intramural.core.work import Work
+from intramural.services.conversations import KEPT
 from intramural.services.gate import Gate, where
 from intramural.services.inference import Ended, Inference
 from intramural.services.live import Live, LiveResponses, Told, Writer
@@ -59,7 +60,7 @@ class _Ending:
         self.told: list[Told] = []
         self.error: IntramuralError | None = None
 
-    def __call__(self, ended: Ended) -> Sequence[Beside]:
+    def __call__(self, ended: Ended) -> Sequence[Beside | After]:
         self.error = ended.error
         if ended.outcome == "finished":
             self.told = [*self._writer.feed(ended.usage), *self._writer.finish()]
@@ -74,7 +75,8 @@ class _Ending:
         if not self._asked.keep:
             return ()
         response = _kept(self._asked, self._writer.body)
-        return [Beside(*each) for each in self._kept.insertions(self._whose, response)]
+        rows, then = self._kept.insertions(self._whose, response)
+        return [*(Beside(*each) for each in rows), After(then)]
 
 
 class Responses:
@@ -248,8 +250,16 @@ class Responses:
     ) -> AsyncGenerator[Told, None]:
         """With an `ending` all but how it ends, which that one knows."""
         request = await self._shortened(actor, asked.request) if asked.shorten else asked.request
+        kept = await self._kept.told(actor.person_id) if asked.keep else None
         events = self._inference.answer(
-            actor, request, "openai", "chat", on_wait=on_wait, keeping=ending, passing=not asked.keep
+            actor,
+            request,
+            "openai",
+            "chat",
+            on_wait=on_wait,
+            keeping=ending,
+            passing=not asked.keep,
+            told=None if kept is None else {KEPT: kept},
         )
         async with aclosing(events):
             async for event in events:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 from intramural.access import Action, People
 from intramural.audit import AuditLog, Event, Fact, Outcome, Wanted
-from intramural.chats import Chats, Wrong
-from intramural.chats.sums import told_changes
 from intramural.core.actor import CONSOLE, SYSTEM, Actor
 from intramural.services.conversations import KEPT
 from intramural.services.gate import Gate
-from intramural.vault import Stored, Vault
+from intramural.vault import Stored, Vault, Whole, Wrong
+from intramural.vault.sums import told_changes
+
+#: What heads were made of, as entries that name no kinds mean it.
+_FIRST_KINDS = ["chats"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many people's chats were looked at, and what is not as it was left."""
+    """How many people's things were looked at, and what is not as it was left."""
 
     people: int
     wrong: tuple[Wrong, ...]
@@ -31,7 +33,7 @@ class VaultDesk:
         people: People,
         vault: Vault,
         stored: Stored,
-        chats: Chats,
+        whole: Whole,
         seal_files: Callable[[], Awaitable[int]],
         reseal_files: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -40,7 +42,7 @@ class VaultDesk:
         self._people = people
         self._vault = vault
         self._stored = stored
-        self._chats = chats
+        self._whole = whole
         self._seal_files = seal_files
         self._reseal_files = reseal_files
 
@@ -56,9 +58,11 @@ class VaultDesk:
         if not await self._stored.is_sealed():
             await self._seal_all()
         # the log says that it was done, and not a row that somebody could take away
-        if not await self._audit.entries(limit=1, event=Event.HEADS_MADE):
-            count = await self._chats.make_heads()
-            await self._audit.record(Event.HEADS_MADE, SYSTEM, facts={"chats": count})
+        made = await self._audit.entries(limit=len(self._whole.names), event=Event.HEADS_MADE)
+        there = {kind for each in made for kind in each.facts.get("kinds", _FIRST_KINDS)}
+        if missing := [each for each in self._whole.names if each not in there]:
+            count = await self._whole.make(missing, self._vault.prepare)
+            await self._audit.record(Event.HEADS_MADE, SYSTEM, facts={"kinds": missing, "things": count})
 
     async def _seal_all(self) -> None:
         values = await self._stored.seal_clear(self._vault)
@@ -67,21 +71,22 @@ class VaultDesk:
         await self._stored.note_sealed()
 
     async def check(self, actor: Actor) -> Checked:
-        """Hold everybody's kept chats against what they come to, and that against what the log was told of it."""
+        """Hold all that people keep against what it comes to, and that against what the log was told of it."""
         await self._gate.require(actor, Action.AUDIT_VERIFY)
         logged = await self._logged()
         wrong: list[Wrong] = []
         people = await self._people.list()
         for person in people:
             if self._vault.knows(person.id):
-                wrong += await self._chats.check(person.id, logged.get(person.id))
-        facts: dict[str, Fact] = {"people": len(people), "wrong": len(wrong), "chats": [each.chat_id for each in wrong]}
+                wrong += await self._whole.check(person.id, logged.get(person.id))
+        things = [each.thing_id for each in wrong]
+        facts: dict[str, Fact] = {"people": len(people), "wrong": len(wrong), "things": things}
         outcome: Outcome = "failed" if wrong else "allowed"
         await self._audit.record(Event.VAULT_CHECKED, actor, outcome=outcome, facts=facts)
         return Checked(len(people), tuple(wrong))
 
     async def accept(self, actor: Actor, person_id: str) -> tuple[int, int]:
-        """Take a person's kept chats as they lie here, after something was wrong with them; how many, and how many
+        """Take what a person keeps as it lies here, after something was wrong with it; how many things, and how many
         values in them open for nobody. What was wrong stays in the log.
         """
         target = f"person:{person_id}"
@@ -89,12 +94,12 @@ class VaultDesk:
         await self._people.get(person_id)
         await self._vault.prepare(person_id)
         async with self._audit.transaction() as (connection, record):
-            chats, lost = await self._chats.accept(connection, person_id)
-            record(Event.HISTORY_ACCEPTED, actor, target=target, facts={"chats": chats, "lost": lost})
-        return chats, lost
+            things, lost = await self._whole.accept(connection, person_id)
+            record(Event.HISTORY_ACCEPTED, actor, target=target, facts={"things": things, "lost": lost})
+        return things, lost
 
     async def _logged(self) -> dict[str, str]:
-        """What the log was told last of everybody's chats."""
+        """What the log was told last of what everybody keeps."""
         found: dict[str, str] = {}
         for event in (Event.CHAT_ASKED, Event.CHAT_DELETED):
             async for entry in self._audit.walk(Wanted(event=event)):

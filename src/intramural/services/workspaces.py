@@ -11,13 +11,16 @@ from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import Actor, Place
 from intramural.core.errors import Misasked, Refused
 from intramural.core.retention import Floor, below_floor
-from intramural.services.gate import Gate
+from intramural.retention.holds import RULE, refusal
+from intramural.services.gate import Gate, HeldBy
 
 
 class WorkspaceDesk:
     """Entering workspaces, and administering them."""
 
-    def __init__(self, gate: Gate, workspaces: Workspaces, audit: AuditLog) -> None:
+    def __init__(self, gate: Gate, workspaces: Workspaces, audit: AuditLog, held_by: HeldBy) -> None:
+        """`held_by`: the legal hold that is on a workspace."""
+        self._held_by = held_by
         self._gate = gate
         self._workspaces = workspaces
         self._audit = audit
@@ -89,8 +92,12 @@ class WorkspaceDesk:
             raise
 
     async def remove(self, actor: Actor, workspace_id: str) -> None:
+        """Remove one that nothing is of. Raises Missing, Conflicting(`workspace_not_empty`), Refused(`legal_hold`)."""
         target = f"workspace:{workspace_id}"
         await self._gate.require(actor, Action.WORKSPACES_CHANGE, target=target)
+        if (hold_id := await self._held_by("", (), workspace_id)) is not None:
+            await self._gate.note_refusal(actor, Action.WORKSPACES_CHANGE, target, RULE)
+            raise refusal(hold_id)
         async with self._audit.transaction() as (connection, record):
             await self._workspaces.remove(connection, workspace_id)
             record(Event.WORKSPACE_REMOVED, actor, target=target)

@@ -390,7 +390,7 @@ chats = Table(
     Column("model", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
-    Column("head", LargeBinary),  # sealed; see chats.heads. NULL: of before there were any
+    Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
     Index("ix_chats_person_id_updated_ms", "person_id", "updated_ms"),
 )
 
@@ -419,6 +419,7 @@ responses = Table(
     Column("body", LargeBinary, nullable=False),  # sealed JSON: the response object without its output
     Column("events", LargeBinary),  # sealed; JSON, deflated: a background response's stream
     Column("created_ms", BigInteger, nullable=False, index=True),
+    Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
 )
 
 response_items = Table(
@@ -440,6 +441,7 @@ transcripts = Table(
     Column("notes", LargeBinary, nullable=False),  # sealed JSON: the client's own metadata
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False, index=True),
+    Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
 )
 
 transcript_items = Table(
@@ -495,6 +497,8 @@ files = Table(
     Column("expires_ms", BigInteger, index=True),
     Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("search", String, index=True),  # pending | ready; NULL: it is not searched
+    Column("key_id", String, index=True),  # the key that it was stored with; NULL: with none, or not known
+    Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
     Index("ix_files_person_id_id", "person_id", "id"),
 )
 
@@ -564,6 +568,7 @@ batches = Table(
     Column("errors", LargeBinary, nullable=False),  # sealed JSON
     Column("workspace_id", String, index=True),  # NULL: it is of none
     Column("purpose_there", String),  # what its lines are asked for in the workspace
+    Column("head", LargeBinary),  # sealed; see vault.heads. NULL: of before there were any
     Index("ix_batches_person_id_dialect_id", "person_id", "dialect", "id"),
 )
 
@@ -622,7 +627,7 @@ erasures = Table(
     Column("certificate", Text, nullable=False),
 )
 
-#: What all of a person's chats come to: an older state of one, put back, does not fit it. See chats.heads.
+#: What all that a person keeps comes to, by kind: something older, put back, does not fit it. See vault.heads.
 chat_roots = Table(
     "chat_roots",
     metadata,

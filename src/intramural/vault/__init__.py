@@ -9,12 +9,15 @@ Never: knows what the values mean, decides who may read them, or holds a key of 
            └─ seal records, files, states, the words of an index; make the salts of the audit log
 
 Read in this order: `envelope`, `streams`, `locks`, `keyrings`, `tokens`, `keyfile`, `vault`, `places`,
-`everything`, `stored`, `erased`.
+`everything`, `stored`, `sums`, `heads`, `lines`,
+`erased`.
 """
 
 from intramural.vault import everything, places
 from intramural.vault.envelope import MAGIC, Place
 from intramural.vault.erased import ERASED_FILE, Erased
+from intramural.vault.heads import Heads, Kind, Part, Whole, Wrong
+from intramural.vault.lines import Lines
 from intramural.vault.places import Sealed, row_id
 from intramural.vault.stored import Stored
 from intramural.vault.streams import PIECE_BYTES, Opened, Sealer
@@ -25,12 +28,18 @@ __all__ = [
     "MAGIC",
     "PIECE_BYTES",
     "Erased",
+    "Heads",
+    "Kind",
+    "Lines",
     "Opened",
+    "Part",
     "Place",
     "Sealed",
     "Sealer",
     "Stored",
     "Vault",
+    "Whole",
+    "Wrong",
     "everything",
     "places",
     "row_id",

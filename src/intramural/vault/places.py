@@ -86,6 +86,10 @@ BATCH_LINE = Sealed(t.batch_lines.c.body, _LINE, t.batches.c.person_id, _IN_BATC
 BATCH_LINE_NAME = Sealed(t.batch_lines.c.custom_id, _LINE, t.batches.c.person_id, _IN_BATCH)
 AUDIT_TEXT = Sealed(t.audit_texts.c.body, (t.audit_texts.c.nonce, t.audit_texts.c.name), t.audit_texts.c.person_id)
 CHAT_HEAD = Sealed(t.chats.c.head, (t.chats.c.id,), t.chats.c.person_id)
+RESPONSE_HEAD = Sealed(t.responses.c.head, (t.responses.c.id,), t.responses.c.person_id)
+TRANSCRIPT_HEAD = Sealed(t.transcripts.c.head, (t.transcripts.c.id,), t.transcripts.c.person_id)
+FILE_HEAD = Sealed(t.files.c.head, (t.files.c.id,), t.files.c.person_id)
+BATCH_HEAD = Sealed(t.batches.c.head, (t.batches.c.id,), t.batches.c.person_id)
 CHAT_ROOT = Sealed(t.chat_roots.c.root, (t.chat_roots.c.person_id,), t.chat_roots.c.person_id)
 OPENING_REASON = Sealed(t.openings.c.reason, (t.openings.c.id,), t.openings.c.asker_id)
 _NOTICE = (t.opening_notices.c.opening_id, t.opening_notices.c.person_id)
@@ -97,6 +101,10 @@ ALL: Sequence[Sealed] = (
     CHAT_TITLE,
     CHAT_HEAD,
     CHAT_ROOT,
+    RESPONSE_HEAD,
+    TRANSCRIPT_HEAD,
+    FILE_HEAD,
+    BATCH_HEAD,
     MESSAGE,
     RESPONSE,
     RESPONSE_EVENTS,

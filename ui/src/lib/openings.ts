@@ -41,16 +41,72 @@ export interface Owner {
   username: string;
 }
 
-export interface ChatShown {
+/** What an opening shows, kind by kind. `reads`: what is of one is read here; else it is downloaded. */
+export const KINDS = {
+  chats: { reads: true },
+  files: { reads: false },
+  responses: { reads: true },
+  conversations: { reads: true },
+  batches: { reads: false },
+} as const;
+export type Kind = keyof typeof KINDS;
+/** So many of a kind are listed at a time; a list that is so long may go on. */
+export const AT_ONCE = 200;
+
+/** One of a kind in a list. What the service says of it differs: chats have a title, files a name, and so on. */
+export interface Listed {
   id: string;
-  title: string;
-  updated_ms: number;
+  title?: string;
+  name?: string;
+  model?: string;
+  endpoint?: string;
+  size_bytes?: number;
+  total?: number;
+  created_ms: number;
+  updated_ms?: number;
 }
 
-export interface FileShown {
-  id: string;
-  name: string;
-  size_bytes: number;
+/** What one says to have those that are older than the last one of a list. */
+export const older = (kind: Kind, last: Listed): Record<string, string> =>
+  kind === "chats" ? { before_ms: String(last.updated_ms) } : { before: last.id };
+
+/** What one in a list is called: its title or name, what it was asked of, or how it is identified. */
+export const called = (one: Listed): string => one.title || one.name || one.model || one.endpoint || one.id;
+
+/** What is downloaded of one: the path behind that of its kind, and the name to save it under. */
+export function downloads(kind: Kind, one: Listed): { part: "content" | "input" | "results"; save: string }[] {
+  if (kind === "files") return [{ part: "content", save: one.name ?? one.id }];
+  if (kind === "batches")
+    return (["input", "results"] as const).map((part) => ({ part, save: `${one.id}-${part}.jsonl` }));
+  return [];
+}
+
+/** Something that was said. `when` is known of chats alone. */
+export interface Said {
+  role: string;
+  text: string;
+  when: number | null;
+}
+
+interface Part {
+  text?: unknown;
+}
+/** An item of a response or a conversation, as its dialect has it. */
+export interface Item {
+  type?: string;
+  role?: string;
+  content?: string | Part[];
+}
+
+/** Items as people read them: a message's words; of anything else what it holds. */
+export function said(items: readonly Item[]): Said[] {
+  return items.map((item) => {
+    const parts = typeof item.content === "string" ? [{ text: item.content }] : item.content;
+    const text = Array.isArray(parts)
+      ? parts.map((part) => (typeof part.text === "string" ? part.text : JSON.stringify(part))).join("\n")
+      : JSON.stringify(item);
+    return { role: item.role ?? item.type ?? "", text, when: null };
+  });
 }
 
 /** What can be done with an opening, in the order of the buttons. `may`: whether somebody has a permission. */

@@ -146,20 +146,20 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Retention.svelte"),
   },
   {
-    name: "notices",
-    label: words.nav.notices,
-    icon: "info",
-    permission: "notices.read.all",
-    heading: "rules",
-    page: () => import("../pages/NoticesWritten.svelte"),
-  },
-  {
     name: "egress",
     label: words.nav.egress,
     icon: "external",
     permission: "egress.read",
     heading: "rules",
     page: () => import("../pages/Egress.svelte"),
+  },
+  {
+    name: "notices",
+    label: words.nav.notices,
+    icon: "info",
+    permission: "notices.read.all",
+    heading: "rules",
+    page: () => import("../pages/NoticesWritten.svelte"),
   },
   {
     name: "emergency",

@@ -950,7 +950,7 @@ export const words = {
   openings: {
     toldTitle: "Who opened what is yours",
     toldLead:
-      "In an emergency somebody can read chats and files of others, for a reason and a short time. Whenever that happens you are told here.",
+      "In an emergency somebody can read what others wrote and keep here, for a reason and a short time. Whenever that happens you are told here.",
     who: (name: string) =>
       name ? `${name} may read what is yours` : "Somebody who is not here any more could read what is yours",
     openNow: "open now",
@@ -1009,11 +1009,19 @@ export const words = {
     viewTitle: (whose: string) => `What is of ${whose}`,
     viewLead: (when: string) => `Open until ${when}. Every look is recorded and told to its owner.`,
     owner: "Whose",
-    showChats: "Chats",
-    showFiles: "Files",
+    kinds: {
+      chats: "Chats",
+      files: "Files",
+      responses: "Responses of programs",
+      conversations: "Conversations of programs",
+      batches: "Batches",
+    },
+    older: "Show older ones",
+    requests: (number: number) => plural(number, "request", "requests"),
     read: "Read",
     readLabel: (title: string) => `Read: ${title}`,
-    get: "Download",
+    gets: { content: "Download", input: "What was asked", results: "What was answered" },
+    getLabel: (what: string, title: string) => `${what}: ${title}`,
     nothing: "There is nothing.",
     said: { user: "asked", assistant: "answered", system: "set" } as Record<string, string>,
   },

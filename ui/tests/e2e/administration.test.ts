@@ -569,7 +569,8 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     const rooms = () => page.locator("nav.rooms .link:not(.back)").allInnerTexts();
     expect(await rooms()).toEqual([
       ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles", "Consent"],
-      ...["Workspaces", "Limits", "Kept and deleted", "Notices", "Audit", "Emergency access", "Reports", "Models"],
+      ...["Workspaces", "Limits", "Kept and deleted", "What leaves", "Notices", "Audit", "Emergency access", "Reports"],
+      "Models",
       "Machine",
     ]);
     await mia.go("/settings/groups");

@@ -1,7 +1,7 @@
 """Reading what is another's in an emergency: asking, agreeing, looking; and what the owner is told."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from intramural.access import PURPOSES, Notice, Opening
 from intramural.core.actor import Actor
 from intramural.core.errors import Misasked
-from intramural.http.attachments import attachment
+from intramural.http.attachments import attachment, saved
 from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.chats import whole_chat
@@ -18,6 +18,9 @@ from intramural.services.looking import Looking
 
 Id = Annotated[str, Path(max_length=64)]
 Owner = Annotated[str | None, Query(max_length=64)]
+Before = Annotated[str | None, Query(max_length=64, description="The last one of the page before.")]
+Shape = TypeVar("Shape", bound=BaseModel)
+_Look = Callable[[Request, str, str | None], Awaitable[tuple[Looking, str]]]
 
 
 class OpeningIn(shapes.In):
@@ -88,11 +91,67 @@ class FileShown(BaseModel):
     created_ms: int
 
 
+class ResponseShown(BaseModel):
+    """`status`: as its dialect has it."""
+
+    id: str
+    model: str
+    status: str
+    workspace_id: str | None
+    created_ms: int
+
+
+class WholeResponse(BaseModel):
+    """Its own items, as its dialect has them; what came before is in `previous_id`."""
+
+    id: str
+    previous_id: str | None
+    response: dict[str, Any]
+    input: list[dict[str, Any]]
+    output: list[dict[str, Any]]
+
+
+class ConversationShown(BaseModel):
+    """`notes`: what its owner's program attached."""
+
+    id: str
+    notes: dict[str, str]
+    workspace_id: str | None
+    created_ms: int
+
+
+class WholeConversation(BaseModel):
+    """With all its items, as their dialect has them."""
+
+    conversation: ConversationShown
+    items: list[dict[str, Any]]
+
+
+class BatchShown(BaseModel):
+    """Of `total` lines so many `completed` and `failed`."""
+
+    id: str
+    dialect: str
+    endpoint: str
+    state: str
+    total: int
+    completed: int
+    failed: int
+    workspace_id: str | None
+    created_ms: int
+    ended_ms: int | None
+    input_file_id: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+
+
 def router(doors: Doors) -> APIRouter:
     """`/break-glass…` and `/me/openings…`."""
     api = routes("break glass")
     _lifecycle(api, doors)
-    _reading(api, doors)
+    _of_the_page(api, doors)
+    _of_programs(api, doors)
+    _of_batches(api, doors)
     _told(api, doors)
     return api
 
@@ -156,9 +215,19 @@ def _lifecycle(api: APIRouter, doors: Doors) -> None:
         return await shown(caller.actor, await glass.close(caller.actor, opening_id))
 
 
-def _reading(api: APIRouter, doors: Doors) -> None:
-    glass = doors.services.break_glass
-    conversations, files = doors.services.conversations, doors.services.files
+def _looking(doors: Doors) -> _Look:
+    """What each route below begins with: who asks, through which opening, and whose things are meant."""
+
+    async def look(request: Request, opening_id: str, owner: str | None) -> tuple[Looking, str]:
+        caller = await doors.identify(request)
+        looking = await doors.services.break_glass.looking(caller.actor, opening_id)
+        return looking, _owner(looking, owner)
+
+    return look
+
+
+def _of_the_page(api: APIRouter, doors: Doors) -> None:
+    glass, shown, look = doors.services.break_glass, doors.services.shown, _looking(doors)
 
     @api.get("/break-glass/{opening_id}/owners")
     async def owners(opening_id: Id, request: Request) -> dict[str, list[OwnerOut]]:
@@ -177,48 +246,106 @@ def _reading(api: APIRouter, doors: Doors) -> None:
         before_ms: Annotated[int | None, Query(ge=0, le=2**53)] = None,
     ) -> dict[str, list[ChatShown]]:
         """An owner's chats, newest first. `owner` is needed where the opening is of a workspace."""
-        caller = await doors.identify(request)
-        looking = await glass.looking(caller.actor, opening_id)
-        owner_id = _owner(looking, owner)
-        found = await conversations.shown(caller.actor, looking, owner_id, limit=limit, before_ms=before_ms)
+        found = await shown.chats(*await look(request, opening_id, owner), limit=limit, before_ms=before_ms)
+        return {"chats": [_fields(ChatShown, each.chat) for each in found]}
+
+    @api.get("/break-glass/{opening_id}/chats/{chat_id}")
+    async def chat(opening_id: Id, chat_id: Id, request: Request, owner: Owner = None) -> shapes.WholeChat:
+        """A chat with its messages."""
+        whole = await shown.chat(*await look(request, opening_id, owner), chat_id)
+        return whole_chat(whole.chat, whole.messages)
+
+
+def _of_programs(api: APIRouter, doors: Doors) -> None:
+    shown, look = doors.services.shown, _looking(doors)
+
+    @api.get("/break-glass/{opening_id}/files")
+    async def files(
+        opening_id: Id, request: Request, owner: Owner = None, before: Before = None
+    ) -> dict[str, list[FileShown]]:
+        """An owner's files, the newest 200, or those older than `before`."""
+        found = await shown.files(*await look(request, opening_id, owner), before)
+        return {"files": [_fields(FileShown, each) for each in found]}
+
+    @api.get("/break-glass/{opening_id}/files/{file_id}/content", response_class=Response)
+    async def content(opening_id: Id, file_id: Id, request: Request, owner: Owner = None) -> Response:
+        """A file's bytes, as an attachment."""
+        looking, owner_id = await look(request, opening_id, owner)
+        file, opened = await shown.file(looking, owner_id, file_id)
+        return attachment(file, opened, labelled=doors.services.inference.labels(looking.actor))
+
+    @api.get("/break-glass/{opening_id}/responses")
+    async def responses(
+        opening_id: Id, request: Request, owner: Owner = None, before: Before = None
+    ) -> dict[str, list[ResponseShown]]:
+        """The kept responses of an owner's programs, without what was said; paged as files are."""
+        found = await shown.responses(*await look(request, opening_id, owner), before)
         return {
-            "chats": [
-                ChatShown(
-                    id=each.chat.id,
-                    title=each.chat.title,
-                    model=each.chat.model,
-                    workspace_id=each.chat.workspace_id,
-                    created_ms=each.chat.created_ms,
-                    updated_ms=each.chat.updated_ms,
+            "responses": [
+                ResponseShown(
+                    id=each.id,
+                    model=str(each.body.get("model", "")),
+                    status=str(each.body.get("status", "")),
+                    workspace_id=each.workspace_id,
+                    created_ms=each.created_ms,
                 )
                 for each in found
             ]
         }
 
-    @api.get("/break-glass/{opening_id}/chats/{chat_id}")
-    async def chat(opening_id: Id, chat_id: Id, request: Request, owner: Owner = None) -> shapes.WholeChat:
-        """A chat with its messages."""
-        caller = await doors.identify(request)
-        looking = await glass.looking(caller.actor, opening_id)
-        whole = await conversations.shown_chat(caller.actor, looking, _owner(looking, owner), chat_id)
-        return whole_chat(whole.chat, whole.messages)
+    @api.get("/break-glass/{opening_id}/responses/{response_id}")
+    async def response(opening_id: Id, response_id: Id, request: Request, owner: Owner = None) -> WholeResponse:
+        """A kept response with what it was made from and what was answered."""
+        found = await shown.response(*await look(request, opening_id, owner), response_id)
+        return WholeResponse(
+            id=found.id,
+            previous_id=found.previous_id,
+            response=found.body,
+            input=list(found.input),
+            output=list(found.output),
+        )
 
-    @api.get("/break-glass/{opening_id}/files")
-    async def listed_files(opening_id: Id, request: Request, owner: Owner = None) -> dict[str, list[FileShown]]:
-        """An owner's files, the newest 1,000."""
-        caller = await doors.identify(request)
-        looking = await glass.looking(caller.actor, opening_id)
-        found = await files.shown(caller.actor, looking, _owner(looking, owner))
-        names = ("id", "name", "purpose", "size_bytes", "created_ms")
-        return {"files": [FileShown(**{name: getattr(each, name) for name in names}) for each in found]}
+    @api.get("/break-glass/{opening_id}/conversations")
+    async def conversations(
+        opening_id: Id, request: Request, owner: Owner = None, before: Before = None
+    ) -> dict[str, list[ConversationShown]]:
+        """The conversations of an owner's programs, without what was said; paged as files are."""
+        found = await shown.conversations(*await look(request, opening_id, owner), before)
+        return {"conversations": [_fields(ConversationShown, each) for each in found]}
 
-    @api.get("/break-glass/{opening_id}/files/{file_id}/content", response_class=Response)
-    async def content(opening_id: Id, file_id: Id, request: Request, owner: Owner = None) -> Response:
-        """A file's bytes, as an attachment."""
-        caller = await doors.identify(request)
-        looking = await glass.looking(caller.actor, opening_id)
-        file, opened = await files.shown_content(caller.actor, looking, _owner(looking, owner), file_id)
-        return attachment(file, opened, labelled=doors.services.inference.labels(caller.actor))
+    @api.get("/break-glass/{opening_id}/conversations/{conversation_id}")
+    async def conversation(
+        opening_id: Id, conversation_id: Id, request: Request, owner: Owner = None
+    ) -> WholeConversation:
+        """A conversation of an owner's program with all its items."""
+        about, items = await shown.conversation(*await look(request, opening_id, owner), conversation_id)
+        return WholeConversation(conversation=_fields(ConversationShown, about), items=list(items))
+
+
+def _of_batches(api: APIRouter, doors: Doors) -> None:
+    shown, look = doors.services.shown, _looking(doors)
+
+    @api.get("/break-glass/{opening_id}/batches")
+    async def batches(
+        opening_id: Id, request: Request, owner: Owner = None, before: Before = None
+    ) -> dict[str, list[BatchShown]]:
+        """An owner's batches of every dialect, without what was asked and answered; paged as files are."""
+        found = await shown.batches(*await look(request, opening_id, owner), before)
+        return {"batches": [_fields(BatchShown, each) for each in found]}
+
+    @api.get("/break-glass/{opening_id}/batches/{batch_id}/input", response_class=Response)
+    async def asked(opening_id: Id, batch_id: Id, request: Request, owner: Owner = None) -> Response:
+        """What a batch was asked, a line a request, as an attachment."""
+        pieces = await shown.batch_input(*await look(request, opening_id, owner), batch_id)
+        return saved(f"{batch_id}-input.jsonl", pieces, labelled=False)
+
+    @api.get("/break-glass/{opening_id}/batches/{batch_id}/results", response_class=Response)
+    async def answered(opening_id: Id, batch_id: Id, request: Request, owner: Owner = None) -> Response:
+        """What a batch was answered so far, a line a request, as an attachment."""
+        looking, owner_id = await look(request, opening_id, owner)
+        pieces = await shown.batch_results(looking, owner_id, batch_id)
+        labelled = doors.services.inference.labels(looking.actor)
+        return saved(f"{batch_id}-results.jsonl", pieces, labelled=labelled)
 
 
 def _told(api: APIRouter, doors: Doors) -> None:
@@ -237,6 +364,11 @@ def _told(api: APIRouter, doors: Doors) -> None:
         """One has seen the notice of it."""
         caller = await doors.identify(request)
         await glass.seen(caller.actor, opening_id)
+
+
+def _fields(shape: type[Shape], thing: Any) -> Shape:
+    """What `shape` has of a thing."""
+    return shape(**{name: getattr(thing, name) for name in shape.model_fields})
 
 
 def _owner(looking: Looking, named: str | None) -> str:

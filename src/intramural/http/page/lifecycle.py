@@ -71,7 +71,7 @@ def _forecast(each: Forecast, names: dict[str, str]) -> shapes.ForecastOut:
         data_class=each.data_class,
         what=each.what,
         workspace_id=each.workspace_id,
-        workspace=names.get(each.workspace_id or ""),
+        workspace=None if each.workspace_id is None else names.get(each.workspace_id, f"{each.workspace_id} (removed)"),
         days=each.days,
         rule=each.rule,
         number=each.number,

@@ -12,10 +12,11 @@ Id = Annotated[str, Path(max_length=64)]
 
 
 class WrongOut(BaseModel):
-    """`chat_id` null: it is about all of that person's chats. `code` as in errors."""
+    """`kind`: a chat, response, conversation, file or batch; `id` null: all of that person's. `code` as in errors."""
 
     person_id: str
-    chat_id: str | None
+    kind: str
+    id: str | None
     code: str
 
 
@@ -27,28 +28,28 @@ class CheckedOut(BaseModel):
 class AcceptedOut(BaseModel):
     """`lost`: values that open for nobody."""
 
-    chats: int
+    things: int
     lost: int
 
 
 def router(doors: Doors) -> APIRouter:
-    """`/vault/check` and `/people/…/chats/accept`."""
+    """`/vault/check` and `/people/…/kept/accept`."""
     api = routes("vault")
     vault = doors.services.vault
 
     @api.post("/vault/check")
     async def check(request: Request) -> CheckedOut:
-        """Hold everybody's chats against what they come to, and against what the log was told. Shows no content."""
+        """Hold all that people keep against what it comes to, and what the log was told. Shows no content."""
         caller = await doors.identify(request)
         checked = await vault.check(caller.actor)
-        wrong = [WrongOut(person_id=e.person_id, chat_id=e.chat_id, code=e.code) for e in checked.wrong]
+        wrong = [WrongOut(person_id=e.person_id, kind=e.word, id=e.thing_id, code=e.code) for e in checked.wrong]
         return CheckedOut(people=checked.people, wrong=wrong)
 
-    @api.post("/people/{person_id}/chats/accept")
+    @api.post("/people/{person_id}/kept/accept")
     async def accept(person_id: Id, request: Request) -> AcceptedOut:
-        """Take a person's chats as they lie here, after something was wrong with them. The log has it."""
+        """Take what a person keeps as it lies here, after something was wrong with it. The log has it."""
         caller = await doors.identify(request)
-        chats, lost = await vault.accept(caller.actor, person_id)
-        return AcceptedOut(chats=chats, lost=lost)
+        things, lost = await vault.accept(caller.actor, person_id)
+        return AcceptedOut(things=things, lost=lost)
 
     return api

@@ -1,7 +1,7 @@
 """Restoring: a data directory and a database that were not there before, whole or not at all.
 
 Everything is written beside its place and compared with the signed manifest; the data directory gets its name last.
-Who was erased since the backup was made must stay so: see `erased`.
+Who was erased since the backup was made must stay so, and what was held or let go since too: see `erased`, `holds`.
 """
 
 import hashlib
@@ -25,8 +25,9 @@ from intramural.services.moving import note_place
 from intramural.storage import copying, head_revision
 from intramural.storage.copying import Content, Row
 
-#: The list of erased people in the data directory. It is kept outside the database, and replayed at every start.
-ERASED = "secrets/erased.jsonl"
+#: The lists of erased people and of legal holds in the data directory. They are kept outside the database, and replayed
+#: at every start.
+ERASED, HOLDS = "secrets/erased.jsonl", "secrets/holds.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ async def restore(
     name: str | None = None,
     public_key: str | None = None,
     erased: Path | None = None,
+    holds: Path | None = None,
 ) -> Restored:
     """Restore backup `name` (None: the newest) into `data_dir`, which must be empty or missing, and into the PostgreSQL
     database at `address` (None: a file in there), which must be empty too.
 
     `public_key`: the log's, as it was handed out; without it the backup vouches for itself. `erased`: the newest list
-    of erased people that there is; its lines are added to that of the backup.
+    of erased people that there is; its lines are added to that of the backup. `holds`: that of legal holds, likewise.
 
     Raises Untrusted(`backup_spoiled`, `backup_not_signed`, `audit_log_broken`), which name the part;
     Missing(`no_backup`), Conflicting(`data_dir_not_empty`, `database_not_empty`), Refused(`backup_of_other_version`),
@@ -77,6 +79,8 @@ async def restore(
         source.write(file, part)
     if erased is not None:
         _add_lines(part / ERASED, erased.read_text("utf-8"))
+    if holds is not None:
+        _add_lines(part / HOLDS, holds.read_text("utf-8"))
     async with copying.filling(address or part / "intramural.db") as connection:
         await greenlet_spawn(_fill, connection, manifest, source)
     if address is not None:
