@@ -16,8 +16,11 @@ from random import Random
 from typing import Any
 
 import aiosqlite.core
+from sqlalchemy import Engine
 
-from intramural.storage import sqlite, writer
+from intramural.storage import sqlite
+from intramural.storage.backend import Result
+from intramural.storage.writer import Writer
 from simulate.loop import Loop
 
 
@@ -45,27 +48,47 @@ class _Thread:
         """The loop does its work."""
 
 
-async def _run(self: writer.Writer, work: Callable[[], Any]) -> Any:
-    """In the place of `Writer.run`: as on its thread, what was begun is done whoever waits."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, Loop)
-    return await loop.in_turn(self, work, loop.create_future(), skips=False)
+class _Writer(Writer):
+    """The database's writer, whose work the loop does as well."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection = None
+        self._closed = False
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        done: asyncio.Future[Result] = loop.create_future()
+        loop.in_turn(self, work, done, skips=False)
+        return await done
+
+    def close(self) -> None:
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        loop.finish(self)
+        self._disconnect()
 
 
 @contextmanager
 def inline() -> Iterator[None]:
-    """The database has no threads here, and does not sleep where it meets a lock: the loop waits instead."""
+    """The database's driver has no threads, and does not sleep where it meets a lock: the loop waits instead."""
     core: Any = aiosqlite.core
-    before, run = (core.SimpleQueue, core.Thread), writer.Writer.run
+    before = core.SimpleQueue, core.Thread
+    module: Any = sqlite
+    writer = module.Writer
     timeout_s = sqlite._CONNECT_ARGS["timeout"]
     core.SimpleQueue, core.Thread = _Queue, _Thread
-    writer.Writer.run = _run  # type: ignore[assignment,method-assign]  # as said
+    module.Writer = _Writer
     sqlite._CONNECT_ARGS["timeout"] = 0.0
     try:
         yield
     finally:
         core.SimpleQueue, core.Thread = before
-        writer.Writer.run = run  # type: ignore[method-assign]
+        module.Writer = writer
         sqlite._CONNECT_ARGS["timeout"] = timeout_s
 
 

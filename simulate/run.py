@@ -15,6 +15,7 @@ from random import Random
 
 from intramural.core.actor import CONSOLE
 from intramural.core.errors import IntramuralError
+from intramural.metering import Limit as Quota
 from simulate.disk import Disk, inline, is_lock
 from simulate.life import DATABASE, House, SimulatedClock, furnish, furnished, quota_of
 from simulate.loop import Killed, Loop, Stuck
@@ -326,7 +327,7 @@ class _Living:
                 self.witness.wrong.append(f"in life {self.number}: nothing is wrong, and {late} never had their turn")
 
 
-async def _limits(house: House) -> list[object]:
+async def _limits(house: House) -> list[Quota]:
     return [each.limit for each in await house.quotas.all(CONSOLE)]
 
 
