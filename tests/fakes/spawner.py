@@ -1,9 +1,11 @@
 """Spawners for tests: the stand-in engine, or the real one, each as a plain process (confinement has its own tests)."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,8 +39,7 @@ class PlainProcess:
         return await self.process.wait()
 
     async def stop(self, grace_s: float) -> int:
-        if self.process.returncode is None:
-            self.process.terminate()
+        self._signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(self.process.wait(), grace_s)
         except TimeoutError:
@@ -46,8 +47,13 @@ class PlainProcess:
             return await self.process.wait()
 
     def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # `Process.kill` asks first whether it has ended, and so takes its status from the thread that waits for it.
         if self.process.returncode is None:
-            self.process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]

@@ -72,7 +72,7 @@ def test_what_a_command_names_is_lent_and_what_the_page_names_is_not(service: Se
 def test_without_its_spawner_it_ends_and_says_why(tmp_path: Path, starter_wheel: Path) -> None:
     service = Service(tmp_path / "data", starter_wheel).start()
     service.set_up()
-    processes = service.page("GET", "/machine").json()["processes"]
-    os.kill(processes[1]["pid"], signal.SIGKILL)
+    processes = {each["name"]: each["pid"] for each in service.page("GET", "/machine").json()["processes"]}
+    os.kill(processes["spawner"], signal.SIGKILL)
     assert service.process is not None and service.process.wait(60) == 1
     assert "The process that starts workers has ended" in (tmp_path / "service.log").read_text()

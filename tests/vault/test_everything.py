@@ -106,10 +106,8 @@ async def seed(db: Database, vault: Vault | None, whose: str) -> None:
                 row["requested_by"] = whose
             elif table is t.openings:
                 row["asker_id"] = whose
-            elif table is t.quota_limits:
-                row["subject_id"] = whose
-            elif table is t.quota_balances:
-                row["who"] = whose
+            elif table is t.egress_entries:
+                row["asked_by"] = whose
             elif table is t.file_passages:
                 row["id"] = 1 if whose == ADA else 2
             for name, sealed in _sealed_of(table).items():

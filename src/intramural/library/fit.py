@@ -33,7 +33,7 @@ _BYTES_OF_32: dict[Kv, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 BATCH_TOKENS = 64
 #: Measured, confined as in production: with vocabularies of 288 to 128 000 entries without rules for merging, with the
 #: starter's 49 152 that have them, and with 2 to 30 layers.
-PROCESS_BYTES = 50 << 20
+PROCESS_BYTES = 38 << 20
 VOCABULARY_ENTRY_BYTES = 340
 MERGE_BYTES = 270
 LAYER_BYTES = 200_000

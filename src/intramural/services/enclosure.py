@@ -78,17 +78,23 @@ def connects(config: Config) -> tuple[str, ...]:
 def needs(config: Config) -> Needs:
     """What the service with these settings reads, writes and connects for."""
     reaching = connects(config)
-    stores = [Path(each).expanduser() for each in (*OLLAMA_FOLDERS, *LM_STUDIO_FOLDERS)]
+    stores = _at_home(*OLLAMA_FOLDERS, *LM_STUDIO_FOLDERS)
     read = [*_python(), *map(Path, (*_SYSTEM, *_STATE, *_DEVICES)), *stores, *_named(config)]
     if reaching or parse_mode(config.egress.mode) != "sealed":
         read += _names()
     if config.storage.url:
-        read += [Path(each).expanduser() for each in _DATABASE]
+        read += _at_home(*_DATABASE)
     folders = (*config.anchors.folders, *config.sandbox.write_folders)
     write = [config.data_dir, Path("/dev/null"), *map(Path, folders)]
     if config.vault.erased_file:
         write.append(Path(config.vault.erased_file).parent)
     return Needs(tuple(read), tuple(write), reaching)
+
+
+def _at_home(*paths: str) -> list[Path]:
+    """With `~` as the home of the service's user, who may have none: then without those in it."""
+    found = [os.path.expanduser(each) for each in paths]  # noqa: PTH111 — Path's raises where there is no home
+    return [Path(each) for each in found if not each.startswith("~")]
 
 
 def _python() -> Iterable[Path]:

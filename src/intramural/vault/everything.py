@@ -74,6 +74,8 @@ OF_PEOPLE: Mapping[Table, _Whose] = {
     t.data_keys: _by(t.data_keys.c.person_id),
     t.erasures: _by(t.erasures.c.person_id),
     t.legal_holds: lambda person_id: (t.legal_holds.c.subject == "person") & (t.legal_holds.c.subject_id == person_id),
+    # what they asked to connect to; what they decided is the installation's
+    t.egress_entries: _by(t.egress_entries.c.asked_by),
     t.legal_hold_people: _by(t.legal_hold_people.c.person_id),
 }
 #: Tables without anybody in them. The words of an index are in `file_passages`, as they were written.
@@ -170,6 +172,8 @@ async def remove(connection: Connection, person_id: str) -> None:
     """Delete every row of this person's but those that stay, in the caller's transaction. Their keys are `Vault`'s."""
     name = select(t.people.c.username).where(t.people.c.id == person_id).scalar_subquery()
     await connection.execute(update(t.pulls).where(t.pulls.c.requested_by == name).values(requested_by=""))
+    asked = OF_PEOPLE[t.egress_entries](person_id)
+    await connection.execute(update(t.egress_entries).where(asked).values(asked_by=None, about=None))
     await connection.execute(delete(t.audit_texts).where(t.audit_texts.c.person_id == person_id))
     # holds: those that were lifted
     for table in (t.quota_limits, t.quota_balances, t.legal_holds, t.openings):

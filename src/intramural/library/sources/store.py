@@ -106,7 +106,7 @@ def _at_folder(text: str, usual: Sequence[str]) -> tuple[str, Path]:
     name, mark, folder = text.partition("@/")
     if mark:
         return name, Path("/" + folder)
-    folders = [Path(each).expanduser() for each in usual]
+    folders = [Path(os.path.expanduser(each)) for each in usual]  # noqa: PTH111 — Path's raises where there is no home
     return name, next((each for each in folders if each.is_dir()), folders[0])
 
 
