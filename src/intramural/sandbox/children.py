@@ -73,7 +73,7 @@ class _Log:
             pipe.close()
 
     async def done(self) -> None:
-        await self._task
+        await asyncio.shield(self._task)  # who stops waiting for its end does not end it for who waits next
 
     def text(self) -> str:
         return _plain(self._tail.decode("utf-8", "replace"))

@@ -571,17 +571,19 @@ class Pool:
             error = caught
             log.warning("worker %d of %s failed: %s", number, life.model.name, caught.code)
         finally:
-            if life.process is not None:
-                forced = error is not None or (life.stop.done() and life.stop.result())
-                if not forced and life.stop.done():
-                    await self._save_all(life, life.process)
-                await life.process.stop(0.0 if forced else self._config.stop_grace_s)
-            del self._lives[number]
-            if error is None and life.process is None:
-                error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
-            # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
-            crashed = life.process is not None
-            self._post(WorkerGone(self.now_s(), number, error, crashed))
+            try:
+                if life.process is not None:
+                    forced = error is not None or (life.stop.done() and life.stop.result())
+                    if not forced and life.stop.done():
+                        await self._save_all(life, life.process)
+                    await life.process.stop(0.0 if forced else self._config.stop_grace_s)
+            finally:  # whatever came of that: nobody waits for it any more
+                del self._lives[number]
+                if error is None and life.process is None:
+                    error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
+                # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
+                crashed = life.process is not None
+                self._post(WorkerGone(self.now_s(), number, error, crashed))
 
     async def _save_all(self, life: Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
