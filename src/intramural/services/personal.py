@@ -14,7 +14,7 @@ from intramural.access import Action, People
 from intramural.audit import AuditLog, Event, canonical
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Missing, Refused
+from intramural.core.errors import Broken, IntramuralError, Missing, Refused
 from intramural.retention import Holds
 from intramural.retention.holds import RULE
 from intramural.services.gate import Gate
@@ -187,17 +187,26 @@ async def _pieces(found: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 
 def _zipped(data: bytes, files: list[tuple[str, Callable[[], BinaryIO]]]) -> Iterator[bytes]:
-    """A ZIP file piece by piece, none of them empty (blocking)."""
+    """A ZIP file piece by piece, none of them empty (blocking). Bytes that are gone when their turn comes (a batch has
+    ended meanwhile, a disk lost them) do not keep the rest back: `missing.json` names them and says why."""
     sink = _Sink()
+    missing: list[dict[str, str]] = []
     with ZipFile(sink, "w", ZIP_DEFLATED) as archive:
         archive.writestr("data.json", data)
         yield sink.take()
         for name, open_file in files:
-            with open_file() as source, archive.open(name, "w", force_zip64=True) as entry:
+            try:
+                opened = open_file()
+            except Broken as error:
+                missing.append({"name": name, "code": error.code, "message": error.message})
+                continue
+            with opened as source, archive.open(name, "w", force_zip64=True) as entry:
                 while piece := source.read(_PIECE_BYTES):
                     entry.write(piece)
                     if found := sink.take():
                         yield found
+        if missing:
+            archive.writestr("missing.json", json.dumps(missing, ensure_ascii=False, indent=1))
     yield sink.take()
 
 
