@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from intramural.core import errors
@@ -15,6 +16,7 @@ from intramural.sandbox.starting import Begun, current
 
 _ANSWER_LIMIT_BYTES = 32 * 2**20
 _LOG_BYTES = 32 * 2**10
+_READ_BYTES = 64 * 2**10
 #: Of an error that a child reports: what its code looks like, and how many characters of its words are passed on.
 _CODE, _TEXT_LIMIT = re.compile(r"[a-z][a-z0-9_]{0,63}"), 1000
 
@@ -66,8 +68,7 @@ class _Log:
 
     async def _drain(self, pipe: "_Pipe") -> None:
         try:
-            reader = await pipe.reader()
-            while chunk := await reader.read(65536):
+            while chunk := await pipe.read():
                 self._tail = (self._tail + chunk)[-_LOG_BYTES:]
         finally:
             pipe.close()
@@ -113,35 +114,54 @@ async def run_once(launch: Launch, timeout_s: float) -> Any:
 
 
 class _Pipe:
-    """Our end of a pipe that a child writes to."""
+    """Our end of a pipe that a child writes to, for one reader.
+
+    Read here, and not by a transport of the loop's: uvloop closes a descriptor and then its file object, which closes
+    the number once more; by then it may be what another thread has opened, and that was the database more than once.
+    """
 
     def __init__(self, fd: int) -> None:
-        self._pipe = os.fdopen(fd, "rb", buffering=0)
-        self._reader: asyncio.StreamReader | None = None
-        self._transport: asyncio.ReadTransport | None = None
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._open = True
+        self._ahead = b""  # what was read behind the end of a line
 
-    async def reader(self) -> asyncio.StreamReader:
-        if self._reader is None:
-            reader = asyncio.StreamReader(limit=_ANSWER_LIMIT_BYTES)
-            self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), self._pipe
-            )
-            self._reader = reader
-        return self._reader
+    async def read(self) -> bytes:
+        """What comes next; empty at the end."""
+        while True:
+            await self._readable()  # even where there is more at once: who writes without end does not hold the loop
+            with suppress(BlockingIOError):
+                return os.read(self._fd, _READ_BYTES)
 
     async def line(self) -> bytes:
         """The next line; empty at the end. Raises Untrusted(`parser_too_much`)."""
-        reader = await self.reader()
+        parts, length = [self._ahead], len(self._ahead)
+        while b"\n" not in parts[-1] and (more := await self.read()):
+            parts.append(more)
+            length += len(more)
+            if length > _ANSWER_LIMIT_BYTES:
+                raise Untrusted("parser_too_much", "Inspection answered too much.", "Do not trust this file.")
+        line, end, self._ahead = b"".join(parts).partition(b"\n")
+        return line + end
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        loop.add_reader(self._fd, _settle, readable)
         try:
-            return await reader.readline()
-        except ValueError:
-            raise Untrusted("parser_too_much", "Inspection answered too much.", "Do not trust this file.") from None
+            await readable
+        finally:
+            loop.remove_reader(self._fd)
 
     def close(self) -> None:
-        if self._transport is None:
-            self._pipe.close()
-        else:
-            self._transport.close()
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _start(launch: Launch) -> tuple[Child, _Pipe]:
