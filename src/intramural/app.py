@@ -100,6 +100,7 @@ from intramural.services import (
     Conversations,
     EgressDesk,
     Evictions,
+    EvidenceDesk,
     Expiry,
     FactorDesk,
     Federation,
@@ -151,6 +152,7 @@ from intramural.services.directory import Directory
 from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
+from intramural.services.evidence.gathering import Rooms
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
@@ -278,6 +280,8 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
         stack.push_async_callback(services.purging.close)
+        services.evidence.open()
+        stack.push_async_callback(services.evidence.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -445,6 +449,10 @@ def _services(
         __version__,
         known_of(access.people, access.workspaces, Kept(db)),
     )
+    desk_of_notices = NoticeDesk(gate, notices, uses, access.people, audit, config.consent)
+    desk_of_uses = UseDesk(gate, uses, access.workspaces, notices, audit)
+    purging = _purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk)
+    anchoring = _anchoring(ground)
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -474,8 +482,8 @@ def _services(
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
         consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ages, vault, audit),
-        notices=NoticeDesk(gate, notices, uses, access.people, audit, config.consent),
-        uses=UseDesk(gate, uses, access.workspaces, notices, audit),
+        notices=desk_of_notices,
+        uses=desk_of_uses,
         models=shelf.models,
         preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
         catalogue=shelf.catalogue,
@@ -505,13 +513,14 @@ def _services(
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=hold_desk,
-        purging=_purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk),
+        purging=purging,
         evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
         proofs=Proofs(gate, audit),
-        anchoring=_anchoring(ground),
+        anchoring=anchoring,
+        evidence=_evidence(ground, shelf.library, purging, reports, desk_of_notices, desk_of_uses, anchoring),
         ready=shelf.models.any_ready,
     )
 
@@ -814,6 +823,41 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
     )
 
 
+def _evidence(
+    ground: _Ground,
+    library: Library,
+    purging: Purging,
+    reports: Reports,
+    notices: NoticeDesk,
+    uses: UseDesk,
+    anchoring: Anchoring,
+) -> EvidenceDesk:
+    """Evidence packs: every room is asked what it knows."""
+    rooms = Rooms(
+        config=ground.config,
+        gate=ground.gate,
+        audit=ground.audit,
+        access=ground.access,
+        ages=ground.ages,
+        vault=ground.vault,
+        stored=ground.kept_whole,
+        erased=Erased(_list_of_erased(ground.config)),
+        egress=ground.egress,
+        library=library,
+        names=ground.names,
+        purging=purging,
+        reports=reports,
+        notices=notices,
+        uses=uses,
+        posture=ground.posture,
+        seal=None if ground.enclosure is None else ground.enclosure.seal,
+        processes=partial(_processes, ground),
+        anchored=anchoring.standing,
+        clock=ground.clock,
+    )
+    return EvidenceDesk(ground.gate, ground.audit, rooms, __version__)
+
+
 def _processes(ground: _Ground) -> list[Held]:
     workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
     return processes(ground.enclosure, workers)
@@ -1088,15 +1132,18 @@ async def move_database(config: Config, target: Path | str) -> Moved:
 
 
 async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
-    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    """Back everything up into the folder at `path`, beside a running service or none. It is recorded."""
     clock, secrets = SystemClock(), config.data_dir / "secrets"
     require_place(config.data_dir, config.database)
     folder = Folder.open(path, lock, make=True)
     signer = log_signer(secrets, config.audit.origin)
     await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
-    return await write_backup(
+    made = await write_backup(
         folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
     )
+    facts = {"backup": made.name, "rows": made.rows, "files": made.files, "log_entries": made.log_entries}
+    await _record(config, clock, Event.BACKUP_MADE, facts)
+    return made
 
 
 async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:

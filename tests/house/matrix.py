@@ -326,6 +326,7 @@ GONE = {
     "scim user": {"person_id": f"person_{NOBODY_S}"},
     "scim group": {"group_id": f"group_{NOBODY_S}"},
     "scim name": {"name": "User"},
+    "law": {"law": "ferpa"},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {
         "workspace_id": f"workspace_{NOBODY_S}",

@@ -120,6 +120,10 @@ POST   /intramural/v1/egress/entries             |      | A
 DELETE /intramural/v1/egress/entries/{entry_id}  | egress entry | A
 GET    /intramural/v1/egress/ledger              |      | AU
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
+GET    /intramural/v1/evidence                   |      | AU
+POST   /intramural/v1/evidence/look              |      | AU
+GET    /intramural/v1/evidence/packs/{law}       | law  | AU
+POST   /intramural/v1/evidence/rehearsals        |      | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
 POST   /intramural/v1/guard/check                |      | *
@@ -314,6 +318,7 @@ BODIES: dict[str, Any] = {
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
     "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
+    "POST /intramural/v1/evidence/rehearsals": {"backup": "20260101T000000Z"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
@@ -391,6 +396,7 @@ NOT_HERE = {
     "notice",
     "house notice",
     "scim name",
+    "law",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}

@@ -232,6 +232,11 @@ class Event(StrEnum):
     )
 
     BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
+    BACKUP_MADE = "backup.made", "A backup of everything was finished; the facts hold its name, and what is in it."
+    BACKUP_REHEARSED = (
+        "backup.rehearsed",
+        "Somebody said that they restored a backup elsewhere to see that it works; the target names the backup.",
+    )
     BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
 
@@ -251,4 +256,9 @@ class Event(StrEnum):
     AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
     REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
     REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
+    EVIDENCE_CHECKED = (
+        "evidence.checked",
+        "Controls were looked at and some came to something else than before; the facts hold which, and to what.",
+    )
+    EVIDENCE_MADE = "evidence.made", "An evidence pack was made; the facts hold its digest, and which controls failed."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

@@ -49,6 +49,7 @@ from intramural.http.page import (
     chats,
     consent,
     egress,
+    evidence,
     exports,
     factors,
     federation,
@@ -143,7 +144,7 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
-        notices, uses, exports, egress,
+        notices, uses, exports, egress, evidence,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 

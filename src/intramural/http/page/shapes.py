@@ -585,6 +585,41 @@ class SuggestionOut(BaseModel):
     why: str
 
 
+class LawOut(BaseModel):
+    """A law of which there is a pack."""
+
+    law: str
+    title: str
+    scope: str
+
+
+class ControlOut(BaseModel):
+    """A control with its last result: `met`, `failed` or `not seen`. `since_ms`: since when it comes to that."""
+
+    control: str
+    says: str
+    check: str
+    outcome: Literal["met", "failed", "not seen"]
+    seen: str
+    checked_ms: int
+    since_ms: int
+    off: str
+    mend: str
+    packs: list[str]
+
+
+class EvidenceOut(BaseModel):
+    packs: list[LawOut]
+    controls: list[ControlOut]
+
+
+class PackOut(BaseModel):
+    """`pack`: the signed statement, for a file of its own; `page`: the same to read and to print (HTML)."""
+
+    pack: dict[str, Any]
+    page: str
+
+
 class HeldOutside(BaseModel):
     """Whether checkpoints of the log are held outside: `green`, `amber` (no anchor is named) or `red`."""
 
@@ -782,6 +817,11 @@ class QuotaIn(In):
     measure: Measure
     period: Period
     limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class RehearsalIn(In):
+    backup: str = Field(min_length=1, max_length=64, description="Its name, as `intramural restore` says it.")
+    note: str = Field(default="", max_length=2_000)
 
 
 class SignOffIn(In):
