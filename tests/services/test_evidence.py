@@ -1,4 +1,4 @@
-"""Every control fails in the next pack once it is turned off; packs are small enough to be signed, and promise nothing."""
+"""Every control fails in the next pack once it is turned off; packs can be signed, and promise nothing."""
 
 import re
 from collections.abc import Callable
@@ -47,7 +47,9 @@ MATHS = Place("workspace_2", "Maths", "education", LONG, ("homework",))
 GOOD = Facts(
     now_ms=NOW_MS,
     machine=MachineFacts("full", "Landlock 6", "full", ("landlock", "seccomp"), [GATEWAY, WORKER], 0o700, 0o700),
-    way=WayFacts("supervised", [Recipient("hub.example", 443, "pull", "setting:library.hub")], (), (), "127.0.0.1", False),
+    way=WayFacts(
+        "supervised", [Recipient("hub.example", 443, "pull", "setting:library.hub")], (), (), "127.0.0.1", False
+    ),
     log=LogFacts(42, "00" * 32, NOW_MS - 900 * DAY_MS, "", "green", "1 h ago", 30, None, False, 3, 0, 2, 0),
     vault=VaultFacts(True, "passphrase", NOW_MS - DAY_MS, 0, 1, 0),
     kept=KeptFacts(
@@ -89,7 +91,9 @@ def declared(**changes: Any) -> Facts:
 #: What turns each control off. A control that is not here fails the build.
 OFF: dict[str, list[Facts]] = {
     "workers-confined": [but("machine", confinement="no-netns"), but("machine", confinement="none")],
-    "processes-confined": [process(interfaces=("lo", "eth0")), process(seccomp=False), process(no_new_privileges=False)],
+    "processes-confined": [
+        process(interfaces=("lo", "eth0")), process(seccomp=False), process(no_new_privileges=False),
+    ],
     "service-sealed": [but("machine", seal="off", seal_layers=()), but("machine", seal="no-landlock")],
     "data-private": [but("machine", data_mode=0o755), but("machine", secrets_mode=0o740)],
     "way-out-decided": [but("way", egress="open")],
@@ -154,6 +158,7 @@ NOTHING: list[tuple[str, Facts]] = [
     ("kept-whole", but("vault", checked_ms=None)),
     ("erased-stay-erased", but("vault", erased=0)),
     ("answers-traceable", but("log", answers=0)),
+    ("disclosures-recorded", but("log", disclosures=0)),
     ("shut-out", but("people", shut_out=0)),
     ("keys-end", but("people", keys=0)),
     ("deleted-in-time", but("kept", purged_ms=None)),

@@ -213,13 +213,19 @@ def answers_traceable(facts: Facts) -> Seen:
     log = facts.log
     if not log.answers:
         return nothing("No answer is in the log yet.")
-    return _if(not log.lacking, f"of the newest {log.answers}, {log.lacking} lack something")
+    newest = _number(log.answers, "newest answer", "newest answers")
+    return _if(not log.lacking, f"{newest}, of which {log.lacking} lack something")
 
 
 def disclosures_recorded(facts: Facts) -> Seen:
     """The newest entries about somebody reading what is another's: whether each says whose it is; and the log."""
     log = facts.log
-    return _if(not log.unnamed and not log.wrong, f"of {log.disclosures} entries, {log.unnamed} do not say whose")
+    if log.wrong:
+        return failed(log.wrong)
+    if not log.disclosures:
+        return nothing("Nobody has read what is another's.")
+    newest = _number(log.disclosures, "newest entry", "newest entries")
+    return _if(not log.unnamed, f"{newest}, of which {log.unnamed} do not say whose")
 
 
 # who comes in ---------------------------------------------------------------------------------------------------------

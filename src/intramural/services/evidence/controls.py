@@ -242,7 +242,8 @@ _ALL = (
     ),
     Control(
         "outputs-reviewed", "Those who oversee look at answers.",
-        checks.outputs_reviewed, "no review in a declared workspace for a month", "An overseer reviews one: `POST /intramural/v1/reviews` (docs/consent.md).",
+        checks.outputs_reviewed, "no review in a declared workspace for a month",
+        "An overseer reviews one: `POST /intramural/v1/reviews` (docs/consent.md).",
     ),
     Control(
         "models-trusted", "Models are loaded only if their origin is established.",
