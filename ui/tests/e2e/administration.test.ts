@@ -306,12 +306,17 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByRole("button", { name: "Signed statement" }).waitFor();
     const [signed, shown] = await Promise.all(
       ["Signed statement", "Page to read and print"].map(async (name) => {
-        const coming = page.waitForEvent("download", (one) => one.suggestedFilename().endsWith(name.startsWith("S") ? "json" : "html"));
+        const coming = page.waitForEvent("download", (one) =>
+          one.suggestedFilename().endsWith(name.startsWith("S") ? "json" : "html"),
+        );
         await page.getByRole("button", { name }).click();
         return (await coming).path();
       }),
     );
-    const pack = JSON.parse(readFileSync(signed ?? "", "utf8")) as { object: string; statement: { controls: unknown[] } };
+    const pack = JSON.parse(readFileSync(signed ?? "", "utf8")) as {
+      object: string;
+      statement: { controls: unknown[] };
+    };
     expect(pack.object).toBe("evidence");
     expect(pack.statement.controls.length).toBeGreaterThan(30);
 
