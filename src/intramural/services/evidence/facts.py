@@ -87,9 +87,9 @@ class WayFacts:
 
 @dataclass(frozen=True, slots=True)
 class LogFacts:
-    """The log. `wrong`: why it does not verify (empty: it does). `lacking`: of the newest answers those whose entries
-    do not say what made them, of `answers`. `unnamed`: of the entries about reading what is another's those that do not
-    say whose."""
+    """The log; its `root` in base64. `wrong`: why it does not verify (empty: it does). `lacking`: of the newest
+    `answers` those whose entries do not say what made them. `unnamed`: of the newest entries about reading what is
+    another's (`disclosures`) those that do not say whose."""
 
     size: int
     root: str

@@ -4,6 +4,7 @@ Nothing is decided here; `checks` does that.
 """
 
 import asyncio
+import base64
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ async def _log(rooms: Rooms) -> LogFacts:
         break
     return LogFacts(
         size=now.size,
-        root=now.root.hex(),
+        root=base64.b64encode(now.root).decode(),
         begins_ms=begins_ms,
         wrong="" if verdict.ok else verdict.reason,
         anchors=standing.colour,
