@@ -838,7 +838,6 @@ def _evidence(
         gate=ground.gate,
         audit=ground.audit,
         access=ground.access,
-        ages=ground.ages,
         vault=ground.vault,
         stored=ground.kept_whole,
         erased=Erased(_list_of_erased(ground.config)),

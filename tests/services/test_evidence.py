@@ -159,6 +159,7 @@ NOTHING: list[tuple[str, Facts]] = [
     ("erased-stay-erased", but("vault", erased=0)),
     ("answers-traceable", but("log", answers=0)),
     ("disclosures-recorded", but("log", disclosures=0)),
+    ("purposes-named", but("kept", places=[OUTSIDE, replace(CLINIC, purposes=(), closed=True)])),
     ("shut-out", but("people", shut_out=0)),
     ("keys-end", but("people", keys=0)),
     ("deleted-in-time", but("kept", purged_ms=None)),

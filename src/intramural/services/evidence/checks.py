@@ -402,9 +402,9 @@ def guard_reads_names(facts: Facts) -> Seen:
 
 def purposes_named(facts: Facts) -> Seen:
     """Which workspaces labelled `phi` or `education` ask for a purpose with every request."""
-    places = [each for label in _SENSITIVE for each in _of(facts, label) if each.id]
+    places = [each for label in _SENSITIVE for each in _of(facts, label) if each.id and not each.closed]
     if not places:
-        return nothing("No workspace is labelled phi or education.")
+        return nothing("No open workspace is labelled phi or education.")
     without = [each.name for each in places if not each.purposes]
     return failed(f"None is asked for in: {_names(without)}.") if without else met(f"asked for in all {len(places)}")
 

@@ -18,6 +18,7 @@ class Place:
     label: Label
     days: Mapping[str, int]
     purposes: tuple[str, ...] = ()
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Somebody:
-    """A person who is let in, as far as checks look at people."""
+    """A person who is let in. `passkeys`: how many an administrator has; of others nobody counts them."""
 
     username: str
     role: str

@@ -17,7 +17,7 @@ FERPA = Pack(
               "Names, numbers, and whatever else leads to a student.", "guard-education", "guard-names",
               remains="What leads to a student by what somebody already knows; redaction finds part of the rest."),
         _rule("99.5", "Rights of students",
-              "At 18 the rights of parents pass to the student.", "ages-young",
+              "At 18, or in postsecondary education, the rights of parents pass to the student.", "ages-young",
               remains="Telling this service who has become of age."),
         _rule("99.7", "Annual notification",
               "Tell parents and eligible students of their rights every year.", "people-informed",

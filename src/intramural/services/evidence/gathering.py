@@ -12,20 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import structs
 
-from intramural.access import (
-    Access,
-    Action,
-    AgeRules,
-    Thing,
-    Workspace,
-)
+from intramural.access import Access, Action, Thing, Workspace
 from intramural.access.policy import ROLE_SCOPES
 from intramural.audit import AuditLog, Event, Standing, Wanted
+from intramural.audit.record import parse
 from intramural.core.actor import CONSOLE, SYSTEM, Actor, Age, Role
 from intramural.core.actor import Standing as StandingOf
 from intramural.core.clock import Clock
 from intramural.core.config import Config, RetentionConfig
-from intramural.core.errors import Unauthenticated
+from intramural.core.errors import Unauthenticated, Untrusted
 from intramural.core.retention import DATA_CLASSES
 from intramural.egress import Egress, Rule
 from intramural.egress.rules import is_here
@@ -83,7 +78,6 @@ class Rooms:
     gate: Gate
     audit: AuditLog
     access: Access
-    ages: AgeRules
     vault: Vault
     stored: Stored
     erased: Erased
@@ -184,10 +178,8 @@ async def _log(rooms: Rooms) -> LogFacts:
     retention = LogRetention()
     async for entry in audit.walk(Wanted(event="retention.*")):
         retention.add(entry)
-    begins_ms = None
-    async for entry in audit.walk(Wanted()):
-        begins_ms = entry.time_ms
-        break
+    first = await audit.record_at(0)
+    begins_ms = None if first is None else parse(first).time_ms
     return LogFacts(
         size=now.size,
         root=base64.b64encode(now.root).decode(),
@@ -234,9 +226,13 @@ async def _answers(audit: AuditLog) -> tuple[int, int]:
 async def _vault(rooms: Rooms) -> VaultFacts:
     checked = await rooms.audit.entries(limit=1, event=Event.VAULT_CHECKED)
     erased = await asyncio.to_thread(rooms.erased.people)
+    try:
+        lock = await asyncio.to_thread(rooms.vault.locked_by)
+    except Untrusted:  # others can read the file by now: whatever locks it, that is not how it was left
+        lock = ""
     return VaultFacts(
         sealed=await rooms.stored.is_sealed(),
-        lock=await asyncio.to_thread(rooms.vault.locked_by),
+        lock=lock,
         checked_ms=checked[0].time_ms if checked else None,
         wrong=int(checked[0].facts["wrong"]) if checked else 0,
         erased=len(erased),
@@ -251,7 +247,8 @@ async def _places(rooms: Rooms) -> list[Place]:
 
 def _place(workspace: Workspace) -> Place:
     place = workspace.place
-    return Place(place.id, place.name, place.label, dict(workspace.retention_days), place.purposes)
+    closed = workspace.closed_ms is not None
+    return Place(place.id, place.name, place.label, dict(workspace.retention_days), place.purposes, closed)
 
 
 def _days(config: RetentionConfig) -> dict[str, int]:

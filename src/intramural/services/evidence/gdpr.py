@@ -4,7 +4,8 @@ from intramural.services.evidence.packs import Pack, Provision
 
 
 def _rule(place: str, title: str, asks: str, *controls: str, remains: str = "") -> Provision:
-    return Provision(f"GDPR, article {place}", title, asks, controls, remains)
+    word = "articles" if " " in place else "article"
+    return Provision(f"GDPR, {word} {place}", title, asks, controls, remains)
 
 
 GDPR = Pack(

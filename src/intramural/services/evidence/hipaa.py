@@ -11,7 +11,8 @@ HIPAA = Pack(
     "hipaa",
     "HIPAA Security Rule",
     "45 CFR 164.308, 164.310 and 164.312, with 164.316(b)(2)(i): electronic protected health information in this "
-    "installation. Where a specification is addressable, 45 CFR 164.306(d)(3) says what has to be documented instead.",
+    "installation. Provisions about buildings, workstations and policies alone are not listed. Where one is "
+    "addressable, 45 CFR 164.306(d)(3) says what has to be documented instead.",
     (
         _rule("308(a)(1)(ii)(A)", "required", "Risk analysis",
               "Assess accurately and thoroughly what threatens the information.",
