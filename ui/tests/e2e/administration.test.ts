@@ -324,7 +324,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       ["on a phone", PHONE],
       ["on a screen", DESKTOP],
     ] as const) {
-      const reader = await Watched.open(browser, "file://", options);
+      const reader = await Watched.open(browser, url, options);
       await reader.page.goto(pathToFileURL(copy).href);
       await reader.page.getByRole("heading", { level: 1, name: "GDPR: evidence" }).waitFor();
       expect(await reader.page.getByText("To be filled in by the institution").count()).toBe(6);
