@@ -287,7 +287,7 @@ def test_what_only_people_know_is_a_blank_or_what_they_said() -> None:
     assert controller["lines"] == ["Springfield Schools, <b>7 Elm Street</b>"] and not controller["blank"]
     shown = page(said, "0" * 64)
     assert "&lt;b&gt;7 Elm" in shown and "<b>" not in shown
-    assert shown.count("To be filled in by the institution") == 4, "two of the record, two of the assessment"
+    assert shown.count("To be filled in by the institution") == 5, "its name, two of the record, two of the assessment"
     assert "record" not in made("hipaa", GOOD)
 
 

@@ -327,7 +327,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       const reader = await Watched.open(browser, url, options);
       await reader.page.goto(pathToFileURL(copy).href);
       await reader.page.getByRole("heading", { level: 1, name: "GDPR: evidence" }).waitFor();
-      expect(await reader.page.getByText("To be filled in by the institution").count()).toBe(6);
+      expect(await reader.page.getByText("To be filled in by the institution").count()).toBe(7);
       expect(await reader.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), where).toBe(true);
       await reader.accessible(`a pack ${where}`);
       await picture(reader, `pack-${where.replaceAll(" ", "-")}`);

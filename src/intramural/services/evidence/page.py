@@ -53,9 +53,8 @@ def page(said: Mapping[str, Any], digest: str) -> str:
 
 def _head(said: Mapping[str, Any], digest: str) -> str:
     sums = said["sums"]
-    whose = said["institution"] or "(evidence of an installation without a name: consent.institution)"
     rows = [
-        ("Institution", escape(whose)),
+        ("Institution", escape(said["institution"]) or _blank("consent.institution")),
         ("Made", _time(said["time_ms"])),
         ("Made by", f"intramural {escape(said['version'])}"),
         ("Controls", f"{sums['met']} met, {sums['failed']} failed, {sums['not_seen']} not seen"),
@@ -79,7 +78,7 @@ def _failed(controls: Sequence[Mapping[str, Any]]) -> list[str]:
         f'<li><a href="#{escape(each["control"])}">{escape(each["says"])}</a> {escape(each["seen"])}</li>'
         for each in found
     )
-    return ["<h2>What failed</h2>", f"<ul>{items}</ul>"]
+    return ["<h2>What failed</h2>", "<p>These did not hold when they were looked at:</p>", f"<ul>{items}</ul>"]
 
 
 def _provision(each: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -113,11 +112,16 @@ def _sheet(title: str, fields: Sequence[Mapping[str, Any]] | None) -> list[str]:
 
 def _field(each: Mapping[str, Any]) -> str:
     if each["blank"]:
-        where = f" (setting <code>{escape(each['setting'])}</code>)" if each["setting"] else ""
-        body = f'<p class="blank">To be filled in by the institution{where}.</p>'
+        body = f"<p>{_blank(each['setting'])}</p>"
     else:
         body = "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in each["lines"]) + "</ul>"
     return f"<article><h3>{escape(each['place'])} {escape(each['what'])}</h3>{body}</article>"
+
+
+def _blank(setting: str) -> str:
+    """What only people know. `setting`: where they can say it; empty: on paper."""
+    where = f" (setting <code>{escape(setting)}</code>)" if setting else ""
+    return f'<span class="blank">To be filled in by the institution{where}.</span>'
 
 
 def _outcome(outcome: str) -> str:
