@@ -208,7 +208,7 @@ def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
         stack.callback(spawner.close)
         listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
         stack.callback(listener.close)
-        yield Enclosure(seal_service(config), spawner), listener
+        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2]), listener
 
 
 @asynccontextmanager
