@@ -92,6 +92,7 @@ from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_l
 from intramural.sandbox.readback import Held
 from intramural.services import (
     Anchoring,
+    Attestations,
     BatchDesk,
     BreakGlass,
     Bundles,
@@ -142,6 +143,7 @@ from intramural.services import (
     WorkspaceDesk,
 )
 from intramural.services.anchor_web import posting
+from intramural.services.attestation import Controls, Sources, gather
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
@@ -274,6 +276,8 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.expiry.close)
         services.anchoring.open()
         stack.push_async_callback(services.anchoring.close)
+        services.attestations.open()
+        stack.push_async_callback(services.attestations.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
@@ -445,6 +449,7 @@ def _services(
         __version__,
         known_of(access.people, access.workspaces, Kept(db)),
     )
+    anchoring = _anchoring(ground)
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -511,7 +516,8 @@ def _services(
         receipts=Receipts(gate, audit),
         reports=reports,
         proofs=Proofs(gate, audit),
-        anchoring=_anchoring(ground),
+        anchoring=anchoring,
+        attestations=_attestations(ground, shelf, anchoring, policy),
         ready=shelf.models.any_ready,
     )
 
@@ -814,9 +820,40 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
     )
 
 
+def _workers(ground: _Ground) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Name, process, and what it says of itself."""
+    return [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
+
+
 def _processes(ground: _Ground) -> list[Held]:
-    workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
-    return processes(ground.enclosure, workers)
+    return processes(ground.enclosure, _workers(ground))
+
+
+def _attestations(ground: _Ground, shelf: _Shelf, anchoring: Anchoring, policy: Policy) -> Attestations:
+    config, controls = ground.config, Controls(ground.clock)
+    sources = Sources(
+        config=config,
+        clock=ground.clock,
+        audit=ground.audit,
+        anchoring=anchoring,
+        posture=ground.posture,
+        enclosure=ground.enclosure,
+        workers=partial(_workers, ground),
+        egress=ground.egress,
+        models=shelf.library.list,
+        policy_digest=policy.digest,
+        controls=controls,
+    )
+    return Attestations(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        config.attest,
+        config.data_dir / "attestations",
+        controls,
+        partial(gather, sources),
+        serves=ground.enclosure is not None,
+    )
 
 
 def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:

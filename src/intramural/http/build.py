@@ -44,6 +44,7 @@ from intramural.http.operations import Operation
 from intramural.http.page import (
     account,
     anchors,
+    attestation,
     break_glass,
     catalogue,
     chats,
@@ -143,7 +144,7 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
-        notices, uses, exports, egress,
+        notices, uses, exports, egress, attestation,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 
