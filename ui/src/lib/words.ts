@@ -129,6 +129,7 @@ export const words = {
     roles: "Roles",
     permissions: "Permissions",
     reports: "Reports",
+    attestation: "Attestation",
     retention: "Kept and deleted",
     egress: "What leaves",
     emergency: "Emergency access",

@@ -83,12 +83,13 @@ def _confined(facts: f.Facts) -> _Answer:
     workers = sum(each.kind == "worker" for each in children)
     if not workers:
         return "green", (
-            f"No model is loaded now. {_count(len(children), 'other confined process', 'other confined processes')} "
-            "hold every layer, as the kernel shows it; what is said of workers is of the control's, confined alike."
+            f"No model is loaded now. Other confined processes: {len(children)}; the kernel shows that each holds every "
+            "layer. What is said of processes with a model is of the control's, which is confined in the same way."
         )
+    others = len(children) - workers
     return "green", (
-        f"Read back from the kernel: each of {_count(workers, 'process', 'processes')} with a model, and of "
-        f"{len(children) - workers} others, has a filter of system calls, no privilege to gain, and no capability."
+        f"Processes with a model: {workers}; others that are confined: {others}. The kernel shows that each has a filter "
+        "of system calls, no privilege to gain, and no capability."
     )
 
 
@@ -152,8 +153,8 @@ def _apart(facts: f.Facts) -> _Answer:
     if not networks:
         return "green", "No confined process runs now that could have a network."
     return "green", (
-        f"Each of {_count(len(networks), 'confined process', 'confined processes')} is in a network of its own, with "
-        "nothing in it but an interface that is down: 0 bytes were sent or received over it since it was made."
+        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own with nothing in it but "
+        "an interface that is down: 0 bytes were sent or received over it since it was made."
     )
 
 

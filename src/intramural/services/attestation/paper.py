@@ -66,11 +66,11 @@ _SHOWS = (
     "It shows what the machine's kernel said, at that moment, about the processes of this service, their networks and "
     "their sockets; what the service's own log has of every connection that it made for somebody; and that this was "
     "signed by the key of that log, after the log had the entries it names.",
-    "The control shows that the attempt it makes works where it is allowed, and is refused where models are. It is made "
-    "by processes of its own, confined in the same way; it does not look into a process that is at work.",
-    "It does not show what other programs on this machine do, what the building's network lets through, or what happened "
-    "between two such accounts. It cannot show that the kernel, or whoever administers the machine, does not lie. A "
-    "number that you chose yourself shows only that it was made after you asked.",
+    "The control shows that the attempt it makes works where it is allowed, and is refused where models are. It is "
+    "made by processes of its own, confined in the same way; it does not look into a process that is at work.",
+    "It does not show what other programs on this machine do, what the building's network lets through, or what "
+    "happened between two such accounts. It cannot show that the kernel, or whoever administers the machine, does not "
+    "lie. A number that you chose yourself shows only that it was made after you asked.",
 )
 
 

@@ -2,6 +2,7 @@
 
 Every distribution lists its files with their SHA-256 in RECORD (packaging.python.org, "Recording installed projects").
 Bytecode is not listed there, and Python runs that where it lies: what is compared here is the source and native code.
+Programs that a package puts elsewhere (`bin/`) are not compared: the sealed service may not read them, nor start them.
 """
 
 import base64
@@ -67,20 +68,25 @@ def file_digest(path: Path) -> bytes:
 
 
 def differing(package: metadata.Distribution) -> list[str] | None:
-    """Files of a distribution that are not as it lists them, or are gone; None: it lists none."""
-    listed = [each for each in package.files or () if each.hash is not None]
+    """Files of a distribution that are not as it lists them, or are gone; None: it lists none, or they may not be
+    read."""
+    listed = [each for each in package.files or () if each.hash is not None and each.parts[0] != ".."]
     if not listed:
         return None
-    return [str(each) for each in listed if each.hash is not None and not _is_as_listed(each)]
+    try:
+        return [str(each) for each in listed if not _is_as_listed(each)]
+    except OSError:
+        return None
 
 
 def _is_as_listed(file: metadata.PackagePath) -> bool:
+    """Raises OSError where it is there and cannot be read."""
     assert file.hash is not None
     if file.hash.mode != "sha256":
         return False
     try:
         found = file_digest(Path(str(file.locate())))
-    except OSError:
+    except FileNotFoundError:
         return False
     return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == file.hash.value
 
