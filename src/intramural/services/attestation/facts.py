@@ -109,9 +109,9 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """The sockets of one network namespace. `listed` are those of the service's process and of its users; of other
-    programs only the number is said. `more`: how many of ours are not listed. `cut`, `unread`: tables of the kernel
-    that were read in part, or not at all."""
+    """The sockets of one network namespace. `listed` are those that the service's main process has open, and those of
+    our processes' users that are not about this machine alone; of `others` only the number is said. `more`: how many
+    are not listed. `cut`, `unread`: tables of the kernel that were read in part, or not at all."""
 
     place: int
     pids: tuple[int, ...]

@@ -83,13 +83,13 @@ def _confined(facts: f.Facts) -> _Answer:
     workers = sum(each.kind == "worker" for each in children)
     if not workers:
         return "green", (
-            f"No model is loaded now. Other confined processes: {len(children)}; the kernel shows that each holds every "
-            "layer. What is said of processes with a model is of the control's, which is confined in the same way."
+            f"No model is loaded now. Other confined processes: {len(children)}; the kernel shows that each holds "
+            "every layer. What is said of processes with a model is of the control's, which is confined alike."
         )
     others = len(children) - workers
     return "green", (
-        f"Processes with a model: {workers}; others that are confined: {others}. The kernel shows that each has a filter "
-        "of system calls, no privilege to gain, and no capability."
+        f"Processes with a model: {workers}; others that are confined: {others}. The kernel shows that each has a "
+        "filter of system calls, no privilege to gain, and no capability."
     )
 
 
@@ -153,8 +153,8 @@ def _apart(facts: f.Facts) -> _Answer:
     if not networks:
         return "green", "No confined process runs now that could have a network."
     return "green", (
-        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own with nothing in it but "
-        "an interface that is down: 0 bytes were sent or received over it since it was made."
+        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own with nothing in it "
+        "but an interface that is down: 0 bytes were sent or received over it since it was made."
     )
 
 
@@ -255,7 +255,7 @@ def _unseen(facts: f.Facts) -> _Answer:
         for each in space.listed
         if each.owner == "user" and each.socket.state == "connected" and not each.socket.is_loopback
     ]
-    said = f"Other programs of this machine have {others} sockets, which are not looked at here"
+    said = f"On this machine there are {others} sockets of other programs, which are not looked at here"
     if shared:
         return "amber", (
             f"{said}. {len(shared)} connections to other machines belong to the user that the service runs as, and not "

@@ -185,12 +185,12 @@ def _namespace(place: int, there: Sequence[f.Process], own: frozenset[int]) -> f
 
 
 def of_namespace(place: int, there: Sequence[f.Process], tables: network.Sockets, own: frozenset[int]) -> f.Namespace:
-    """Which of its sockets are ours, those that reach beyond this machine first. Pure."""
+    """Which of its sockets are ours, and which others of our users reach beyond this machine; these first. Pure."""
     users = {each.user for each in there}
     ours = [
         f.Owned(each, "service" if each.inode in own else "user")
         for each in tables.found
-        if each.inode in own or (each.user in users and each.inode)
+        if each.inode in own or (each.user in users and each.inode and not each.is_loopback)
     ]
     ours.sort(key=lambda each: (each.socket.is_loopback, each.socket.state != "listening"))
     return f.Namespace(

@@ -233,7 +233,7 @@ def _network(section: Mapping[str, Any]) -> Iterable[str]:
             for each in space["listed"]
         ]  # fmt: skip
         more = [f"{space['more']} more of ours"] if space["more"] else []
-        more += [f"{space['others']} of other programs, not listed"] if space["others"] else []
+        more += [f"{space['others']} others, not listed"] if space["others"] else []
         more += [f"{table} was read in part" for table in space["cut"]]
         more += [f"{table} was not seen: {why}" for table, why in space["unread"].items()]
         yield _table(
@@ -336,9 +336,11 @@ def _bill(section: Mapping[str, Any]) -> Iterable[str]:
     if "not_seen" in section:
         yield f"<p>The bill of materials was not seen: {escape(section['not_seen'])}.</p>"
         return
-    rows = [(each["name"], each.get("version", "")) for each in section.get("components", [])]
-    about = f"Bill of materials (CycloneDX {section.get('specVersion', '')}); the file has hashes and licences"
-    yield _table(about, ("component", "version"), rows)
+    count = len(section.get("components", []))
+    standard = f"CycloneDX {section.get('specVersion', '')}"
+    yield _pairs(
+        [("Bill of materials", f"{count} components with hashes and licences, in the signed file ({standard})")]
+    )
 
 
 def _settings(section: Mapping[str, Any]) -> Iterable[str]:
