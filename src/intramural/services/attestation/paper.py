@@ -24,12 +24,13 @@ h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem; border-bottom: 1px solid var(--
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
 p { margin: .5rem 0; }
 .about { color: #4a4f57; }
-.verdict { border: 2px solid; border-radius: .5rem; padding: .75rem 1rem; margin: 1.25rem 0; font-size: 1.1rem; }
-.red { border-color: var(--red); } .amber { border-color: var(--amber); } .green { border-color: var(--green); }
+.verdict { border: 2px solid var(--its); border-radius: .5rem; padding: .75rem 1rem; margin: 1.25rem 0;
+  font-size: 1.1rem; }
+.red { --its: var(--red); } .amber { --its: var(--amber); } .green { --its: var(--green); }
 ul.found { list-style: none; padding: 0; margin: .5rem 0; }
-ul.found li { border-left: .3rem solid; padding: .1rem 0 .1rem .75rem; margin: .6rem 0; break-inside: avoid; }
-.mark { font-weight: 700; display: block; }
-.red .mark { color: var(--red); } .amber .mark { color: var(--amber); } .green .mark { color: var(--green); }
+ul.found li { border-left: .3rem solid var(--its); padding: .1rem 0 .1rem .75rem; margin: .6rem 0;
+  break-inside: avoid; }
+.mark { font-weight: 700; display: block; color: var(--its); }
 dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .25rem 1rem; margin: .5rem 0; }
 dt { color: #4a4f57; } dd { margin: 0; }
 .wide { overflow-x: auto; margin: .5rem 0; }
@@ -197,27 +198,30 @@ def _confinement(section: Mapping[str, Any]) -> Iterable[str]:
             ("It may connect for", ", ".join(found["connects"]) or "nothing"),
         ]
     )
+    here = next((each["network"].get("place") for each in section["processes"] if each["kind"] == "gateway"), None)
     rows = [
         (
             each["kind"], each["name"], each["pid"], each["user"],
             "yes" if each["seccomp"] else "NO", "yes" if each["no_new_privileges"] else "NO", each["capabilities"],
-            ", ".join(each["layers"]) or "—", *_network_of(each["network"]),
+            ", ".join(each["layers"]) or "—", *_network_of(each["network"], here),
         )
         for each in section["processes"]
     ]  # fmt: skip
     titles = (
         "what", "name", "process", "user", "filter", "no new privileges", "capabilities", "layers it says",
-        "network", "interfaces", "bytes in / out",
+        "network", "bytes in / out",
     )  # fmt: skip
     yield _table("Processes of the service, as the kernel shows them", titles, rows)
 
 
-def _network_of(network: Mapping[str, Any]) -> tuple[str, str, str]:
+def _network_of(network: Mapping[str, Any], here: int | None) -> tuple[str, str]:
+    """Whose it is, and what went over its interfaces; of the machine's own that says nothing."""
     if "not_seen" in network:
-        return f"not seen: {network['not_seen']}", "—", "—"
-    there = network["interfaces"]
-    bytes_ = f"{sum(each['received_bytes'] for each in there)} / {sum(each['sent_bytes'] for each in there)}"
-    return str(network["place"]), ", ".join(each["name"] for each in there), bytes_
+        return f"not seen: {network['not_seen']}", "—"
+    if network["place"] == here:
+        return "the machine's", "—"
+    received = sum(each["received_bytes"] for each in network["interfaces"])
+    return f"its own ({network['place']})", f"{received} / {sum(each['sent_bytes'] for each in network['interfaces'])}"
 
 
 def _network(section: Mapping[str, Any]) -> Iterable[str]:
