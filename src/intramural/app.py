@@ -92,6 +92,7 @@ from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_l
 from intramural.sandbox.readback import Held
 from intramural.services import (
     Anchoring,
+    Attestations,
     BatchDesk,
     BreakGlass,
     Bundles,
@@ -143,6 +144,7 @@ from intramural.services import (
     WorkspaceDesk,
 )
 from intramural.services.anchor_web import posting
+from intramural.services.attestation import Controls, Sources, gather
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
@@ -210,7 +212,7 @@ def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
         stack.callback(spawner.close)
         listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
         stack.callback(listener.close)
-        yield Enclosure(seal_service(config), spawner), listener
+        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2]), listener
 
 
 @asynccontextmanager
@@ -276,6 +278,8 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.expiry.close)
         services.anchoring.open()
         stack.push_async_callback(services.anchoring.close)
+        services.attestations.open()
+        stack.push_async_callback(services.attestations.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
@@ -521,6 +525,7 @@ def _services(
         proofs=Proofs(gate, audit),
         anchoring=anchoring,
         evidence=_evidence(ground, shelf.library, purging, reports, desk_of_notices, desk_of_uses, anchoring),
+        attestations=_attestations(ground, shelf, anchoring, policy),
         ready=shelf.models.any_ready,
     )
 
@@ -857,9 +862,40 @@ def _evidence(
     return EvidenceDesk(ground.gate, ground.audit, rooms, __version__)
 
 
+def _workers(ground: _Ground) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Name, process, and what it says of itself."""
+    return [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
+
+
 def _processes(ground: _Ground) -> list[Held]:
-    workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
-    return processes(ground.enclosure, workers)
+    return processes(ground.enclosure, _workers(ground))
+
+
+def _attestations(ground: _Ground, shelf: _Shelf, anchoring: Anchoring, policy: Policy) -> Attestations:
+    config, controls = ground.config, Controls(ground.clock)
+    sources = Sources(
+        config=config,
+        clock=ground.clock,
+        audit=ground.audit,
+        anchoring=anchoring,
+        posture=ground.posture,
+        enclosure=ground.enclosure,
+        workers=partial(_workers, ground),
+        egress=ground.egress,
+        models=shelf.library.list,
+        policy_digest=policy.digest,
+        controls=controls,
+    )
+    return Attestations(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        config.attest,
+        config.data_dir / "attestations",
+        controls,
+        partial(gather, sources),
+        serves=ground.enclosure is not None,
+    )
 
 
 def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:

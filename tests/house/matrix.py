@@ -327,6 +327,8 @@ GONE = {
     "scim group": {"group_id": f"group_{NOBODY_S}"},
     "scim name": {"name": "User"},
     "law": {"law": "ferpa"},
+    "attestation": {"attestation_id": f"att_{NOBODY_S}"},
+    "token": {"token": "0" * 32},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {
         "workspace_id": f"workspace_{NOBODY_S}",

@@ -77,6 +77,11 @@ GET    /metrics                                  |      | AU
 POST   /mcp                                      |      | *
 GET    /intramural/v1/ages                       |      | AUG
 POST   /intramural/v1/ages                       |      | AG
+GET    /intramural/v1/attestations               |      | AU
+POST   /intramural/v1/attestations               |      | AU
+GET    /intramural/v1/attestations/control/{token}        | token | open
+GET    /intramural/v1/attestations/{attestation_id}       | attestation | AU
+GET    /intramural/v1/attestations/{attestation_id}/page  | attestation | AU
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 GET    /intramural/v1/audit/anchors              |      | AU
@@ -309,6 +314,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/me/codes/confirm": {"code": "x"},
     "POST /intramural/v1/me/passkeys": {"ticket": "x", "credential": {}, "name": "x"},
     "POST /api/chat": CHAT,
+    "POST /intramural/v1/attestations": {"nonce": "no nonce"},
     "POST /api/copy": {"source": "none:1b", "destination": "x:1b"},
     "POST /api/create": {"model": "x:1b", "from": "none:1b", "stream": False},
     "DELETE /api/delete": {"model": "none:1b"},
@@ -397,6 +403,8 @@ NOT_HERE = {
     "house notice",
     "scim name",
     "law",
+    "attestation",
+    "token",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}

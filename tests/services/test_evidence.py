@@ -46,7 +46,9 @@ MATHS = Place("workspace_2", "Maths", "education", LONG, ("homework",))
 #: An installation in which every control is met.
 GOOD = Facts(
     now_ms=NOW_MS,
-    machine=MachineFacts("full", "Landlock 6", "full", ("landlock", "seccomp"), [GATEWAY, WORKER], 0o700, 0o700),
+    machine=MachineFacts(
+        "full", "Landlock 6", "full", ("landlock", "seccomp"), [GATEWAY, WORKER], 0o700, 0o700, NOW_MS, "green"
+    ),
     way=WayFacts(
         "supervised", [Recipient("hub.example", 443, "pull", "setting:library.hub")], (), (), "127.0.0.1", False
     ),
@@ -96,6 +98,10 @@ OFF: dict[str, list[Facts]] = {
     ],
     "service-sealed": [but("machine", seal="off", seal_layers=()), but("machine", seal="no-landlock")],
     "data-private": [but("machine", data_mode=0o755), but("machine", secrets_mode=0o740)],
+    "attested": [
+        but("machine", attested_ms=None), but("machine", attested="red"),
+        but("machine", attested_ms=NOW_MS - 32 * DAY_MS),
+    ],
     "way-out-decided": [but("way", egress="open")],
     "answered-inside": [but("way", outside=("vllm at https://a.example",))],
     "reached-encrypted": [but("way", listens="0.0.0.0"), but("way", listens="10.0.0.7")],

@@ -252,6 +252,10 @@ class Event(StrEnum):
         "audit.anchor_failed",
         "A checkpoint could not be put somewhere, or what came back does not hold; once until it works again.",
     )
+    ATTESTATION_MADE = (
+        "attestation.made",
+        "An account of this installation was made and signed; the facts hold its hash, its colour and the nonce.",
+    )
     AUDIT_READ = "audit.read", "Somebody read the log."
     AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
     REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."

@@ -191,6 +191,20 @@ class AnchorsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AttestConfig:
+    """Signed accounts of this installation (docs/attestation.md)."""
+
+    every_hours: int = setting(
+        24,
+        "Hours between two attestations that are made by themselves. 0: only whoever asks gets one.",
+        within=(0, 744),
+    )
+    keep: int = setting(
+        60, "How many attestations are kept in the data directory; the oldest of more are deleted.", within=(1, 1_000)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AccessConfig:
     """Sign-in."""
 
@@ -574,6 +588,7 @@ class Config:
     sandbox: SandboxConfig = SandboxConfig()
     audit: AuditConfig = AuditConfig()
     anchors: AnchorsConfig = AnchorsConfig()
+    attest: AttestConfig = AttestConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
@@ -615,6 +630,7 @@ SECTIONS: Mapping[str, type] = {
     "sandbox": SandboxConfig,
     "audit": AuditConfig,
     "anchors": AnchorsConfig,
+    "attest": AttestConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
     "files": FilesConfig,

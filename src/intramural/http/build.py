@@ -45,6 +45,7 @@ from intramural.http.paced import Paced
 from intramural.http.page import (
     account,
     anchors,
+    attestation,
     break_glass,
     catalogue,
     chats,
@@ -145,7 +146,7 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
-        notices, uses, exports, egress, evidence,
+        notices, uses, exports, egress, evidence, attestation,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 

@@ -10,7 +10,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`;
+`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from intramural.access import Identify
 from intramural.services.anchoring import Anchoring
+from intramural.services.attestation import Attestations
 from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
@@ -122,12 +123,14 @@ class Services:
     proofs: Proofs
     anchoring: Anchoring
     evidence: EvidenceDesk
+    attestations: Attestations
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
     "Anchoring",
+    "Attestations",
     "BatchDesk",
     "BreakGlass",
     "Bundles",

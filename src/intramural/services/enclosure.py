@@ -50,10 +50,11 @@ _DATABASE = ("~/.pgpass", "~/.postgresql", "~/.pg_service.conf")
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """The service after it sealed itself, and the process that starts its children."""
+    """The service after it sealed itself, the process that starts its children, and what it listens on."""
 
     seal: Seal
     spawner: Spawner
+    address: tuple[str, int]
 
 
 def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:

@@ -785,6 +785,7 @@ export const admin = {
     "retention.stopped": "Deleting what is due stopped",
     "retention.purged": "Deleted for its age",
     "retention.refused": "Too short a time refused",
+    "attestation.made": "Attestation made",
     "egress.connected": "Connected",
     "egress.closed": "Connection ended",
     "egress.failed": "No connection came about",
@@ -921,6 +922,34 @@ export const admin = {
       by: "By",
       who: "For",
     },
+  },
+
+  attestation: {
+    title: "Attestation",
+    lead: "A signed account of what confines the models here, what reaches a network, and what left the building. Somebody outside can check it without trusting this page.",
+    make: "Make one now",
+    makeText:
+      "Everything is read anew, from the machine's kernel and from the log; that takes some seconds. Somebody outside who asks for it gives you a number of their own choosing. It is signed with it, so that they know that it was made after they asked.",
+    nonce: "Their number",
+    nonceHint: "Up to 128 letters, digits and any of . _ : + / = -. Without one it says only when it was made.",
+    making: "Reading everything…",
+    made: "It is made, signed and in the log.",
+    kept: "Kept here",
+    keptText: "Some are made by themselves, as the settings say. The oldest are deleted; the log has the hash of each.",
+    none: "None has been made yet.",
+    colours: { green: "Holds", amber: "Look at it", red: "Missing or lowered" } as Record<string, string>,
+    scheduled: "made by itself",
+    asked: "somebody asked",
+    number: (nonce: string) => `number ${nonce}`,
+    found: (reds: number, ambers: number) =>
+      reds + ambers === 0
+        ? "nothing to look at"
+        : [reds > 0 ? `${reds} missing or lowered` : "", ambers > 0 ? `${ambers} to look at` : ""]
+            .filter((part) => part !== "")
+            .join(", "),
+    read: "Read and print",
+    file: "Signed file",
+    of: (what: string, when: string) => `${what}, ${when}`,
   },
 
   retention: {

@@ -186,6 +186,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Evidence.svelte"),
   },
   {
+    name: "attestation",
+    label: words.nav.attestation,
+    icon: "seal",
+    permission: "audit.read",
+    heading: "record",
+    page: () => import("../pages/Attestation.svelte"),
+  },
+  {
     name: "machine",
     label: words.nav.machine,
     icon: "cpu",

@@ -415,6 +415,17 @@ export interface EgressEntry {
 }
 
 /** What may leave the machine. */
+/** An account of the installation that is kept. `nonce`: the number that whoever asked had chosen. */
+export interface Attestation {
+  id: string;
+  time_ms: number;
+  nonce: string | null;
+  scheduled: boolean;
+  colour: "green" | "amber" | "red";
+  reds: number;
+  ambers: number;
+}
+
 export interface Egress {
   mode: string;
   running: boolean;

@@ -130,6 +130,7 @@ export const words = {
     permissions: "Permissions",
     reports: "Reports",
     evidence: "Evidence",
+    attestation: "Attestation",
     retention: "Kept and deleted",
     egress: "What leaves",
     emergency: "Emergency access",

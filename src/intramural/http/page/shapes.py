@@ -712,6 +712,26 @@ class AnchoringOut(BaseModel):
     anchored: list[AnchoredOut]
 
 
+class AttestationHead(BaseModel):
+    """One that is kept. `colour`: the worst of its findings'; `reds`, `ambers`: how many of them are."""
+
+    id: str
+    time_ms: int
+    nonce: str | None
+    scheduled: bool
+    colour: str
+    reds: int
+    ambers: int
+
+
+class AttestationsOut(BaseModel):
+    attestations: list[AttestationHead]
+
+
+class AttestationIn(In):
+    nonce: str | None = Field(default=None, max_length=200)
+
+
 class AuditPage(BaseModel):
     """`older`: the `before` with which to look for more; none: there is no more."""
 

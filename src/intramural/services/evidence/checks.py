@@ -24,6 +24,8 @@ MOST_IDLE_S = 8 * 3600
 VAULT_CHECK_DAYS = 31
 #: An overseer who has looked at no answer for so long oversees in name.
 REVIEW_DAYS = 31
+#: A month, in which programs are replaced and settings changed.
+ATTESTATION_DAYS = 31
 #: Deleting looks every hour; one round may be missed.
 PURGE_MS = 2 * 3_600_000
 #: Names listed in a sentence; of the others it says how many.
@@ -95,6 +97,15 @@ def data_private(facts: Facts) -> Seen:
     modes = facts.machine.data_mode, facts.machine.secrets_mode
     said = f"data directory {modes[0]:04o}, secrets {modes[1]:04o}"
     return _if(not any(each & _OTHERS for each in modes), said)
+
+
+def attested(facts: Facts) -> Seen:
+    """The newest attestation of this installation: when it was made, and its colour."""
+    at_ms, colour = facts.machine.attested_ms, facts.machine.attested
+    if at_ms is None:
+        return failed("None was made.")
+    holds = colour != "red" and _lately(facts, at_ms, ATTESTATION_DAYS)
+    return _if(holds, f"{colour}, {_age(facts, at_ms, ATTESTATION_DAYS)}")
 
 
 # where things may go --------------------------------------------------------------------------------------------------

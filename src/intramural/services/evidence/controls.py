@@ -42,6 +42,11 @@ _ALL = (
         checks.data_private, "a mode that lets others in", "chmod 700 on the data directory and on `secrets` in it.",
     ),
     Control(
+        "attested", "Somebody has lately looked at what runs here and what it reaches, and nothing was wrong.",
+        checks.attested, "no attestation for a month, or a red one",
+        "`intramural attest` makes one, and says what is red (docs/attestation.md).",
+    ),
+    Control(
         "way-out-decided", "Nothing is sent to another machine that nobody here decided on.",
         checks.way_out_decided, "egress.mode = `open`", "Set egress.mode to `supervised` or `sealed`.",
     ),

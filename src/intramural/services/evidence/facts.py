@@ -63,7 +63,8 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """What confines. `seal` None: no service runs here, a command opened the house."""
+    """What confines. `seal` None: no service runs here, a command opened the house. `attested_ms`: when the newest
+    attestation was made (None: none was), and of which colour."""
 
     confinement: str
     layers: str
@@ -72,6 +73,8 @@ class MachineFacts:
     processes: Sequence[Held]
     data_mode: int
     secrets_mode: int
+    attested_ms: int | None
+    attested: str
 
 
 @dataclass(frozen=True, slots=True)

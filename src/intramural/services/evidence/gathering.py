@@ -100,7 +100,7 @@ async def gathered(rooms: Rooms) -> Facts:
     places = await _places(rooms)
     return Facts(
         now_ms=int(rooms.clock.now_s() * 1000),
-        machine=await asyncio.to_thread(_machine, rooms),
+        machine=await _machine(rooms),
         way=await _way(rooms),
         log=await _log(rooms),
         vault=await _vault(rooms),
@@ -113,8 +113,8 @@ async def gathered(rooms: Rooms) -> Facts:
     )
 
 
-def _machine(rooms: Rooms) -> MachineFacts:
-    """Blocking."""
+async def _machine(rooms: Rooms) -> MachineFacts:
+    made = await rooms.audit.entries(limit=1, event=Event.ATTESTATION_MADE)
     posture, seal, folder = rooms.posture, rooms.seal, rooms.config.data_dir
     holds = (
         f"Landlock {posture.landlock_abi}" if posture.landlock_abi else "",
@@ -128,9 +128,11 @@ def _machine(rooms: Rooms) -> MachineFacts:
         layers=", ".join(each for each in holds if each),
         seal=None if seal is None else seal.level,
         seal_layers=() if seal is None else seal.layers,
-        processes=rooms.processes(),
+        processes=await asyncio.to_thread(rooms.processes),
         data_mode=folder.stat().st_mode & 0o7777,
         secrets_mode=(folder / "secrets").stat().st_mode & 0o7777,
+        attested_ms=made[0].time_ms if made else None,
+        attested=str(made[0].facts["colour"]) if made else "",
     )
 
 

@@ -66,7 +66,7 @@ HIPAA = Pack(
               "Say how critical applications and data are.", remains="The analysis."),
         _rule("308(a)(8)", "standard", "Evaluation",
               "Evaluate periodically, technically and otherwise, whether these rules are met.",
-              remains="The evaluation. This pack is material for its technical part."),
+              "attested", remains="The evaluation. This pack is material for its technical part."),
         _rule("308(b)(1)", "standard", "Business associate contracts and other arrangements",
               "Let others handle the information only under satisfactory assurances.",
               "answered-inside", "way-out-decided", remains="Contracts with whoever receives any of it."),
