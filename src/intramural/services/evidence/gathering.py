@@ -261,13 +261,16 @@ def _days(config: RetentionConfig) -> dict[str, int]:
 async def _kept(rooms: Rooms, places: Sequence[Place]) -> KeptFacts:
     names = {each.id: each.name for each in places}
     progress = await rooms.purging.progress(SYSTEM)
+    kept = [
+        Kept(names.get(each.workspace_id or "", "a removed workspace"), each.what, each.number, each.days)
+        for each in await rooms.purging.preview(SYSTEM)
+    ]
+    # also of a time when the setting was another
+    are_texts = any(each.what == "texts" and each.number for each in kept)
     return KeptFacts(
         places=places,
-        kept=[
-            Kept(names.get(each.workspace_id or "", "a removed workspace"), each.what, each.number, each.days)
-            for each in await rooms.purging.preview(SYSTEM)
-        ],
-        texts_beside_log=rooms.config.audit.record_prompts,
+        kept=kept,
+        texts_beside_log=rooms.config.audit.record_prompts or are_texts,
         purged_ms=progress.ended_ms,
         purge_error=progress.error or "",
         backed_up_ms=await _newest(rooms.audit, Event.BACKUP_MADE),
