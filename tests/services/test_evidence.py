@@ -32,7 +32,7 @@ from intramural.services.evidence.facts import (
 )
 from intramural.services.evidence.gathering import _passing
 from intramural.services.evidence.page import page
-from intramural.services.evidence.written import looked, statement
+from intramural.services.evidence.written import MOST_BYTES, looked, statement
 
 NOW_MS = 1_800_000_000_000
 WORKER = Held("m:1b", 7, 60_001, True, 1, True, "0", ("lo",), 4_026_531_840, ("netns", "landlock", "seccomp"))
@@ -273,10 +273,17 @@ def test_a_pack_of_a_large_house_can_be_signed() -> None:
     reach = [Recipient(f"host-{n}." + "a" * 60 + ".example", 443, "engine", f"egress_{n:026d}") for n in range(500)]
     facts = replace(but("kept", places=many), way=replace(GOOD.way, recipients=reach))
     facts = replace(facts, models=replace(facts.models, lets_pass={"phi": ("name",) * 30, "education": ()}))
-    for law in PACKS:
-        assert len(canonical(made(law, facts))) < 60_000, law
     listed = {each["what"]: each["lines"] for each in made("gdpr", facts)["record"]}
     assert listed["Recipients"][-1] == "… and 460 more, which are not listed here."
+    # names in letters of which each takes six bytes, and all that somebody may set
+    long = [replace(each, name="病" * 120, purposes=("歯" * 60,) * 20) for each in many]
+    said = EvidenceConfig("校" * 9_000, "長" * 9_000, "法" * 9_000, "国" * 9_000)
+    worst = replace(facts, kept=replace(facts.kept, places=long), evidence=said)
+    worst = replace(worst, consent=replace(worst.consent, institution="院" * 9_000))
+    for law in PACKS:
+        assert len(canonical(made(law, facts))) <= MOST_BYTES, law
+        assert len(canonical(made(law, worst))) <= MOST_BYTES, law
+    assert "more, which are not listed here" in str(made("gdpr", worst)["record"])
 
 
 def test_what_only_people_know_is_a_blank_or_what_they_said() -> None:

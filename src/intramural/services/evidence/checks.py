@@ -30,6 +30,7 @@ ATTESTATION_DAYS = 31
 PURGE_MS = 2 * 3_600_000
 #: Names listed in a sentence; of the others it says how many.
 _LISTED = 5
+_NAME_CHARS = 80
 #: Others than the owner may look into neither folder.
 _OTHERS = 0o077
 #: Not workers: the service, what starts its children, and what connects.
@@ -498,7 +499,7 @@ def _age(facts: Facts, at_ms: int, days: int) -> str:
 def _names(names: Iterable[str]) -> str:
     listed: Sequence[str] = list(names)
     more = len(listed) - _LISTED
-    return ", ".join(listed[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(each[:_NAME_CHARS] for each in listed[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _number(number: int, one: str, many: str) -> str:

@@ -6,54 +6,60 @@ nothing is invented. Pure.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from intramural.services.evidence.facts import Facts
 
-#: Lines of one list; of the others it is said how many there are. A pack is one signed note of at most 64 kB.
-MOST_LINES = 40
+#: Characters of a line, and of what somebody set: a pack is one signed note of at most 64 kB.
+_LINE_CHARS = 200
+_SETTING_CHARS = 500
 _EVERYWHERE = "outside workspaces"
 
 
-def of_processing(facts: Facts) -> list[dict[str, Any]]:
-    """Article 30(1), letter by letter."""
-    said = facts.evidence
+def of_processing(facts: Facts, most: int) -> list[dict[str, Any]]:
+    """Article 30(1), letter by letter. `most`: lines of one list; of the others it is said how many there are."""
+    said, listed = facts.evidence, partial(_seen, most=most)
     return [
         _asked("(a)", "Name and contact details of the controller", said.controller, "evidence.controller"),
         _asked("(a)", "Data protection officer", said.data_protection_officer, "evidence.data_protection_officer"),
         _asked("6", "Legal basis of the processing", said.legal_basis, "evidence.legal_basis"),
-        _seen("(b)", "Purposes of the processing", _purposes(facts)),
-        _seen("(c)", "Categories of data subjects", _subjects(facts)),
-        _seen("(c)", "Categories of personal data", _categories(facts)),
-        _seen("(d)", "Recipients", _recipients(facts)),
+        listed("(b)", "Purposes of the processing", _purposes(facts)),
+        listed("(c)", "Categories of data subjects", _subjects(facts)),
+        listed("(c)", "Categories of personal data", _categories(facts)),
+        listed("(d)", "Recipients", _recipients(facts)),
         _asked("(e)", "Transfers to third countries", said.transfers, "evidence.transfers"),
-        _seen("(f)", "Time limits for erasure", _limits(facts)),
-        _seen("(g)", "Security measures", ["The controls of this pack, with their results."]),
+        listed("(f)", "Time limits for erasure", _limits(facts)),
+        listed("(g)", "Security measures", ["The controls of this pack, with their results."]),
     ]
 
 
-def for_assessment(facts: Facts) -> list[dict[str, Any]]:
+def for_assessment(facts: Facts, most: int) -> list[dict[str, Any]]:
     """Article 35(7), letter by letter."""
     return [
-        _seen("(a)", "Description of the processing", ["The record of processing in this pack.", *_signs(facts)]),
+        _seen("(a)", "Description of the processing", ["The record of processing in this pack.", *_signs(facts)], most),
         _asked("(b)", "Necessity and proportionality", "", ""),
         _asked("(c)", "Risks to the rights and freedoms of people", "", ""),
-        _seen("(d)", "Measures that address the risks", ["The controls of this pack, with their results."]),
+        _seen("(d)", "Measures that address the risks", ["The controls of this pack, with their results."], most),
     ]
 
 
-def _seen(place: str, what: str, lines: Sequence[str]) -> dict[str, Any]:
+def _seen(place: str, what: str, lines: Sequence[str], most: int) -> dict[str, Any]:
     """`lines` as they are configured or counted."""
-    shown = list(lines[:MOST_LINES])
-    if len(lines) > MOST_LINES:
-        shown.append(f"… and {len(lines) - MOST_LINES} more, which are not listed here.")
+    shown = [_cut(each, _LINE_CHARS) for each in lines[:most]]
+    if len(lines) > most:
+        shown.append(f"… and {len(lines) - most} more, which are not listed here.")
     return {"place": place, "what": what, "lines": shown, "setting": "", "blank": False}
 
 
 def _asked(place: str, what: str, value: str, setting: str) -> dict[str, Any]:
     """What only people know. `setting`: where they say it; empty: on paper."""
-    text = value.strip()
+    text = _cut(value.strip(), _SETTING_CHARS)
     return {"place": place, "what": what, "lines": [text] if text else [], "setting": setting, "blank": not text}
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _purposes(facts: Facts) -> list[str]:

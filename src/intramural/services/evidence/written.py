@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from intramural.audit import canonical
 from intramural.services.evidence import record
 from intramural.services.evidence.checks import Outcome
 from intramural.services.evidence.controls import CONTROLS
@@ -14,6 +15,11 @@ from intramural.services.evidence.packs import Pack
 #: Of this form; a statement of another one is read by another program.
 FORM = 1
 KIND = "evidence"
+#: A signed note holds 65,536 bytes, its signature and first line among them.
+MOST_BYTES = 64_000
+#: Lines of one list, the most that fit.
+_LINES = (40, 20, 10, 5)
+_NAME_CHARS = 200
 #: What every pack says of itself.
 SAYS = (
     "This pack says which controls of one installation were looked at, when, and what was seen. It is evidence for "
@@ -46,7 +52,16 @@ def looked(facts: Facts, before: Mapping[str, tuple[Outcome, int]]) -> dict[str,
 
 
 def statement(pack: Pack, facts: Facts, results: Mapping[str, Result], version: str) -> dict[str, Any]:
-    """The pack of one law."""
+    """The pack of one law; where lists are long, as much of them as can be signed."""
+    said: dict[str, Any] = {}
+    for most in _LINES:
+        said = _statement(pack, facts, results, version, most)
+        if len(canonical(said)) <= MOST_BYTES:
+            break
+    return said
+
+
+def _statement(pack: Pack, facts: Facts, results: Mapping[str, Result], version: str, most: int) -> dict[str, Any]:
     named = list(dict.fromkeys(each for provision in pack.provisions for each in provision.controls))
     sums = Counter(results[each].outcome for each in named)
     said: dict[str, Any] = {
@@ -57,7 +72,7 @@ def statement(pack: Pack, facts: Facts, results: Mapping[str, Result], version: 
         "says": SAYS,
         "time_ms": facts.now_ms,
         "version": version,
-        "institution": facts.consent.institution.strip(),
+        "institution": facts.consent.institution.strip()[:_NAME_CHARS],
         "log": {"size": facts.log.size, "root": facts.log.root},
         "sums": {"met": sums["met"], "failed": sums["failed"], "not_seen": sums["not seen"]},
         "provisions": [
@@ -74,7 +89,7 @@ def statement(pack: Pack, facts: Facts, results: Mapping[str, Result], version: 
         "controls": [shown(results[each]) for each in named],
     }
     if pack.law == "gdpr":
-        said |= {"record": record.of_processing(facts), "assessment": record.for_assessment(facts)}
+        said |= {"record": record.of_processing(facts, most), "assessment": record.for_assessment(facts, most)}
     return said
 
 
