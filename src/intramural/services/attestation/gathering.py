@@ -98,7 +98,7 @@ async def gather(sources: Sources) -> f.Facts:
         software=installed,
         policy_digest=sources.policy_digest,
         settings=settings(config),
-        log=_log(sources.audit),
+        log=log_of(sources.audit),
     )
 
 
@@ -312,7 +312,8 @@ def _model(manifest: Manifest, loaded: frozenset[str]) -> f.Model:
     )
 
 
-def _log(audit: AuditLog) -> f.Log:
+def log_of(audit: AuditLog) -> f.Log:
+    """The log as it is now."""
     note = audit.checkpoint()
     checkpoint = audit.verifier.checkpoint_of(note)
     keys = [str(audit.verifier), *(() if audit.second_key is None else (str(audit.second_key),))]
