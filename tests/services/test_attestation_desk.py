@@ -72,6 +72,14 @@ async def test_what_is_made_is_in_the_log_and_a_stranger_checks_it(there: Desk) 
         verifier.check_attestation(data, trust, report, "n1", 60.0, there.clock.now_s() + 61)
     with pytest.raises(verifier.Wrong, match="not within the time"):
         verifier.check_attestation(data, trust, report, "n1", 60.0, there.clock.now_s() - 700)
+    whole = json.loads(data)
+    for name in ("checkpoint", "recorded", "signature", "sections", "statement", "public_keys", "object"):
+        for nonsense in ("\ud800", "", None, 7, [], {}, [["x"]], {"x": None}):
+            if name == "sections" and nonsense == {}:
+                continue  # all of them may be left out
+            spoiled = verifier.canonical(whole | {name: nonsense}).encode() + b"\n"
+            with pytest.raises(verifier.Wrong):
+                verifier.check_attestation(spoiled, trust, verifier.Report(), None, None, 0)
     assert await there.desk.get(CONSOLE, said["id"]) == data
     assert said["id"] in await there.desk.page(CONSOLE, said["id"])
 
