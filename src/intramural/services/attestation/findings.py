@@ -159,8 +159,8 @@ def _apart(facts: f.Facts) -> _Answer:
     if not networks:
         return "green", "No confined process runs now that could have a network."
     return "green", (
-        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own with nothing in it "
-        "but an interface that is down: 0 bytes were sent or received over it since it was made."
+        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own, apart from the "
+        "machine's; 0 bytes were sent or received in it since it was made."
     )
 
 
@@ -195,7 +195,7 @@ def _control(facts: f.Facts) -> _Answer:
         said = (
             f"{refused}. In this mode no process at all may connect, so that the same attempt works could not be shown"
         )
-        came = _clients(_own(facts) or [])
+        came = _clients(facts)
         if came:
             return (
                 "green",
@@ -237,7 +237,7 @@ def _connections(facts: f.Facts) -> _Answer:
     ports = _ports(sockets)
     going = [each for each in sockets if each.state == "connected" and each.local_port not in ports]
     beyond = [each for each in going if not each.is_loopback]
-    came = f"{_count(_clients(sockets), 'connection has', 'connections have')} come in from people and programs"
+    came = f"{_count(_clients(facts), 'connection has', 'connections have')} come in from people and programs"
     if not beyond:
         return "green", f"At this moment the service has no connection to another machine; {came}."
     where = _named(f"{each.remote} port {each.remote_port}" for each in beyond)
@@ -433,10 +433,12 @@ def _ports(sockets: Iterable[Socket]) -> set[int]:
     return {each.local_port for each in sockets if each.state == "listening"}
 
 
-def _clients(sockets: Sequence[Socket]) -> int:
-    """How many connections came in."""
-    ports = _ports(sockets)
-    return sum(each.state == "connected" and each.local_port in ports for each in sockets)
+def _clients(facts: f.Facts) -> int:
+    """How many connections came in; those that are not listed are such."""
+    sockets = _own(facts) or []
+    ports, here = _ports(sockets), _places_of(facts, {"gateway"})
+    listed = sum(each.state == "connected" and each.local_port in ports for each in sockets)
+    return listed + sum(each.more for each in facts.namespaces if each.place in here)
 
 
 def _local(socket: Socket) -> str:

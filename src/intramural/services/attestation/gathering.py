@@ -187,14 +187,22 @@ def _namespaces(found: Sequence[f.Process]) -> tuple[tuple[f.Namespace, ...], tu
 
 
 def of_namespace(place: int, there: Sequence[f.Process], tables: network.Sockets, own: frozenset[int]) -> f.Namespace:
-    """Which of its sockets are ours, and which others of our users reach beyond this machine; these first. Pure."""
+    """Which of its sockets are ours, and which others of our users reach beyond this machine. Those of clients come
+    last: of them alone there are ever so many that they are not all listed. Pure."""
     users = {each.user for each in there}
     ours = [
         f.Owned(each, "service" if each.inode in own else "user")
         for each in tables.found
         if each.inode in own or (each.user in users and each.inode and not each.is_loopback)
     ]
-    ours.sort(key=lambda each: (each.socket.is_loopback, each.socket.state != "listening"))
+    ports = {each.socket.local_port for each in ours if each.owner == "service" and each.socket.state == "listening"}
+
+    def order(each: f.Owned) -> tuple[bool, bool, bool]:
+        found = each.socket
+        came = each.owner == "service" and found.state == "connected" and found.local_port in ports
+        return came, found.state != "listening", found.is_loopback
+
+    ours.sort(key=order)
     return f.Namespace(
         place=place,
         pids=tuple(each.pid for each in there),
