@@ -871,7 +871,8 @@ def _check_log_of(whole: dict[str, Any], said: dict[str, Any], trust: Trust, rep
         raise Wrong("The checkpoint is of another log, or of another moment, than the attestation says.")
     says = f"It is of the log as it had {checkpoint.size} entries."
     report.holds("checkpoint", says, size=checkpoint.size, root=log["root"])
-    record = check_proof(member(whole, "recorded", str, "The attestation").encode(), trust, report)
+    recorded = member(whole, "recorded", str, "The attestation").encode("utf-8", "surrogatepass")
+    record = check_proof(recorded, trust, report)
     facts = record.get("facts")
     line = f"sha256:{sha256(canonical(said).encode()).hex()}"
     if record.get("event") != "attestation.made" or not isinstance(facts, dict) or facts.get("statement") != line:

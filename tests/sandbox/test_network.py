@@ -98,5 +98,14 @@ def test_a_table_too_long_is_cut_at_a_line(monkeypatch: pytest.MonkeyPatch) -> N
     assert "tcp" in found.cut and not found.unread
 
 
-def test_a_process_that_is_gone_is_said_to_be() -> None:
-    assert set(network.sockets(2**22 + 1).unread.values()) == {"the process is gone"}
+def test_a_process_that_ended_has_no_network_even_before_it_was_waited_for() -> None:
+    """Its tables are gone then, and must not be taken for empty ones."""
+    with pytest.raises(ProcessLookupError):
+        network.sockets(2**22 + 1)
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        with pytest.raises(ProcessLookupError):
+            network.sockets(pid)
+    finally:
+        os.waitpid(pid, 0)

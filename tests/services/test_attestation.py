@@ -126,7 +126,8 @@ TABLE = [
     (processes(GATEWAY, SPAWNER, replace(WORKER, seccomp=False)), "processes", "red"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, capabilities="0000000000000001")), "processes", "red"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, layers=("netns", "seccomp"))), "processes", "red"),
-    (replace(RIGHT, gone=("tiny:1b",)), "processes", "red"),
+    (replace(RIGHT, gone=("tiny:1b",)), "processes", "amber"),
+    (replace(processes(GATEWAY, SPAWNER), control=GONE), "processes", "amber"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=f.Network(HOST, GONE, QUIET))), "networks", "red"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=GONE)), "networks", "red"),
     (processes(replace(GATEWAY, network=GONE), SPAWNER, WORKER), "networks", "red"),
@@ -219,8 +220,18 @@ def test_whose_sockets_are_listed() -> None:
         )
     )
     found = of_namespace(HOST, (mine, other), tables, frozenset({11}))
-    assert [(each.socket.inode, each.owner) for each in found.listed] == [(13, "user"), (11, "service")]
+    assert [(each.socket.inode, each.owner) for each in found.listed] == [(11, "service"), (13, "user")]
     assert (found.others, found.more) == (3, 0)
+
+
+def test_a_crowd_of_clients_hides_no_connection_outward() -> None:
+    mine = process("gateway")
+    clients = [replace(CLIENT, inode=100 + number) for number in range(300)]
+    tables = Sockets((*clients, replace(BEYOND, inode=1), replace(LISTENS, inode=2)))
+    found = of_namespace(HOST, (mine,), tables, frozenset(each.inode for each in tables.found))
+    assert [each.socket.inode for each in found.listed[:2]] == [2, 1] and found.more == 102
+    said = {each.code: each for each in findings(namespaces(found, EMPTY))}["connections"]
+    assert said.colour == "amber" and "203.0.113.9" in said.says and "300 connections" in said.says
 
 
 def line(event: str, **facts: Any) -> Entry:

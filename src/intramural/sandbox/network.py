@@ -18,6 +18,8 @@ from typing import Literal
 #: Of one table, 20,000 sockets or so: what is more is said to be cut off.
 MOST_BYTES = 4 * 2**20
 TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet")
+#: Those that a kernel without IPv6, or without packet sockets, does not have.
+_OPTIONAL = frozenset({"tcp6", "udp6", "raw6", "packet"})
 State = Literal["listening", "connected", "other"]
 
 _PROC = Path("/proc")
@@ -78,7 +80,7 @@ def interfaces(pid: int) -> tuple[Interface, ...]:
 
 
 def sockets(pid: int) -> Sockets:
-    """The sockets of the namespace that `pid` is in; a kernel without IPv6 has no tables of it (blocking)."""
+    """The sockets of the namespace that `pid` is in (blocking). Raises ProcessLookupError: it ended."""
     found: list[Socket] = []
     cut: list[str] = []
     unread: dict[str, str] = {}
@@ -86,9 +88,8 @@ def sockets(pid: int) -> Sockets:
         try:
             text, whole = _bounded(_PROC / str(pid) / "net" / table)
         except FileNotFoundError:
-            if (_PROC / str(pid)).exists():
-                continue
-            unread[table] = "the process is gone"
+            if table not in _OPTIONAL:  # also of a process that ended and was not waited for
+                raise ProcessLookupError(f"process {pid} has no network any more") from None
         except OSError as error:
             unread[table] = error.strerror or str(error)
         else:

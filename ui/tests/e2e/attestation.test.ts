@@ -74,7 +74,10 @@ describe.skipIf(url === "")("an attestation", () => {
     await phone.go("/");
     await phone.signIn(username, password);
     await phone.go("/settings/attestation");
-    await phone.page.getByRole("link", { name: /^Read and print/ }).first().waitFor();
+    await phone.page
+      .getByRole("link", { name: /^Read and print/ })
+      .first()
+      .waitFor();
     await phone.accessible("attestations, phone, dark");
     const wide = await phone.page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
     expect(wide).toBe(false);

@@ -39,7 +39,7 @@ class Controls:
 
     async def make(self, address: tuple[str, int], without: frozenset[str]) -> Control:
         """Try both ways. `address` is what the service listens on; `without`: layers that workers do without."""
-        host, port = _reachable(address[0]), address[1]
+        host, port = reachable(address[0]), address[1]
         confined = await self._tried("engine", host, port, without)
         allowed = await self._tried("broker", host, port, without)
         own = Attempt("tcp", outcome(make_tcp, {"host": host}))
@@ -69,7 +69,7 @@ class Controls:
             del self._arrived[token]
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Where one connects to reach what listens on `host`: itself, or this machine where that is every address."""
     address = ip_address(host)
     if address.is_unspecified:

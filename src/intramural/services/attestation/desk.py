@@ -116,8 +116,8 @@ class Attestations:
     async def look(self) -> None:
         """Make one if it is time."""
         now_ms = int(self._clock.now_s() * 1000)
-        kept = await asyncio.to_thread(_heads, self._folder)
-        last_ms = max(self._tried_ms, *(each.time_ms for each in kept), 0)
+        newest = await asyncio.to_thread(_heads, self._folder, 1)
+        last_ms = max([self._tried_ms, *(each.time_ms for each in newest)])
         if now_ms - last_ms >= self._every_ms:
             self._tried_ms = now_ms
             await self._made(SYSTEM, None, scheduled=True)
@@ -185,10 +185,10 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _heads(folder: Path) -> list[Head]:
-    """What cannot be read is not one of ours, and is passed over."""
-    found = []
-    for name in _names(folder):
+def _heads(folder: Path, most: int | None = None) -> list[Head]:
+    """The newest first. What cannot be read is not one of ours, and is passed over."""
+    found: list[Head] = []
+    for name in _names(folder)[:most]:
         try:
             said = msgspec.json.decode((folder / name).read_bytes(), type=_Kept).statement
         except (OSError, msgspec.DecodeError):

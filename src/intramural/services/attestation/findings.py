@@ -76,12 +76,18 @@ def _confined(facts: f.Facts) -> _Answer:
     """Workers, helpers and the broker: filters, privileges, capabilities."""
     children = [each for each in facts.processes if each.kind in {*_CONFINED, "broker"}]
     weak = [f"{each.name} ({why})" for each in children if (why := ", ".join(lacking(each)))]
-    if facts.gone:
-        weak += [f"{name} (it ended while it was looked at)" for name in facts.gone]
     if weak:
         return "red", f"Of the processes that compute answers or connect, some lack a layer: {_named(weak)}."
+    if facts.gone:
+        return (
+            "amber",
+            f"Some processes ended while they were looked at, and were not seen whole: {_named(facts.gone)}.",
+        )
     workers = sum(each.kind == "worker" for each in children)
     if not workers:
+        control = facts.control
+        if isinstance(control, f.NotSeen) or isinstance(control.confined, f.NotSeen):
+            return "amber", "No process with a model runs now, and none of the control's: nothing could be read back."
         return "green", (
             f"No model is loaded now. Other confined processes: {len(children)}; the kernel shows that each holds "
             "every layer. What is said of processes with a model is of the control's, which is confined alike."
@@ -95,7 +101,7 @@ def _confined(facts: f.Facts) -> _Answer:
 
 def _own_user(facts: f.Facts) -> _Answer:
     if facts.confinement.own_user:
-        return "green", "Every process with a model is a user of its own to the kernel."
+        return "green", "Tried at the start: every process with a model is a user of its own to the kernel."
     return "amber", (
         "Processes with models are the same user as the service, because it was not started as root; the other layers "
         "keep them apart from it."
@@ -153,8 +159,8 @@ def _apart(facts: f.Facts) -> _Answer:
     if not networks:
         return "green", "No confined process runs now that could have a network."
     return "green", (
-        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own with nothing in it "
-        "but an interface that is down: 0 bytes were sent or received over it since it was made."
+        f"Processes that compute or read models: {len(networks)}. Each is in a network of its own, apart from the "
+        "machine's; 0 bytes were sent or received in it since it was made."
     )
 
 
@@ -180,8 +186,8 @@ def _control(facts: f.Facts) -> _Answer:
     if worked or found.confined.arrived:
         return "red", f"A process confined as those with a model are could use the network: {_named(worked)}."
     refused = (
-        f"A process confined as those with a model are tried to connect to {found.address} and by "
-        f"{len(found.confined.attempts) - 1} other ways, and was refused each time"
+        f"A process was confined in the same way as those with a model; it tried to connect to {found.address}, and "
+        f"{len(found.confined.attempts) - 1} other ways to a network, and was refused each time"
     )
     if isinstance(found.allowed, f.NotSeen):
         if facts.way.mode != "sealed":
@@ -189,7 +195,7 @@ def _control(facts: f.Facts) -> _Answer:
         said = (
             f"{refused}. In this mode no process at all may connect, so that the same attempt works could not be shown"
         )
-        came = _clients(_own(facts) or [])
+        came = _clients(facts)
         if came:
             return (
                 "green",
@@ -201,7 +207,7 @@ def _control(facts: f.Facts) -> _Answer:
             "red",
             f"{refused}. But the same attempt did not arrive from where it is allowed: the control says nothing.",
         )
-    return "green", f"{refused}. The same attempt by a process that may connect arrived."
+    return "green", f"{refused}. The same attempt to connect, made by a process that may, arrived."
 
 
 def _listening(facts: f.Facts) -> _Answer:
@@ -216,7 +222,9 @@ def _listening(facts: f.Facts) -> _Answer:
     more = [each for each in listening if not address.endswith(f":{each.local_port}")]
     if more:
         return "red", f"The service listens where it should not: {_named(map(_local, more))}."
-    where = _named(map(_local, listening)) or "nowhere"
+    if not listening:
+        return "green", "The service listens nowhere."
+    where = _named(map(_local, listening))
     if any(not each.is_loopback for each in listening):
         return "green", f"The service listens at {where}: other machines may reach it."
     return "green", f"The service listens at {where}: no other machine reaches it but through a proxy."
@@ -229,7 +237,7 @@ def _connections(facts: f.Facts) -> _Answer:
     ports = _ports(sockets)
     going = [each for each in sockets if each.state == "connected" and each.local_port not in ports]
     beyond = [each for each in going if not each.is_loopback]
-    came = f"{_count(_clients(sockets), 'connection has', 'connections have')} come in from people and programs"
+    came = f"{_count(_clients(facts), 'connection has', 'connections have')} come in from people and programs"
     if not beyond:
         return "green", f"At this moment the service has no connection to another machine; {came}."
     where = _named(f"{each.remote} port {each.remote_port}" for each in beyond)
@@ -326,7 +334,7 @@ def _engines(facts: f.Facts) -> _Answer:
     where = _named(f"{each.name} at {each.address}" for each in facts.engines)
     if any(each.outside for each in facts.engines):
         return "red", f"What people ask some models leaves the building, to engines that nobody here confines: {where}."
-    return "amber", f"What people ask some models goes to other machines inside, which nobody here confines: {where}."
+    return "amber", f"What people ask some models goes to engines that nobody here confines: {where}."
 
 
 # models, software, the log --------------------------------------------------------------------------------------------
@@ -425,10 +433,12 @@ def _ports(sockets: Iterable[Socket]) -> set[int]:
     return {each.local_port for each in sockets if each.state == "listening"}
 
 
-def _clients(sockets: Sequence[Socket]) -> int:
-    """How many connections came in."""
-    ports = _ports(sockets)
-    return sum(each.state == "connected" and each.local_port in ports for each in sockets)
+def _clients(facts: f.Facts) -> int:
+    """How many connections came in; those that are not listed are such."""
+    sockets = _own(facts) or []
+    ports, here = _ports(sockets), _places_of(facts, {"gateway"})
+    listed = sum(each.state == "connected" and each.local_port in ports for each in sockets)
+    return listed + sum(each.more for each in facts.namespaces if each.place in here)
 
 
 def _local(socket: Socket) -> str:

@@ -67,8 +67,8 @@ async def gather(sources: Sources) -> f.Facts:
     installed = await _seen(asyncio.to_thread(software, () if isinstance(models, f.NotSeen) else models, sources.clock))
     control = await _control(sources)
     workers = sources.workers()
-    found, gone = await asyncio.to_thread(_processes, sources.enclosure, workers)
-    namespaces = await asyncio.to_thread(_namespaces, found)
+    found, ended = await asyncio.to_thread(_processes, sources.enclosure, workers)
+    namespaces, meanwhile = await asyncio.to_thread(_namespaces, found)
     loaded = frozenset(name for name, _, _ in workers)
     seal = None if sources.enclosure is None else sources.enclosure.seal
     return f.Facts(
@@ -85,7 +85,7 @@ async def gather(sources: Sources) -> f.Facts:
             connects=connects(config),
         ),
         processes=found,
-        gone=gone,
+        gone=ended + meanwhile,
         namespaces=namespaces,
         control=control,
         way=await _way(sources, made_ms),
@@ -98,7 +98,7 @@ async def gather(sources: Sources) -> f.Facts:
         software=installed,
         policy_digest=sources.policy_digest,
         settings=settings(config),
-        log=_log(sources.audit),
+        log=log_of(sources.audit),
     )
 
 
@@ -166,8 +166,9 @@ def _network(held: Held) -> f.Network | f.NotSeen:
     return f.Network(place, hidden if held.network is None else held.network, interfaces)
 
 
-def _namespaces(found: Sequence[f.Process]) -> tuple[f.Namespace, ...]:
-    """Each network namespace that a process of ours is in, once, with its sockets (blocking)."""
+def _namespaces(found: Sequence[f.Process]) -> tuple[tuple[f.Namespace, ...], tuple[str, ...]]:
+    """Each network namespace that a process of ours is in, once, with its sockets; and the names of processes that
+    ended meanwhile, and their network with them (blocking)."""
     by_place: dict[int, list[f.Process]] = {}
     for each in found:
         if isinstance(each.network, f.Network):
@@ -176,23 +177,32 @@ def _namespaces(found: Sequence[f.Process]) -> tuple[f.Namespace, ...]:
         own = network.own_sockets()
     except OSError:
         own = frozenset()
-    return tuple(_namespace(place, there, own) for place, there in by_place.items())
-
-
-def _namespace(place: int, there: Sequence[f.Process], own: frozenset[int]) -> f.Namespace:
-    tables = network.sockets(there[0].pid)
-    return of_namespace(place, there, tables, own)
+    namespaces, gone = [], list[str]()
+    for place, there in by_place.items():
+        try:
+            namespaces.append(of_namespace(place, there, network.sockets(there[0].pid), own))
+        except ProcessLookupError:
+            gone += [each.name for each in there]
+    return tuple(namespaces), tuple(gone)
 
 
 def of_namespace(place: int, there: Sequence[f.Process], tables: network.Sockets, own: frozenset[int]) -> f.Namespace:
-    """Which of its sockets are ours, and which others of our users reach beyond this machine; these first. Pure."""
+    """Which of its sockets are ours, and which others of our users reach beyond this machine. Those of clients come
+    last: of them alone there are ever so many that they are not all listed. Pure."""
     users = {each.user for each in there}
     ours = [
         f.Owned(each, "service" if each.inode in own else "user")
         for each in tables.found
         if each.inode in own or (each.user in users and each.inode and not each.is_loopback)
     ]
-    ours.sort(key=lambda each: (each.socket.is_loopback, each.socket.state != "listening"))
+    ports = {each.socket.local_port for each in ours if each.owner == "service" and each.socket.state == "listening"}
+
+    def order(each: f.Owned) -> tuple[bool, bool, bool]:
+        found = each.socket
+        came = each.owner == "service" and found.state == "connected" and found.local_port in ports
+        return came, found.state != "listening", found.is_loopback
+
+    ours.sort(key=order)
     return f.Namespace(
         place=place,
         pids=tuple(each.pid for each in there),
@@ -312,7 +322,8 @@ def _model(manifest: Manifest, loaded: frozenset[str]) -> f.Model:
     )
 
 
-def _log(audit: AuditLog) -> f.Log:
+def log_of(audit: AuditLog) -> f.Log:
+    """The log as it is now."""
     note = audit.checkpoint()
     checkpoint = audit.verifier.checkpoint_of(note)
     keys = [str(audit.verifier), *(() if audit.second_key is None else (str(audit.second_key),))]

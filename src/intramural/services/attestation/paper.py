@@ -42,7 +42,7 @@ pre { background: var(--soft); padding: .75rem; border-radius: .4rem; white-spac
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   .wide { overflow: visible; }
-  table { font-size: 8pt; overflow-wrap: anywhere; }
+  table { font-size: 8pt; } td.long { overflow-wrap: anywhere; }
   thead { display: table-header-group; } tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   pre { border: 1px solid var(--line); }
 }
@@ -57,6 +57,7 @@ POLICY = (
 
 #: Of a public key, what one compares by eye; an ML-DSA-44 key has 1,800 characters.
 _KEY_CHARACTERS = 120
+_LONG_WORD = 20
 _MARKS: Mapping[str, str] = {"red": "Missing, lowered or not seen", "amber": "Look at this", "green": "Holds"}
 _VERDICTS: Mapping[str, str] = {
     "red": "Something is missing, was lowered, or could not be seen. It is said first, below.",
@@ -377,12 +378,19 @@ def _table(about: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) 
     if not rows:
         return f'<p class="about">{escape(about)}: none.</p>'
     head = "".join(f'<th scope="col">{escape(each)}</th>' for each in titles)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(each))}</td>' for each in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     label = escape(about, quote=True)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{label}"><table><caption>{escape(about)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(value: object) -> str:
+    """On paper, what has a word too long for a column (a hash) is broken anywhere; nothing else is."""
+    text = str(value)
+    is_long = any(len(word) > _LONG_WORD for word in text.split())
+    return f"{'<td class=long>' if is_long else '<td>'}{escape(text)}</td>"
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.library import Manifest
-from intramural.library.provenance import bom
 from intramural.services.attestation.facts import File, NotSeen, Software
 
 #: Half a gigabyte of packages takes two seconds; what is not reached in this time is said to be unchecked.
@@ -129,6 +128,8 @@ def _native(names: Iterable[str]) -> Iterator[File]:
 
 
 def _bill(models: Sequence[Manifest], now_s: float) -> str | NotSeen:
+    from intramural.library.provenance import bom  # a third of a second, for those alone who want one
+
     try:
         return bom.bill_of_installation(models, version=__version__, now_s=now_s)
     except (OSError, ValueError) as error:
