@@ -47,7 +47,7 @@ def running(
         module, named[_RATE], named[_STAND_IN] = "bench._service", str(stand_in_tokens_per_s), stand_in
     with (
         TemporaryDirectory() as folder,
-        Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).running() as service,
+        Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module, afresh=True).running() as service,
     ):
         yield service
 
