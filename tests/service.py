@@ -68,6 +68,8 @@ class Service:
             command = [sys.executable, "-m", self.module, "serve", "--json"]
             self.process = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
         else:
+            if isinstance(self.database, Path):
+                databases.furnish(self.database)
             self.process = preloaded.start(["serve", "--json"], self.environ, log)
         assert self.process.stdout is not None
         greeting = ""
