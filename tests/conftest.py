@@ -11,9 +11,12 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import databases
+from tests.chance import tries
 
 # This machine is shared and its timings are noise: what is slow today is no finding.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=tries(100)
+)
 settings.load_profile("shared")
 
 # What is imported and collected stays for the whole run: to look for garbage in it again and again took a tenth of it.
