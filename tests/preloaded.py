@@ -14,8 +14,8 @@ import importlib
 import importlib.util
 import json
 import os
-import select
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,9 +56,11 @@ class Program:
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            if not select.select([self._line], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("intramural", timeout or 0)
-            told = self._line.recv(_PACKET_BYTES)
+            self._line.settimeout(timeout)
+            try:
+                told = self._line.recv(_PACKET_BYTES)
+            except (TimeoutError, BlockingIOError):  # the latter: `timeout` is none at all
+                raise subprocess.TimeoutExpired("intramural", timeout or 0) from None
             assert told, "the process that programs are started from has ended"
             self.returncode = json.loads(told)["status"]
             self._line.close()
@@ -85,7 +87,7 @@ def start(words: Sequence[str], env: Mapping[str, str], stderr: IO[str]) -> Prog
 def run(
     words: Sequence[str], env: Mapping[str, str], stdin: str = "", timeout_s: float = 120
 ) -> "subprocess.CompletedProcess[str]":
-    """A program from beginning to end."""
+    """A program from beginning to end. `stdin`: no more than a pipe holds, 64 KiB."""
     reads, writes = os.pipe()
     os.write(writes, stdin.encode())
     os.close(writes)
@@ -105,8 +107,7 @@ def run(
 @functools.cache
 def _address() -> str:
     """Where the process listens; started when it is first wanted."""
-    folder = tempfile.TemporaryDirectory(prefix="intramural-preloaded-")
-    address = f"{folder.name}/socket"
+    address = f"{tempfile.mkdtemp(prefix='intramural-preloaded-')}/socket"
     reads, writes = os.pipe()  # it ends when this end is closed: whatever becomes of us
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.preloaded", address, str(reads)],
@@ -123,7 +124,6 @@ def _address() -> str:
     def end() -> None:
         os.close(writes)
         process.wait()
-        folder.cleanup()
 
     atexit.register(end)
     return address
@@ -153,6 +153,7 @@ def _serve(address: str, parent: int) -> None:
                 if key.fd == parent:
                     for pid, _line in running.values():
                         os.kill(pid, signal.SIGKILL)
+                    shutil.rmtree(Path(address).parent)
                     return
                 if key.fd == listener.fileno():
                     line, _ = listener.accept()
