@@ -5,6 +5,6 @@ the private socket's place (`console`), that of temporary files (`temporary`), a
 (`quiet`).
 Never: imports another room.
 
-Read in this order: `errors`, `chat`, `pictures`, `actor`, `clock`, `ids`, `engines`, `config`, `console`, `temporary`,
-`quiet`.
+Read in this order: `errors`, `chat`, `pictures`, `bare`, `actor`, `clock`, `ids`, `engines`, `config`, `console`,
+`temporary`, `quiet`.
 """
