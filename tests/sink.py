@@ -150,6 +150,7 @@ def main(words: list[str]) -> int:
         os.close(made_write)
         if not os.read(made_read, 1):
             return 112
+        kept = os.open(f"/proc/{child}/ns/net", os.O_RDONLY)  # the cable goes with it, and its count
         if not shut:
             with _Links() as links:
                 links.pair("out", "way", child)
@@ -167,6 +168,7 @@ def main(words: list[str]) -> int:
             "packets": [asdict(each) for each in packets],
             "counted": _received("out"),
         }
+        os.close(kept)
     Path(report).write_text(json.dumps(told))
     return 0
 

