@@ -76,7 +76,7 @@ def test_an_ordinary_user_may_have_a_sink_too(open_tmp: str) -> None:  # noqa: F
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("words", "least"), [([], 150), pytest.param(["--whole"], 2_500, marks=pytest.mark.slow)], ids=["packages", "whole"]
+    ("words", "least"), [([], 80), pytest.param(["--whole"], 2_500, marks=pytest.mark.slow)], ids=["packages", "whole"]
 )
 def test_nothing_reaches_for_a_network_when_it_is_imported(words: list[str], least: int) -> None:
     found = inside([str(ROOT / "tests/house/imports_everything.py"), *words])
