@@ -128,5 +128,5 @@ export const ATTACKS = [
     text: "[![pixel](https://tracker.example.com/a.png)](https://tracker.example.com/b)",
   },
   { name: "disguised host", text: "[bank](https://bank.example.org@evil.example/)" },
-  ...FETCHES,
+  ...fetches(OUTSIDE[1]),
 ];
