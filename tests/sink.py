@@ -24,7 +24,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+NOT_HERE = 77
+"""How the program ends where this machine gives it no network of its own."""
 NAMESERVER = "192.0.2.53"
 """Where the resolver inside asks (documentation addresses, RFC 5737: nobody has them)."""
 OUTSIDE = "198.51.100.7"
@@ -77,6 +80,10 @@ def _question(data: bytes) -> str:
 # for tests ------------------------------------------------------------------------------------------------------------
 
 
+class NoNamespacesError(Exception):
+    """The kernel, or what guards it, does not let us have a network of our own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """How the command ended, what it wrote, and what left meanwhile, in order. `counted`: by the interface itself."""
@@ -98,7 +105,7 @@ def run(
 ) -> Report:
     """Run `command` inside. `prefix` goes before it there (another user); `shut`: without any way out.
 
-    Raises RuntimeError where this machine gives nobody a network namespace.
+    Raises NoNamespacesError where this machine gives us no network of our own.
     """
     with tempfile.TemporaryDirectory(prefix="intramural-sink-") as folder:
         report = Path(folder) / "report"
@@ -106,8 +113,9 @@ def run(
         done = subprocess.run(
             words, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s
         )
-        if not report.exists():
-            raise RuntimeError(done.stdout[-2000:])
+        if done.returncode == NOT_HERE:
+            raise NoNamespacesError(done.stdout[-2000:])
+        assert report.exists(), done.stdout[-2000:]
         told = json.loads(report.read_text())
     packets = tuple(Packet(**each) for each in told["packets"])
     return Report(told["status"], done.stdout, packets, told["counted"])
@@ -130,26 +138,38 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main(words: list[str]) -> int:
     shut = words[0] == "--shut"
     report, *command = words[1:] if shut else words
-    _own_namespaces()
+    try:
+        _own_namespaces()
+        told = _watched(command, shut)
+    except OSError as error:  # also by what guards a kernel that would
+        print(f"sink: {error}", flush=True)
+        return NOT_HERE
+    Path(report).write_text(json.dumps(told))
+    return 0
+
+
+def _watched(command: list[str], shut: bool) -> dict[str, Any]:
+    """Run `command` inside; what is written down of it. Raises OSError where there is no such network to be had."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)) as heard:
         heard.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         made_read, made_write = os.pipe()
         go_read, go_write = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(go_write)
             try:
                 _checked(_libc.unshare(_NEWNET | _NEWNS), "unshare")
                 os.write(made_write, b"!")
-                os.read(go_read, 1)
-                _inside(shut)
-                os.execvp(command[0], command)
+                if os.read(go_read, 1):
+                    _inside(shut)
+                    os.execvp(command[0], command)
             except BaseException as error:
                 print(f"sink: {error!r}", file=sys.stderr, flush=True)
             finally:
-                os._exit(113)
+                os._exit(NOT_HERE)
         os.close(made_write)
         if not os.read(made_read, 1):
-            return 112
+            raise OSError("no network of its own")
         kept = os.open(f"/proc/{child}/ns/net", os.O_RDONLY)  # the cable goes with it, and its count
         if not shut:
             with _Links() as links:
@@ -163,14 +183,12 @@ def main(words: list[str]) -> int:
             packets += _heard(heard)
         packets += _heard(heard)
         _, status = os.waitpid(child, 0)
-        told = {
-            "status": os.waitstatus_to_exitcode(status),
-            "packets": [asdict(each) for each in packets],
-            "counted": _received("out"),
-        }
+        ended = os.waitstatus_to_exitcode(status)
+        if ended == NOT_HERE:
+            raise OSError("no network of its own")
+        counted = _received("out")
         os.close(kept)
-    Path(report).write_text(json.dumps(told))
-    return 0
+    return {"status": ended, "packets": [asdict(each) for each in packets], "counted": counted}
 
 
 def _own_namespaces() -> None:

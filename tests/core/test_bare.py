@@ -105,6 +105,7 @@ def test_how_it_is_turned_stays(turned: int, order: str) -> None:
     for made in (_jpeg(_segment(0xE1, b"Exif\x00\x00" + _exif(turned, order))), _webp(_exif(turned, order), flags=8)):
         found = bare(made, "x")
         assert SECRET not in found
+        assert found[:20] == _jpeg()[:20] or found[:4] == b"RIFF", "JFIF stays first"
         said = struct.pack(">HHIH", 0x0112, 3, 1, turned)
         assert (said in found) == (turned != 1)
         assert bare(found, "x") == found

@@ -33,8 +33,7 @@ EMBEDDER = "bge-small-en-v1.5:int8"
 READING = (
     "age ls", "audit checkpoint", "audit export OUT", "audit key", "audit ls", "audit verify", "break-glass list",
     "connect", "connect codex", "consent ls ada", "doctor", "egress ledger", "egress list", "fit", "group ls",
-    "hold ls", "key ls", "log anchors", "log export OUT", "log paper OUT", "ls", "notice ls",
-    "people imports",
+    "hold ls", "key ls", "log anchors", "log export OUT", "log paper OUT", "ls", "notice ls", "people imports",
     "policy explain ada people.read", "ps", "quota list", "quota show", "report ai-act --system nobody",
     "report hipaa-activity-review", "retention preview", "retention run", "retention status", "role ls", "sbom",
     "search llama", "use ls", "use words", "user ls", "vault check", "verify", "version", "workspace ls",

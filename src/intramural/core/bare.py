@@ -1,5 +1,6 @@
 """A picture without what it says besides its pixels: where, when and with what it was taken, names, comments,
-thumbnails, and whatever follows its end. How it is to be turned stays. Nothing is decoded: whole parts are left out.
+thumbnails, and whatever follows its end. How a photograph (JPEG, WebP) is to be turned stays. Nothing is decoded: whole
+parts are left out.
 
 What a decoder could not read is no better and no worse afterwards. Sources: PNG (W3C) 4.7, JPEG (ITU T.81 B.1, B.2),
 Exif 2.32 (4.5, 4.6), GIF89a (23 to 26), WebP (RFC 9649, 2.5 to 2.7).
@@ -57,7 +58,8 @@ def _jpeg(data: bytes) -> bytes:
             kept.append(_without_thumbnail(part) if marker == _APP0 else part)
     if turned != _UPRIGHT:
         said = _EXIF + _says(turned)
-        kept.insert(1, b"\xff\xe1" + struct.pack(">H", 2 + len(said)) + said)
+        after = 2 if kept[1][4:9] == b"JFIF\x00" else 1  # which comes first of all
+        kept.insert(after, b"\xff\xe1" + struct.pack(">H", 2 + len(said)) + said)
     return b"".join(kept)
 
 
