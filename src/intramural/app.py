@@ -147,6 +147,7 @@ from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
+from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
 from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
@@ -262,6 +263,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         await services.personal.replay()
         await services.holds.replay()
         await services.models.prepare()
+        stack.push_async_callback(services.models.close)
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
@@ -542,7 +544,8 @@ def _shelf(ground: _Ground) -> _Shelf:
         config.serving.vram_bytes,
     )
     planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
-    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
+    crashes = Crashes(ground.audit, ground.db, pool, clock)
+    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, crashes, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))

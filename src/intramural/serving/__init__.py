@@ -24,6 +24,7 @@ from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.scheduler import CRASH_WINDOW_S, Quarantine
 from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -33,6 +34,7 @@ from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
     "ANY_MODEL",
+    "CRASH_WINDOW_S",
     "NOT_CONFINED",
     "Compute",
     "Ending",
@@ -45,6 +47,7 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Pooling",
+    "Quarantine",
     "RemoteSpawner",
     "Repeated",
     "SandboxedSpawner",
