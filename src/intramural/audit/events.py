@@ -211,6 +211,10 @@ class Event(StrEnum):
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
+    ENGINES_OLDER = (
+        "engines.older_allowed",
+        "Named engines may be older than the oldest build allowed, or not say theirs, as settings allow.",
+    )
 
     EGRESS_CONNECTED = (
         "egress.connected",

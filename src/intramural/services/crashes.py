@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from intramural.audit import AuditLog, Event
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock
 from intramural.core.errors import IntramuralError
@@ -86,7 +86,7 @@ class Crashes:
         task.add_done_callback(self._writing.discard)
 
     async def _write(self, crashed: Crashed) -> None:
-        facts = {
+        facts: dict[str, Fact] = {
             "weights": crashed.digest,
             "crashes": crashed.crashes,
             "within_s": CRASH_WINDOW_S,
