@@ -828,6 +828,7 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        engine=standing_of(installed(), engine_floor(ground.config), ground.config.sandbox.older_engines),
         seal=None if ground.enclosure is None else ground.enclosure.seal,
         processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,

@@ -32,8 +32,27 @@ api_key_file = "{key_file}"
 
 def house(service: Service, text: str) -> None:
     service.settings["INTRAMURAL_LIBRARY_STARTER"] = ""
+    service.settings["INTRAMURAL_SANDBOX_OLDER_ENGINES"] = "lab"  # built by a package, it says that it is build 0
     service.data_dir.mkdir(exist_ok=True)
     (service.data_dir / "engines.toml").write_text(text)
+
+
+async def test_a_llama_server_that_does_not_say_its_build_is_not_asked(fresh: Service, weights: Path) -> None:
+    key_file = fresh.data_dir.parent / "lab.key"
+    key_file.write_text(KEY + "\n")
+    key_file.chmod(0o600)
+    async with llama_server(weights) as server:
+        house(fresh, toml(server, key_file))
+        del fresh.settings["INTRAMURAL_SANDBOX_OLDER_ENGINES"]
+        fresh.start()
+        fresh.set_up()
+        answer = await asyncio.to_thread(fresh.page, "POST", f"/models/{NAME}/load")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "engine_build_unknown"), answer.text
+        assert "sandbox.older_engines" in answer.text
+        (started,) = fresh.events(event="service.started")
+        assert started["facts"]["engine_build"] >= started["facts"]["engine_floor"]
+        assert fresh.events(event="engines.older_allowed") == []
+        fresh.stop()
 
 
 async def test_a_model_elsewhere_is_listed_asked_metered_and_receipted(fresh: Service, weights: Path) -> None:
@@ -83,6 +102,8 @@ def _walk(service: Service, server: LlamaServer) -> None:
 
     events = service.events()
     (added,) = [each for each in events if each["event"] == "engine.added"]
+    (older,) = [each for each in events if each["event"] == "engines.older_allowed"]
+    assert older["facts"]["engines"] == ["lab"], "a downgrade is in the log"
     assert added["target"] == "engine:lab"
     assert added["facts"]["address"] == server.url
     assert KEY not in json.dumps(events)

@@ -140,9 +140,14 @@ def standing_of(engine: Engine, floor: int, allowed: Sequence[str]) -> Standing:
 
 @cache
 def installed() -> Engine:
-    """What is installed, hashed once (a few hundredths of a second)."""
-    version = metadata.version(PACKAGE)
-    modules = [each for each in metadata.files(PACKAGE) or () if each.match(f"{PACKAGE}/{PACKAGE}*.so")]
+    """What is installed, hashed once."""
+    return examined(PACKAGE)
+
+
+def examined(package: str) -> Engine:
+    """What is installed as `package`: its native modules against the digests that they were installed with."""
+    version = metadata.version(package)
+    modules = [each for each in metadata.files(package) or () if each.suffix == ".so"]
     total, intact = hashlib.sha256(), bool(modules)
     for each in sorted(modules, key=str):
         digest = hashlib.sha256(Path(str(each.locate())).read_bytes()).digest()

@@ -108,6 +108,7 @@ def router(doors: Doors) -> APIRouter:
             version=__version__,
             missed_review=await doors.services.reports.missed(),
             anchored=shapes.HeldOutside(colour=anchored.colour, why=anchored.why),
+            engine=shapes.EngineOut(**asdict(view.engine)),
         )
 
     return api
