@@ -37,23 +37,21 @@ class Flaw:
         return f"https://github.com/CVEProject/cvelistV5/blob/main/cves/{year}/{number[:-3]}xxx/{self.cve}.json"
 
 
-#: Those whose record names the build of the fix, or the last one without it. The others are in docs/engine.md.
+#: Those whose record names the build of the fix. The others are in docs/engine.md.
 FLAWS: Final = (
     Flaw("CVE-2024-32878", 2740, "reading a GGUF header: an uninitialised pointer is freed"),
+    Flaw("CVE-2024-42477", 3561, "RPC backend: a type that is none is looked up"),
     Flaw("CVE-2025-49847", 5662, "vocabulary: a token's length is cut to 32 bits"),
     Flaw("CVE-2025-52566", 5721, "tokenising: sizes are compared as signed and unsigned"),
     Flaw("CVE-2026-33298", 7824, "tensor sizes: a product wraps"),
     Flaw("CVE-2026-27940", 8146, "reading a GGUF header: a sum of sizes wraps"),
     Flaw("CVE-2026-34159", 8492, "RPC backend: no bounds where a buffer is 0"),
-    Flaw("CVE-2026-43629", 9059, "restoring a saved state: a product wraps"),
-    Flaw("CVE-2026-43631", 9061, "server that goes to sleep: vocabulary used after it was freed"),
-    Flaw("CVE-2026-43632", 9061, "server that goes to sleep: tokenising uses a freed vocabulary"),
     Flaw("CVE-2026-107183", 11393, "answers' parser: freed memory is used, and freed twice"),
     Flaw("CVE-2026-118375", 11865, "RPC backend over RDMA: a write past a variable on the stack"),
 )
 #: Flaws of parts that no engine here has: the filter of its process refuses every socket that they need.
-NOT_REACHABLE: Final = frozenset({"CVE-2026-34159", "CVE-2026-118375"})
-#: The first build with a fix for all that a model's file, a saved state or a request could reach.
+NOT_REACHABLE: Final = frozenset({"CVE-2024-42477", "CVE-2026-34159", "CVE-2026-118375"})
+#: The first build with a fix for all of them that a model's file or a request could reach.
 FLOOR: Final = max(each.build for each in FLAWS if each.cve not in NOT_REACHABLE)
 
 _VERSION: Final = re.compile(r"\d{4}\.\d{1,2}\.(\d{3,7})(?:\.post\d+)?")

@@ -856,7 +856,7 @@ export const words = {
       `xllamacpp ${version}: llama.cpp build ${build ?? "unknown"}, at least ${floor} is asked for`,
     engineRefused: (code: string) => `Not started: ${code}`,
     engineOpen: (flaws: readonly string[]) => `Published and not fixed in it: ${flaws.join(", ")}`,
-    engineClean: "Nothing published and reachable is open in it",
+    engineClean: "No published flaw that could be reached has a newer fix",
     outside: "The log, held outside",
     anchored: { green: "Held", amber: "Nobody holds it", red: "Not held" },
     suggestion: "What could run here",
