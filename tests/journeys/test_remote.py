@@ -9,6 +9,8 @@ import pytest
 import requests
 from openai import APIError, APIStatusError, BadRequestError
 from tests.fakes.llama_server import KEY, LlamaServer, llama_server
+from tests.fakes.remote_engine import Engine
+from tests.fakes.web import serving
 from tests.service import ENDLESS, Service
 from tests.serving.conftest import weights as weights  # a fixture
 
@@ -37,22 +39,24 @@ def house(service: Service, text: str) -> None:
     (service.data_dir / "engines.toml").write_text(text)
 
 
-async def test_a_llama_server_that_does_not_say_its_build_is_not_asked(fresh: Service, weights: Path) -> None:
-    key_file = fresh.data_dir.parent / "lab.key"
-    key_file.write_text(KEY + "\n")
-    key_file.chmod(0o600)
-    async with llama_server(weights) as server:
-        house(fresh, toml(server, key_file))
+async def test_a_llama_server_that_does_not_say_its_build_is_not_asked(fresh: Service) -> None:
+    engine = Engine(build_info="b0-unknown")
+    table = '[lab]\nkind = "llama-server"\naddress = "{}"\ncontext_tokens = 512\nmodels = {{ a = "theirs" }}\n'
+    async with serving(engine) as server:
+        house(fresh, table.format(server.url))
         del fresh.settings["INTRAMURAL_SANDBOX_OLDER_ENGINES"]
         fresh.start()
         fresh.set_up()
-        answer = await asyncio.to_thread(fresh.page, "POST", f"/models/{NAME}/load")
+        answer = await asyncio.to_thread(fresh.page, "POST", "/models/a/load")
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "engine_build_unknown"), answer.text
         assert "sandbox.older_engines" in answer.text
         (started,) = fresh.events(event="service.started")
         assert started["facts"]["engine_build"] >= started["facts"]["engine_floor"]
         assert fresh.events(event="engines.older_allowed") == []
+        shown = fresh.page("GET", "/machine").json()["engine"]
+        assert (shown["refused"], shown["open_flaws"], shown["build"]) == (None, [], started["facts"]["engine_build"])
         fresh.stop()
+    assert engine.asked == []
 
 
 async def test_a_model_elsewhere_is_listed_asked_metered_and_receipted(fresh: Service, weights: Path) -> None:

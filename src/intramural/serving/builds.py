@@ -148,7 +148,8 @@ def examined(package: str) -> Engine:
     modules = [each for each in metadata.files(package) or () if each.suffix == ".so"]
     total, intact = hashlib.sha256(), bool(modules)
     for each in sorted(modules, key=str):
-        digest = hashlib.sha256(Path(str(each.locate())).read_bytes()).digest()
+        with Path(str(each.locate())).open("rb") as module:
+            digest = hashlib.file_digest(module, "sha256").digest()
         told = None if each.hash is None else each.hash.value
         intact &= told == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         total.update(digest)

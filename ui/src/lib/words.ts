@@ -689,7 +689,8 @@ export const words = {
     pinnedNow: (name: string) => `${name} will stay loaded.`,
     unpinnedNow: (name: string) => `${name} may be unloaded when idle.`,
     heldTitle: "Held back",
-    heldText: "The bytes are whole, but this was found or happened. Nobody can use the model until an administrator releases it.",
+    heldText:
+      "The bytes are whole, but this was found or happened. Nobody can use the model until an administrator releases it.",
     heldTextMember: "Something in this model looks suspicious. An administrator must look at it first.",
     line: (line: number) => `line ${number(line)}`,
     release: "Release…",
