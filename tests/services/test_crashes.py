@@ -113,6 +113,9 @@ async def test_three_crashes_in_ten_minutes_are_a_quarantine_that_survives_a_res
             error = await house.refused(name)
             assert error.code == "model_quarantined"
             assert "intramural release" in error.hint
+        with pytest.raises(Refused):
+            await house.models.load(SYSTEM, "alias")
+        assert [each["code"] for each in await house.events("model.load_refused")] == ["model_quarantined"]
         view = await house.models.view(SYSTEM, "alias")
         assert view.crashed is not None
         assert view.crashed.message == "Its workers crashed 3 times within 10 minutes, the last time by SIGABRT."

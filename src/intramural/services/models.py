@@ -150,6 +150,16 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
+    async def _loaded(self, manifest: Manifest, served: ModelToServe, actor: Actor) -> None:
+        """Return when a worker is ready. That it crashed too often for that is recorded; what its files lack was when
+        they were opened."""
+        try:
+            await self._pool.load(served)
+        except Refused as error:
+            if self._crashed(manifest) is not None:
+                await self._record_refusal(manifest, actor, error)
+            raise
+
     async def _open_files(self, manifest: Manifest, planned: Planned, actor: Actor) -> list[OpenFile]:
         """Of the model itself, and of those that help it."""
         found = await self._verified(manifest, actor)
@@ -232,7 +242,7 @@ class Models:
         manifest = self.manifest(name)
         served = await self._servable(manifest, actor)
         try:
-            await self._pool.load(served)
+            await self._loaded(manifest, served, actor)
         except Unavailable as error:
             if error.code != "model_unloaded":
                 raise
@@ -250,7 +260,7 @@ class Models:
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         manifest = self.manifest(name)
         is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
-        await self._pool.load(await self._servable(manifest, actor))
+        await self._loaded(manifest, await self._servable(manifest, actor), actor)
         if is_new:
             await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
