@@ -150,6 +150,7 @@ from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
+from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
 from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
@@ -168,6 +169,8 @@ from intramural.services.seating import Seating
 from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
 from intramural.serving import (
+    EMBEDDED,
+    FLOOR,
     NOT_CONFINED,
     Pool,
     RemoteSpawner,
@@ -176,7 +179,11 @@ from intramural.serving import (
     Warmth,
     buffer_size,
     engine_name,
+    installed,
     parse_options,
+    require_build,
+    require_intact,
+    standing_of,
 )
 from intramural.storage import Database
 from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
@@ -255,7 +262,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint, egress.mode, enclosure)
+        await _record_start(audit, config, posture, egress.mode, enclosure)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -266,6 +273,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         await services.personal.replay()
         await services.holds.replay()
         await services.models.prepare()
+        stack.push_async_callback(services.models.close)
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
@@ -322,7 +330,13 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
-    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    engine, floor, older = await asyncio.to_thread(installed), engine_floor(config), config.sandbox.older_engines
+
+    def require_engine() -> None:
+        require_intact(engine)
+        require_build(EMBEDDED, engine.build, floor, older)
+
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes, require_engine)
     states = States(
         config.data_dir / "states",
         vault.states_key,
@@ -332,7 +346,12 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     )
     await asyncio.to_thread(states.open)
     warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
-    spawner = RemoteSpawner(confined_spawner, clock, _way_to_engine(egress))
+    spawner = RemoteSpawner(
+        confined_spawner,
+        clock,
+        _way_to_engine(egress),
+        require=lambda name, build: require_build(name, build, floor, older),
+    )
     return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
@@ -556,7 +575,8 @@ def _shelf(ground: _Ground) -> _Shelf:
         config.serving.vram_bytes,
     )
     planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
-    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
+    crashes = Crashes(ground.audit, ground.db, pool, clock)
+    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, crashes, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
@@ -822,6 +842,7 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        engine=standing_of(installed(), engine_floor(ground.config), ground.config.sandbox.older_engines),
         seal=None if ground.enclosure is None else ground.enclosure.seal,
         processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
@@ -973,10 +994,20 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
+def engine_floor(config: Config) -> int:
+    """The oldest build of llama.cpp that computes."""
+    return max(FLOOR, config.sandbox.engine_floor)
+
+
 async def _record_start(
-    audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode, enclosure: Enclosure | None
+    audit: AuditLog, config: Config, posture: Posture, mode: Mode, enclosure: Enclosure | None
 ) -> None:
+    engine, traces_endpoint = await asyncio.to_thread(installed), config.traces.endpoint
     facts: dict[str, Fact] = {
+        "engine": engine.version,
+        "engine_build": engine.build,
+        "engine_digest": engine.digest,
+        "engine_floor": engine_floor(config),
         "confinement": posture.level.value,
         "kernel": posture.kernel,
         "landlock_abi": posture.landlock_abi,
@@ -990,6 +1021,9 @@ async def _record_start(
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
     if mode == "open":
         await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
+    if config.sandbox.older_engines:
+        older: dict[str, Fact] = {"engines": list(config.sandbox.older_engines), "engine_floor": engine_floor(config)}
+        await audit.record(Event.ENGINES_OLDER, SYSTEM, target="sandbox.older_engines", facts=older)
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:
@@ -1221,12 +1255,21 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "seccomp": posture.seccomp,
         "network_namespace": posture.netns,
         "unprivileged_user": posture.own_uid,
+        "engine": await asyncio.to_thread(_engine, config),
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
         "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _engine(config: Config) -> str:
+    """Which engine computes, and what is known of it (blocking)."""
+    found = standing_of(installed(), engine_floor(config), config.sandbox.older_engines)
+    flaws = f"; open: {', '.join(found.open_flaws)}" if found.open_flaws else ""
+    may = "may start" if found.refused is None else f"is not started ({found.refused})"
+    return f"xllamacpp {found.version}, build {found.build}, {may}, floor {found.floor}{flaws}"
 
 
 def _missed_review(config: Config) -> str | None:

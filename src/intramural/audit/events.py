@@ -88,6 +88,10 @@ class Event(StrEnum):
         "model.quarantined",
         "A model is in the library but is not loaded: inspection found something to decide about.",
     )
+    MODEL_CRASHED = (
+        "model.crashed",
+        "A model's workers crashed so often that its weights are in quarantine; the facts hold how the last one ended.",
+    )
     MODEL_RELEASED = "model.released", "An administrator let a quarantined model be loaded; the facts hold the reason."
     MODEL_REFUSED = "model.refused", "A model did not pass a check on its way into the library; nothing of it was kept."
     MODEL_PULL_STOPPED = "model.pull_stopped", "A pull ended early for a reason outside; what came is kept."
@@ -207,6 +211,10 @@ class Event(StrEnum):
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
     SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
+    ENGINES_OLDER = (
+        "engines.older_allowed",
+        "Named engines may be older than the oldest build allowed, or not say theirs, as settings allow.",
+    )
 
     EGRESS_CONNECTED = (
         "egress.connected",

@@ -137,6 +137,18 @@ class SandboxConfig:
         "for), `no-landlock` where the kernel has none, or `off`. It does not start where that cannot be had. Anything "
         "but `full` is audited.",
     )
+    engine_floor: int = setting(
+        0,
+        "Oldest build of llama.cpp that computes: the engine that comes with the product, and a llama-server of "
+        "`engines.toml`, which has to say its build. Nothing is started on an older one. 0: the oldest without a "
+        "published flaw that could be reached (docs/engine.md); it can only be raised.",
+        within=(0, 10_000_000),
+    )
+    older_engines: tuple[str, ...] = setting(
+        (),
+        "Engines that may be older than `sandbox.engine_floor`, or not say their build: names of `engines.toml`, or "
+        "`embedded`. A downgrade, which is audited.",
+    )
     read_folders: tuple[str, ...] = setting(
         (),
         "Folders the sealed service may read besides its own: those that models are pulled from by their path from the "

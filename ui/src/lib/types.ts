@@ -318,6 +318,7 @@ export interface Machine {
   };
   seal: { level: string; layers: string[]; connects: string[] } | null;
   anchored: { colour: "green" | "amber" | "red"; why: string };
+  engine: { version: string; build: number | null; floor: number; refused: string | null; open_flaws: string[] };
   suggestion: { name: string; why: string } | null;
   version: string;
 }

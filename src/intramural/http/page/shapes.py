@@ -631,6 +631,19 @@ class AnchorsOut(HeldOutside):
     anchors: list[str]
 
 
+class EngineOut(BaseModel):
+    """The embedded engine. `build`: of llama.cpp; `refused`: the code of what keeps it from being started;
+    `open_flaws`: published and not fixed in it, `unreachable` those of parts that no engine here has."""
+
+    version: str
+    build: int | None
+    digest: str
+    floor: int
+    refused: str | None
+    open_flaws: list[str]
+    unreachable: list[str]
+
+
 class Machine(BaseModel):
     cores: int
     memory_bytes: int
@@ -641,6 +654,7 @@ class Machine(BaseModel):
     version: str
     missed_review: str | None
     anchored: HeldOutside
+    engine: EngineOut
 
 
 class ChatOut(BaseModel):
