@@ -29,6 +29,14 @@ def test_every_process_is_behind_walls_and_the_machine_says_so(service: Service)
     assert (gateway["name"], spawner["name"], worker["name"]) == ("gateway", "spawner", MODEL)
     assert {each["name"] for each in others} == {"egress"}, "what connects, and nothing else"
     assert (gateway["pid"], worker["interfaces"]) == (service.pid, ["lo"])
+    assert machine["downgrades"] == []
+    whole = {"holds"} if isinstance(service.database, Path) else {"holds", "left_out"}  # PostgreSQL has to be reached
+    assert {wall["state"] for wall in gateway["walls"]} == whole
+    for each in machine["processes"]:
+        assert each is gateway or {wall["state"] for wall in each["walls"]} == {"holds"}, each
+    assert gateway["sockets"] > gateway["internet"] >= 1, "it listens on one at least"
+    assert (worker["sockets"], worker["internet"]) == (1, 0), "what it is asked on"
+    assert spawner["layers"] == ["landlock", "seccomp"]
     for each in machine["processes"]:
         seen = _status(each["pid"])
         assert (seen["Seccomp"], seen["NoNewPrivs"]) == ("2", "1"), each

@@ -57,6 +57,14 @@ _OTHER = "(other)"
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorNumbers:
+    """How it stands with the anchors of the log. `age_s`: since a checkpoint was put in one; None: never."""
+
+    red: bool = False
+    age_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerNumbers:
     """One worker. `state`: starting, ready, resting (elsewhere, and failing) or stopping; `resident_bytes` with mapped
     weights."""
@@ -230,13 +238,15 @@ class Metrics:
         """The exposition text; `content_type` says of what kind."""
         return self.rendering()()
 
-    def rendering(self, *, review_missed: bool = False) -> Callable[[], bytes]:
+    def rendering(
+        self, *, review_missed: bool = False, anchors: AnchorNumbers = AnchorNumbers()
+    ) -> Callable[[], bytes]:
         """What renders this moment. It may be called in a thread of its own: many series take many milliseconds.
         `review_missed`: an activity review is due and was not signed.
         """
         text = "1: an activity review is missed (audit.review_every_days)."
         reviews = GaugeMetricFamily("intramural_review_missed", text, int(review_missed))
-        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews]
+        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews, *_anchored(anchors)]
         whole = CollectorRegistry()
         whole.register(_Moment(self.registry, asked))
         return lambda: generate_latest(whole)
@@ -267,6 +277,17 @@ class Metrics:
                 return _OTHER
             label = self._models[model] = model
         return label
+
+
+def _anchored(anchors: AnchorNumbers) -> Iterable[Metric]:
+    text = "1: no checkpoint of the log is held outside that is at most a day old, or an anchor holds another history."
+    yield GaugeMetricFamily("intramural_anchors_red", text, int(anchors.red))
+    age = GaugeMetricFamily(
+        "intramural_anchor_age_seconds", "Since a checkpoint was put in an anchor. Not there: never."
+    )
+    if anchors.age_s is not None:
+        age.add_metric([], anchors.age_s)
+    yield age
 
 
 class _Moment(Collector):

@@ -27,12 +27,14 @@ _LEAST_ABI = 2
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a sealed process goes on to reach: folders or files that it reads, that it also writes; and what of its
-    settings needs the network. Paths that do not exist are left out. Without `connects`, it makes no internet socket.
+    """What a sealed process goes on to reach: folders or files that it reads, that it also writes; programs that it
+    starts; and what of its settings needs the network. Paths that do not exist are left out. Without `connects`, it
+    makes no internet socket.
     """
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
+    run: tuple[Path, ...] = ()
     connects: tuple[str, ...] = ()
 
 
@@ -73,16 +75,7 @@ def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
     identity.hide_memory()
     yield "capabilities"
     if level == "full":
-        abi = landlock.abi()
-        if abi < _LEAST_ABI:
-            raise _failed("landlock", f"the kernel offers ABI {abi}, the least is {_LEAST_ABI}")
-        denies = landlock.but_unix_sockets(landlock.handled(abi, connects=bool(needs.connects)))
-        allowed = list(_allowed(needs, denies.files))
-        try:
-            landlock.restrict(allowed, denies)
-        finally:
-            for each in allowed:
-                os.close(each.descriptor)
+        fence(needs)
         yield "landlock"
     denied.install("gateway", outward=bool(needs.connects))
     yield "seccomp"
@@ -90,8 +83,30 @@ def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
         yield "no-internet"
 
 
+def fence(needs: Needs) -> None:
+    """Have Landlock deny this thread, and whatever it starts, every file but `needs`. Needs no_new_privs.
+
+    Raises Broken(`seal_failed`, `confinement_failed`).
+    """
+    abi = landlock.abi()
+    if abi < _LEAST_ABI:
+        raise _failed("landlock", f"the kernel offers ABI {abi}, the least is {_LEAST_ABI}")
+    denies = landlock.but_unix_sockets(landlock.handled(abi, connects=bool(needs.connects)))
+    allowed = list(_allowed(needs, denies.files))
+    try:
+        landlock.restrict(allowed, denies)
+    finally:
+        for each in allowed:
+            os.close(each.descriptor)
+
+
 def _allowed(needs: Needs, known: int) -> Iterable[Allowed]:
-    for paths, rights in ((needs.read, landlock.READ), (needs.write, landlock.READ | landlock.WRITE)):
+    rights_of = (
+        (needs.read, landlock.READ),
+        (needs.write, landlock.READ | landlock.WRITE),
+        (needs.run, landlock.READ_FILE | landlock.EXECUTE),
+    )
+    for paths, rights in rights_of:
         for path in dict.fromkeys(paths):
             try:
                 descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
