@@ -679,10 +679,12 @@ class EntryOut(BaseModel):
 
 
 class EgressLedgerOut(BaseModel):
-    """`older`: the `before` with which to look for more; none: there is no more."""
+    """`older`: the `before` with which to look for more; none: there is no more. `newest`: the `after` with which to ask
+    what came since."""
 
     entries: list[EntryOut]
     older: int | None
+    newest: int
 
 
 class CheckpointOut(BaseModel):
