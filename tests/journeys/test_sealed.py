@@ -1,13 +1,17 @@
 """The service as it runs: what it gave up, seen from outside, and that its work goes on without it."""
 
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from tests.fakes.gguf_file import tiny_model
 from tests.service import MODEL, Service
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,16 @@ def test_it_answers_and_keeps_what_it_is_given(service: Service) -> None:
     large = b"a line of text\n" * 200_000  # larger than what is kept in memory on its way in
     kept = client.files.create(file=("notes.txt", large), purpose="user_data")
     assert client.files.content(kept.id).read() == large
+
+
+def test_the_verifier_is_handed_out_to_anybody_as_the_reference_names_it(service: Service, tmp_path: Path) -> None:
+    found = requests.get(f"{service.address}/intramural/v1/verifier", timeout=30).json()
+    data = requests.get(f"{service.address}/intramural/v1/verifier/{found['name']}", timeout=30).content
+    assert data == (ROOT / "verifier" / found["name"]).read_bytes()
+    assert found["sha256"] == hashlib.sha256(data).hexdigest()
+    assert found["sha256"] in (ROOT / "docs/reference/verifier.md").read_text("utf-8")
+    assert service.command("log", "verifier", str(tmp_path / "v.py"))["sha256"] == found["sha256"]
+    assert (tmp_path / "v.py").read_bytes() == data
 
 
 def test_what_a_command_names_is_lent_and_what_the_page_names_is_not(service: Service, tmp_path: Path) -> None:

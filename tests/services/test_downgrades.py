@@ -59,7 +59,7 @@ def test_it_says_which_file_names_it(tmp_path: Path) -> None:
 def test_an_engine_outside_is_one(tmp_path: Path) -> None:
     (tmp_path / "engines.toml").write_text(
         '[far]\nkind = "vllm"\naddress = "https://gpu.example:8000"\noutside = true\n'
-        'context_tokens = 8192\nmodels = { m = {} }\n'
+        "context_tokens = 8192\nmodels = { m = {} }\n"
     )
     [found] = downgrades(settings.load({}, data_dir=tmp_path), _posture(), "full")
     assert (found.setting, found.origin) == ("engines.far.outside", "engines.toml")

@@ -861,6 +861,9 @@ const ROOMS = {
     return json(response, 200, pull);
   },
 
+  verifier: ({ response }) =>
+    json(response, 200, { name: "verify_intramural.py", sha256: "5a".repeat(32), size_bytes: 65_018 }),
+
   machine: ({ response }) =>
     json(response, 200, {
       cores: 8,

@@ -8,6 +8,7 @@ token: the counts of answers on their way are read when somebody scrapes.
 from collections import Counter as Tallied
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import Protocol
 
 import msgspec
@@ -282,12 +283,8 @@ class Metrics:
 def _anchored(anchors: AnchorNumbers) -> Iterable[Metric]:
     text = "1: no checkpoint of the log is held outside that is at most a day old, or an anchor holds another history."
     yield GaugeMetricFamily("intramural_anchors_red", text, int(anchors.red))
-    age = GaugeMetricFamily(
-        "intramural_anchor_age_seconds", "Since a checkpoint was put in an anchor. Not there: never."
-    )
-    if anchors.age_s is not None:
-        age.add_metric([], anchors.age_s)
-    yield age
+    text = "Since a checkpoint of the log was put in an anchor. NaN: never."
+    yield GaugeMetricFamily("intramural_anchor_age_seconds", text, nan if anchors.age_s is None else anchors.age_s)
 
 
 class _Moment(Collector):

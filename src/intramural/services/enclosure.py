@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from intramural.audit import verifier_path
 from intramural.core.config import Config
 from intramural.egress import parse_mode
 from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
@@ -121,7 +122,7 @@ def _at_home(*paths: str) -> list[Path]:
 def _python() -> Iterable[Path]:
     """The interpreter's modules and ours: some are imported when they are first needed. Not where we were started."""
     here = Path.cwd()
-    yield _HERE
+    yield from (_HERE, verifier_path())
     yield from (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     yield from (Path(entry) for entry in sys.path if entry and Path(entry).absolute() != here)
     trusted = ssl.get_default_verify_paths()

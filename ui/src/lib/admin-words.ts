@@ -713,6 +713,13 @@ export const admin = {
     } as Record<string, string>,
     allOf: (name: string) => `All that begins with “${name}.”`,
     export: "Export",
+    verifier: "Check it without this service",
+    verifierText:
+      "One file of Python that shares nothing with this service: it checks exports of the log, receipts and proofs, on any machine and without a network.",
+    verifierWarning:
+      "From here you have it from the one who is checked, which proves little. Have it from elsewhere, or compare its SHA-256 with a copy that you had before.",
+    verifierHash: "SHA-256",
+    copyHash: "Copy the SHA-256",
     exportText:
       "The entries of the period chosen above (and of the event), oldest first, one a line. That you exported them is written into the log.",
     forms: {

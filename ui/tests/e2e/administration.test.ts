@@ -3,6 +3,7 @@
  * one administrator's morning, from the set-up link to a signed review.
  */
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import type { Browser } from "playwright-core";
@@ -269,6 +270,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     const deny = (host: string, purpose: string) =>
       ask(ada, "POST", "/egress/entries", { host, port: 443, purpose, verdict: "deny" });
     for (let number = 0; number < 52; number++) await deny(`host-${number}.example`, "traces");
+    await ada.go("/settings/groups");
     await ada.go("/settings/egress");
     const lines = page.locator("tbody tr");
     await expect.poll(() => lines.count()).toBe(50);
@@ -371,6 +373,15 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(shown.replace(/\n/g, "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     expect(await page.locator("ol.rows script, ol.rows img").count()).toBe(0);
     expect(await page.evaluate(() => "attacked" in window)).toBe(false);
+    await page.getByText("Check it without this service").click();
+    const [fetched] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "verify_intramural.py" }).click(),
+    ]);
+    const digest = createHash("sha256")
+      .update(readFileSync(await fetched.path()))
+      .digest("hex");
+    await page.getByText(digest).waitFor();
     await ada.accessible("the log of an attack");
     await picture(ada, "desktop-audit-hostile");
     await page.getByRole("button", { name: "Clear" }).click();

@@ -678,9 +678,15 @@ class EntryOut(BaseModel):
     facts: dict[str, Any]
 
 
+class VerifierOut(BaseModel):
+    name: str
+    sha256: str
+    size_bytes: int
+
+
 class EgressLedgerOut(BaseModel):
-    """`older`: the `before` with which to look for more; none: there is no more. `newest`: the `after` with which to ask
-    what came since."""
+    """`older`: the `before` with which to look for more; none: there is no more. `newest`: the `after` with which to
+    ask what came since."""
 
     entries: list[EntryOut]
     older: int | None
