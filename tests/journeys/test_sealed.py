@@ -3,6 +3,9 @@
 import hashlib
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +54,18 @@ def test_every_process_is_behind_walls_and_the_machine_says_so(service: Service)
     for thread in Path(f"/proc/{service.pid}/task").iterdir():
         assert "Seccomp:\t2" in (thread / "status").read_text(), "all of its threads"
     assert int(Path(f"/proc/{worker['pid']}/stat").read_text().rpartition(")")[2].split()[1]) == spawner["pid"]
+
+
+def test_the_image_s_health_check_finds_it_well_and_finds_it_gone(service: Service) -> None:
+    def status(port: str) -> int:
+        script = str(ROOT / "deploy/container/healthcheck.py")
+        return subprocess.run(
+            [sys.executable, "-I", script], env={"INTRAMURAL_SERVER_PORT": port}, check=False
+        ).returncode
+
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        closed = str(nobody.getsockname()[1])
+    assert (status(service.address.rpartition(":")[2]), status(closed)) == (0, 1)
 
 
 def test_it_holds_no_way_around_its_filter(service: Service) -> None:

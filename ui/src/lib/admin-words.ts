@@ -872,7 +872,6 @@ export const admin = {
     downgradesText: "Each of these is written into the log at every start.",
     from: (setting: string, value: string, origin: string) =>
       origin === "" ? `${setting} = ${value}` : `${setting} = ${value}, in ${origin}`,
-    idle: "not used on this machine",
     noProcesses: "The kernel tells nothing of processes here.",
     roles: {
       gateway: "The service",
@@ -980,7 +979,7 @@ export const admin = {
     live: "Show new lines as they come",
     filters: "Narrow the ledger down",
     hostBegins: "Host begins with",
-    anyPurpose: "Any purpose",
+    anyPurpose: "Every purpose",
     outcomes: {
       refused: "Refused",
       failed: "Did not come about",

@@ -284,13 +284,13 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByRole("rowheader", { name: "host-0.example:443" }).waitFor(); // what was read stays
     await page.getByLabel("Purpose").selectOption({ label: "Images in questions" });
     await expect.poll(() => lines.count()).toBe(1);
-    await page.getByLabel("Purpose").selectOption({ label: "Any purpose" });
+    await page.getByLabel("Purpose").selectOption({ label: "Every purpose" });
     await page.getByLabel("Host begins with").fill("host-1");
     await page.getByLabel("Host begins with").press("Enter");
     await expect.poll(() => lines.count()).toBe(11);
     await page.getByLabel("Outcome").selectOption({ label: "Refused" });
     await page.getByText("No lines of this kind.").waitFor();
-    await page.getByLabel("Outcome").selectOption({ label: "Any outcome" });
+    await page.getByLabel("Outcome").selectOption({ label: "Every outcome" });
     await page.getByLabel("Host begins with").fill("");
     await page.getByLabel("Host begins with").press("Enter");
     await expect.poll(() => lines.count()).toBe(50);
