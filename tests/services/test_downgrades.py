@@ -64,3 +64,14 @@ def test_an_engine_outside_is_one(tmp_path: Path) -> None:
     [found] = downgrades(settings.load({}, data_dir=tmp_path), _posture(), "full")
     assert (found.setting, found.origin) == ("engines.far.outside", "engines.toml")
     assert "https://gpu.example:8000" in found.says
+
+
+def test_an_engine_in_clear_is_one_unless_it_is_on_this_machine(tmp_path: Path) -> None:
+    rest = "cleartext = true\ncontext_tokens = 8192\nmodels = { m%d = {} }\n"
+    text = "".join(
+        f'[e{number}]\nkind = "vllm"\naddress = "{address}"\n{rest % number}'
+        for number, address in enumerate(("http://10.0.0.7:8000", "http://127.0.0.1:8000", "https://10.0.0.7:8000"))
+    )
+    (tmp_path / "engines.toml").write_text(text)
+    found = downgrades(settings.load({}, data_dir=tmp_path), _posture(), "full")
+    assert [each.setting for each in found] == ["engines.e0.cleartext"]

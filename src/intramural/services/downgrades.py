@@ -54,6 +54,9 @@ def downgrades(config: Config, posture: Posture, seal: SealLevel | None) -> list
         if engine.outside:
             says = f"What people ask of its models goes to {engine.address}, outside this machine and private networks."
             found.append(Downgrade(f"engines.{engine.name}.outside", "true", says, "engines.toml"))
+        if engine.in_clear:
+            says = f"What people ask of its models goes to {engine.address} unencrypted."
+            found.append(Downgrade(f"engines.{engine.name}.cleartext", "true", says, "engines.toml"))
     if not config.consent.label_answers:
         add("consent.label_answers", "false", "Answers do not say that an AI wrote them.")
     if config.consent.ai_notice == "off":

@@ -21,7 +21,7 @@ from intramural.sandbox.launch import Rules
 from intramural.sandbox.posture import Level
 from intramural.sandbox.programs import executed
 from intramural.sandbox.readback import Held, Role, held
-from intramural.sandbox.seal import Needs, Seal, parse_level, seal
+from intramural.sandbox.seal import Needs, Seal, parse_level, require_sealable, seal
 from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
@@ -161,12 +161,14 @@ def left_out(config: Config) -> frozenset[str]:
 
 def start_spawner(config: Config) -> Spawner:
     """The process that starts children, before anything from outside is read. It knows what it may be asked for."""
+    level = parse_level(config.sandbox.seal)
+    require_sealable(level)  # before anything is made that would have to be taken away again
     run_dir = config.data_dir / "run"
     for folder in (config.data_dir, run_dir, *(config.data_dir / each for each in _MODELS)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     without = left_out(config)
     may_connect = parse_mode(config.egress.mode) != "sealed"
-    fenced = spawner_needs(config) if parse_level(config.sandbox.seal) == "full" else None
+    fenced = spawner_needs(config) if level == "full" else None
     return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS, connects=may_connect), fenced)
 
 
