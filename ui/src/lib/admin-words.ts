@@ -902,8 +902,9 @@ export const admin = {
     missing: (count: number) => `${plural(count, "wall is", "walls are")} missing`,
     kernel: "The kernel says so.",
     itself: "Its own word: the kernel tells this of nobody.",
-    notThere: "It was asked for, and is not there.",
-    leftOut: (setting: string) => `Left out: ${setting}.`,
+    notSo: "Not so:",
+    notThere: "It was asked for, and is missing.",
+    leftOut: (setting: string) => `Left out by ${setting}.`,
     command: "Not asked of a command.",
     details: "Details",
     facts: {
