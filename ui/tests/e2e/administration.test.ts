@@ -570,6 +570,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(await rooms()).toEqual([
       ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles", "Consent"],
       ...["Workspaces", "Limits", "Kept and deleted", "What leaves", "Notices", "Audit", "Emergency access", "Reports"],
+      "Attestation",
       "Models",
       "Machine",
     ]);
