@@ -50,7 +50,7 @@ def running(
         named["INTRAMURAL_SANDBOX_SEAL"] = "off"  # sealed, it could not start the stand-in, which is nobody's child
     with (
         TemporaryDirectory() as folder,
-        Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).running() as service,
+        Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module, afresh=True).running() as service,
     ):
         yield service
 

@@ -101,6 +101,7 @@ from intramural.services import (
     Conversations,
     EgressDesk,
     Evictions,
+    EvidenceDesk,
     Expiry,
     FactorDesk,
     Federation,
@@ -149,10 +150,12 @@ from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
+from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
 from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
+from intramural.services.evidence.gathering import Rooms
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
@@ -166,6 +169,8 @@ from intramural.services.seating import Seating
 from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
 from intramural.serving import (
+    EMBEDDED,
+    FLOOR,
     NOT_CONFINED,
     Pool,
     RemoteSpawner,
@@ -174,7 +179,11 @@ from intramural.serving import (
     Warmth,
     buffer_size,
     engine_name,
+    installed,
     parse_options,
+    require_build,
+    require_intact,
+    standing_of,
 )
 from intramural.storage import Database
 from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
@@ -253,7 +262,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint, egress.mode, enclosure)
+        await _record_start(audit, config, posture, egress.mode, enclosure)
         await _record_rules(audit, policy)
         await _record_ages(audit, config, ages)
         await record_engines(audit, config.engines, config.data_dir)
@@ -264,6 +273,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         await services.personal.replay()
         await services.holds.replay()
         await services.models.prepare()
+        stack.push_async_callback(services.models.close)
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
@@ -282,6 +292,8 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
         stack.push_async_callback(services.purging.close)
+        services.evidence.open()
+        stack.push_async_callback(services.evidence.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -318,7 +330,13 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
-    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    engine, floor, older = await asyncio.to_thread(installed), engine_floor(config), config.sandbox.older_engines
+
+    def require_engine() -> None:
+        require_intact(engine)
+        require_build(EMBEDDED, engine.build, floor, older)
+
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes, require_engine)
     states = States(
         config.data_dir / "states",
         vault.states_key,
@@ -328,7 +346,12 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     )
     await asyncio.to_thread(states.open)
     warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
-    spawner = RemoteSpawner(confined_spawner, clock, _way_to_engine(egress))
+    spawner = RemoteSpawner(
+        confined_spawner,
+        clock,
+        _way_to_engine(egress),
+        require=lambda name, build: require_build(name, build, floor, older),
+    )
     return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
@@ -449,6 +472,9 @@ def _services(
         __version__,
         known_of(access.people, access.workspaces, Kept(db)),
     )
+    desk_of_notices = NoticeDesk(gate, notices, uses, access.people, audit, config.consent)
+    desk_of_uses = UseDesk(gate, uses, access.workspaces, notices, audit)
+    purging = _purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk)
     anchoring = _anchoring(ground)
     return Services(
         identity=access.identify,
@@ -479,8 +505,8 @@ def _services(
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
         consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ages, vault, audit),
-        notices=NoticeDesk(gate, notices, uses, access.people, audit, config.consent),
-        uses=UseDesk(gate, uses, access.workspaces, notices, audit),
+        notices=desk_of_notices,
+        uses=desk_of_uses,
         models=shelf.models,
         preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
         catalogue=shelf.catalogue,
@@ -510,13 +536,14 @@ def _services(
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=hold_desk,
-        purging=_purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk),
+        purging=purging,
         evictions=Evictions(inference, ground.again),
         records=_records(ground, shelf.catalogue, reports),
         receipts=Receipts(gate, audit),
         reports=reports,
         proofs=Proofs(gate, audit),
         anchoring=anchoring,
+        evidence=_evidence(ground, shelf.library, purging, reports, desk_of_notices, desk_of_uses, anchoring),
         attestations=_attestations(ground, shelf, anchoring, policy),
         ready=shelf.models.any_ready,
     )
@@ -548,7 +575,8 @@ def _shelf(ground: _Ground) -> _Shelf:
         config.serving.vram_bytes,
     )
     planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
-    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
+    crashes = Crashes(ground.audit, ground.db, pool, clock)
+    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, crashes, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
@@ -814,10 +842,45 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        engine=standing_of(installed(), engine_floor(ground.config), ground.config.sandbox.older_engines),
         seal=None if ground.enclosure is None else ground.enclosure.seal,
         processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
     )
+
+
+def _evidence(
+    ground: _Ground,
+    library: Library,
+    purging: Purging,
+    reports: Reports,
+    notices: NoticeDesk,
+    uses: UseDesk,
+    anchoring: Anchoring,
+) -> EvidenceDesk:
+    """Evidence packs: every room is asked what it knows."""
+    rooms = Rooms(
+        config=ground.config,
+        gate=ground.gate,
+        audit=ground.audit,
+        access=ground.access,
+        vault=ground.vault,
+        stored=ground.kept_whole,
+        erased=Erased(_list_of_erased(ground.config)),
+        egress=ground.egress,
+        library=library,
+        names=ground.names,
+        purging=purging,
+        reports=reports,
+        notices=notices,
+        uses=uses,
+        posture=ground.posture,
+        seal=None if ground.enclosure is None else ground.enclosure.seal,
+        processes=partial(_processes, ground),
+        anchored=anchoring.standing,
+        clock=ground.clock,
+    )
+    return EvidenceDesk(ground.gate, ground.audit, rooms, __version__)
 
 
 def _workers(ground: _Ground) -> list[tuple[str, int, tuple[str, ...]]]:
@@ -931,10 +994,20 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
+def engine_floor(config: Config) -> int:
+    """The oldest build of llama.cpp that computes."""
+    return max(FLOOR, config.sandbox.engine_floor)
+
+
 async def _record_start(
-    audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode, enclosure: Enclosure | None
+    audit: AuditLog, config: Config, posture: Posture, mode: Mode, enclosure: Enclosure | None
 ) -> None:
+    engine, traces_endpoint = await asyncio.to_thread(installed), config.traces.endpoint
     facts: dict[str, Fact] = {
+        "engine": engine.version,
+        "engine_build": engine.build,
+        "engine_digest": engine.digest,
+        "engine_floor": engine_floor(config),
         "confinement": posture.level.value,
         "kernel": posture.kernel,
         "landlock_abi": posture.landlock_abi,
@@ -948,6 +1021,9 @@ async def _record_start(
         await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
     if mode == "open":
         await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
+    if config.sandbox.older_engines:
+        older: dict[str, Fact] = {"engines": list(config.sandbox.older_engines), "engine_floor": engine_floor(config)}
+        await audit.record(Event.ENGINES_OLDER, SYSTEM, target="sandbox.older_engines", facts=older)
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:
@@ -1125,15 +1201,18 @@ async def move_database(config: Config, target: Path | str) -> Moved:
 
 
 async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
-    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    """Back everything up into the folder at `path`, beside a running service or none. It is recorded."""
     clock, secrets = SystemClock(), config.data_dir / "secrets"
     require_place(config.data_dir, config.database)
     folder = Folder.open(path, lock, make=True)
     signer = log_signer(secrets, config.audit.origin)
     await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
-    return await write_backup(
+    made = await write_backup(
         folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
     )
+    facts = {"backup": made.name, "rows": made.rows, "files": made.files, "log_entries": made.log_entries}
+    await _record(config, clock, Event.BACKUP_MADE, facts)
+    return made
 
 
 async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
@@ -1176,12 +1255,21 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "seccomp": posture.seccomp,
         "network_namespace": posture.netns,
         "unprivileged_user": posture.own_uid,
+        "engine": await asyncio.to_thread(_engine, config),
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
         "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _engine(config: Config) -> str:
+    """Which engine computes, and what is known of it (blocking)."""
+    found = standing_of(installed(), engine_floor(config), config.sandbox.older_engines)
+    flaws = f"; open: {', '.join(found.open_flaws)}" if found.open_flaws else ""
+    may = "may start" if found.refused is None else f"is not started ({found.refused})"
+    return f"xllamacpp {found.version}, build {found.build}, {may}, floor {found.floor}{flaws}"
 
 
 def _missed_review(config: Config) -> str | None:

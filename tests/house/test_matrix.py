@@ -125,6 +125,10 @@ POST   /intramural/v1/egress/entries             |      | A
 DELETE /intramural/v1/egress/entries/{entry_id}  | egress entry | A
 GET    /intramural/v1/egress/ledger              |      | AU
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
+GET    /intramural/v1/evidence                   |      | AU
+POST   /intramural/v1/evidence/look              |      | AU
+GET    /intramural/v1/evidence/packs/{law}       | law  | AU
+POST   /intramural/v1/evidence/rehearsals        |      | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
 POST   /intramural/v1/guard/check                |      | *
@@ -320,6 +324,7 @@ BODIES: dict[str, Any] = {
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
     "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
+    "POST /intramural/v1/evidence/rehearsals": {"backup": "20260101T000000Z"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
@@ -397,6 +402,7 @@ NOT_HERE = {
     "notice",
     "house notice",
     "scim name",
+    "law",
     "attestation",
     "token",
 }

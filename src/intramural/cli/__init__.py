@@ -6,8 +6,8 @@ when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
 Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `attest`, `backups`, `break_glass`,
-`catalogue`, `clients`, `connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`,
-`organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+`catalogue`, `clients`, `connect`, `consent`, `database`, `egress`, `evidence`, `fit`, `guard`, `inspect`, `integrity`,
+`lifecycle`, `organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc
@@ -24,6 +24,7 @@ from intramural.cli import (
     consent,
     database,
     egress,
+    evidence,
     fit,
     guard,
     inspect,
@@ -62,8 +63,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    anchors, attest, backups, break_glass, catalogue, commands, connect, consent, database, egress, fit, guard, inspect,
-    integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
+    anchors, attest, backups, break_glass, catalogue, commands, connect, consent, database, egress, evidence, fit,
+    guard, inspect, integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

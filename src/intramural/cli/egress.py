@@ -104,7 +104,7 @@ def ledger(
     """Show every connection, refusal, question and decision, the newest first."""
 
     async def act(client: "Client") -> None:
-        found = await client.get(f"{PAGE}/egress/ledger?limit={limit}")
+        found = await client.get(f"{PAGE}/egress/ledger", limit=limit)
         if common.out.mode == "json":
             common.out.json(found)
             return

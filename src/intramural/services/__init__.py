@@ -10,7 +10,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`, `enclosure`, `attestation`;
+`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
@@ -29,6 +29,7 @@ from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
 from intramural.services.egress import EgressDesk
 from intramural.services.evictions import Evictions
+from intramural.services.evidence.desk import EvidenceDesk
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
 from intramural.services.factors import FactorDesk
@@ -121,6 +122,7 @@ class Services:
     reports: Reports
     proofs: Proofs
     anchoring: Anchoring
+    evidence: EvidenceDesk
     attestations: Attestations
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
@@ -137,6 +139,7 @@ __all__ = [
     "Conversations",
     "EgressDesk",
     "Evictions",
+    "EvidenceDesk",
     "Expiry",
     "FactorDesk",
     "Federation",

@@ -24,11 +24,11 @@ from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
 _HERE = Path(__file__).parents[1]
-#: What children's libraries are told: how many threads to make, and to report to nobody.
+#: What children's libraries may be told besides `core.quiet`: how many threads to make.
 _CHILD_SETTINGS = frozenset(
     (
         "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS", "ORT_DISABLE_TELEMETRY", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
+        "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     )
 )  # fmt: skip
 #: Libraries, certificates, time zones, kinds of files: nothing there is anybody's.

@@ -13,6 +13,7 @@ from intramural.sandbox import Posture
 from intramural.sandbox.readback import Held
 from intramural.sandbox.seal import Seal
 from intramural.services.gate import Gate
+from intramural.serving import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class MachineView:
     seal: Seal | None
     processes: Sequence[Held]
     suggestion: Suggestion | None
+    engine: Standing
 
 
 class Records:
@@ -44,6 +46,7 @@ class Records:
         cores: int,
         memory_bytes: int,
         posture: Posture,
+        engine: Standing,
         seal: Seal | None,
         processes: Callable[[], Sequence[Held]],
         suggestion: Callable[[], Suggestion | None],
@@ -55,7 +58,7 @@ class Records:
         self._people = people
         self._groups = groups
         self._missed_review = missed_review
-        self._machine = MachineView(cores, memory_bytes, posture, seal, (), None)
+        self._machine = MachineView(cores, memory_bytes, posture, seal, (), None, engine)
         self._processes = processes
         self._suggestion = suggestion
 

@@ -178,6 +178,14 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Reports.svelte"),
   },
   {
+    name: "evidence",
+    label: words.nav.evidence,
+    icon: "check",
+    permission: "audit.read",
+    heading: "record",
+    page: () => import("../pages/Evidence.svelte"),
+  },
+  {
     name: "attestation",
     label: words.nav.attestation,
     icon: "seal",

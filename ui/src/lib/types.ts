@@ -318,6 +318,7 @@ export interface Machine {
   };
   seal: { level: string; layers: string[]; connects: string[] } | null;
   anchored: { colour: "green" | "amber" | "red"; why: string };
+  engine: { version: string; build: number | null; floor: number; refused: string | null; open_flaws: string[] };
   suggestion: { name: string; why: string } | null;
   version: string;
 }
@@ -464,6 +465,39 @@ export interface Kept {
 export interface Retention {
   kept: Kept[];
   round: { running: boolean; error: string | null };
+}
+
+/** A control with what it came to last. `packs`: the laws whose pack has it. */
+export interface Control {
+  control: string;
+  says: string;
+  check: string;
+  outcome: "met" | "failed" | "not seen";
+  seen: string;
+  checked_ms: number;
+  since_ms: number;
+  off: string;
+  mend: string;
+  packs: string[];
+}
+
+export interface EvidencePack {
+  law: string;
+  title: string;
+  scope: string;
+}
+
+export interface Evidence {
+  packs: EvidencePack[];
+  controls: Control[];
+}
+
+/** A pack: the signed statement as a file of its own, and the same as a page (HTML). */
+export interface MadePack {
+  pack: {
+    statement: { law: string; title: string; time_ms: number; sums: { met: number; failed: number; not_seen: number } };
+  };
+  page: string;
 }
 
 /** An entry as reports list it; `interest` and `exception` in those of disclosures. */
