@@ -18,15 +18,13 @@ _ENTRIES: Mapping[Runner, str] = {
     "engine": "intramural.serving.engine:serve",
     "onnx": "intramural.serving.onnx:serve",
 }
-#: No library may make threads of its own when it is imported, before the process is confined, nor report to its maker
-#: (no version of ONNX Runtime that does is accepted; this is in case one comes in all the same).
+#: No library may make threads of its own when it is imported, before the process is confined.
 _ENVIRONMENTS: Mapping[Runner, Mapping[str, str]] = {
     "engine": {},
     "onnx": {
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
     },
 }
 _SOCKET = "worker.sock"
