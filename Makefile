@@ -60,6 +60,10 @@ conformance: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models ## try
 
 ui: $(DIST) ## build the page
 
+wheel: .venv/.dev $(DIST) ## build the package, dist/intramural-….whl, as the image is made of it
+	@rm -f dist/intramural-*.whl
+	$(PY) -m hatchling build -t wheel
+
 reference: .venv/.dev ## write docs/reference anew
 	$(PY) docs/generate.py
 
@@ -99,4 +103,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test test-page test-postgres test-postgres-part check check-python check-page soak bench simulate clients conformance ui reference lock clean
+.PHONY: help run test test-page test-postgres test-postgres-part check check-python check-page soak bench simulate clients conformance ui wheel reference lock clean

@@ -88,8 +88,10 @@ from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
-from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.sandbox.readback import Held
+from intramural.sandbox.seal import parse_level as parse_seal
+from intramural.sandbox.walls import Asked, walls
 from intramural.services import (
     Anchoring,
     Attestations,
@@ -152,8 +154,9 @@ from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
+from intramural.services.downgrades import Downgrade, downgrades
 from intramural.services.egress import AuditLedger
-from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
+from intramural.services.enclosure import Enclosure, left_out, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.evidence.gathering import Rooms
 from intramural.services.gate import Gate
@@ -163,6 +166,7 @@ from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
 from intramural.services.purging import Doing
+from intramural.services.records import Walled
 from intramural.services.reports import known_of, missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
@@ -264,7 +268,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.inference.drained)
         await _record_start(audit, config, posture, egress.mode, enclosure)
         await _record_rules(audit, policy)
-        await _record_ages(audit, config, ages)
+        await _record_ages(audit, ages)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.notices.open()
@@ -538,7 +542,7 @@ def _services(
         holds=hold_desk,
         purging=purging,
         evictions=Evictions(inference, ground.again),
-        records=_records(ground, shelf.catalogue, reports),
+        records=_records(ground, shelf.catalogue, reports, anchoring),
         receipts=Receipts(gate, audit),
         reports=reports,
         proofs=Proofs(gate, audit),
@@ -830,7 +834,8 @@ def _anchoring(ground: _Ground) -> Anchoring:
     )
 
 
-def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
+def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports, anchoring: Anchoring) -> Records:
+    config = ground.config
     return Records(
         ground.gate,
         ground.audit,
@@ -839,11 +844,13 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         ground.access.people,
         ground.access.groups,
         reports.missed,
+        anchoring.standing,
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
         engine=standing_of(installed(), engine_floor(ground.config), ground.config.sandbox.older_engines),
         seal=None if ground.enclosure is None else ground.enclosure.seal,
+        downgrades=_downgrades(config, ground.posture, ground.enclosure),
         processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
     )
@@ -876,7 +883,7 @@ def _evidence(
         uses=uses,
         posture=ground.posture,
         seal=None if ground.enclosure is None else ground.enclosure.seal,
-        processes=partial(_processes, ground),
+        processes=partial(_held, ground),
         anchored=anchoring.standing,
         clock=ground.clock,
     )
@@ -888,8 +895,15 @@ def _workers(ground: _Ground) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
 
 
-def _processes(ground: _Ground) -> list[Held]:
+def _held(ground: _Ground) -> list[Held]:
     return processes(ground.enclosure, _workers(ground))
+
+
+def _processes(ground: _Ground) -> list[Walled]:
+    seal = None if ground.enclosure is None else ground.enclosure.seal
+    level, connects = (None, ()) if seal is None else (seal.level, seal.connects)
+    asked = Asked(level, connects, left_out(ground.config), os.geteuid())
+    return [Walled(each, walls(each, asked)) for each in _held(ground)]
 
 
 def _attestations(ground: _Ground, shelf: _Shelf, anchoring: Anchoring, policy: Policy) -> Attestations:
@@ -1002,7 +1016,7 @@ def engine_floor(config: Config) -> int:
 async def _record_start(
     audit: AuditLog, config: Config, posture: Posture, mode: Mode, enclosure: Enclosure | None
 ) -> None:
-    engine, traces_endpoint = await asyncio.to_thread(installed), config.traces.endpoint
+    engine, endpoint = await asyncio.to_thread(installed), config.traces.endpoint
     facts: dict[str, Fact] = {
         "engine": engine.version,
         "engine_build": engine.build,
@@ -1015,15 +1029,28 @@ async def _record_start(
     }
     if enclosure is not None:
         facts |= {"seal": enclosure.seal.level, "connects": list(enclosure.seal.connects)}
-    sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
+    sent = {"traces_endpoint": endpoint} if endpoint else {}  # that something is sent can be verified
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
-    if posture.level != Level.FULL or (enclosure is not None and enclosure.seal.level != "full"):
-        await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
-    if mode == "open":
-        await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
-    if config.sandbox.older_engines:
-        older: dict[str, Fact] = {"engines": list(config.sandbox.older_engines), "engine_floor": engine_floor(config)}
-        await audit.record(Event.ENGINES_OLDER, SYSTEM, target="sandbox.older_engines", facts=older)
+    for each in _downgrades(config, posture, enclosure):
+        named: dict[str, Fact] = {"value": each.value, "origin": each.origin, "in_force": each.in_force}
+        named |= {"user": os.geteuid(), "reasons": list(posture.reasons)}
+        await audit.record(
+            _DOWNGRADED.get(each.setting, Event.SERVICE_DOWNGRADED), SYSTEM, target=each.setting, facts=named
+        )
+
+
+#: A setting that gives something up → the event that says so at each start, where it has one of its own.
+_DOWNGRADED: Mapping[str, Event] = {
+    "sandbox.required_level": Event.SANDBOX_DOWNGRADED,
+    "sandbox.seal": Event.SANDBOX_DOWNGRADED,
+    "sandbox.older_engines": Event.ENGINES_OLDER,
+    "egress.mode": Event.EGRESS_UNSUPERVISED,
+    "consent.label_answers": Event.LABELS_OFF,
+}
+
+
+def _downgrades(config: Config, posture: Posture, enclosure: Enclosure | None) -> list[Downgrade]:
+    return downgrades(config, posture, None if enclosure is None else enclosure.seal.level)
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:
@@ -1033,8 +1060,8 @@ async def _record_rules(audit: AuditLog, policy: Policy) -> None:
         await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts=facts)
 
 
-async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
-    """What people of each age may from now on, where it is not as it comes; and that answers are not labelled."""
+async def _record_ages(audit: AuditLog, ages: AgeRules) -> None:
+    """What people of each age may from now on, where it is not as it comes."""
     if ages != AgeRules():
         facts: dict[str, Fact] = {
             "consent_below": ages.consent_below,
@@ -1042,8 +1069,6 @@ async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
             "tables": [each.shown for each in ages.tables],
         }
         await audit.record(Event.AGES_LOADED, SYSTEM, target="policy", facts=facts)
-    if not config.consent.label_answers:
-        await audit.record(Event.LABELS_OFF, SYSTEM, target="consent.label_answers")
 
 
 def _ages(config: Config, policy: Policy) -> AgeRules:
@@ -1243,7 +1268,7 @@ def _kind(address: Path | str) -> str:
 
 async def diagnose(config: Config) -> dict[str, Any]:
     """What this machine's confinement reaches, as `doctor` prints it."""
-    posture = await probe()
+    posture, sealed = await probe(), parse_seal(config.sandbox.seal)
     return {
         "level": posture.level.value,
         "missed_review": await asyncio.to_thread(_missed_review, config),
@@ -1258,6 +1283,7 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "engine": await asyncio.to_thread(_engine, config),
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
+        "downgrades": [f"{each.setting} = {each.value}: {each.says}" for each in downgrades(config, posture, sealed)],
         "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),

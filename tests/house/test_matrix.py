@@ -241,6 +241,8 @@ GET    /intramural/v1/usage                      |      | AUG
 GET    /intramural/v1/uses                       |      | AU
 POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
+GET    /intramural/v1/verifier                   |      | open
+GET    /intramural/v1/verifier/verify_intramural.py    |      | open
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
 POST   /intramural/v1/workspaces                 |      | A

@@ -210,10 +210,18 @@ class Event(StrEnum):
 
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
-    SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
+    SANDBOX_DOWNGRADED = (
+        "sandbox.downgraded",
+        "A setting allows workers or the service less confinement than `full`; the facts hold its value, where it "
+        "stands, and whether anything is missing because of it.",
+    )
     ENGINES_OLDER = (
         "engines.older_allowed",
         "Named engines may be older than the oldest build allowed, or not say theirs, as settings allow.",
+    )
+    SERVICE_DOWNGRADED = (
+        "service.downgraded",
+        "Another setting gives up what is promised as it comes; the target is the setting.",
     )
 
     EGRESS_CONNECTED = (

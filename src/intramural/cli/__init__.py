@@ -11,6 +11,7 @@ Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`
 """
 
 import gc
+import platform
 import sys
 
 from intramural.cli import (
@@ -41,7 +42,7 @@ from intramural.cli import (
 )
 from intramural.cli.render import Out
 from intramural.cli.root import cli
-from intramural.core.errors import IntramuralError
+from intramural.core.errors import Broken, IntramuralError
 
 #: Objects, and young generations, after which the collector looks for circles. What a program makes while it starts
 #: stays, and a request makes some thousand objects and few circles: at Python's default of 700 it was looked for those
@@ -49,10 +50,20 @@ from intramural.core.errors import IntramuralError
 _COLLECT_AFTER = (10_000, 10, 10)
 
 
+def _require_linux(system: str) -> None:
+    """Raises Broken(`system_unsupported`): elsewhere the kernel has none of the walls, and not all that files need."""
+    if system != "Linux":
+        message = (
+            f"This runs on Linux; {system or 'this system'} has no Landlock, no seccomp and no network namespaces."
+        )
+        raise Broken("system_unsupported", message, "Run it in a Linux machine on this one: docs/deployment.md.")
+
+
 def main() -> None:
     """Entry point of the `intramural` program."""
     gc.set_threshold(*_COLLECT_AFTER)
     try:
+        _require_linux(platform.system())
         cli()
     except IntramuralError as error:
         Out.report(error)

@@ -619,6 +619,8 @@ class Config:
     evidence: EvidenceConfig = EvidenceConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
+    #: Who says what is not as it comes: `section.name` → the variable, or the name of the file.
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def policy_file(self) -> Path:
@@ -687,7 +689,18 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
         required="INTRAMURAL_SIGN_IN" in env,
         allow_network=sections["library"].allow_network,
     )
-    return Config(data_dir=root.absolute(), engines=remote, providers=providers, **sections)
+    origins = _origins(given, file.name, env)
+    return Config(data_dir=root.absolute(), engines=remote, providers=providers, origins=origins, **sections)
+
+
+def _origins(given: Mapping[str, Any], file: str, env: Mapping[str, str]) -> dict[str, str]:
+    found = {f"{section}.{name}": file for section, values in given.items() for name in values}
+    for section, cls in SECTIONS.items():
+        for each in fields(cls):
+            variable = f"INTRAMURAL_{section}_{each.name}".upper()
+            if variable in env:
+                found[f"{section}.{each.name}"] = variable
+    return found
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:

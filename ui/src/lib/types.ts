@@ -317,10 +317,47 @@ export interface Machine {
     reasons: string[];
   };
   seal: { level: string; layers: string[]; connects: string[] } | null;
+  downgrades: Downgrade[];
+  processes: Process[];
   anchored: { colour: "green" | "amber" | "red"; why: string };
   engine: { version: string; build: number | null; floor: number; refused: string | null; open_flaws: string[] };
   suggestion: { name: string; why: string } | null;
   version: string;
+}
+
+/** A setting that gives up what is promised as it comes; `origin` is the variable or file that it stands in. */
+export interface Downgrade {
+  setting: string;
+  value: string;
+  says: string;
+  origin: string;
+  in_force: boolean;
+}
+
+/** A wall around a process. `kernel`: the kernel says so, else it is the process's own word. */
+export interface Wall {
+  name: string;
+  state: "holds" | "missing" | "left_out";
+  kernel: boolean;
+  setting: string;
+}
+
+/** A process of the service, as the kernel tells of it. Numbers that nobody may know are null. */
+export interface Process {
+  name: string;
+  role: "gateway" | "spawner" | "broker" | "worker" | "child";
+  pid: number;
+  user: number;
+  seccomp: boolean;
+  filters: number;
+  no_new_privileges: boolean;
+  capabilities: string;
+  interfaces: string[];
+  network: number | null;
+  sockets: number | null;
+  internet: number | null;
+  layers: string[];
+  walls: Wall[];
 }
 
 export interface ChatEntry {

@@ -787,6 +787,7 @@ export const words = {
       "service.started": "Service started",
       "service.stopped": "Service stopped",
       "sandbox.downgraded": "Confinement lowered",
+      "service.downgraded": "Started with less than it promises",
       "audit.read": "Audit log read",
       "audit.verified": "Audit log verified",
       "audit.exported": "Audit log exported",
@@ -834,7 +835,7 @@ export const words = {
 
   machine: {
     title: "Machine",
-    lead: "What this machine is, and what its kernel can wall in.",
+    lead: "What this machine is, what its kernel can wall in, and what is walled in now.",
     hardware: "Hardware",
     cores: "Processor cores",
     memory: "Memory",

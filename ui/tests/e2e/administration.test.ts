@@ -3,6 +3,7 @@
  * one administrator's morning, from the set-up link to a signed review.
  */
 
+import { createHash } from "node:crypto";
 import { copyFileSync, mkdtempSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -267,6 +268,60 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect((await ask(ada, "GET", "/egress")).said).toMatchObject({ mode: "supervised", entries: [] });
   });
 
+  it("sees the ledger grow, narrows it down, and goes back in it", async () => {
+    const page = ada.page;
+    const deny = (host: string, purpose: string) =>
+      ask(ada, "POST", "/egress/entries", { host, port: 443, purpose, verdict: "deny" });
+    for (let number = 0; number < 52; number++) await deny(`host-${number}.example`, "traces");
+    await ada.go("/settings/groups");
+    await ada.go("/settings/egress");
+    const lines = page.locator("tbody tr");
+    await expect.poll(() => lines.count()).toBe(50);
+    await page.getByRole("button", { name: "Older entries" }).press("Enter");
+    await page.getByRole("rowheader", { name: "host-0.example:443" }).waitFor();
+    await deny("while-it-is-looked-at.example", "media");
+    await page.locator("tr.new", { hasText: "while-it-is-looked-at.example" }).waitFor();
+    await expect
+      .poll(() => page.getByRole("status").allInnerTexts())
+      .toContainEqual(expect.stringMatching(/^1 new line,/));
+    await page.getByRole("rowheader", { name: "host-0.example:443" }).waitFor(); // what was read stays
+    await page.getByLabel("Purpose").selectOption({ label: "Images in questions" });
+    await expect.poll(() => lines.count()).toBe(1);
+    await page.getByLabel("Purpose").selectOption({ label: "Every purpose" });
+    await page.getByLabel("Host begins with").fill("host-1");
+    await page.getByLabel("Host begins with").press("Enter");
+    await expect.poll(() => lines.count()).toBe(11);
+    await page.getByLabel("Outcome").selectOption({ label: "Refused" });
+    await page.getByText("No lines of this kind.").waitFor();
+    await page.getByLabel("Outcome").selectOption({ label: "Every outcome" });
+    await page.getByLabel("Host begins with").fill("");
+    await page.getByLabel("Host begins with").press("Enter");
+    await expect.poll(() => lines.count()).toBe(50);
+    await page.getByLabel("Show new lines as they come").uncheck();
+    await deny("while-it-is-held.example", "media");
+    await ada.accessible("the ledger");
+    await picture(ada, "desktop-ledger");
+    expect(await page.getByText("while-it-is-held.example").count()).toBe(0);
+    await page.getByLabel("Show new lines as they come").check();
+    await page.getByRole("rowheader", { name: "while-it-is-held.example:443" }).waitFor();
+  });
+
+  it("sees what holds around the service, and what the settings give up", async () => {
+    const page = ada.page;
+    await ada.go("/settings/machine");
+    await page.getByText("sandbox.required_level = no-netns, in INTRAMURAL_SANDBOX_REQUIRED_LEVEL").waitFor();
+    for (const name of ["The service", "What starts the models"]) {
+      const process = page.getByRole("listitem").filter({ has: page.getByText(name, { exact: true }) });
+      await process.getByText(/^every wall stands$|left out by the settings$/).waitFor();
+    }
+    const gateway = page.getByRole("listitem").filter({ has: page.getByText("The service", { exact: true }) });
+    await gateway.getByText("Details").press("Enter");
+    await gateway.getByText("Reaches the files that it needs, and no others.").waitFor();
+    await gateway.getByText("Sockets", { exact: true }).waitFor();
+    await ada.accessible("the machine");
+    await picture(ada, "desktop-machine");
+  });
+
   it("puts a legal hold on somebody, who is then not erased, and lifts it", async () => {
     const page = ada.page;
     await ada.go("/settings/retention");
@@ -374,6 +429,15 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(shown.replace(/\n/g, "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     expect(await page.locator("ol.rows script, ol.rows img").count()).toBe(0);
     expect(await page.evaluate(() => "attacked" in window)).toBe(false);
+    await page.getByText("Check it without this service").click();
+    const [fetched] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "verify_intramural.py" }).click(),
+    ]);
+    const digest = createHash("sha256")
+      .update(readFileSync(await fetched.path()))
+      .digest("hex");
+    await page.getByText(digest).waitFor();
     await ada.accessible("the log of an attack");
     await picture(ada, "desktop-audit-hostile");
     await page.getByRole("button", { name: "Clear" }).click();
@@ -679,6 +743,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "limits",
       "retention",
       "egress",
+      "machine",
       "permissions",
       "audit",
       "reports",

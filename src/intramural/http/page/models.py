@@ -101,7 +101,11 @@ def router(doors: Doors) -> APIRouter:
                 kernel=posture.kernel,
             ),
             seal=None if view.seal is None else shapes.SealOut(**asdict(view.seal)),
-            processes=[shapes.ProcessOut(**asdict(each)) for each in view.processes],
+            downgrades=[shapes.DowngradeOut(**asdict(each)) for each in view.downgrades],
+            processes=[
+                shapes.ProcessOut(**asdict(each.held), walls=[shapes.WallOut(**asdict(wall)) for wall in each.walls])
+                for each in view.processes
+            ],
             suggestion=None
             if view.suggestion is None
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),

@@ -565,10 +565,32 @@ class SealOut(BaseModel):
     connects: list[str]
 
 
-class ProcessOut(BaseModel):
-    """A process of this service, and what the kernel says holds around it. `layers`: what it says itself."""
+class DowngradeOut(BaseModel):
+    """A setting that gives up what is promised as it comes. `in_force`: something is missing because of it now."""
+
+    setting: str
+    value: str
+    says: str
+    origin: str
+    in_force: bool
+
+
+class WallOut(BaseModel):
+    """A wall around a process. `state`: `holds`, `missing` (asked for, and not there) or `left_out` (`setting` says so;
+    `command`: the process is a command's). `kernel`: the kernel says so, else it is the process's own word."""
 
     name: str
+    state: str
+    kernel: bool
+    setting: str
+
+
+class ProcessOut(BaseModel):
+    """A process of this service, and what the kernel says holds around it. `layers`: what it says itself. `role`:
+    `gateway`, `spawner`, `broker`, `worker` or `child`. `sockets` and `internet` are null where nobody may know."""
+
+    name: str
+    role: str
     pid: int
     user: int
     seccomp: bool
@@ -577,7 +599,10 @@ class ProcessOut(BaseModel):
     capabilities: str
     interfaces: list[str]
     network: int | None
+    sockets: int | None
+    internet: int | None
     layers: list[str]
+    walls: list[WallOut]
 
 
 class SuggestionOut(BaseModel):
@@ -649,6 +674,7 @@ class Machine(BaseModel):
     memory_bytes: int
     posture: PostureOut
     seal: SealOut | None
+    downgrades: list[DowngradeOut]
     processes: list[ProcessOut]
     suggestion: SuggestionOut | None
     version: str
@@ -701,11 +727,19 @@ class EntryOut(BaseModel):
     facts: dict[str, Any]
 
 
+class VerifierOut(BaseModel):
+    name: str
+    sha256: str
+    size_bytes: int
+
+
 class EgressLedgerOut(BaseModel):
-    """`older`: the `before` with which to look for more; none: there is no more."""
+    """`older`: the `before` with which to look for more; none: there is no more. `newest`: the `after` with which to
+    ask what came since."""
 
     entries: list[EntryOut]
     older: int | None
+    newest: int
 
 
 class CheckpointOut(BaseModel):
