@@ -12,7 +12,7 @@ from tests.service import Service
 
 ROOT = Path(__file__).parents[2]
 #: Journeys that need a real service.
-SERVED = ("administration", "journey", "passkeys")
+SERVED = ("administration", "attestation", "journey", "outside", "passkeys")
 
 
 def pass_in_chromium(journey: str, given: dict[str, str]) -> None:

@@ -14,6 +14,8 @@ import requests
 from tests.fakes.gguf_file import tiny_model
 from tests.service import MODEL, Service
 
+from intramural.core.quiet import SWITCHES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,6 +56,17 @@ def test_every_process_is_behind_walls_and_the_machine_says_so(service: Service)
     for thread in Path(f"/proc/{service.pid}/task").iterdir():
         assert "Seccomp:\t2" in (thread / "status").read_text(), "all of its threads"
     assert int(Path(f"/proc/{worker['pid']}/stat").read_text().rpartition(")")[2].split()[1]) == spawner["pid"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may see the environment of what hides its memory")
+def test_every_child_is_told_to_keep_quiet(service: Service) -> None:
+    """The service itself is told at its entry: `tests/house/test_quiet`."""
+    others = {each["name"]: each["pid"] for each in service.page("GET", "/machine").json()["processes"][1:]}
+    assert set(others) == {"spawner", MODEL, "egress"}
+    for name, pid in others.items():
+        told = dict(each.split("=", 1) for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each)
+        assert SWITCHES.items() <= told.items(), name
+        assert not [each for each in told if each.startswith(("INTRAMURAL_", "AWS_", "HOME"))], name
 
 
 def test_the_image_s_health_check_finds_it_well_and_finds_it_gone(service: Service) -> None:

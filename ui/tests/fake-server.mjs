@@ -5,7 +5,7 @@
  *
  * Knobs are words in the message: [queue] waits in line first, [fail] breaks in mid-answer, [cut] drops the connection,
  * [busy] refuses once with 503, [slow] writes slowly, [long] writes much, [show] answers with everything markdown can
- * hold, [attack] answers with hostile markup, [length] ends at the length limit, [think] reasons first. The model library
+ * hold, [attack] answers with hostile markup, [outside] with what would fetch something, [link …] with a link to that address, [length] ends at the length limit, [think] reasons first. The model library
  * has knobs of its own: see fake-library.mjs.
  */
 
@@ -14,7 +14,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { ATTACKS } from "./attacks.mjs";
+import { ATTACKS, FETCHES } from "./attacks.mjs";
 import * as library from "./fake-library.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "../../src/intramural/web/dist");
@@ -424,6 +424,7 @@ function page(request, response, path) {
   const file = join(DIST, name);
   const headers = {
     "Content-Security-Policy": CSP,
+    "X-DNS-Prefetch-Control": "off",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -1088,11 +1089,16 @@ async function write(world, response, reply, question, me) {
       choices: [{ index: 0, delta, finish_reason }],
       usage: null,
     });
-  const text = has("attack")
-    ? ATTACKS.map((one) => one.text).join("\n\n")
-    : has("show")
-      ? SHOW
-      : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
+  const link = /\[link (\S+)\]/.exec(question);
+  const text = link
+    ? `It is [over there](${link[1]}).`
+    : has("attack")
+      ? ATTACKS.map((one) => one.text).join("\n\n")
+      : has("outside")
+        ? FETCHES.map((one) => one.text).join("\n\n")
+        : has("show")
+          ? SHOW
+          : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
   if (has("queue")) {
     if (world.ahead === null) {
       for (const place of [3, 2, 1]) {

@@ -5,9 +5,9 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`,
-`clients`, `connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`,
-`organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `attest`, `backups`, `break_glass`,
+`catalogue`, `clients`, `connect`, `consent`, `database`, `egress`, `evidence`, `fit`, `guard`, `inspect`, `integrity`,
+`lifecycle`, `organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc
@@ -16,6 +16,7 @@ import sys
 
 from intramural.cli import (
     anchors,
+    attest,
     backups,
     break_glass,
     catalogue,
@@ -24,6 +25,7 @@ from intramural.cli import (
     consent,
     database,
     egress,
+    evidence,
     fit,
     guard,
     inspect,
@@ -72,8 +74,8 @@ def main() -> None:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    anchors, backups, break_glass, catalogue, commands, connect, consent, database, egress, fit, guard, inspect,
-    integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
+    anchors, attest, backups, break_glass, catalogue, commands, connect, consent, database, egress, evidence, fit,
+    guard, inspect, integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

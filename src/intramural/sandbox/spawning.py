@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
-from intramural.sandbox.launch import Launch, Rules, packed
+from intramural.sandbox.launch import ENVIRONMENT, Launch, Rules, packed
 from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawner import MOST_DESCRIPTORS, PACKET_BYTES
 from intramural.sandbox.starting import Begun, start_through
 
 _SPAWNER = Path(__file__).with_name("spawner.py")
-#: What a process of ours needs of the environment, before it is told its paths: nothing.
-_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _END_TIMEOUT_S = 5.0
 _BUSY_PAUSE_S = 0.005
 
@@ -51,7 +49,7 @@ class Spawner:
             self._process = subprocess.Popen(
                 (sys.executable, "-I", "-X", "utf8", str(_SPAWNER), str(theirs.fileno()), json.dumps(told)),
                 stdin=subprocess.DEVNULL,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # what a terminal sends to us, it need not hear
             )

@@ -50,6 +50,9 @@ def downgrades(config: Config, posture: Posture, seal: SealLevel | None) -> list
         add("sandbox.seal", str(seal), _SEALS[seal])
     if config.egress.mode == "open":
         add("egress.mode", "open", "Whatever nobody denied may leave, written down and not asked about.")
+    if older := config.sandbox.older_engines:
+        says = "These engines may be older than the oldest build allowed, or not say theirs: mends may be missing."
+        add("sandbox.older_engines", ", ".join(older), says)
     for engine in config.engines:
         if engine.outside:
             says = f"What people ask of its models goes to {engine.address}, outside this machine and private networks."

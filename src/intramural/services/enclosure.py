@@ -26,11 +26,11 @@ from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
 _HERE = Path(__file__).parents[1]
-#: What children's libraries are told: how many threads to make, and to report to nobody.
+#: What children's libraries may be told besides `core.quiet`: how many threads to make.
 _CHILD_SETTINGS = frozenset(
     (
         "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS", "ORT_DISABLE_TELEMETRY", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
+        "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     )
 )  # fmt: skip
 #: Libraries, certificates, time zones, kinds of files: nothing there is anybody's.
@@ -56,10 +56,11 @@ _DATABASE = ("~/.pgpass", "~/.postgresql", "~/.pg_service.conf")
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """The service after it sealed itself, and the process that starts its children."""
+    """The service after it sealed itself, the process that starts its children, and what it listens on."""
 
     seal: Seal
     spawner: Spawner
+    address: tuple[str, int]
 
 
 def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:

@@ -15,6 +15,7 @@ from intramural.sandbox.seal import Seal
 from intramural.sandbox.walls import Wall
 from intramural.services.downgrades import Downgrade
 from intramural.services.gate import Gate
+from intramural.serving import Standing as BuildStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class MachineView:
     downgrades: Sequence[Downgrade]
     processes: Sequence[Walled]
     suggestion: Suggestion | None
+    engine: BuildStanding
 
 
 class Records:
@@ -56,6 +58,7 @@ class Records:
         cores: int,
         memory_bytes: int,
         posture: Posture,
+        engine: BuildStanding,
         seal: Seal | None,
         downgrades: Sequence[Downgrade],
         processes: Callable[[], Sequence[Walled]],
@@ -69,7 +72,7 @@ class Records:
         self._groups = groups
         self._missed_review = missed_review
         self._anchored = anchored
-        self._machine = MachineView(cores, memory_bytes, posture, seal, downgrades, (), None)
+        self._machine = MachineView(cores, memory_bytes, posture, seal, downgrades, (), None, engine)
         self._processes = processes
         self._suggestion = suggestion
 

@@ -792,6 +792,7 @@ export const admin = {
     "retention.stopped": "Deleting what is due stopped",
     "retention.purged": "Deleted for its age",
     "retention.refused": "Too short a time refused",
+    "attestation.made": "Attestation made",
     "egress.connected": "Connected",
     "egress.closed": "Connection ended",
     "egress.failed": "No connection came about",
@@ -803,6 +804,7 @@ export const admin = {
     "egress.unsupervised": "Started without supervision of connections",
     "backup.begun": "Backup begun",
     "backup.made": "Backup made",
+    "backup.rehearsed": "Restored elsewhere to try it",
     "backup.restored": "Backup restored",
     "database.moved": "Database moved",
   } as Record<string, string>,
@@ -1003,6 +1005,34 @@ export const admin = {
     },
   },
 
+  attestation: {
+    title: "Attestation",
+    lead: "A signed account of what confines the models here, what reaches a network, and what left the building. Somebody outside can check it without trusting this page.",
+    make: "Make one now",
+    makeText:
+      "Everything is read anew, from the machine's kernel and from the log; that takes some seconds. Somebody outside who asks for it gives you a number of their own choosing. It is signed with it, so that they know that it was made after they asked.",
+    nonce: "Their number",
+    nonceHint: "Up to 128 letters, digits and any of . _ : + / = -. Without one it says only when it was made.",
+    making: "Reading everything…",
+    made: "It is made, signed and in the log.",
+    kept: "Kept here",
+    keptText: "Some are made by themselves, as the settings say. The oldest are deleted; the log has the hash of each.",
+    none: "None has been made yet.",
+    colours: { green: "Holds", amber: "Look at it", red: "Missing or lowered" } as Record<string, string>,
+    scheduled: "made by itself",
+    asked: "somebody asked",
+    number: (nonce: string) => `number ${nonce}`,
+    found: (reds: number, ambers: number) =>
+      reds + ambers === 0
+        ? "nothing to look at"
+        : [reds > 0 ? `${reds} missing or lowered` : "", ambers > 0 ? `${ambers} to look at` : ""]
+            .filter((part) => part !== "")
+            .join(", "),
+    read: "Read and print",
+    file: "Signed file",
+    of: (what: string, when: string) => `${what}, ${when}`,
+  },
+
   retention: {
     title: "Kept and deleted",
     lead: "How long things are kept, and what nobody may delete. How long is set in each workspace, and for all else in the service's settings.",
@@ -1058,6 +1088,38 @@ export const admin = {
     stop: "Stop deleting",
     stopped: "It stops after its present step, and goes on within the hour.",
     running: "What is due is being deleted at this moment.",
+  },
+
+  evidence: {
+    title: "Evidence",
+    lead: "What this installation's controls came to when they were last looked at, and packs of it for those who answer for a law. It is evidence for people who judge, and no judgement.",
+    look: "Look now",
+    looking: "Looking…",
+    packs: "Packs",
+    packsText: "Each is made from a look of this moment, is signed by the log, and says what remains with you.",
+    make: "Make the pack",
+    making: "Every control is looked at, and the whole log is verified…",
+    saveSigned: "Signed statement",
+    savePage: "Page to read and print",
+    sums: (met: number, failed: number, notSeen: number) => `${met} met, ${failed} failed, ${notSeen} not seen`,
+    controls: "Controls",
+    which: "Which controls",
+    all: "All",
+    outcomes: { met: "met", failed: "failed", "not seen": "not seen" } as Record<string, string>,
+    seen: "Seen",
+    when: "Looked",
+    times: (checked: string, since: string) => `${checked}; so since ${since}`,
+    check: "What is looked at",
+    off: "Turned off by",
+    mend: "If it fails",
+    number: (count: string) => `${count} controls`,
+    rehearsal: "A restore that was rehearsed",
+    rehearsalText: "You restored a backup on another machine, and it works. That you say so is in the log.",
+    backup: "Name of the backup",
+    note: "What you tried and saw",
+    noteHint: "The log keeps a commitment to it, not the text.",
+    rehearsed: "I restored it",
+    noted: "It is in the log.",
   },
 
   account: {

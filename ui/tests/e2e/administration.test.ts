@@ -4,12 +4,15 @@
  */
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launch } from "../browser.mjs";
-import { Watched } from "./harness";
+import { DESKTOP, PHONE, Watched } from "./harness";
 
 /** A fresh real server; `tests/journeys/test_page.py` gives it. */
 const url = process.env.ADMIN_URL ?? "";
@@ -339,6 +342,59 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.getByText("lifted", { exact: true }).waitFor();
   });
 
+  it("shows what controls come to, and makes a pack that can be read on a phone and printed", async () => {
+    const page = ada.page;
+    await ada.go("/settings/evidence");
+    await page.getByRole("heading", { name: "Packs" }).waitFor();
+    const anchored = page.getByRole("listitem").filter({ hasText: "Somebody outside holds a checkpoint" });
+    await anchored.getByText("failed", { exact: true }).waitFor();
+    await anchored.locator("summary").click();
+    await anchored.getByText("No anchor is named").waitFor();
+    await ada.accessible("evidence");
+    await picture(ada, "desktop-evidence");
+    await page.getByLabel("Name of the backup").fill("20260101T000000Z");
+    await page.getByRole("button", { name: "I restored it" }).click();
+    const restored = page.getByRole("listitem").filter({ hasText: "Somebody has tried to restore a backup." });
+    await restored.getByText("met", { exact: true }).waitFor();
+
+    await page.getByRole("button", { name: "Make the pack: GDPR" }).click();
+    await page.getByRole("button", { name: "Signed statement" }).waitFor();
+    const download = async (name: string): Promise<string> => {
+      const coming = page.waitForEvent("download");
+      await page.getByRole("button", { name }).click();
+      return (await coming).path();
+    };
+    const signed = await download("Signed statement");
+    const shown = await download("Page to read and print");
+    const pack = JSON.parse(readFileSync(signed, "utf8")) as {
+      object: string;
+      statement: { controls: unknown[] };
+    };
+    expect(pack.object).toBe("evidence");
+    expect(pack.statement.controls.length).toBeGreaterThan(30);
+
+    const copy = join(mkdtempSync(join(tmpdir(), "intramural-pack-")), "gdpr.html");
+    copyFileSync(shown, copy);
+    for (const [where, options] of [
+      ["on a phone", PHONE],
+      ["on a screen", DESKTOP],
+    ] as const) {
+      const reader = await Watched.open(browser, url, options);
+      await reader.page.goto(pathToFileURL(copy).href);
+      await reader.page.getByRole("heading", { level: 1, name: "GDPR: evidence" }).waitFor();
+      expect(await reader.page.getByText("To be filled in by the institution").count()).toBe(7);
+      expect(await reader.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), where).toBe(true);
+      await reader.accessible(`a pack ${where}`);
+      await picture(reader, `pack-${where.replaceAll(" ", "-")}`);
+      await reader.page.emulateMedia({ media: "print" });
+      await reader.accessible(`a pack ${where}, printed`);
+      expect((await reader.page.pdf({ format: "A4" })).subarray(0, 5).toString()).toBe("%PDF-");
+      expect(reader.requests.filter((each) => !each.startsWith("file:"))).toEqual([]);
+      expect(reader.complaints).toEqual([]);
+      await reader.close();
+    }
+  });
+
   it("shows what attackers wrote into the log as text, and finds and exports it", async () => {
     const page = ada.page;
     const asked = new URLSearchParams({ action: "model.use", person: "mia", thing: HOSTILE });
@@ -634,6 +690,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(await rooms()).toEqual([
       ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles", "Consent"],
       ...["Workspaces", "Limits", "Kept and deleted", "What leaves", "Notices", "Audit", "Emergency access", "Reports"],
+      ...["Evidence", "Attestation"],
       "Models",
       "Machine",
     ]);
@@ -690,6 +747,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "permissions",
       "audit",
       "reports",
+      "evidence",
       sheet,
     ]) {
       await phone.go(`/settings/${room}`);

@@ -610,6 +610,41 @@ class SuggestionOut(BaseModel):
     why: str
 
 
+class LawOut(BaseModel):
+    """A law of which there is a pack."""
+
+    law: str
+    title: str
+    scope: str
+
+
+class ControlOut(BaseModel):
+    """A control with its last result: `met`, `failed` or `not seen`. `since_ms`: since when it comes to that."""
+
+    control: str
+    says: str
+    check: str
+    outcome: Literal["met", "failed", "not seen"]
+    seen: str
+    checked_ms: int
+    since_ms: int
+    off: str
+    mend: str
+    packs: list[str]
+
+
+class EvidenceOut(BaseModel):
+    packs: list[LawOut]
+    controls: list[ControlOut]
+
+
+class PackOut(BaseModel):
+    """`pack`: the signed statement, for a file of its own; `page`: the same to read and to print (HTML)."""
+
+    pack: dict[str, Any]
+    page: str
+
+
 class HeldOutside(BaseModel):
     """Whether checkpoints of the log are held outside: `green`, `amber` (no anchor is named) or `red`."""
 
@@ -619,6 +654,19 @@ class HeldOutside(BaseModel):
 
 class AnchorsOut(HeldOutside):
     anchors: list[str]
+
+
+class EngineOut(BaseModel):
+    """The embedded engine. `build`: of llama.cpp; `refused`: the code of what keeps it from being started;
+    `open_flaws`: published and not fixed in it, `unreachable` those of parts that no engine here has."""
+
+    version: str
+    build: int | None
+    digest: str
+    floor: int
+    refused: str | None
+    open_flaws: list[str]
+    unreachable: list[str]
 
 
 class Machine(BaseModel):
@@ -632,6 +680,7 @@ class Machine(BaseModel):
     version: str
     missed_review: str | None
     anchored: HeldOutside
+    engine: EngineOut
 
 
 class ChatOut(BaseModel):
@@ -709,6 +758,26 @@ class AnchoredOut(BaseModel):
 
 class AnchoringOut(BaseModel):
     anchored: list[AnchoredOut]
+
+
+class AttestationHead(BaseModel):
+    """One that is kept. `colour`: the worst of its findings'; `reds`, `ambers`: how many of them are."""
+
+    id: str
+    time_ms: int
+    nonce: str | None
+    scheduled: bool
+    colour: str
+    reds: int
+    ambers: int
+
+
+class AttestationsOut(BaseModel):
+    attestations: list[AttestationHead]
+
+
+class AttestationIn(In):
+    nonce: str | None = Field(default=None, max_length=200)
 
 
 class AuditPage(BaseModel):
@@ -816,6 +885,11 @@ class QuotaIn(In):
     measure: Measure
     period: Period
     limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class RehearsalIn(In):
+    backup: str = Field(min_length=1, max_length=64, description="Its name, as `intramural restore` says it.")
+    note: str = Field(default="", max_length=2_000)
 
 
 class SignOffIn(In):
