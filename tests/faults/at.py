@@ -62,6 +62,10 @@ class Switches:
 
 
 def main() -> None:
+    from intramural.core.temporary import keep_temporary_files_in
+
+    if "serve" in sys.argv:  # as that does, before SQLite is imported
+        keep_temporary_files_in(Path(os.environ["INTRAMURAL_DATA_DIR"]))
     import intramural.app  # noqa: F401 — what is imported by now is what the service has anyway
     from intramural.cli import main as program
 

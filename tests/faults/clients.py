@@ -89,6 +89,8 @@ class Person:
                 if isinstance(error, requests.Timeout):
                     self.ledger.wrong.append(f"{act.__name__}: {error}")
                 self.over.wait(_PAUSE_S)
+            except Exception as error:  # told at the next look
+                self.ledger.wrong.append(f"{act.__name__}: {error!r}")
 
     def _sent(self, method: str, path: str, body: object = None, *, page: bool = False, **more: Any) -> Any:
         session = self._page if page else requests
@@ -197,7 +199,7 @@ class Person:
             return
         answer = self._sent("POST", "/intramural/v1/keys", {"name": "one more", "scopes": ["inference"]}, page=True)
         if self._is_done(answer, 201):
-            self.ledger.keys.add(answer.json()["id"])
+            self.ledger.keys.add(answer.json()["key"]["id"])
 
     # what must be there
 

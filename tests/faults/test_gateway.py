@@ -121,11 +121,10 @@ def test_files_are_there_whole_or_not_at_all(house: House) -> None:
 
 
 def test_a_file_is_searched_after_the_next_start(house: House) -> None:
-    acted = house.dies_at("file: no index", lambda: upload(house, b"the stone heron\n"))
-    file_id = acted.answer.json()["id"]
-    state = f"SELECT search FROM files WHERE id = '{file_id}'"
+    house.dies_at("file: no index", lambda: upload(house, b"the stone heron\n"))
+    state = "SELECT search FROM files"
     assert databases.query(house.database, state) == [("pending",)]
-    house.up()
+    (file_id,) = files(house.up())
     eventually(lambda: databases.query(house.database, state) == [("ready",)])
     assert files(house)[file_id] == b"the stone heron\n"
     house.session.delete(f"{house.address}/v1/files/{file_id}", timeout=60)
