@@ -173,6 +173,7 @@ from intramural.serving import (
     buffer_size,
     engine_name,
     parse_options,
+    sweep,
 )
 from intramural.storage import Database
 from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
@@ -314,6 +315,7 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
+    await asyncio.to_thread(sweep, config.data_dir / "run")
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
     states = States(
         config.data_dir / "states",

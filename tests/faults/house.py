@@ -156,6 +156,8 @@ class House(Service):
         assert checked["wrong"] == [], checked
         unfinished = [each for each in self.data_dir.rglob("*") if each.name.endswith(UNFINISHED)]
         assert [each for each in unfinished if each.parent.name != "incoming"] == []
+        workers = {each.name.partition("-")[0] for each in (self.data_dir / "run").iterdir()}
+        assert workers <= {str(self.pid)}, "of a service that is gone"
         if isinstance(self.database, Path):
             with closing(sqlite3.connect(self.database)) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -23,7 +23,7 @@ from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, option
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
-from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.sandboxed import SandboxedSpawner, sweep
 from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -63,4 +63,5 @@ __all__ = [
     "engine_name",
     "options_for",
     "parse_options",
+    "sweep",
 ]
