@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 from tests import databases
@@ -73,7 +73,7 @@ class House(Service):
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def up(self) -> "House":
+    def up(self) -> Self:
         """It runs, its administrator is signed in, and everything that must hold holds."""
         if not self.runs:
             self.start()

@@ -11,10 +11,10 @@ from tests.service import Service
 
 
 @contextmanager
-def registry_with(*models: bytes) -> Iterator[Registry]:
-    """A registry on loopback with `tiny:0`, `tiny:1` …, served by a thread."""
+def registry_with(*models: bytes, first: int = 0) -> Iterator[Registry]:
+    """A registry on loopback with `tiny:0`, `tiny:1` … (or from `first` on), served by a thread."""
     registry, ready, over = Registry(), threading.Event(), threading.Event()
-    for number, model in enumerate(models):
+    for number, model in enumerate(models, first):
         registry.manifest(str(number), registry.layer(f"{OLLAMA}.model", model))
 
     async def serve() -> None:

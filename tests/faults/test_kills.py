@@ -31,7 +31,9 @@ PEOPLE = 4
 #: Everybody rests and all is looked at: so often, and at the end.
 LOOKED_AT_EVERY = 50
 #: Who is killed: the more often, the more there is to go wrong.
-VICTIMS = ("gateway",) * 5 + ("starting",) * 2 + ("worker",) * 4 + ("broker", "spawner", "spawner")
+VICTIMS = ("gateway",) * 5 + ("starting",) + ("worker",) * 6 + ("broker", "broker", "spawner")
+#: Every other kill waits so long for somebody to be told something: else it would only meet starts.
+PATIENCE_S = 20.0
 
 
 def free_port() -> int:
@@ -56,9 +58,21 @@ class Storm:
         """The kill of this number. The service runs afterwards."""
         chance = random.Random(f"kill {number}")
         victim = chance.choice(VICTIMS)
+        if chance.random() < 0.5:
+            self._wait_for_progress()
         time.sleep(chance.choice((0.05, 0.5, 2.0)) * chance.random())
         getattr(self, f"_{victim}")(chance)
         self.done[victim] += 1
+
+    def _wait_for_progress(self) -> None:
+        before, end_s = self.acknowledged, time.monotonic() + PATIENCE_S
+        while self.acknowledged == before and time.monotonic() < end_s:
+            time.sleep(0.02)
+
+    @property
+    def acknowledged(self) -> int:
+        """How much people were told."""
+        return sum(person.ledger.told for person in self.people)
 
     def _gateway(self, chance: random.Random) -> None:
         self.left |= {self.house.spawner, *self.house.children}
@@ -161,8 +175,7 @@ class Storm:
     def told(self) -> str:
         """What was done, in one line of JSON."""
         seen: Counter[str] = sum((person.ledger.seen for person in self.people), Counter())
-        acknowledged = sum(person.ledger.told for person in self.people)
-        return json.dumps({"kills": dict(self.done), "acknowledged": acknowledged, "seen": dict(seen)})
+        return json.dumps({"kills": dict(self.done), "acknowledged": self.acknowledged, "seen": dict(seen)})
 
 
 def lives_through(folder: Path, wheel: Path, numbers: range, lasting_s: float) -> None:
