@@ -28,10 +28,11 @@ _LOOKS_S = 0.002
 
 
 class Switches:
-    """A number for each point. Above 0: how often it is still to be passed, and then the process stops there."""
+    """A number for each point, and one for the clock. Above 0: how often the point is still to be passed, and then the
+    process stops there."""
 
     def __init__(self, file: Path) -> None:
-        size_bytes = 4 * len(POINTS)
+        size_bytes = 4 * (len(POINTS) + 1)
         if not file.exists():
             file.write_bytes(bytes(size_bytes))
         with file.open("r+b") as opened:
@@ -47,6 +48,15 @@ class Switches:
 
     def is_reached(self, name: str) -> bool:
         return self._numbers[NAMES[name]] == _REACHED
+
+    @property
+    def clock_s(self) -> int:
+        """By how much the program's clock is wrong."""
+        return self._numbers[-1]
+
+    @clock_s.setter
+    def clock_s(self, off_s: int) -> None:
+        self._numbers[-1] = off_s
 
     def passing(self, number: int) -> None:
         """The program is at this point."""
@@ -68,12 +78,14 @@ def main() -> None:
         keep_temporary_files_in(Path(os.environ["INTRAMURAL_DATA_DIR"]))
     import intramural.app  # noqa: F401 — what is imported by now is what the service has anyway
     from intramural.cli import main as program
+    from intramural.core.clock import SystemClock
 
     switches = Switches(Path(os.environ[SWITCHES]))
     late = os.environ.get(LATE, "").split(",")
     for number, point in enumerate(POINTS):
         if point.where and (point.where.partition(":")[0] in sys.modules or point.name in late):
             install(point, functools.partial(switches.passing, number))
+    SystemClock.now_s = lambda _: time.time() + switches.clock_s  # type: ignore[method-assign]
     program()
 
 

@@ -22,13 +22,14 @@ from tests.verifier.standing import Standing
 
 from intramural.services.rosters import AT_ONCE
 
-#: No model is loaded here: nothing needs one.
+#: No model is loaded here, nothing needs one; and but for pulls no broker is started.
 WITHOUT_MODELS = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_SERVING_PRELOAD": "nothing@04:00"}
+SEALED = {"INTRAMURAL_EGRESS_MODE": "sealed"}
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    mine = House(tmp_path_factory.mktemp("faults") / "data", Path(), dict(WITHOUT_MODELS))
+    mine = House(tmp_path_factory.mktemp("faults") / "data", Path(), WITHOUT_MODELS | SEALED)
     yield mine.up()
     if mine.runs:
         mine.stop()
@@ -137,6 +138,8 @@ def test_a_pull_goes_on_by_itself(house: House) -> None:
     """Asked for by an administrator, and done when the service has been started again: once, and with one record."""
     points = ("pull: half fetched", "import: checked", "import: no manifest", "import: no record")
     models = [tiny_model(seed=number, extra_bytes=4 * 2**20 if number == 0 else 0) for number in range(len(points))]
+    house.up().stop()
+    del house.settings["INTRAMURAL_EGRESS_MODE"]
     with registry_with(*models) as registry:
         for number, point in enumerate(points):
             source = f"oci+{registry.url}/library/tiny:{number}"
@@ -152,6 +155,7 @@ def test_a_pull_goes_on_by_itself(house: House) -> None:
     assert len(names) == len(points)
     assert list((house.data_dir / "library" / "incoming").iterdir()) == []
     assert len(list((house.data_dir / "library" / "blobs" / "sha256").iterdir())) == len(points)
+    house.settings |= SEALED  # from the next start on
 
 
 # people ---------------------------------------------------------------------------------------------------------------
@@ -270,7 +274,7 @@ def test_a_migration_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
 
     from intramural.storage.revision import MIGRATIONS, head_revision
 
-    old = House(tmp_path / "data", Path(), dict(WITHOUT_MODELS))
+    old = House(tmp_path / "data", Path(), WITHOUT_MODELS | SEALED)
     old.data_dir.mkdir(mode=0o700)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
