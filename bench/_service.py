@@ -3,7 +3,8 @@
     python -m bench._service serve --json      (is `intramural serve` with the stand-in)
 
 The stand-in costs next to nothing and writes at a steady rate, so that on a machine that others use the service can be
-asked often; what it says of the engine is nothing. It runs unconfined: it is for measuring only.
+asked often; what it says of the engine is nothing. It runs unconfined, and so does the service, because a sealed one
+starts nothing but its own workers: it is for measuring only.
 """
 
 import os
@@ -45,6 +46,7 @@ def running(
     module = "intramural"
     if stand_in_tokens_per_s is not None:
         module, named[_RATE], named[_STAND_IN] = "bench._service", str(stand_in_tokens_per_s), stand_in
+        named["INTRAMURAL_SANDBOX_SEAL"] = "off"  # sealed, it could not start the stand-in, which is nobody's child
     with (
         TemporaryDirectory() as folder,
         Service(Path(folder) / "data", wheels / STARTER_WHEEL, named, module=module).running() as service,

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ from intramural.storage import Database
 PEOPLE, TEACHERS, SCHOOLS, CLASSES, EACH = 5_000, 300, 19, 480, 6
 STORM = 200
 PASSWORD = "a sentence nobody guesses"
-_ASK_EVERY_S = 0.01
 _DECISIONS, _LOOKUPS = 20_000, 2_000
 
 
@@ -193,24 +193,13 @@ async def beside(
     service: Service, work: Callable[[aiohttp.ClientSession], Awaitable[Any]]
 ) -> tuple[Any, tuple[str, str, str]]:
     """What `work` gives, and how /healthz answered meanwhile."""
-    times: list[float] = []
+    command = (sys.executable, "-m", "bench._asker", service.address.removeprefix("http://"), "/healthz")
+    asker = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+    await asyncio.sleep(0.5)
     async with aiohttp.ClientSession() as session:
-
-        async def ask() -> None:
-            while True:
-                began = time.perf_counter()
-                async with session.get(f"{service.address}/healthz") as answer:
-                    assert answer.status == 200
-                    await answer.read()
-                times.append((time.perf_counter() - began) * 1000)
-                await asyncio.sleep(_ASK_EVERY_S)
-
-        asking = asyncio.ensure_future(ask())
-        await asyncio.sleep(0.5)
-        times.clear()
         found = await work(session)
-        asking.cancel()
-    times.sort()
+    told, _ = await asker.communicate(b"")
+    times = sorted(json.loads(told))
     p50, p99, worst = statistics.median(times), times[int(len(times) * 0.99)], times[-1]
     return found, (f"{p50:.1f} ms", f"{p99:.1f} ms", f"{worst:.0f} ms")
 

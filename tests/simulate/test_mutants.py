@@ -27,15 +27,15 @@ def nothing_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def the_log_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    entered = AuditLog.entered
+    record = AuditLog.record
 
     def hasty(self: AuditLog, *args: Any, **kwargs: Any) -> "asyncio.Future[int]":
-        entered(self, *args, **kwargs).add_done_callback(lambda done: done.cancelled() or done.exception())
+        record(self, *args, **kwargs).add_done_callback(lambda done: done.cancelled() or done.exception())
         told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         told.set_result(self.size)
         return told
 
-    monkeypatch.setattr(AuditLog, "entered", hasty)
+    monkeypatch.setattr(AuditLog, "record", hasty)
 
 
 def what_a_slot_holds_is_used_for_anybody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,39 +296,7 @@ class AuditLog:
         second = self._signers.second
         return note if second is None else note + second.line(self.verifier.checkpoint_of(note), 0)
 
-    async def record(
-        self,
-        event: Event,
-        actor: Actor,
-        *,
-        target: str = "",
-        outcome: Outcome = "allowed",
-        request_id: str | None = None,
-        facts: Mapping[str, Fact] | None = None,
-        texts: Mapping[str, str] | None = None,
-        beside: Sequence[Beside | After] = (),
-        passing: bool = False,
-    ) -> int:
-        """Write one event; returns its position once it is durable. A cancelled caller's event is written all the same.
-
-        `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
-        commitment, and where settings ask for it the text is kept beside the log, sealed; never if it is `passing`.
-        `beside`: rows committed together with it, and what is done after them.
-        Raises Unavailable(`audit_unavailable`): then the event is not in the log, and the act must not happen.
-        """
-        return await self.entered(
-            event,
-            actor,
-            target=target,
-            outcome=outcome,
-            request_id=request_id,
-            facts=facts,
-            texts=texts,
-            beside=beside,
-            passing=passing,
-        )
-
-    def entered(
+    def record(
         self,
         event: Event,
         actor: Actor,
@@ -341,8 +309,12 @@ class AuditLog:
         beside: Sequence[Beside | After] = (),
         passing: bool = False,
     ) -> "asyncio.Future[int]":
-        """As `record`, for who has something else to do until the event is durable: its position, once it is. Errors
-        come out of the future as well.
+        """Write one event: its position, once it is durable. It is written as well if nobody waits for that, any more.
+
+        `facts` hold no text that people wrote: that goes into `texts` (name -> text): the record has its size and a
+        commitment, and where settings ask for it the text is kept beside the log, sealed; never if it is `passing`.
+        `beside`: rows committed together with it, and what is done after them.
+        Who waits gets Unavailable(`audit_unavailable`) if the event is not in the log: then the act must not happen.
         """
         made = self._record(event, actor, target, outcome, request_id, facts, texts, passing=passing)
         waiting = _Waiting(made, beside)

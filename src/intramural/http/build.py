@@ -41,6 +41,7 @@ from intramural.http.openai import batches, chat, completions, conversations, em
 from intramural.http.openai.responses import create as responses
 from intramural.http.openai.responses import kept as kept_responses
 from intramural.http.operations import Operation
+from intramural.http.paced import Paced
 from intramural.http.page import (
     account,
     anchors,
@@ -120,7 +121,7 @@ def build(services: Services, config: ServerConfig, clock: Clock, page: ASGIApp,
     services.batches.speak(message_batches.AnthropicForm(app))
     app.router.default = _Else(page, app)  # not a mount: that would also take requests with a wrong method
     found = operations.Found(app, listed, finish, partial(_on_intramural_error, doors))
-    return HostGuard(found, _allowed_hosts(config), finish)
+    return Paced(HostGuard(found, _allowed_hosts(config), finish))
 
 
 def routes_document() -> dict[str, Any]:

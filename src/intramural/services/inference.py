@@ -542,7 +542,7 @@ class Inference:
 
     def _record_whole(self, run: _Run, facts: Mapping[str, Fact], labels: Mapping[str, str]) -> "asyncio.Future[int]":
         manifest = run.manifest
-        return self._audit.entered(
+        return self._audit.record(
             _EVENTS[run.operation][0],
             run.actor,
             target=f"model:{manifest.name}",
@@ -591,7 +591,7 @@ class Inference:
             **({} if run.shield is None else run.shield.asked_facts()),
             **run.told,
         }
-        return self._audit.entered(
+        return self._audit.record(
             Event.CHAT_ASKED,
             run.actor,
             target=f"model:{run.manifest.name}",
