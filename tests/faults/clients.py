@@ -15,7 +15,15 @@ from tests.service import MODEL
 #: What may be answered while processes die: each says whose fault it is, and that it may be asked again.
 EXPECTED = frozenset(
     # the last: a child whose spawner is killed before it has confined itself does not go on
-    ("worker_died", "worker_start_failed", "spawner_died", "child_died", "queue_full", "confinement_failed")
+    (
+        "worker_died",
+        "worker_start_failed",
+        "spawner_died",
+        "child_died",
+        "queue_full",
+        "confinement_failed",
+        "model_keeps_crashing",
+    )
 )
 _PAUSE_S = 0.2
 
