@@ -188,6 +188,7 @@ from intramural.serving import (
     require_build,
     require_intact,
     standing_of,
+    sweep,
 )
 from intramural.storage import Database
 from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
@@ -340,6 +341,7 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
         require_intact(engine)
         require_build(EMBEDDED, engine.build, floor, older)
 
+    await asyncio.to_thread(sweep, config.data_dir / "run")
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes, require_engine)
     states = States(
         config.data_dir / "states",

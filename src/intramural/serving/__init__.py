@@ -32,7 +32,7 @@ from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, option
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
-from intramural.serving.sandboxed import SandboxedSpawner
+from intramural.serving.sandboxed import SandboxedSpawner, sweep
 from intramural.serving.scheduler import CRASH_WINDOW_S, Quarantine
 from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
@@ -82,4 +82,5 @@ __all__ = [
     "require_build",
     "require_intact",
     "standing_of",
+    "sweep",
 ]
