@@ -1219,7 +1219,7 @@ def _certificates(sets: Sequence[Der]) -> list["x509.Certificate"]:
         raise Wrong("The time stamp holds too many certificates.")
     try:
         return [x509.load_der_x509_certificate(each) for each in encoded]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Wrong("The time stamp holds a certificate that cannot be read.") from None
 
 

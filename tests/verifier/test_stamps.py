@@ -60,6 +60,7 @@ def test_no_bit_can_be_flipped(
         lambda answer: answer[:-1],
         lambda answer: answer[: len(answer) // 2],
         lambda answer: answer.replace(b"20", b"19", 1),
+        lambda answer: answer.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03"),  # certificates of no version
         lambda _: b"",
         lambda _: b"\x30\x03\x02\x01\x02",
     ],

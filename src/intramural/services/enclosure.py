@@ -75,7 +75,7 @@ def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tup
     if enclosure is not None:
         known = {pid for _, _, pid, _ in wanted}
         for pid, child in enclosure.spawner.children.items():
-            if pid not in known:
+            if pid not in known and child.layers:  # else it has only begun to confine itself
                 room = child.entry.split(".")[1]
                 wanted.append((room, "broker" if room == "egress" else "child", pid, child.layers))
     return [found for each in wanted if (found := held(*each)) is not None]
