@@ -78,6 +78,7 @@ RIGHT = f.Facts(
     software=SOFTWARE,
     policy_digest="",
     settings=f.Settings("0" * 64, ("data_dir",), ()),
+    downgrades=(),
 )
 LESS = RIGHT.confinement
 
@@ -164,6 +165,7 @@ TABLE = [
     (replace(RIGHT, software=replace(SOFTWARE, changed=("ssl.py",))), "software", "red"),
     (replace(RIGHT, software=replace(SOFTWARE, bill=GONE)), "software", "red"),
     (replace(RIGHT, software=replace(SOFTWARE, unchecked=("x",))), "software", "amber"),
+    (replace(RIGHT, downgrades=(f.Downgrade("egress.mode", "open", "Whatever may leave."),)), "downgrades", "red"),
     (replace(RIGHT, anchors=GONE), "anchors", "red"),
     (replace(RIGHT, anchors=f.Anchors((), "amber", "No anchor is named.", None)), "anchors", "amber"),
     (replace(RIGHT, anchors=f.Anchors(("x",), "red", "It is 30 h old.", 1)), "anchors", "red"),

@@ -259,6 +259,15 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Downgrade:
+    """A setting that gives up something of what is promised as it comes, and what that is."""
+
+    setting: str
+    value: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The log: its newest checkpoint as it is handed out, and what that says. `root` in base64."""
 
@@ -299,3 +308,4 @@ class Facts:
     software: Software | NotSeen
     policy_digest: str
     settings: Settings
+    downgrades: tuple[Downgrade, ...]

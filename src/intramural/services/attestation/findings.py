@@ -382,6 +382,13 @@ def _settings(facts: f.Facts) -> _Answer:
     return "green", f"{rules}; {said}. Both are here as hashes, so that a change shows."
 
 
+def _downgrades(facts: f.Facts) -> _Answer:
+    if not facts.downgrades:
+        return "green", "No setting gives up anything of what the product promises as it comes."
+    named = _named(f"{each.setting} ({each.says.rstrip('.')})" for each in facts.downgrades)
+    return "red", f"Settings give up something of what is promised; each start writes so into the log: {named}."
+
+
 def _log(facts: f.Facts) -> _Answer:
     return "green", (
         f"The log has {facts.log.size} entries; this report hangs on its newest signed checkpoint. Whether all of them "
@@ -476,6 +483,7 @@ ASKED: Mapping[str, tuple[Topic, Callable[[f.Facts], _Answer]]] = {
     "models": ("models", _models),
     "software": ("software", _software),
     "settings": ("software", _settings),
+    "downgrades": ("software", _downgrades),
     "log": ("log", _log),
     "anchors": ("log", _anchors),
 }

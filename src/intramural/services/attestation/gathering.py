@@ -21,6 +21,7 @@ from intramural.services.attestation import facts as f
 from intramural.services.attestation.controlling import Controls
 from intramural.services.attestation.settings import settings
 from intramural.services.attestation.software import software
+from intramural.services.downgrades import downgrades
 from intramural.services.egress import LEDGER
 from intramural.services.enclosure import Enclosure, connects, processes
 
@@ -98,6 +99,10 @@ async def gather(sources: Sources) -> f.Facts:
         software=installed,
         policy_digest=sources.policy_digest,
         settings=settings(config),
+        downgrades=tuple(
+            f.Downgrade(each.setting, each.value, each.says)
+            for each in downgrades(config, posture, None if seal is None else seal.level)
+        ),
         log=log_of(sources.audit),
     )
 

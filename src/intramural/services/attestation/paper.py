@@ -357,6 +357,7 @@ def _settings(section: Mapping[str, Any]) -> Iterable[str]:
             ("Not as they come", ", ".join(found["changed"]) or "none"),
             ("Secrets that are set", ", ".join(found["secrets"]) or "none"),
             ("Rules", section["policy_digest"] or "none of the institution's own"),
+            *((f"{each['setting']} = {each['value']}", each["says"]) for each in section["downgrades"]),
         ]
     )
 

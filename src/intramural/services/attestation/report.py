@@ -30,7 +30,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "leaving": ("way", "engines"),
     "models": ("required_trust", "models"),
     "software": ("software",),
-    "settings": ("policy_digest", "settings"),
+    "settings": ("policy_digest", "settings", "downgrades"),
     "anchors": ("anchors",),
 }
 #: Of the software, the bill of materials is a section of its own, as the standard has it.
