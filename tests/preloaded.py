@@ -196,6 +196,7 @@ def _become(asked: Any, files: Sequence[int]) -> None:
 
 def _main() -> None:
     gc.disable()
+    importlib.import_module("intramural.core.quiet").switch_off()  # as the program does before it imports anything else
     for each in _MODULES:
         importlib.import_module(each)
     gc.collect()
@@ -207,12 +208,12 @@ def _main() -> None:
         pass
     else:
         return
-    sys.argv[0] = str(importlib.util.find_spec("intramural.__main__").origin)  # type: ignore[union-attr]
-    from intramural.cli import main
+    from intramural import __main__ as program
 
+    sys.argv[0] = str(program.__file__)
     ended: SystemExit = SystemExit(0)
     try:
-        main()
+        program.main()
     except SystemExit as error:
         ended = error
     # as Python ends, but for taking every module apart: the pages they lie on are shared until somebody writes there

@@ -31,19 +31,22 @@ from intramural.core.errors import IntramuralError
 
 EMBEDDER = "bge-small-en-v1.5:int8"
 READING = (
-    "age ls", "audit checkpoint", "audit export OUT", "audit key", "audit ls", "audit verify", "break-glass list",
-    "connect", "connect codex", "consent ls ada", "doctor", "egress ledger", "egress list", "fit", "group ls",
-    "hold ls", "key ls", "log anchors", "log export OUT", "log paper OUT", "ls", "notice ls", "people imports",
-    "policy explain ada people.read", "ps", "quota list", "quota show", "report ai-act --system nobody",
-    "report hipaa-activity-review", "retention preview", "retention run", "retention status", "role ls", "sbom",
-    "search llama", "use ls", "use words", "user ls", "vault check", "verify", "version", "workspace ls",
+    "age ls", "attest list", "attest", "audit checkpoint", "audit export OUT", "audit key", "audit ls", "audit verify",
+    "break-glass list", "connect codex", "connect", "consent ls ada", "doctor", "egress ledger", "egress list",
+    "evidence look", "evidence ai-act", "evidence ferpa", "evidence gdpr", "evidence hipaa", "evidence ls", "fit",
+    "group ls", "hold ls", "key ls", "log anchors", "log export OUT", "log paper OUT", "ls", "notice ls",
+    "people imports", "policy explain ada people.read", "ps", "quota list", "quota show",
+    "report ai-act --system nobody", "report hipaa-activity-review", "retention preview", "retention run",
+    "retention status", "role ls", "sbom", "search llama", "use ls", "use words", "user ls", "vault check", "verify",
+    "version", "workspace ls",
 )  # fmt: skip
 """Commands that need nothing to be there; OUT is a file that is not."""
 ELSEWHERE = (
     # what is walked through otherwise, here or in the journeys that are about it
     "backup", "bundle", "chat", "db", "guard check", "inspect", "pull", "restore", "run", "serve", "sign", "sync",
     "top", "witness", "egress allow", "egress deny", "egress forget", "log anchor", "log prove", "log since",
-    "audit verify-receipt", "report ferpa-99.32", "vault change-key", "vault change-data-key", "vault accept",
+    "attest show", "audit verify-receipt", "evidence rehearsed", "report ferpa-99.32",
+    "vault change-key", "vault change-data-key", "vault accept",
     # what changes something that has to be there, by one request to this service
     "age set", "break-glass", "consent", "group", "hold", "key", "notice", "people", "quota", "release",
     "retention stop", "rm", "role", "show", "use", "user", "workspace",
@@ -126,7 +129,7 @@ def typed(service: Service, *words: str) -> str | None:
 
 
 def day(folder: Path, starter: Path) -> None:
-    service = Service(folder / "data", starter)
+    service = Service(folder / "data", starter, afresh=True)
     try:
         with step("first start and set-up"):
             service.start()
@@ -229,7 +232,10 @@ def _allowed(service: Service) -> None:
 
 def shut(folder: Path) -> None:
     service = Service(
-        folder / "data", Path("none"), {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_EGRESS_MODE": "sealed"}
+        folder / "data",
+        Path("none"),
+        {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_EGRESS_MODE": "sealed"},
+        afresh=True,
     )
     try:
         with step("start, health, set-up"):

@@ -20,7 +20,7 @@ from tests.malicious import CASES, SHORT, Case, honest, templated
 from tests.service import MODEL, Service, eventually
 
 #: A worker that is not ready after so long is ended.
-_START_S = 15
+_START_S = 10
 _ENDLESS = "{% for a in range(100000) %}" * 3 + "x" + "{% endfor %}" * 3
 
 

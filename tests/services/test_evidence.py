@@ -35,8 +35,8 @@ from intramural.services.evidence.page import page
 from intramural.services.evidence.written import MOST_BYTES, looked, statement
 
 NOW_MS = 1_800_000_000_000
-WORKER = Held("m:1b", 7, 60_001, True, 1, True, "0", ("lo",), 4_026_531_840, ("netns", "landlock", "seccomp"))
-GATEWAY = replace(WORKER, name="gateway", interfaces=("lo", "eth0"))
+WORKER = Held("m:1b", "worker", 7, 60_001, True, 1, True, "0", ("lo",), 4_026_531_840)
+GATEWAY = replace(WORKER, name="gateway", role="gateway", interfaces=("lo", "eth0"))
 DAYS = {"chat": 365, "file": 365, "log": 2_192}
 LONG = {"chat": 365, "file": 365, "log": 400}
 OUTSIDE = Place("", "outside workspaces", "internal", DAYS)

@@ -51,7 +51,7 @@ def downgrades(config: Config, posture: Posture, seal: SealLevel | None) -> list
     if config.egress.mode == "open":
         add("egress.mode", "open", "Whatever nobody denied may leave, written down and not asked about.")
     if older := config.sandbox.older_engines:
-        says = "They may be older than the oldest build allowed, or not say theirs: some mends may be missing."
+        says = "These engines may be older than the oldest build allowed, or not say theirs: mends may be missing."
         add("sandbox.older_engines", ", ".join(older), says)
     for engine in config.engines:
         if engine.outside:

@@ -33,8 +33,8 @@ _LISTED = 5
 _NAME_CHARS = 80
 #: Others than the owner may look into neither folder.
 _OTHERS = 0o077
-#: Not workers: the service, what starts its children, and what connects.
-_OURS = frozenset({"gateway", "spawner", "egress"})
+#: What reads models, or texts of people's: it has no business with a network.
+_READERS = frozenset({"worker", "child"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def workers_confined(facts: Facts) -> Seen:
 
 def processes_confined(facts: Facts) -> Seen:
     """What the kernel says of every worker at this moment: network interfaces, seccomp, no new privileges."""
-    workers = [each for each in facts.machine.processes if each.name not in _OURS]
+    workers = [each for each in facts.machine.processes if each.role in _READERS]
     if not workers:
         return nothing("No worker runs at this moment.")
     open_ones = [
