@@ -43,8 +43,13 @@ check-python: .venv/.dev
 check-page: ui/node_modules/.stamp
 	cd ui && ../scripts/with-node npm run --silent lint && ../scripts/with-node npm run --silent check
 
+<<<<<<< HEAD
 soak: .venv/.dev .cache/wheels/.starter ## the slow tests: kill -9 two hundred times, and what chance finds in ten times as many tries
 	INTRAMURAL_TEST_THOROUGH=yes INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m 'slow or hypothesis' --timeout 1800
+=======
+soak: .venv/.dev .cache/wheels/.starter ## the slow tests, an hour of each: load that must not grow, a thousand kills; INTRAMURAL_TEST_KILLS_S=seconds
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest -m slow --timeout 7200
+>>>>>>> faults
 
 bench: .venv/.dev .cache/wheels/.starter ## the benchmarks, or those that BENCH="…" names; all on one page, bench/out/figures.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m bench $(BENCH)

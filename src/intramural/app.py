@@ -185,9 +185,13 @@ from intramural.serving import (
     engine_name,
     installed,
     parse_options,
+<<<<<<< HEAD
     require_build,
     require_intact,
     standing_of,
+=======
+    sweep,
+>>>>>>> faults
 )
 from intramural.storage import Database
 from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
@@ -334,6 +338,7 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
+<<<<<<< HEAD
     engine, floor, older = await asyncio.to_thread(installed), engine_floor(config), config.sandbox.older_engines
 
     def require_engine() -> None:
@@ -341,6 +346,10 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
         require_build(EMBEDDED, engine.build, floor, older)
 
     confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes, require_engine)
+=======
+    await asyncio.to_thread(sweep, config.data_dir / "run")
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+>>>>>>> faults
     states = States(
         config.data_dir / "states",
         vault.states_key,

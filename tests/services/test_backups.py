@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -128,6 +129,25 @@ async def test_what_is_there_already_is_not_written_again(house: House, tmp_path
     assert folder.backups() == sorted(folder.backups()) and folder.backups()[-1] == third.name
     older = await restored(tmp_path, tmp_path / "backups", name="older", public_key=None)
     assert len(rows(older.address, "audit_entries")) == 21
+
+
+async def test_what_a_killed_backup_has_left_is_in_nobodys_way(house: House, tmp_path: Path) -> None:
+    """It was killed while it began the folder, or made its key, or wrote an object: nothing needs to be mended."""
+    folder, names_key = tmp_path / "backups", house.folder / "secrets" / "backup-names.key"
+    folder.mkdir()
+    (folder / "backup.json.77.part").write_bytes(b"{")
+    names_key.write_bytes(b"")
+    made = await house.back_up(folder)
+    assert len(names_key.read_bytes()) == 32
+    half = next((folder / "objects").glob("*/*"))
+    old, new = half.with_name("a.1.part"), half.with_name("b.2.part")
+    for each in (old, new):
+        each.write_bytes(half.read_bytes()[:100])
+    day_ago_s = CLOCK.now_s() - 90_000
+    os.utime(old, (day_ago_s, day_ago_s))
+    again = await house.back_up(folder, lock=None)
+    assert (again.written, again.objects) == (0, made.objects)
+    assert not old.exists() and new.exists(), "whoever writes that may still be there"
 
 
 async def test_an_older_backup_can_be_named(house: House, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import bindparam, func, insert, select
-from sqlalchemy.exc import OperationalError
 from tests import databases
 from tests.audit.settable_clock import SettableClock
 from tests.storage.test_database import structure
@@ -17,7 +16,7 @@ from intramural.audit import AuditLog, Event, Finding
 from intramural.core.actor import SYSTEM
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Conflicting, Misasked, Refused, Unavailable
-from intramural.storage import BlockingConnection, Database, insert_rows
+from intramural.storage import BlockingConnection, Database, DatabaseDown, insert_rows
 from intramural.storage.postgres import _arguments, _short_lived, migrate, read_apart, without_password
 from intramural.storage.revision import MIGRATIONS
 from intramural.storage.schema import metadata, model_settings
@@ -186,7 +185,7 @@ async def test_a_restart_of_the_server_is_got_over(db: Database) -> None:
 @on_a_server
 async def test_a_connection_cut_in_a_transaction_undoes_it_and_is_the_databases_fault(db: Database) -> None:
     server = await asyncpg.connect(str(db.address))
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseDown):
         async with db.writing() as connection:
             await connection.execute(insert(model_settings), _row("a"))
             await server.execute(

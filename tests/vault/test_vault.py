@@ -212,6 +212,14 @@ async def test_without_its_key_the_database_does_not_open(db: Database, vault: V
         assert caught.value.code == "secret_damaged"
 
 
+async def test_no_copy_of_a_key_is_left_by_who_was_killed_while_writing_it(db: Database, vault: Vault) -> None:
+    secrets = databases.file_of(db).parent / "secrets"
+    for name in (KEY_FILE, f"{KEY_FILE}.next"):
+        (secrets / f".{name}.4711.part").write_bytes((secrets / KEY_FILE).read_bytes())
+    await opened(db)
+    assert [each.name for each in secrets.iterdir() if KEY_FILE in each.name] == [KEY_FILE]
+
+
 async def test_a_passphrase_locks_it(db: Database, tmp_path: Path) -> None:
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("seven wet horses\n")

@@ -249,6 +249,21 @@ async def test_the_clock_makes_it_red_and_an_anchor_green_again(place: Place) ->
     assert (await anchoring.standing()).colour == "green" and len(list(place.stick.iterdir())) == size + 1
 
 
+async def test_a_clock_that_was_ahead_does_not_keep_anchors_waiting(place: Place) -> None:
+    place.clock.offset_s = 400 * 86_400
+    anchoring = place.anchoring(Anchor("folder", str(place.stick)))
+    await anchoring.look()
+    place.clock.offset_s = 0
+    assert (await anchoring.standing()).colour == "red", "nobody knows how old it is"
+    for each in (anchoring, place.anchoring(Anchor("folder", str(place.stick)))):  # also after another start
+        size = len(list(place.stick.iterdir()))
+        await each.look()
+        assert (await each.standing()).colour == "green"
+        await each.look()  # not yet time
+        assert len(list(place.stick.iterdir())) - size in (0, 1)
+    assert len(list(place.stick.iterdir())) == 2
+
+
 async def test_a_medium_that_is_not_there_is_one_event_until_it_is_back(place: Place) -> None:
     place.stick.rmdir()
     anchoring = place.anchoring(Anchor("folder", str(place.stick)))

@@ -4,8 +4,6 @@ import asyncio
 import logging
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
-
 from intramural.access.external import External
 from intramural.access.factors import Factors, Rules
 from intramural.access.groups import Groups
@@ -26,7 +24,7 @@ from intramural.access.throttle import Throttle
 from intramural.access.workspaces import Workspaces
 from intramural.core.clock import Clock
 from intramural.core.config import AccessConfig
-from intramural.storage import Database
+from intramural.storage import Database, DatabaseDown
 
 #: Between writing down when keys were used and sessions seen: seldom enough to cost nothing beside real commits.
 TEND_INTERVAL_S = 15.0
@@ -93,5 +91,5 @@ class Access:
             await asyncio.sleep(TEND_INTERVAL_S)
             try:
                 await self.tend()
-            except OperationalError as error:  # another process holds the database: the notes are kept for next time
+            except DatabaseDown as error:  # another process holds the database: the notes are kept for next time
                 _log.warning("could not write down when keys and sessions were used: %s", error)

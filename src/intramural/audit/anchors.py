@@ -22,6 +22,8 @@ Colour = Literal["green", "amber", "red"]
 REWRITTEN = "history_rewritten"
 #: An anchor that is older says too little: what was written since could be rewritten.
 STALE_MS = 24 * 3_600_000
+#: Clocks are set by seconds; what is dated further ahead of now was written while the clock was wrong.
+_AHEAD_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def anchored(anchors: Sequence[Anchor], newest_ms: int | None, now_ms: int, *, d
     | one holds another history |                     | red    |
     | none                      |                     | amber  |
     | some                      | never, or over 24 h | red    |
+    | some                      | from the future     | red    |
     | some                      | at most 24 h old    | green  |
     """
     age_s = None if newest_ms is None else max(0, now_ms - newest_ms) // 1000
@@ -103,6 +106,8 @@ def anchored(anchors: Sequence[Anchor], newest_ms: int | None, now_ms: int, *, d
     if newest_ms is None:
         return Standing("red", "No checkpoint has been put in an anchor yet.")
     hours = (now_ms - newest_ms) // 3_600_000
+    if newest_ms - now_ms > _AHEAD_MS:
+        return Standing("red", "The newest checkpoint that is held outside is dated later than now: was the clock set?")
     if now_ms - newest_ms > STALE_MS:
         return Standing("red", f"The newest checkpoint that is held outside is {hours} h old; it may be 24.", age_s)
     return Standing("green", f"A checkpoint was put outside {hours} h ago.", age_s)

@@ -44,7 +44,7 @@ from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
 from intramural.core.config import AuditConfig
 from intramural.core.errors import Misasked, Unavailable, Untrusted
-from intramural.storage import BlockingConnection, Connection, Database, insert_rows, scalar
+from intramural.storage import BlockingConnection, Connection, Database, DatabaseDown, insert_rows, scalar
 from intramural.storage.schema import audit_checkpoints, audit_entries, audit_texts, people
 from intramural.vault import Vault
 
@@ -365,6 +365,8 @@ class AuditLog:
                 if not records:
                     raise RuntimeError("an audit transaction ended without an event")
                 tip = await connection.run_sync(self._append, records, ())
+        except DatabaseDown as error:
+            raise _unavailable() from error
         except SQLAlchemyError as error:
             if in_block:  # the caller's own statement failed
                 raise
@@ -550,7 +552,7 @@ class AuditLog:
         beside = [row for each in group for row in each.beside]
         try:
             tip = await self._db.write(partial(self._append, records=[each.record for each in group], beside=beside))
-        except (SQLAlchemyError, Untrusted) as error:
+        except (SQLAlchemyError, DatabaseDown, Untrusted) as error:
             await self._failed(group, error)
             return
         self._tip = tip

@@ -42,7 +42,11 @@ from intramural.cli import (
 )
 from intramural.cli.render import Out
 from intramural.cli.root import cli
+<<<<<<< HEAD
 from intramural.core.errors import Broken, IntramuralError
+=======
+from intramural.core.errors import IntramuralError, Unavailable
+>>>>>>> faults
 
 #: Objects, and young generations, after which the collector looks for circles. What a program makes while it starts
 #: stays, and a request makes some thousand objects and few circles: at Python's default of 700 it was looked for those
@@ -68,8 +72,18 @@ def main() -> None:
     except IntramuralError as error:
         Out.report(error)
         sys.exit(1)
+    except OSError as error:
+        Out.report(_refused(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refused(error: OSError) -> IntramuralError:
+    """What the operating system does not do for us: a disk that is full, a file of somebody else's, an address."""
+    about = f": {error.filename}" if error.filename else ""
+    hint = "Is a disk full or read-only, does the file belong to this user, is the address free?"
+    return Unavailable("system_refused", f"The system refuses{about}: {error.strerror or error}.", hint)
 
 
 #: Importing them is what adds their commands.

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import structs
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Insert, case, func, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from intramural.core.clock import Clock
 from intramural.core.errors import Conflicting, Unavailable
-from intramural.storage import Connection, Database
+from intramural.storage import Connection, Database, DatabaseDown
 from intramural.storage.schema import usage
 
 Dialect = Literal["openai", "anthropic", "ollama", "mcp", "page", "cli"]
@@ -93,7 +93,7 @@ class Meter:
         except IntegrityError as error:
             message = f"The usage of request {row.request_id} was recorded before."
             raise Conflicting("usage_recorded", message, "Record each request once.") from error
-        except OperationalError as error:
+        except DatabaseDown as error:
             message, hint = "The usage cannot be written.", "Look at the disk of the data directory."
             raise Unavailable("usage_unavailable", message, hint) from error
 

@@ -130,8 +130,14 @@ class Anchoring:
 
     async def look(self) -> None:
         """Put it there if it is time."""
+<<<<<<< HEAD
         last_ms = self._begun_ms or await self.newest_ms() or 0
         if self._now_ms() - last_ms >= (_HOUR_MS if self._failing else self._every_ms):
+=======
+        since_ms = self._now_ms() - (self._begun_ms or await self._newest_ms() or 0)
+        # Below 0 the clock was ahead then, and was set back since: nobody knows how long ago that was.
+        if since_ms < 0 or since_ms >= (_HOUR_MS if self._failing else self._every_ms):
+>>>>>>> faults
             await self._round(SYSTEM)
 
     async def _look(self) -> None:

@@ -32,8 +32,12 @@ from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, option
 from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
+<<<<<<< HEAD
 from intramural.serving.sandboxed import SandboxedSpawner
 from intramural.serving.scheduler import CRASH_WINDOW_S, Quarantine
+=======
+from intramural.serving.sandboxed import SandboxedSpawner, sweep
+>>>>>>> faults
 from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -79,7 +83,11 @@ __all__ = [
     "installed",
     "options_for",
     "parse_options",
+<<<<<<< HEAD
     "require_build",
     "require_intact",
     "standing_of",
+=======
+    "sweep",
+>>>>>>> faults
 ]

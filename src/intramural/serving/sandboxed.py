@@ -60,6 +60,15 @@ class ConfinedProcess:
         return self.child.log_tail()
 
 
+def sweep(run_dir: Path) -> None:
+    """Remove what a service that was killed has left of its workers. Whoever calls has the data directory to itself.
+
+    Their names are made of the service's number, and in a container that is the same after every start.
+    """
+    for left in run_dir.iterdir() if run_dir.exists() else ():
+        shutil.rmtree(left, ignore_errors=True)
+
+
 class SandboxedSpawner:
     """Starts engines under the sandbox, each with a private directory of its own under `run_dir`."""
 

@@ -10,7 +10,7 @@ Read in this order: `schema`, `database`, `backend`, `sqlite`, `writer`, `postgr
 `revision`, `migrate`, `migrations/`.
 """
 
-from intramural.storage.backend import Condition
+from intramural.storage.backend import Condition, DatabaseDown
 from intramural.storage.database import BlockingConnection, Connection, Database, head_revision, read_apart
 from intramural.storage.plain import insert_rows, scalar
 from intramural.storage.postgres import without_password
@@ -22,6 +22,7 @@ __all__ = [
     "Condition",
     "Connection",
     "Database",
+    "DatabaseDown",
     "head_revision",
     "insert_rows",
     "read_apart",

@@ -1,16 +1,17 @@
 """Opening the database, wherever it is."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Column, Insert, Select, Table
+from sqlalchemy.exc import OperationalError
 
 from intramural.storage import postgres, sqlite
-from intramural.storage.backend import Backend, BlockingConnection, Connection, Result
+from intramural.storage.backend import Backend, BlockingConnection, Connection, DatabaseDown, Result, is_down
 from intramural.storage.revision import MIGRATIONS, head_revision
 
 __all__ = ["BlockingConnection", "Connection", "Database", "head_revision", "migrate", "read_apart"]
@@ -19,7 +20,8 @@ __all__ = ["BlockingConnection", "Connection", "Database", "head_revision", "mig
 class Database:
     """An open database. Make one with `Database.open(address)`; close it with `close()`.
 
-    `address` is SQLite's file, or a text `postgresql://…`.
+    `address` is SQLite's file, or a text `postgresql://…`. Whatever reads or writes raises DatabaseDown where the disk,
+    the file or the server cannot do it: then nothing was done.
     """
 
     def __init__(self, address: Path | str, backend: Backend) -> None:
@@ -30,11 +32,12 @@ class Database:
     async def open(cls, address: Path | str) -> "Database":
         """Open it, making the file (not a PostgreSQL database) and the tables where they are missing.
 
-        Raises Misasked(`bad_database`), Unavailable(`database_unreachable`), Refused(`database_unfit`).
+        Raises Misasked(`bad_database`), Unavailable(`database_unreachable`), Refused(`database_unfit`), DatabaseDown.
         """
-        if isinstance(address, Path):
-            return cls(address, await sqlite.Sqlite.open(address))
-        return cls(address, await postgres.Postgres.open(address))
+        with _down():
+            if isinstance(address, Path):
+                return cls(address, await sqlite.Sqlite.open(address))
+            return cls(address, await postgres.Postgres.open(address))
 
     @property
     def file(self) -> Path:
@@ -43,9 +46,12 @@ class Database:
             raise TypeError("this database is not a file")
         return self.address
 
-    def reading(self) -> AbstractAsyncContextManager[Connection]:
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
         """A connection that sees one consistent state and writes nothing."""
-        return self._backend.reading()
+        with _down():
+            async with self._backend.reading() as connection:
+                yield connection
 
     async def look_up(self, query: Select[Any], *values: Any) -> SimpleNamespace | None:
         """One row by its key, in about 0.1 ms.
@@ -53,20 +59,25 @@ class Database:
         For the path of every request, and for queries that an index answers. `query` is made once; `values` are those
         of its bindparams, in order. The result has an attribute for each column.
         """
-        return await self._backend.look_up(query, *values)
+        with _down():
+            return await self._backend.look_up(query, *values)
 
-    def writing(self) -> AbstractAsyncContextManager[Connection]:
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
         """A transaction, the only one that writes. Leaving the block commits it, durably; an error in the block undoes
         all of it.
         """
-        return self._backend.writing()
+        with _down():
+            async with self._backend.writing() as connection:
+                yield connection
 
     async def write(self, work: Callable[[BlockingConnection], Result]) -> Result:
         """`writing()` for short hot work: `work` runs as one transaction, in one go.
 
         `work` must wait for nothing but the database. Returns what `work` returns, once it is durable.
         """
-        return await self._backend.write(work)
+        with _down():
+            return await self._backend.write(work)
 
     def adding(self, table: Table, column: Column[int]) -> Insert:
         """An insertion of rows of `table`, which adds to `column` of a row of the same key where there is one."""
@@ -94,6 +105,17 @@ class Database:
     async def close(self) -> None:
         """Wait for the writer, then close every connection."""
         await self._backend.close()
+
+
+@contextmanager
+def _down() -> Iterator[None]:
+    """What the machine is to blame for, by its name; mistakes in statements stay what they are."""
+    try:
+        yield
+    except OperationalError as error:
+        if not is_down(error):
+            raise
+        raise DatabaseDown from error
 
 
 def read_apart(address: Path | str, work: Callable[[BlockingConnection], Result]) -> Result:

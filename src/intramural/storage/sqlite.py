@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, Select, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from intramural.storage import revision
@@ -56,7 +58,10 @@ class Sqlite:
         if known is None:
             known = self._texts[query] = str(query.compile(self._hot)), tuple(query.selected_columns.keys())
         text, names = known
-        row = self._looking.cursor().execute(text, values).fetchone()
+        try:
+            row = self._looking.cursor().execute(text, values).fetchone()
+        except sqlite3.OperationalError as error:
+            raise OperationalError(text, None, error) from error
         return None if row is None else SimpleNamespace(**dict(zip(names, row, strict=True)))
 
     @asynccontextmanager

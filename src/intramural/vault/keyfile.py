@@ -20,6 +20,7 @@ from intramural.vault.locks import Clear, Lock, Locked, Passphrase
 
 KEY_FILE = "vault.key"
 NEXT = ".next"
+_PART = ".part"
 LOCKS: tuple[VaultLock, ...] = get_args(VaultLock)
 
 
@@ -38,6 +39,8 @@ class KeyFile:
 
         Raises Untrusted(`vault_key_missing`|`secret_exposed`|`secret_damaged`), and as its lock does.
         """
+        for left in self._file.parent.glob(f".{KEY_FILE}*{_PART}"):  # a key that a crash kept from its place
+            left.unlink()
         if not self._file.exists():
             if not make:
                 raise Untrusted(
@@ -131,7 +134,7 @@ def _damaged(file: Path) -> Untrusted:
 def _place(file: Path, data: bytes) -> None:
     """Write `file` whole or not at all (0600), durable with its name."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{file.name}.{os.getpid()}{_PART}")
     part.unlink(missing_ok=True)
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -10,13 +10,12 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal, TypeVar
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import OperationalError
 
 from intramural.core.actor import CONSOLE, SYSTEM
 from intramural.core.clock import Clock
 from intramural.core.config import VaultConfig
 from intramural.core.errors import Broken, Missing, Unavailable
-from intramural.storage import BlockingConnection, Connection, Database
+from intramural.storage import BlockingConnection, Connection, Database, DatabaseDown
 from intramural.storage.schema import data_keys, people
 from intramural.vault import streams
 from intramural.vault.envelope import KEY_BYTES, DataKey, Place, WrappingKey, derived, generation_of
@@ -140,7 +139,7 @@ class Vault:
         """Whether there is such a person, who has these keys now."""
         try:
             return await self._db.write(partial(self._insert, person_id=person_id, rows=rows))
-        except OperationalError as error:
+        except DatabaseDown as error:
             hint = "Look at the disk of the data directory: is it full, read-only or damaged?"
             raise Unavailable("vault_unavailable", "Keys cannot be written, so nothing was done.", hint) from error
 

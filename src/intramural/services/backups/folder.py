@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ _FORM = 1
 _PASSES, _MEMORY_KIB, _LANES = 3, 262_144, 1
 _SALT_BYTES = 16
 _MIN_PASSPHRASE_CHARS = 12
+#: What was not written to for so long, nobody is writing any more: it is of a backup that was killed.
+_ABANDONED_S = 86_400.0
+_PART = ".part"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
 
 
@@ -108,6 +112,13 @@ class Folder:
 
     # writing ----------------------------------------------------------------------------------------------------------
 
+    def sweep(self, now_s: float) -> None:
+        """Remove what backups that were killed have left half written, a day ago or more."""
+        for part in self.path.rglob(f"*{_PART}"):
+            with suppress(FileNotFoundError):  # somebody else did
+                if now_s - part.stat().st_mtime > _ABANDONED_S:
+                    part.unlink()
+
     def has(self, name: str) -> bool:
         """Whether an object is there already."""
         return self._object(name).is_file()
@@ -177,7 +188,8 @@ def _head(path: Path) -> dict[str, Any] | None:
 
 def _begin(path: Path, lock: Lock) -> None:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if any(path.iterdir()):
+    # one that was killed while it began the folder is begun again
+    if any(not (each.name.startswith(_HEAD) and each.name.endswith(_PART)) for each in path.iterdir()):
         raise Conflicting("backup_folder_not_empty", f"There is something else in {path}.", "Name an empty folder.")
     salt = None if lock.salt is None else lock.salt.hex()
     head = {"form": _FORM, "public_key": lock.public.public_bytes_raw().hex(), "salt": salt}
@@ -194,7 +206,7 @@ def _opened(file: Path, private: X25519PrivateKey, what: str) -> Iterator[bytes]
 
 def _write(file: Path, pieces: Iterable[bytes]) -> int:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part = file.with_name(f"{file.name}.{os.getpid()}{_PART}")
     try:
         with part.open("xb") as out:
             for each in pieces:

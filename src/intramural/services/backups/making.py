@@ -10,6 +10,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ _NOT_KEPT = frozenset({"run", "tmp", "lent", "states", "lock", "database-moved-t
 #: Files that open what is encrypted at rest. A backup that holds them is worth as much as its own key.
 KEY_ENCRYPTING = frozenset({"secrets/vault.key", "secrets/vault.key.next"})
 _ON_THE_WAY = (".part", ".restoring")
-_NAMES_KEY = "secrets/backup-names.key"
+_NAMES_KEY, _NAMES_KEY_BYTES = "secrets/backup-names.key", 32
 _BLOBS = ("library", "blobs")
 _READ_BYTES = 2**20
 _ATTEMPTS = 3
@@ -62,6 +63,7 @@ async def back_up(
     Raises Broken(`backup_unsteady`), Untrusted(`model_file_changed`), OSError where the folder cannot be written.
     """
     names_key = _names_key(data_dir / _NAMES_KEY, clock)
+    folder.sweep(clock.now_s())
     for _ in range(_ATTEMPTS):
         made = Made()
         store = _Store(folder, names_key, made)
@@ -191,13 +193,18 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _names_key(file: Path, clock: Clock) -> bytes:
     """What objects are named with: otherwise who has the folder could tell whether a known file is in it."""
+    with suppress(FileNotFoundError):
+        key = file.read_bytes()
+        if len(key) == _NAMES_KEY_BYTES:  # what a crash cut off is none: with another one all is written once more
+            return key
+    key = clock.token_bytes(_NAMES_KEY_BYTES)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        key = clock.token_bytes(32)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
             out.write(key)
             out.flush()
             os.fsync(out.fileno())
-        return key
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return key
