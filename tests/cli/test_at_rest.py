@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 from tests.fakes import softhsm
 
 
 def ran(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     settings = {"INTRAMURAL_DATA_DIR": str(folder / "data"), "INTRAMURAL_LIBRARY_ALLOW_NETWORK": "false", **more}
-    command = [sys.executable, "-m", "intramural", *words]
-    return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
+    return preloaded.run(words, {**os.environ, **settings})
 
 
 @pytest.mark.skipif(not softhsm.MODULE, reason="no SoftHSM was to be had: see scripts/test-system")

@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 from intramural.cli.clients import CLIENTS, KEY_VARIABLE, Settings, Told, merged
 from intramural.cli.connect import _write, content
@@ -116,8 +116,7 @@ def test_the_command(tmp_path: Path, starter_wheel: Path) -> None:
     }
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "intramural", "connect", *words]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
+        return preloaded.run(["connect", *words], environ)
 
     assert run("--quiet").stdout.split() == list(CLIENTS)
     shown = json.loads(run("claude-code", "--json").stdout)

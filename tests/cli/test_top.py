@@ -3,12 +3,12 @@
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
+from tests import preloaded
 
 from intramural.cli.top import Scrape, Window, fitting, frame, percentile, picture, read
 from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
@@ -101,8 +101,7 @@ def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
         **{k: v for k, v in os.environ.items() if not k.startswith("INTRAMURAL_")},
         "INTRAMURAL_DATA_DIR": str(tmp_path / "data"),
     }
-    command = [sys.executable, "-m", "intramural", "top", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    return preloaded.run(["top", *words], environ)
 
 
 def test_without_a_service_there_is_nothing_to_see_and_nothing_is_made(tmp_path: Path) -> None:

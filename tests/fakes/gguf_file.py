@@ -192,5 +192,6 @@ def tiny_model(seed: int = 0, extra_bytes: int = 0) -> bytes:
     if extra_bytes:
         file.tensors.append(TensorRecord("filler.weight", (extra_bytes // 4,)))
     size = sum(-(-tensor.size() // 32) * 32 for tensor in file.tensors)
-    file.data = bytes((seed * 31 + n * 7) % 251 for n in range(size))
+    cycle = bytes((seed * 31 + n * 7) % 251 for n in range(251))
+    file.data = (cycle * (size // 251 + 1))[:size]
     return file.build()

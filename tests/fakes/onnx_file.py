@@ -21,7 +21,7 @@ def varint(value: int) -> bytes:
 
 
 def encoded(message: Message) -> bytes:
-    out = b""
+    out = bytearray()
     for number, value in message:
         if isinstance(value, int):
             out += varint(number << 3) + varint(value)
@@ -30,7 +30,7 @@ def encoded(message: Message) -> bytes:
         else:
             body = value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else encoded(value)
             out += varint(number << 3 | 2) + varint(len(body)) + body
-    return out
+    return bytes(out)
 
 
 def value(name: str, kind: int, *shape: int | str) -> Message:

@@ -28,6 +28,7 @@ class Engine:
     words: tuple[str, ...] = ("one", " two", " three")
     reasoning: tuple[str, ...] = ()
     counts: bool = True
+    build_info: str | None = None  # a llama-server's, in its properties
     replies: list[Reply] = field(default_factory=list)
     asked: list[tuple[str, Json]] = field(default_factory=list)
     seen: list[Request] = field(default_factory=list)
@@ -41,6 +42,8 @@ class Engine:
                 return Reply(503)
             about = {"object": "model", "max_model_len": self.max_model_len}
             return self.json({"object": "list", "data": [{"id": name, **about} for name in self.serves]})
+        if request.path == "/props":
+            return Reply(404) if self.build_info is None else self.json({"build_info": self.build_info})
         self.asked.append((request.path, json.loads(request.body)))
         if self.replies:
             return self.replies.pop(0)

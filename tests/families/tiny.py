@@ -53,6 +53,7 @@ class Tensors:
     size: Size
     #: `llama`: pieces of text and single bytes, with a chat template. `bert`: words and letters, between two marks.
     tokenizer: str = "llama"
+    template: str = CHATML
     keys: dict[str, Any] = field(default_factory=dict)
     tensors: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
 
@@ -81,9 +82,11 @@ class Tensors:
 Family = Callable[[Tensors], None]
 
 
-def write(path: Path, architecture: str, family: Family, size: Size | None = None, seed: int = 0) -> Path:
+def write(
+    path: Path, architecture: str, family: Family, size: Size | None = None, seed: int = 0, template: str = CHATML
+) -> Path:
     """The file at `path`: `family` says which keys and tensors `architecture` has. Same arguments, same bytes."""
-    made = Tensors(architecture, size or Size())
+    made = Tensors(architecture, size or Size(), template=template)
     family(made)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(f"tiny {architecture}")
@@ -93,7 +96,7 @@ def write(path: Path, architecture: str, family: Family, size: Size | None = Non
     if made.tokenizer == "bert":
         _add_word_pieces(writer, made.size.vocabulary)
     else:
-        _add_tokenizer(writer, made.size)
+        _add_tokenizer(writer, made.size, made.template)
     random = np.random.default_rng(seed)
     for name, shape, fill in made.tensors:
         _add_tensor(writer, name, tuple(reversed(shape)), fill, made.size, random)
@@ -118,7 +121,7 @@ def _add_key(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
             writer.add_array(name, value)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, size: Size) -> None:
+def _add_tokenizer(writer: gguf.GGUFWriter, size: Size, template: str) -> None:
     vocabulary = size.vocabulary
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS, *size.control]
     kinds = [2, 3, 3, *[6] * 256, *[1] * len(_WORDS), *[3] * len(size.control)]
@@ -132,7 +135,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, size: Size) -> None:
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
-    writer.add_chat_template(CHATML)
+    writer.add_chat_template(template)
 
 
 def _add_word_pieces(writer: gguf.GGUFWriter, vocabulary: int) -> None:

@@ -18,6 +18,7 @@ from intramural.core.actor import Whose
 from intramural.core.clock import SystemClock
 from intramural.core.config import load
 from intramural.core.ids import new_id
+from intramural.http.browsers import HEADERS
 from intramural.storage import Database
 
 NOBODY_S = "0" * 26
@@ -35,6 +36,14 @@ class Someone:
 
     person: Person
     client: httpx.AsyncClient
+
+
+async def _tells_browsers(response: httpx.Response) -> None:
+    """Of every answer to anybody: no browser is to take it for what it is not, or to load anything for it."""
+    for name, _ in HEADERS:
+        assert len(response.headers.get_list(name.decode())) == 1, f"{response.request.url}: {name.decode()}"
+    assert "default-src" in response.headers["content-security-policy"]
+    assert "html" not in response.headers.get("content-type", "") or response.request.url.path == "/"
 
 
 @dataclass
@@ -57,7 +66,8 @@ class World:
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.house.application, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
+        hooks = {"response": [_tells_browsers]}
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, event_hooks=hooks)
 
     def owner(self, role: str, relation: str) -> Someone:
         """Whose thing it is that somebody of `role` asks for."""
@@ -326,6 +336,9 @@ GONE = {
     "scim user": {"person_id": f"person_{NOBODY_S}"},
     "scim group": {"group_id": f"group_{NOBODY_S}"},
     "scim name": {"name": "User"},
+    "law": {"law": "ferpa"},
+    "attestation": {"attestation_id": f"att_{NOBODY_S}"},
+    "token": {"token": "0" * 32},
     "group": {"group_id": f"group_{NOBODY_S}", "person_id": f"person_{NOBODY_S}"},
     "workspace": {
         "workspace_id": f"workspace_{NOBODY_S}",

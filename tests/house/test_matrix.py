@@ -77,6 +77,11 @@ GET    /metrics                                  |      | AU
 POST   /mcp                                      |      | *
 GET    /intramural/v1/ages                       |      | AUG
 POST   /intramural/v1/ages                       |      | AG
+GET    /intramural/v1/attestations               |      | AU
+POST   /intramural/v1/attestations               |      | AU
+GET    /intramural/v1/attestations/control/{token}        | token | open
+GET    /intramural/v1/attestations/{attestation_id}       | attestation | AU
+GET    /intramural/v1/attestations/{attestation_id}/page  | attestation | AU
 GET    /intramural/v1/audit                      |      | AU
 GET    /intramural/v1/audit/export               |      | AU
 GET    /intramural/v1/audit/anchors              |      | AU
@@ -120,6 +125,10 @@ POST   /intramural/v1/egress/entries             |      | A
 DELETE /intramural/v1/egress/entries/{entry_id}  | egress entry | A
 GET    /intramural/v1/egress/ledger              |      | AU
 GET    /intramural/v1/erasures/{person_id}       | erasure | AU
+GET    /intramural/v1/evidence                   |      | AU
+POST   /intramural/v1/evidence/look              |      | AU
+GET    /intramural/v1/evidence/packs/{law}       | law  | AU
+POST   /intramural/v1/evidence/rehearsals        |      | AU
 POST   /intramural/v1/fit                        |      | A
 GET    /intramural/v1/guard                      |      | *
 POST   /intramural/v1/guard/check                |      | *
@@ -232,6 +241,8 @@ GET    /intramural/v1/usage                      |      | AUG
 GET    /intramural/v1/uses                       |      | AU
 POST   /intramural/v1/vault/check                |      | AU
 POST   /intramural/v1/vault/key                  |      | A
+GET    /intramural/v1/verifier                   |      | open
+GET    /intramural/v1/verifier/verify_intramural.py    |      | open
 GET    /intramural/v1/welcome                    |      | open
 GET    /intramural/v1/workspaces                 |      | *
 POST   /intramural/v1/workspaces                 |      | A
@@ -305,6 +316,7 @@ BODIES: dict[str, Any] = {
     "POST /intramural/v1/me/codes/confirm": {"code": "x"},
     "POST /intramural/v1/me/passkeys": {"ticket": "x", "credential": {}, "name": "x"},
     "POST /api/chat": CHAT,
+    "POST /intramural/v1/attestations": {"nonce": "no nonce"},
     "POST /api/copy": {"source": "none:1b", "destination": "x:1b"},
     "POST /api/create": {"model": "x:1b", "from": "none:1b", "stream": False},
     "DELETE /api/delete": {"model": "none:1b"},
@@ -314,6 +326,7 @@ BODIES: dict[str, Any] = {
     "PATCH /intramural/v1/chats/{chat_id}": {"title": "x"},
     "POST /intramural/v1/chats/{chat_id}/turns": {"content": "hi"},
     "POST /intramural/v1/break-glass": {"purpose": "request", "reason": "x"},
+    "POST /intramural/v1/evidence/rehearsals": {"backup": "20260101T000000Z"},
     "POST /intramural/v1/fit": {"model": "file:/none"},
     "POST /intramural/v1/guard/check": {"text": "MRN 00482913", "label": "phi"},
     "POST /intramural/v1/groups": {"name": "x"},
@@ -391,6 +404,9 @@ NOT_HERE = {
     "notice",
     "house notice",
     "scim name",
+    "law",
+    "attestation",
+    "token",
 }
 #: Who is told that a thing of somebody else's is not theirs, since they see it in a list anyhow.
 KNOWS = {"DELETE /intramural/v1/keys/{key_id}": "U"}

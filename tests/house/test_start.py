@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from intramural.http.page.routing import routes
 from intramural.sandbox import child
 
 #: Each takes between 30 and 600 ms to import, and is for a pull, a signature, a bill, a migration or the inspector.
@@ -50,3 +53,25 @@ def test_a_confined_process_has_what_it_runs_and_nothing_of_the_service(entry: s
     modules = set(found.stdout.split())
     gateway = {"intramural.sandbox.spawn", "intramural.serving.pool", "intramural.library.library", "aiosqlite"}
     assert modules.isdisjoint({*SERVICE, *gateway}) and f"intramural.{entry.partition(':')[0]}" in modules
+
+
+def test_a_route_looks_at_what_its_endpoint_wants_when_it_is_first_asked_for() -> None:
+    api = routes("things", "/things")
+
+    @api.get("/{name}", status_code=202)
+    async def thing(name: str, count: int) -> list[str]:
+        return [name] * count
+
+    app = FastAPI()
+    app.router.routes.extend(api.routes)
+    (route,) = api.routes
+    assert "dependant" not in vars(route)
+    client = TestClient(app)
+    assert client.get("/elsewhere").status_code == 404
+    assert client.post("/intramural/v1/things/a").status_code == 405
+    assert client.get("/intramural/v1/things/a?count=many").status_code == 422
+    answer = client.get("/intramural/v1/things/a?count=2")
+    assert (answer.status_code, answer.json()) == (202, ["a", "a"])
+    assert "dependant" in vars(route)
+    assert app.openapi()["paths"]["/intramural/v1/things/{name}"]["get"]["tags"] == ["things"]
+    assert not hasattr(route, "no_such_thing")

@@ -34,7 +34,7 @@ def starter_wheel(starter_wheel: Path) -> Path:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service with its first administrator, shared by the tests of one process."""
-    with Service(tmp_path_factory.mktemp("house") / "data", starter_wheel).running() as running:
+    with Service(tmp_path_factory.mktemp("house") / "data", starter_wheel, afresh=True).running() as running:
         yield running
 
 

@@ -3,13 +3,12 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import preloaded
 from tests.service import Service
 from tests.verifier.authority import Authority
 from tests.verifier.standing import Standing
@@ -35,8 +34,9 @@ def witness(house: Service, tmp_path: Path) -> Iterator[dict[str, Any]]:
     (tmp_path / "office").mkdir()
     house.command("audit", "ls")  # which makes the log, and its keys
     key, port = house.command("audit", "key")["public_key"], free_port()
-    command = [sys.executable, "-m", "intramural", "witness", str(tmp_path / "office"), NAME, key, "--port", str(port)]
-    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True, env=house.environ)
+    words = ["witness", str(tmp_path / "office"), NAME, key, "--port", str(port), "--json"]
+    with (tmp_path / "witness.log").open("w") as log:
+        process = preloaded.start(words, house.environ, log)
     assert process.stdout is not None
     text = ""
     for line in process.stdout:

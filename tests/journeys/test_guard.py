@@ -1,14 +1,13 @@
 """A service whose people ask about patients: what reaches the model, the log and the disk."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 import requests
+from tests import preloaded
 from tests.service import MODEL, Service
 
 SSN, MRN = "817-26-5593", "77190482"
@@ -77,14 +76,7 @@ def test_a_check_shows_what_would_be_found_on_the_page_and_the_command_line(phi:
     told = phi.command("guard", "check", str(file))
     assert [each["kind"] for each in told["found"]] == ["mrn", "ssn", "date"]
     assert SSN not in json.dumps(told)
-    shown = subprocess.run(
-        [sys.executable, "-m", "intramural", "guard", "check", "--label", "public"],
-        env={**phi.environ, "COLUMNS": "200"},
-        input=SAID,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    shown = preloaded.run(["guard", "check", "--label", "public"], {**phi.environ, "COLUMNS": "200"}, SAID)
     assert "social security number" in shown.stdout and "warn" in shown.stdout
     assert SSN not in shown.stdout + shown.stderr and "Not looked for" in shown.stderr
 

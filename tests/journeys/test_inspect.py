@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import preloaded
 from tests.fakes.gguf_file import GgufFile, Key, tiny_projector, tiny_set
 from tests.fakes.safetensors_file import tiny_snapshot, tiny_weights
 from tests.library.test_quarantine import SUSPICIOUS
@@ -18,8 +18,7 @@ REFUSED = GgufFile(tail=b"PK\x03\x04" * 16).build()
 
 
 def inspect(*paths: Path, words: tuple[str, ...] = ("--json",)) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "intramural", "inspect", *map(str, paths), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return preloaded.run(["inspect", *map(str, paths), *words], os.environ)
 
 
 def verdicts(*paths: Path) -> tuple[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from tests.service import Service
 
 ROOT = Path(__file__).parents[2]
 #: Journeys that need a real service.
-SERVED = ("administration", "journey", "passkeys")
+SERVED = ("administration", "attestation", "journey", "outside", "passkeys")
 
 
 def pass_in_chromium(journey: str, given: dict[str, str]) -> None:
@@ -43,6 +43,7 @@ def test_the_administration_in_chromium(tmp_path: Path) -> None:
         '[oidc.school]\ntitle = "Springfield Schools"\nissuer = "http://127.0.0.1:9/"\nclient_id = "intramural"\n'
     )
     settings = {"INTRAMURAL_LIBRARY_STARTER": "", "INTRAMURAL_SIGN_IN": str(tmp_path / "sign-in.toml")}
+    settings["INTRAMURAL_SANDBOX_REQUIRED_LEVEL"] = "no-netns"  # a downgrade to be told of, that changes nothing here
     house = Service(tmp_path / "data", Path("none"), settings).start()
     assert house.setup_link is not None
     try:

@@ -9,6 +9,8 @@ import pytest
 import requests
 from openai import APIError, APIStatusError, BadRequestError
 from tests.fakes.llama_server import KEY, LlamaServer, llama_server
+from tests.fakes.remote_engine import Engine
+from tests.fakes.web import serving
 from tests.service import ENDLESS, Service
 from tests.serving.conftest import weights as weights  # a fixture
 
@@ -32,8 +34,29 @@ api_key_file = "{key_file}"
 
 def house(service: Service, text: str) -> None:
     service.settings["INTRAMURAL_LIBRARY_STARTER"] = ""
+    service.settings["INTRAMURAL_SANDBOX_OLDER_ENGINES"] = "lab"  # built by a package, it says that it is build 0
     service.data_dir.mkdir(exist_ok=True)
     (service.data_dir / "engines.toml").write_text(text)
+
+
+async def test_a_llama_server_that_does_not_say_its_build_is_not_asked(fresh: Service) -> None:
+    engine = Engine(build_info="b0-unknown")
+    table = '[lab]\nkind = "llama-server"\naddress = "{}"\ncontext_tokens = 512\nmodels = {{ a = "theirs" }}\n'
+    async with serving(engine) as server:
+        house(fresh, table.format(server.url))
+        del fresh.settings["INTRAMURAL_SANDBOX_OLDER_ENGINES"]
+        fresh.start()
+        fresh.set_up()
+        answer = await asyncio.to_thread(fresh.page, "POST", "/models/a/load")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "engine_build_unknown"), answer.text
+        assert "sandbox.older_engines" in answer.text
+        (started,) = fresh.events(event="service.started")
+        assert started["facts"]["engine_build"] >= started["facts"]["engine_floor"]
+        assert fresh.events(event="engines.older_allowed") == []
+        shown = fresh.page("GET", "/machine").json()["engine"]
+        assert (shown["refused"], shown["open_flaws"], shown["build"]) == (None, [], started["facts"]["engine_build"])
+        fresh.stop()
+    assert engine.asked == []
 
 
 async def test_a_model_elsewhere_is_listed_asked_metered_and_receipted(fresh: Service, weights: Path) -> None:
@@ -83,6 +106,8 @@ def _walk(service: Service, server: LlamaServer) -> None:
 
     events = service.events()
     (added,) = [each for each in events if each["event"] == "engine.added"]
+    (older,) = [each for each in events if each["event"] == "engines.older_allowed"]
+    assert older["facts"]["value"] == "lab", "a downgrade is in the log"
     assert added["target"] == "engine:lab"
     assert added["facts"]["address"] == server.url
     assert KEY not in json.dumps(events)

@@ -1,13 +1,22 @@
 """The service as it runs: what it gave up, seen from outside, and that its work goes on without it."""
 
+import hashlib
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from tests.fakes.gguf_file import tiny_model
 from tests.service import MODEL, Service
+
+from intramural.core.quiet import SWITCHES
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +38,14 @@ def test_every_process_is_behind_walls_and_the_machine_says_so(service: Service)
     assert (gateway["name"], spawner["name"], worker["name"]) == ("gateway", "spawner", MODEL)
     assert {each["name"] for each in others} == {"egress"}, "what connects, and nothing else"
     assert (gateway["pid"], worker["interfaces"]) == (service.pid, ["lo"])
+    assert machine["downgrades"] == []
+    whole = {"holds"} if isinstance(service.database, Path) else {"holds", "left_out"}  # PostgreSQL has to be reached
+    assert {wall["state"] for wall in gateway["walls"]} == whole
+    for each in machine["processes"]:
+        assert each is gateway or {wall["state"] for wall in each["walls"]} == {"holds"}, each
+    assert gateway["sockets"] > gateway["internet"] >= 1, "it listens on one at least"
+    assert (worker["sockets"], worker["internet"]) == (1, 0), "what it is asked on"
+    assert spawner["layers"] == ["landlock", "seccomp"]
     for each in machine["processes"]:
         seen = _status(each["pid"])
         assert (seen["Seccomp"], seen["NoNewPrivs"]) == ("2", "1"), each
@@ -39,6 +56,29 @@ def test_every_process_is_behind_walls_and_the_machine_says_so(service: Service)
     for thread in Path(f"/proc/{service.pid}/task").iterdir():
         assert "Seccomp:\t2" in (thread / "status").read_text(), "all of its threads"
     assert int(Path(f"/proc/{worker['pid']}/stat").read_text().rpartition(")")[2].split()[1]) == spawner["pid"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may see the environment of what hides its memory")
+def test_every_child_is_told_to_keep_quiet(service: Service) -> None:
+    """The service itself is told at its entry: `tests/house/test_quiet`."""
+    others = {each["name"]: each["pid"] for each in service.page("GET", "/machine").json()["processes"][1:]}
+    assert set(others) == {"spawner", MODEL, "egress"}
+    for name, pid in others.items():
+        told = dict(each.split("=", 1) for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each)
+        assert SWITCHES.items() <= told.items(), name
+        assert not [each for each in told if each.startswith(("INTRAMURAL_", "AWS_", "HOME"))], name
+
+
+def test_the_image_s_health_check_finds_it_well_and_finds_it_gone(service: Service) -> None:
+    def status(port: str) -> int:
+        script = str(ROOT / "deploy/container/healthcheck.py")
+        return subprocess.run(
+            [sys.executable, "-I", script], env={"INTRAMURAL_SERVER_PORT": port}, check=False
+        ).returncode
+
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        closed = str(nobody.getsockname()[1])
+    assert (status(service.address.rpartition(":")[2]), status(closed)) == (0, 1)
 
 
 def test_it_holds_no_way_around_its_filter(service: Service) -> None:
@@ -53,6 +93,16 @@ def test_it_answers_and_keeps_what_it_is_given(service: Service) -> None:
     large = b"a line of text\n" * 200_000  # larger than what is kept in memory on its way in
     kept = client.files.create(file=("notes.txt", large), purpose="user_data")
     assert client.files.content(kept.id).read() == large
+
+
+def test_the_verifier_is_handed_out_to_anybody_as_the_reference_names_it(service: Service, tmp_path: Path) -> None:
+    found = requests.get(f"{service.address}/intramural/v1/verifier", timeout=30).json()
+    data = requests.get(f"{service.address}/intramural/v1/verifier/{found['name']}", timeout=30).content
+    assert data == (ROOT / "verifier" / found["name"]).read_bytes()
+    assert found["sha256"] == hashlib.sha256(data).hexdigest()
+    assert found["sha256"] in (ROOT / "docs/reference/verifier.md").read_text("utf-8")
+    assert service.command("log", "verifier", str(tmp_path / "v.py"))["sha256"] == found["sha256"]
+    assert (tmp_path / "v.py").read_bytes() == data
 
 
 def test_what_a_command_names_is_lent_and_what_the_page_names_is_not(service: Service, tmp_path: Path) -> None:

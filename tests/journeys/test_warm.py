@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.journeys.test_life import turn
 from tests.service import MODEL, Service
 
@@ -24,6 +25,7 @@ def cached(service: Service) -> int:
     return int(service.events(event="chat.answered")[0]["facts"]["cached_tokens"])
 
 
+@pytest.mark.timeout(300)  # four starts
 def test_a_chat_goes_on_after_a_restart_and_nothing_of_it_outlives_it(fresh: Service) -> None:
     fresh.start()
     fresh.set_up()

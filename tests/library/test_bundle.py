@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.fakes.gguf_file import tiny_model
 from tests.fakes.pki import NOW_S, key_pair
 from tests.fakes.source import LyingSource, blob_of
@@ -232,7 +233,7 @@ async def test_no_byte_can_be_changed(desk: Desk, site: Site, tmp_path: Path) ->
     whole = (await desk.export()).read_bytes()
     path = tmp_path / "changed"
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=tries(60), suppress_health_check=list(HealthCheck), deadline=None)
     @given(at=st.integers(0, len(whole) - 1), flip=st.integers(1, 255))
     def run(at: int, flip: int) -> None:
         changes.append((at, flip))

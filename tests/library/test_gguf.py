@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.fakes.gguf_file import (
     ARRAY,
     BOOL,
@@ -417,7 +418,7 @@ def test_noise_is_refused_by_name(noise: bytes) -> None:
     assert outcome(b"GGUF\x03\x00\x00\x00" + noise) != "accepted"
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     dimensions=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), min_size=1, max_size=4),
     kind=st.sampled_from([0, TYPE_Q4_0, 8, 12]),

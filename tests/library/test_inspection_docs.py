@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.malicious import table
+
 from intramural.library.encoder import EncoderFlaw
 from intramural.library.finding import RELEASABLE, Danger
 from intramural.library.gguf import Flaw
@@ -10,7 +12,8 @@ from intramural.library.onnx import OnnxFlaw
 from intramural.library.safetensors import SafetensorsFlaw
 from intramural.library.snapshot import SnapshotFlaw
 
-PAGE = (Path(__file__).parents[2] / "docs/inspection.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "inspection.md").read_text("utf-8")
 
 
 def test_every_code_is_explained() -> None:
@@ -26,3 +29,9 @@ def test_every_code_is_explained() -> None:
 def test_what_can_be_released_is_under_quarantined() -> None:
     quarantined = PAGE.split("Quarantined, because")[1].split("## ")[0]
     assert set(re.findall(r"`(template_[a-z_]+)`", quarantined)) == {danger.value for danger in RELEASABLE}
+
+
+def test_the_page_of_security_shows_what_becomes_of_malicious_models() -> None:
+    begins, ends = "<!-- models: written by tests/malicious.py -->\n", "\n<!-- end of models -->"
+    shown = (DOCS / "security.md").read_text("utf-8").split(begins)[1].split(ends)[0]
+    assert shown == table(), f"docs/security.md shows another table; it should be:\n{table()}"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.fakes.gguf_file import GgufFile, Key, tiny_model
 from tests.fakes.source import LyingSource, blob_of, flipped
 from tests.library.shop import Shop, eventually
@@ -137,7 +138,7 @@ ATTEMPTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attempts=ATTEMPTS)
 async def test_whatever_happens_nothing_unchecked_is_shelved(
     attempts: list[tuple[bytes, dict[str, Any], int | None]], tmp_path_factory: pytest.TempPathFactory

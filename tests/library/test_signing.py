@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.fakes.pki import NOW_S, Authority, Pair, key_pair, other_key
 
 from intramural.core.errors import IntramuralError, Misasked, Untrusted
@@ -341,7 +342,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Anchors]:
     return desk.sign(), desk.anchors
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 def test_no_change_of_a_byte_makes_another_claim(
     changes: list[tuple[float, int]], signed: tuple[bytes, Anchors]

@@ -14,7 +14,7 @@ DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/intramural.json")
 EXPORTED = labels_by_name(everything().render().decode())
 _SELECTOR = re.compile(r"\b((?:intramural|gen_ai|process)_\w+)(?:\{([^}]*)\})?")
 _GROUPING = re.compile(r"\bby \(([^)]*)\)")
-_FUNCTIONS = {"sum", "rate", "increase", "histogram_quantile"}
+_FUNCTIONS = {"sum", "max", "rate", "increase", "histogram_quantile"}
 
 
 def queries() -> Iterator[tuple[str, str, str]]:
@@ -70,6 +70,15 @@ def test_it_reaches_for_nothing_outside() -> None:
     text = json.dumps(DASHBOARD)
     assert "http" not in text
     assert {panel["type"] for panel in DASHBOARD["panels"]} == {"row", "stat", "timeseries"}  # built into Grafana
+
+
+def test_every_alert_of_the_page_asks_for_what_is_exported() -> None:
+    page = (ROOT / "docs/observability.md").read_text("utf-8")
+    asked = re.findall(r"^ +expr: (\w+)", page, re.MULTILINE)
+    assert len(asked) == page.count("- alert:") and {"intramural_anchors_red", "intramural_anchor_age_seconds"} < set(
+        asked
+    )
+    assert set(asked) - {"up"} <= set(EXPORTED)  # `up` is Prometheus's own
 
 
 def test_the_page_names_every_metric_and_no_other() -> None:

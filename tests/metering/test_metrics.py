@@ -6,7 +6,7 @@ from tests.metering.exported import ROW, TIMING, Counting
 
 from intramural.core.chat import Usage
 from intramural.core.work import Work
-from intramural.metering import Metrics, PoolNumbers, WorkerNumbers
+from intramural.metering import AnchorNumbers, Metrics, PoolNumbers, WorkerNumbers
 from intramural.metering.metrics import MODELS_LIMIT
 
 
@@ -121,6 +121,15 @@ def test_the_pool_is_asked_at_each_scrape() -> None:
     assert found["intramural_worker_ends_total", "model=m reason=room"] == 2
     now[0] = PoolNumbers()
     assert samples(metrics)["intramural_queue_length", "model=n"] == 0
+
+
+def test_anchors_are_red_or_not_and_of_an_age() -> None:
+    def said(anchors: AnchorNumbers) -> set[str]:
+        text = Metrics("1").rendering(anchors=anchors)().decode()
+        return {line for line in text.splitlines() if line.startswith("intramural_anchor")}
+
+    assert said(AnchorNumbers(True, 90_000)) == {"intramural_anchors_red 1.0", "intramural_anchor_age_seconds 90000.0"}
+    assert said(AnchorNumbers()) == {"intramural_anchors_red 0.0", "intramural_anchor_age_seconds NaN"}
 
 
 def test_the_process_is_there_and_registries_are_apart() -> None:

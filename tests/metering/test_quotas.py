@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 
 from intramural.core.errors import Misasked
 from intramural.metering import (
@@ -143,7 +144,7 @@ def test_windows_are_the_calendars_of_the_institution() -> None:
     assert india.start_ms == at("2026-01-01T10:00:00", "Asia/Kolkata")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(
     st.sampled_from([period for period in PERIODS if period != "now"]),
     st.integers(0, 4_000_000_000_000),
@@ -277,7 +278,7 @@ class _House:
         return sum(any(charge.who == who for charge in each.charges()) for each in self.open.values())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(st.lists(_STEP, max_size=60), st.sampled_from([2, 1_000]), st.sampled_from(_WHEN))
 def test_no_order_of_events_goes_over_a_limit(
     steps: list[tuple[str, int, int]], capacity: int, when: tuple[int, str]

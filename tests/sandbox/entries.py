@@ -42,6 +42,20 @@ def end_with(arg: Arg, _files: Files) -> None:
     os._exit(arg["status"])
 
 
+def tries_to_read(arg: Arg, _files: Files) -> str:
+    try:
+        return "read" if Path(arg["path"]).read_bytes() else "empty"
+    except PermissionError:
+        return "refused"
+
+
+def tries_to_run(arg: Arg, _files: Files) -> str:
+    try:
+        os.execv(arg["program"], [arg["program"]])
+    except PermissionError:
+        return "refused"
+
+
 def do_its_work(arg: Arg, files: Files) -> None:
     """Everything an engine needs: all of it has to work behind all layers."""
     with mmap.mmap(files["model"], 0, prot=mmap.PROT_READ) as mapped:

@@ -17,6 +17,7 @@ from tests.sandbox.conftest import ROOT
 from tests.sandbox.matrix import staged
 
 from intramural.core.errors import Broken, Unavailable
+from intramural.core.quiet import SWITCHES
 from intramural.sandbox import Child, Launch, Limits, run_once, spawn, users
 
 _ENTRIES = "tests.sandbox.entries"
@@ -150,12 +151,12 @@ async def test_its_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONSTARTUP", "/nowhere")
     launch = Launch("parser", f"{_ENTRIES}:environment", {}, env={"OMP_NUM_THREADS": "1"})
     found = await run_once(launch, _TIMEOUT_S)
-    expected = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
-    assert found == expected
+    always = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **SWITCHES}
+    assert found == {**always, "OMP_NUM_THREADS": "1"}
     async with running(Launch("engine", f"{_ENTRIES}:wait", {})) as child:
         if os.geteuid() == 0:
             seen = Path(f"/proc/{child.pid}/environ").read_bytes()
-            assert set(seen.split(b"\0")) == {b"LANG=C.UTF-8", b"PYTHONDONTWRITEBYTECODE=1", b"DO_NOT_TRACK=1", b""}
+            assert set(seen.decode().split("\0")) == {*(f"{name}={value}" for name, value in always.items()), ""}
 
 
 async def test_its_command_line_says_nothing() -> None:

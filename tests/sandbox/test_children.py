@@ -18,6 +18,7 @@ class Killed:
     """A child's process that was killed, and whose output is still to be read."""
 
     pid = 1
+    layers: tuple[str, ...] = ()
     status = -signal.SIGKILL
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class Killed:
 
 async def test_who_stops_waiting_does_not_end_the_reading_of_its_log() -> None:
     reads, writes = os.pipe()
-    child = Child(Killed(), (), _Log(_Pipe(reads)))
+    child = Child(Killed(), _Log(_Pipe(reads)))
     waiting = asyncio.ensure_future(child.wait())
     os.write(writes, b"first")
     async with asyncio.timeout(30):

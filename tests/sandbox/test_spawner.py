@@ -6,19 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.sandbox.conftest import ROOT
 from tests.sandbox.test_child import _held, until
 
+from intramural.core import config as settings
 from intramural.core.errors import Broken, Conflicting, Untrusted
 from intramural.sandbox import Launch, missing_layers, probe, run_once, spawn
 from intramural.sandbox.launch import Rules
 from intramural.sandbox.posture import Level
+from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawning import Spawner
+from intramural.services.enclosure import spawner_needs
 
 _ENTRIES = "tests.sandbox.entries"
 _TIMEOUT_S = 30.0
@@ -26,11 +31,11 @@ _TIMEOUT_S = 30.0
 
 @asynccontextmanager
 async def through(
-    tmp_path: Path, package: str = "tests", without: frozenset[str] = frozenset()
+    tmp_path: Path, package: str = "tests", without: frozenset[str] = frozenset(), needs: Needs | None = None
 ) -> AsyncIterator[Spawner]:
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700, exist_ok=True)
-    spawner = Spawner(Rules(package, without, run_dir, None, frozenset({"OMP_NUM_THREADS"}), connects=False))
+    spawner = Spawner(Rules(package, without, run_dir, None, frozenset({"OMP_NUM_THREADS"}), connects=False), needs)
     spawner.attach()
     try:
         yield spawner
@@ -136,6 +141,35 @@ async def test_its_own_walls_stand(tmp_path: Path) -> None:
             line.split(":", 1) for line in Path(f"/proc/{spawner.pid}/status").read_text().splitlines() if ":" in line
         )
         assert (status["Seccomp"].strip(), status["NoNewPrivs"].strip(), status["Threads"].strip()) == ("2", "1", "1")
+
+
+async def test_its_fence_is_its_childrens_too_and_lets_through_what_they_need(open_tmp: str) -> None:
+    """With their own Landlock left out, what is refused is refused by the spawner's."""
+    home = Path(tempfile.mkdtemp(dir=open_tmp))
+    home.chmod(0o755)
+    secret, blob = home / "secrets/key", home / "library/blob"
+    for file in (secret, blob):
+        file.parent.mkdir()
+        file.write_bytes(b"bytes")
+    needs = spawner_needs(settings.load({}, data_dir=home))
+    needs = replace(needs, read=(*needs.read, ROOT))
+    without = frozenset({"landlock", "seccomp"})
+
+    async def read(path: Path) -> object:
+        return await run_once(
+            Launch("parser", f"{_ENTRIES}:tries_to_read", {"path": str(path)}, without=without), _TIMEOUT_S
+        )
+
+    async with through(home, without=without) as spawner:
+        assert (await read(secret), await read(blob)) == ("read", "read"), "that it is the fence which refuses"
+        assert spawner.layers == ("seccomp",)
+    async with through(home, without=without, needs=needs) as spawner:
+        assert (await read(secret), await read(blob)) == ("refused", "read")
+        program = Launch("parser", f"{_ENTRIES}:tries_to_run", {"program": "/bin/true"}, without=without)
+        assert await run_once(program, _TIMEOUT_S) == "refused"
+        whole = Launch("parser", f"{_ENTRIES}:give_back", {"said": 1})
+        assert await run_once(whole, _TIMEOUT_S) == {"said": 1}, "with all of its own layers"
+        assert spawner.layers == ("landlock", "seccomp")
 
 
 async def test_when_it_dies_its_children_do_and_nobody_waits_for_ever(tmp_path: Path) -> None:

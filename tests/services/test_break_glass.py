@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
+from tests import preloaded
 from tests.house.matrix import World, thing, world
 
 from intramural.access import Charter, Proven
@@ -367,13 +367,10 @@ async def test_the_console_needs_a_second_person_always_and_agrees_to_nothing(al
 async def commanded(there: World, *words: str, typed: str = "") -> Any:
     """What the command line prints, as JSON, when it asks this house through its socket."""
     settings = {"INTRAMURAL_DATA_DIR": str(there.house.config.data_dir)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "intramural", "break-glass", *words, "--json", env={**os.environ, **settings},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate(typed.encode())
-    assert process.returncode == 0, err.decode()
-    return json.loads(out)
+    asked = ["break-glass", *words, "--json"]
+    done = await asyncio.to_thread(preloaded.run, asked, {**os.environ, **settings}, typed)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 async def test_by_the_command_line(alone: World) -> None:

@@ -25,7 +25,7 @@ from intramural.egress.wire import Connect
 from intramural.library import MirrorSource, Reach
 from intramural.library.sources.reach import Limits, only
 from intramural.library.sources.web import Web
-from intramural.services.egress import AuditLedger, EgressDesk
+from intramural.services.egress import AuditLedger, EgressDesk, Lines
 from intramural.services.gate import Gate
 from intramural.storage import Database
 
@@ -65,7 +65,7 @@ class House:
         return [(each.event, dict(each.facts)) for each in reversed(await self.entries())]
 
     async def entries(self) -> list[Entry]:
-        return (await self.desk.ledger(ODA, None, 500)).entries
+        return (await self.desk.ledger(ODA, Lines(), 500)).found.entries
 
 
 @pytest.fixture
@@ -138,6 +138,32 @@ async def test_a_certificate_is_for_the_name_and_not_for_the_address(house: Hous
         assert (await web.ask(url)).body == b"safe"
     facts = dict((await house.ledger())[0][1])
     assert (facts["host"], facts["address"], facts["by"]) == ("hub.example", "127.0.0.1", "setting:x")
+
+
+async def test_the_ledger_is_looked_through_by_host_purpose_and_outcome_and_told_as_it_grows(house: House) -> None:
+    await house.desk.decide(ADA, "models.example", 443, "pull", "deny")
+    await house.desk.decide(ADA, "pictures.example", 443, "media", "allow")
+    await refusal(house.web().ask("https://models.example/a"))
+
+    async def found(**lines: Any) -> list[str]:
+        page = await house.desk.ledger(ODA, Lines(**lines), 50)
+        return [f"{each.event} {each.target}" for each in page.found.entries]
+
+    refused = "egress.refused host:models.example:443"
+    denied, allowed = "egress.denied host:models.example:443", "egress.allowed host:pictures.example:443"
+    assert await found() == [refused, allowed, denied]
+    assert await found(host=" Models") == [refused, denied]
+    assert await found(purpose="media") == [allowed]
+    assert await found(outcome="refused", purpose="pull") == [refused]
+    assert await found(outcome="refused", purpose="media") == []
+    seen = (await house.desk.ledger(ODA, Lines(), 1)).newest
+    assert await found(after=seen) == []
+    await refusal(house.web().ask("https://models.example/b"))
+    assert await found(after=seen) == [refused] and await found(after=seen, host="pictures") == []
+    page = await house.desk.ledger(ODA, Lines(), 2)
+    older = await house.desk.ledger(ODA, Lines(before=page.found.older), 2)
+    both = [each.position for each in (*page.found.entries, *older.found.entries)]
+    assert len(both) == 4 and both == sorted(set(both), reverse=True)
 
 
 # modes and decisions --------------------------------------------------------------------------------------------------
@@ -346,7 +372,7 @@ async def test_questions_are_bounded(house: House, monkeypatch: pytest.MonkeyPat
 
 async def test_who_may_see_and_decide(house: House) -> None:
     await house.desk.overview(ODA)
-    for asked in (house.desk.overview(MIA), house.desk.ledger(MIA, None, 5), house.desk.forget(ODA, "x")):
+    for asked in (house.desk.overview(MIA), house.desk.ledger(MIA, Lines(), 5), house.desk.forget(ODA, "x")):
         assert isinstance(await refusal(asked), Refused)
     assert isinstance(await refusal(house.desk.decide(ODA, "a.example", 443, "pull", "allow")), Refused)
     assert house.book.rules() == ()

@@ -30,6 +30,7 @@ from intramural.library.provenance import SigningKey, TrustPolicy, read_lock
 from intramural.library.provenance.carried import CarriedCatalogue
 from intramural.library.provenance.imports import Imports
 from intramural.services.bundles import Bundles, Exported, Imported
+from intramural.services.crashes import Crashes
 from intramural.services.gate import Gate
 from intramural.services.locks import Locks, Synced
 from intramural.services.models import Models
@@ -61,7 +62,8 @@ class Desk:
         stack.push_async_callback(self.audit.close)
         pool = await stack.enter_async_context(running(PlainSpawner()))
         gate = Gate(self.audit)
-        models = Models(gate, self.shop.library, pool, self.audit, db, planner(self.shop.library))
+        crashes = Crashes(self.audit, db, pool, clock)
+        models = Models(gate, self.shop.library, pool, self.audit, db, planner(self.shop.library), crashes)
         library = self.shop.library
         self.provenance = Provenance(gate, library, self.audit, clock, self.policy)
         self.locks = Locks(gate, library, models, self.audit, self.parse)

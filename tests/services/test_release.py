@@ -13,7 +13,9 @@ from tests.services.planning import planner
 from tests.services.test_pulls import MEMBER, Desk, opened
 
 from intramural.core.actor import SYSTEM
+from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked, Refused
+from intramural.services.crashes import Crashes
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 
@@ -42,7 +44,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         audit = desk.audit
         pool: Any = Budget()
         db: Any = None
-        yield Bench(desk, Models(Gate(audit), desk.shop.library, pool, audit, db, planner(desk.shop.library)))
+        crashes = Crashes(audit, db, pool, SystemClock())
+        yield Bench(desk, Models(Gate(audit), desk.shop.library, pool, audit, db, planner(desk.shop.library), crashes))
 
 
 async def test_a_pull_ends_quarantined_and_says_why(bench: Bench) -> None:

@@ -13,9 +13,11 @@ from tests.services.test_pulls import opened
 from tests.services.test_release import Budget
 
 from intramural.core.actor import SYSTEM
+from intramural.core.clock import SystemClock
 from intramural.core.errors import Refused
 from intramural.library import HubSource
 from intramural.library.sources.hub import HubReference
+from intramural.services.crashes import Crashes
 from intramural.services.gate import Gate
 from intramural.services.models import Models
 
@@ -26,7 +28,9 @@ async def test_shelved_shown_and_not_loaded(tmp_path: Path) -> None:
     async with fake.running({"acme/tiny": Repository(tiny_snapshot())}) as hub:
         source = HubSource(HubReference.parse("acme/tiny"), hub.url, None, [hub.store.host], REACH)
         async with opened(tmp_path, {"fake:tiny": source}) as desk:
-            models = Models(Gate(desk.audit), desk.shop.library, pool, desk.audit, db, planner(desk.shop.library))
+            crashes = Crashes(desk.audit, db, pool, SystemClock())
+            library = desk.shop.library
+            models = Models(Gate(desk.audit), library, pool, desk.audit, db, planner(library), crashes)
             view = await desk.pulls.get(SYSTEM, "fake:tiny")
             assert (view.state, view.model) == ("shelved", "tiny:safetensors")
             (manifest,) = await models.usable(SYSTEM)

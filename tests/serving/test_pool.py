@@ -13,8 +13,8 @@ from tests.fakes.spawner import PlainSpawner
 from tests.serving.pools import MiB, eventually, model, request, running
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Usage
-from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailable, Untrusted
-from intramural.serving import ModelToServe, Pool, ServingPlan
+from intramural.core.errors import Broken, IntramuralError, Misasked, Refused, Unavailable, Untrusted
+from intramural.serving import ModelToServe, Pool, Quarantine, ServingPlan
 
 SLOW = ("--tokens-per-s", "20")
 
@@ -147,12 +147,33 @@ async def test_those_who_wait_for_a_worker_that_is_killed_are_served_by_the_next
 
 async def test_three_crashes_quarantine_a_model() -> None:
     async with running(PlainSpawner(per_start=(("--die-after-tokens", "1"),))) as pool:
+        told: list[Quarantine] = []
+        pool.on_quarantine = told.append
         assert [(await fails(pool, model())).code for _ in range(3)] == ["worker_died"] * 3
         await eventually(lambda: not pool.status().workers)
         error = await fails(pool, model())
-        assert error.code == "model_keeps_crashing"
-        assert isinstance(error, Unavailable)
-        assert error.retry_after_s > 500
+        assert error.code == "model_quarantined"
+        assert isinstance(error, Refused)
+        (order,) = told
+        assert (order.demand.digest, order.crashes) == ("sha256:m", 3)
+        pool.release("sha256:m")
+        assert (await fails(pool, model())).code == "worker_died", "it is started again"
+
+
+async def test_how_a_worker_ended_is_said() -> None:
+    async with running(PlainSpawner(per_start=(SLOW,))) as pool:
+        told: list[Quarantine] = []
+        pool.on_quarantine = told.append
+        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGSEGV):
+            stream = pool.chat(model(), request(max_tokens=100))
+            await anext(stream)
+            pid = pool.status().workers[-1].pid
+            assert pid is not None
+            os.kill(pid, number)
+            with pytest.raises(Broken):
+                await read(stream)
+            await eventually(lambda: not pool.status().workers)
+        assert [order.how for order in told] == ["SIGSEGV"]
 
 
 async def test_a_worker_that_dies_while_starting_is_reported_with_its_last_words() -> None:

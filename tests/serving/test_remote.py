@@ -307,7 +307,7 @@ async def test_one_that_is_not_there_is_an_error_that_says_so_and_no_crash_of_th
         for _ in range(5):
             with pytest.raises(Unavailable) as caught:
                 await pool.load(served)
-            assert caught.value.code in ("engine_unreachable", "engine_paused"), "never model_keeps_crashing"
+            assert caught.value.code in ("engine_unreachable", "engine_paused"), "never model_quarantined"
 
 
 async def test_one_that_serves_another_model_is_not_asked() -> None:

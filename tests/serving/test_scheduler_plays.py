@@ -17,7 +17,10 @@ from intramural.serving.scheduler import (
     Phase,
     PinAsked,
     Preempt,
+    Quarantine,
+    Quarantined,
     Refuse,
+    Released,
     Rules,
     ShutdownAsked,
     StartWorker,
@@ -58,6 +61,8 @@ def told(effect: Effect) -> str:
             return f"preempt {ticket}"
         case Wait(ticket=ticket, position=position):
             return f"wait {ticket} {position}"
+        case Quarantine(demand=demand, crashes=crashes, how=how):
+            return f"quarantine {demand.name} {crashes} {how}"
 
 
 @dataclass
@@ -84,8 +89,10 @@ class Play:
     def ready(self, worker: int) -> list[str]:
         return self.happened(WorkerReady(self.now_s, worker))
 
-    def gone(self, worker: int, error: IntramuralError | None = None, *, crashed: bool = True) -> list[str]:
-        return self.happened(WorkerGone(self.now_s, worker, error, crashed))
+    def gone(
+        self, worker: int, error: IntramuralError | None = None, *, crashed: bool = True, how: str = ""
+    ) -> list[str]:
+        return self.happened(WorkerGone(self.now_s, worker, error, crashed, how))
 
     def later(self, seconds: float) -> list[str]:
         self.now_s += seconds
@@ -317,13 +324,60 @@ def test_three_crashes_in_ten_minutes_quarantine_the_weights(play: Play) -> None
     assert play.gone(2) == ["fail b worker_died", "start 3 small"]
     play.arrives("e", SMALL)
     play.ready(3)
-    assert play.gone(3) == ["fail c worker_died", "refuse d model_keeps_crashing", "refuse e model_keeps_crashing"]
-    assert play.arrives("f", SMALL) == ["refuse f model_keeps_crashing"]
-    assert play.last[0].error.retry_after_s == 600  # type: ignore[union-attr]
+    assert play.gone(3, how="SIGSEGV") == [
+        "fail c worker_died",
+        "quarantine small 3 SIGSEGV",
+        "refuse d model_quarantined",
+        "refuse e model_quarantined",
+    ]
+    assert play.arrives("f", SMALL) == ["refuse f model_quarantined"]
     assert play.arrives("g", BIG)[0].startswith("start"), "other weights are not concerned"
     play.leaves("g")
-    play.later(600)
-    assert play.arrives("h", SMALL)[0].startswith("start")
+    play.later(100_000)
+    assert play.arrives("h", SMALL) == ["refuse h model_quarantined"], "it does not pass by itself"
+    renamed = Demand("alias", SMALL.digest, SMALL.memory_bytes, 1)
+    assert play.arrives("i", renamed) == ["refuse i model_quarantined"], "it is by the bytes, whatever their name"
+
+
+def test_weights_that_were_released_begin_anew(play: Play) -> None:
+    for number in (1, 2, 3):
+        play.loaded(SMALL, f"t{number}")
+        play.gone(number)
+    assert play.state.quarantined == {SMALL.digest}
+    assert play.happened(Released(play.now_s, SMALL.digest)) == []
+    for number in (4, 5):
+        play.loaded(SMALL, f"t{number}")
+        assert play.gone(number) == []
+    play.loaded(SMALL, "t6")
+    assert play.gone(6) == ["quarantine small 3 worker_died"]
+
+
+def test_weights_in_quarantine_since_earlier_are_not_started(play: Play) -> None:
+    assert play.happened(Quarantined(0, frozenset({SMALL.digest}))) == []
+    assert play.arrives("a", SMALL) == ["refuse a model_quarantined"]
+
+
+@pytest.mark.parametrize("why", ["idle", "room", "unloaded", "shutdown"])
+def test_what_ends_a_worker_because_we_said_so_is_no_crash(play: Play, why: str) -> None:
+    """Even if it then dies of a signal, as one does that takes too long to go."""
+    for _ in range(4):
+        number = play.loaded(SMALL)
+        if why == "idle":
+            play.later(play.rules.keep_alive_s + 1)
+        elif why == "room":
+            play.arrives("big", Demand("huge", "sha256:huge", 100, 1))
+            play.leaves("big")
+        elif why == "unloaded":
+            play.happened(UnloadAsked(play.now_s, SMALL.name))
+        else:
+            play.happened(ShutdownAsked(play.now_s))
+        assert play.state.workers[number].phase is Phase.STOPPING
+        play.gone(number, how="SIGKILL")
+        assert (play.state.crashes, play.state.quarantined) == ({}, frozenset())
+        if why == "shutdown":
+            break
+        if why == "room":
+            play.later(play.rules.keep_alive_s + 1)
 
 
 def test_crashes_far_apart_do_not_quarantine(play: Play) -> None:

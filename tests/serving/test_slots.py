@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.chance import tries
 from tests.serving.pools import request
 
 from intramural.core.chat import ChatRequest, Message
@@ -244,7 +245,7 @@ class Engine:
             self.inside[self.rng.choice(idle)] = "vectors"
 
 
-@settings(max_examples=300)
+@settings(max_examples=tries(300))
 @given(st.integers(0, 2**32))
 def test_whatever_happens_nobody_computes_on_what_is_anothers(seed: int) -> None:
     rng = random.Random(seed)

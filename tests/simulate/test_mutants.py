@@ -138,7 +138,7 @@ FAULTS: Sequence[tuple[Mutate, str, int]] = (
     (a_full_disk_is_not_noticed, "metered None|question is not there|the limits are", 0),
     (nobody_is_told_that_a_worker_is_gone, "for nobody|while nothing is done", 0),
     (no_alarm_is_set, "for nobody|while nothing is done", 0),
-    (transactions_are_committed_in_two, "in log or meter alone", 2),
+    (transactions_are_committed_in_two, "in log or meter alone", 23),
 )
 
 

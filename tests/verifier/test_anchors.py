@@ -66,6 +66,10 @@ FOLDER = Anchor("folder", "/media/stick")
 def test_in_which_colour_it_stands(anchors: tuple[Anchor, ...], newest_ms: int | None, colour: str) -> None:
     assert anchored(anchors, newest_ms, 10**9).colour == colour
     assert anchored(anchors, newest_ms, 10**9, disputed=True).colour == "red"
+    if anchors:
+        age_s = None if newest_ms is None else (10**9 - newest_ms) // 1000
+        assert anchored(anchors, newest_ms, 10**9).age_s == age_s
+        assert anchored(anchors, newest_ms, 10**9, disputed=True).age_s == age_s
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.verifier.conftest import TEXTS, HandedOut
 
 from intramural.audit import canonical
@@ -53,7 +54,7 @@ def test_the_originals_hold(verifier: ModuleType, handed: HandedOut) -> None:
     assert verdict(verifier, handed, handed.part) is None
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(at=LINES, bit=st.integers(0, 7), part=st.booleans())
 def test_no_bit_of_an_export_can_be_flipped(
     verifier: ModuleType, handed: HandedOut, at: int, bit: int, part: bool
@@ -70,7 +71,7 @@ def test_no_bit_of_an_export_can_be_flipped(
         assert (wrong.first_wrong, wrong.before) == (start + places(lines)[line], None)
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(at=LINES)
 def test_no_export_can_be_cut_off(verifier: ModuleType, handed: HandedOut, at: int) -> None:
     cut = handed.export[: at % len(handed.export)]
@@ -99,7 +100,7 @@ def moved(lines: list[bytes], at: int, to: int) -> list[bytes]:
     return changed
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(st.sampled_from([dropped, repeated, swapped, moved]), LINES, LINES)
 def test_no_line_can_go_or_come_or_move(
     verifier: ModuleType, handed: HandedOut, change: Callable[[list[bytes], int, int], list[bytes]], at: int, to: int
@@ -121,7 +122,7 @@ def test_no_line_can_go_or_come_or_move(
         assert wrong.first_wrong == first
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(at=LINES)
 def test_no_entry_of_another_log_fits(verifier: ModuleType, handed: HandedOut, other: HandedOut, at: int) -> None:
     lines, others = (each.export.splitlines(keepends=True) for each in (handed, other))
@@ -141,7 +142,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> HandedOut:
     return asyncio.run(written(tmp_path_factory.mktemp("other")))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(at=st.integers(0, 41))
 def test_a_record_changed_with_its_hash_lies_in_the_range_that_is_named(
     verifier: ModuleType, handed: HandedOut, at: int
@@ -216,7 +217,7 @@ def refused(verifier: ModuleType, check: Callable[[], object]) -> bool:
     return False
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(at=LINES, bit=st.integers(0, 7))
 @example(at=0, bit=5)
 def test_no_bit_of_a_checkpoint_a_proof_or_a_statement_can_be_flipped(
@@ -253,7 +254,7 @@ def spoiled(value: Any, at: int) -> Any:
     return 1 if value != 1 else 2
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(at=st.integers(0, 10**12))
 def test_no_value_of_a_receipt_can_be_changed(verifier: ModuleType, handed: HandedOut, at: int) -> None:
     texts = {name: text.encode() for name, text in TEXTS.items()}

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.chance import tries
 from tests.verifier.conftest import HandedOut
 from tests.verifier.standing import FILE, Standing
 from tests.verifier.test_changes import trust
@@ -52,13 +53,13 @@ def judged(verifier: ModuleType, handed: HandedOut, data: bytes) -> None:
             raise AssertionError("it was believed")
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(st.binary(max_size=400))
 def test_any_bytes(verifier: ModuleType, handed: HandedOut, data: bytes) -> None:
     judged(verifier, handed, data)
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(JSON)
 def test_any_json(verifier: ModuleType, handed: HandedOut, value: object) -> None:
     judged(verifier, handed, json.dumps(value).encode())
@@ -76,7 +77,7 @@ def test_values_that_json_has_and_canonical_json_has_not(verifier: ModuleType, h
                 check(data.encode())
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.data())
 def test_anything_within_what_is_right(verifier: ModuleType, handed: HandedOut, data: st.DataObject) -> None:
     texts = [handed.proof, handed.consistency, handed.statement, handed.notes[14], json.dumps(handed.receipt)]
@@ -91,7 +92,7 @@ def test_anything_within_what_is_right(verifier: ModuleType, handed: HandedOut, 
             check(changed)
 
 
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(st.binary(max_size=200), st.binary(max_size=20), st.integers(0, 200))
 def test_any_time_stamp(verifier: ModuleType, start: bytes, put: bytes, at: int) -> None:
     for data in (start, b"\x30\x82\xff\xff" + start, b"\x30" + bytes([len(start) % 128]) + start, start[:at] + put):
@@ -129,7 +130,7 @@ def test_any_database(verifier: ModuleType, handed: HandedOut, tmp_path: Path, s
         verifier.check_database(tmp_path / "log.db", trust(verifier, handed), [], verifier.Report())
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_any_bytes_of_a_database(verifier: ModuleType, handed: HandedOut, spoiled: bytes, at: int) -> None:
     """An empty one, spoiled: what SQLite makes of it is its own affair, so long as it is a verdict."""

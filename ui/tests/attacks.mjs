@@ -1,3 +1,55 @@
+/** Hosts that nobody has (RFC 2606, RFC 5737): to look one up, or to call one, is to tell somebody. */
+export const OUTSIDE = ["outside.example", "198.51.100.7"];
+
+/** What would have a browser fetch something, or look a name up, as soon as it is shown. */
+const fetches = (/** @type {string} */ host) => [
+  { name: "picture", text: `![x](http://${host}/picture?said=everything)` },
+  { name: "picture without a scheme", text: `![x](//${host}/picture)` },
+  { name: "picture by reference", text: `![x][far]\n\n[far]: http://${host}/reference` },
+  { name: "picture in a link", text: `[![x](http://${host}/inner)](http://${host}/outer)` },
+  {
+    name: "picture in a heading and a table",
+    text: `# ![x](http://${host}/h)\n\n| a |\n| - |\n| ![x](http://${host}/t) |`,
+  },
+  { name: "bare address", text: `see http://${host}/bare and <http://${host}/angled>` },
+  { name: "img", text: `<img src="http://${host}/img">` },
+  { name: "img srcset", text: `<img srcset="http://${host}/srcset 2x">` },
+  { name: "picture source", text: `<picture><source srcset="http://${host}/source"><img></picture>` },
+  { name: "image input", text: `<input type=image src="http://${host}/input">` },
+  ...["stylesheet", "preload", "prefetch", "dns-prefetch", "preconnect", "icon", "manifest"].map((rel) => ({
+    name: `link ${rel}`,
+    text: `<link rel="${rel}" as="image" href="//${host}/link">`,
+  })),
+  { name: "css url", text: `<div style="background:url(http://${host}/css)">x</div>` },
+  { name: "css import", text: `<style>@import url(//${host}/import); p{list-style:url(http://${host}/list)}</style>` },
+  { name: "css font", text: `<style>@font-face{font-family:x;src:url(http://${host}/font)}p{font-family:x}</style>` },
+  { name: "svg image", text: `<svg><image href="http://${host}/svg" xlink:href="http://${host}/xlink"/></svg>` },
+  { name: "svg use", text: `<svg><use href="http://${host}/use#x"/><feImage href="http://${host}/fe"/></svg>` },
+  { name: "svg style", text: `<svg><style>@import "http://${host}/svgstyle";</style></svg>` },
+  {
+    name: "svg in a data address",
+    text: `![x](data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Cimage href='http://${host}/d'/%3E%3C/svg%3E)`,
+  },
+  {
+    name: "video, audio, track",
+    text: `<video poster="http://${host}/poster"><track src="http://${host}/track"></video>`,
+  },
+  { name: "audio", text: `<audio autoplay src="http://${host}/audio"></audio>` },
+  { name: "frame", text: `<iframe src="http://${host}/frame"></iframe><object data="http://${host}/object"></object>` },
+  { name: "outside script", text: `<script src="http://${host}/script"></script>` },
+  { name: "background attribute", text: `<table background="http://${host}/table"><tr><td>x</td></tr></table>` },
+  { name: "ping", text: `<a href="http://${host}/a" ping="http://${host}/ping">x</a>` },
+  { name: "refresh", text: `<meta http-equiv=refresh content="0;url=http://${host}/refresh">` },
+  {
+    name: "mathml link",
+    text: `<math href="http://${host}/math"><mi mathbackground="url(http://${host}/bg)">x</mi></math>`,
+  },
+  { name: "formula", text: `$\\includegraphics{http://${host}/tex} \\href{http://${host}/tex}{x}$` },
+];
+export const FETCHES = OUTSIDE.flatMap((host) =>
+  fetches(host).map((each) => ({ ...each, name: `${each.name}: ${host}` })),
+);
+
 /**
  * Hostile markup, as a model might write it (or be made to). Each must end as harmless text: nothing runs, nothing is
  * fetched, nothing is navigated to. A script that did run would set `window.attacked`.
@@ -76,4 +128,5 @@ export const ATTACKS = [
     text: "[![pixel](https://tracker.example.com/a.png)](https://tracker.example.com/b)",
   },
   { name: "disguised host", text: "[bank](https://bank.example.org@evil.example/)" },
+  ...fetches(OUTSIDE[1]),
 ];

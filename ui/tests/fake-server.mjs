@@ -5,7 +5,7 @@
  *
  * Knobs are words in the message: [queue] waits in line first, [fail] breaks in mid-answer, [cut] drops the connection,
  * [busy] refuses once with 503, [slow] writes slowly, [long] writes much, [show] answers with everything markdown can
- * hold, [attack] answers with hostile markup, [length] ends at the length limit, [think] reasons first. The model library
+ * hold, [attack] answers with hostile markup, [outside] with what would fetch something, [link …] with a link to that address, [length] ends at the length limit, [think] reasons first. The model library
  * has knobs of its own: see fake-library.mjs.
  */
 
@@ -14,7 +14,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { ATTACKS } from "./attacks.mjs";
+import { ATTACKS, FETCHES } from "./attacks.mjs";
 import * as library from "./fake-library.mjs";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "../../src/intramural/web/dist");
@@ -377,6 +377,30 @@ function note(world, actor, event, target = "", outcome = "allowed", facts = {})
   });
 }
 
+/** A process with its walls: all of them hold but `other`. */
+const held = (name, role, other, facts) => ({
+  name,
+  role,
+  pid: 4000 + name.length,
+  user: 999,
+  seccomp: true,
+  filters: 1,
+  no_new_privileges: true,
+  capabilities: "0000000000000000",
+  interfaces: ["lo"],
+  network: null,
+  sockets: 1,
+  internet: 0,
+  layers: ["landlock", "seccomp"],
+  ...facts,
+  walls: ["privileges", "capabilities", "seccomp", "landlock"].map((wall) => ({
+    name: wall,
+    state: other[wall] ?? "holds",
+    kernel: wall !== "landlock",
+    setting: other[wall] === "left_out" ? "sandbox.seal" : "",
+  })),
+});
+
 const json = (response, status, body, headers = {}) => {
   response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store", ...headers });
   response.end(body === undefined ? "" : JSON.stringify(body));
@@ -400,6 +424,7 @@ function page(request, response, path) {
   const file = join(DIST, name);
   const headers = {
     "Content-Security-Policy": CSP,
+    "X-DNS-Prefetch-Control": "off",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -837,12 +862,29 @@ const ROOMS = {
     return json(response, 200, pull);
   },
 
+  verifier: ({ response }) =>
+    json(response, 200, { name: "verify_intramural.py", sha256: "5a".repeat(32), size_bytes: 65_018 }),
+
   machine: ({ response }) =>
     json(response, 200, {
       cores: 8,
       memory_bytes: 16_600_000_000,
       version: "0.1.0",
       posture: { level: "full", landlock_abi: 4, seccomp: true, netns: true, own_uid: true, reasons: [] },
+      downgrades: [
+        {
+          setting: "sandbox.seal",
+          value: "no-landlock",
+          says: "The service is sealed without Landlock: taken over, it could read whatever its user can.",
+          origin: "intramural.toml",
+          in_force: true,
+        },
+      ],
+      processes: [
+        held("gateway", "gateway", { landlock: "left_out" }, { interfaces: ["lo", "eth0"], sockets: 14, internet: 6 }),
+        held("smollm2:135m-instruct-q4_1", "worker", { seccomp: "missing" }, { seccomp: false, filters: 0 }),
+        held("egress", "broker", {}, { interfaces: ["lo", "eth0"], sockets: null, internet: null }),
+      ],
       anchored: { colour: "green", why: "A checkpoint was put outside 2 h ago." },
       suggestion: {
         name: "Qwen3 8B (Q4_K_M)",
@@ -1047,11 +1089,16 @@ async function write(world, response, reply, question, me) {
       choices: [{ index: 0, delta, finish_reason }],
       usage: null,
     });
-  const text = has("attack")
-    ? ATTACKS.map((one) => one.text).join("\n\n")
-    : has("show")
-      ? SHOW
-      : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
+  const link = /\[link (\S+)\]/.exec(question);
+  const text = link
+    ? `It is [over there](${link[1]}).`
+    : has("attack")
+      ? ATTACKS.map((one) => one.text).join("\n\n")
+      : has("outside")
+        ? FETCHES.map((one) => one.text).join("\n\n")
+        : has("show")
+          ? SHOW
+          : `${has("long") ? Array(12).fill(PLAIN.join("\n\n")).join("\n\n") : PLAIN.join(" ")}`;
   if (has("queue")) {
     if (world.ahead === null) {
       for (const place of [3, 2, 1]) {

@@ -8,7 +8,7 @@ Never: changes or removes an entry; holds the text of prompts and answers (unles
 names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
 
 Read in this order: `events`, `record`, `merkle`, `checkpoint`, `cosignature`, `evidence`, `keys`, `verify`,
-`verifiable`, `log`, `exports`, `peek`, `anchors`, `witnessing`, `stamps`.
+`verifiable`, `log`, `exports`, `peek`, `anchors`, `witnessing`, `stamps`, `verifier`.
 """
 
 from intramural.audit.anchors import REWRITTEN, STALE_MS, Anchor, Standing, anchored, anchors_of
@@ -21,12 +21,15 @@ from intramural.audit.keys import log_signer, public_key, public_keys, witness_s
 from intramural.audit.log import After, AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
 from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
+from intramural.audit.verifier import NAME as VERIFIER
+from intramural.audit.verifier import VerifierFile, verifier_file, verifier_path
 from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
 
 __all__ = [
     "FORMS",
     "REWRITTEN",
     "STALE_MS",
+    "VERIFIER",
     "After",
     "Anchor",
     "AuditLog",
@@ -48,6 +51,7 @@ __all__ = [
     "Standing",
     "StoredRecord",
     "Verdict",
+    "VerifierFile",
     "VerifierKey",
     "Wanted",
     "action_of",
@@ -64,6 +68,8 @@ __all__ = [
     "ocsf",
     "public_key",
     "public_keys",
+    "verifier_file",
+    "verifier_path",
     "verify_connection",
     "verify_database",
     "witness_signers",

@@ -43,10 +43,12 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How it stands with the anchors, in a colour and a sentence."""
+    """How it stands with the anchors, in a colour and a sentence. `age_s`: how long ago a checkpoint was put in one,
+    in seconds; None: never."""
 
     colour: Colour
     why: str
+    age_s: int | None = None
 
 
 def anchors_of(config: AnchorsConfig) -> tuple[Anchor, ...]:
@@ -95,8 +97,10 @@ def anchored(anchors: Sequence[Anchor], newest_ms: int | None, now_ms: int, *, d
     | some                      | from the future     | red    |
     | some                      | at most 24 h old    | green  |
     """
+    age_s = None if newest_ms is None else max(0, now_ms - newest_ms) // 1000
     if disputed:
-        return Standing("red", "An anchor holds checkpoints that this log does not go on from; the log says which one.")
+        why = "An anchor holds checkpoints that this log does not go on from; the log says which one."
+        return Standing("red", why, age_s)
     if not anchors:
         return Standing("amber", "No anchor is named: nobody outside holds checkpoints of the log (anchors.*).")
     if newest_ms is None:
@@ -105,5 +109,5 @@ def anchored(anchors: Sequence[Anchor], newest_ms: int | None, now_ms: int, *, d
     if newest_ms - now_ms > _AHEAD_MS:
         return Standing("red", "The newest checkpoint that is held outside is dated later than now: was the clock set?")
     if now_ms - newest_ms > STALE_MS:
-        return Standing("red", f"The newest checkpoint that is held outside is {hours} h old; it may be 24.")
-    return Standing("green", f"A checkpoint was put outside {hours} h ago.")
+        return Standing("red", f"The newest checkpoint that is held outside is {hours} h old; it may be 24.", age_s)
+    return Standing("green", f"A checkpoint was put outside {hours} h ago.", age_s)

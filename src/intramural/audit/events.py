@@ -88,6 +88,10 @@ class Event(StrEnum):
         "model.quarantined",
         "A model is in the library but is not loaded: inspection found something to decide about.",
     )
+    MODEL_CRASHED = (
+        "model.crashed",
+        "A model's workers crashed so often that its weights are in quarantine; the facts hold how the last one ended.",
+    )
     MODEL_RELEASED = "model.released", "An administrator let a quarantined model be loaded; the facts hold the reason."
     MODEL_REFUSED = "model.refused", "A model did not pass a check on its way into the library; nothing of it was kept."
     MODEL_PULL_STOPPED = "model.pull_stopped", "A pull ended early for a reason outside; what came is kept."
@@ -206,7 +210,19 @@ class Event(StrEnum):
 
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
-    SANDBOX_DOWNGRADED = "sandbox.downgraded", "Workers run with less confinement than `full`, as settings allow."
+    SANDBOX_DOWNGRADED = (
+        "sandbox.downgraded",
+        "A setting allows workers or the service less confinement than `full`; the facts hold its value, where it "
+        "stands, and whether anything is missing because of it.",
+    )
+    ENGINES_OLDER = (
+        "engines.older_allowed",
+        "Named engines may be older than the oldest build allowed, or not say theirs, as settings allow.",
+    )
+    SERVICE_DOWNGRADED = (
+        "service.downgraded",
+        "Another setting gives up what is promised as it comes; the target is the setting.",
+    )
 
     EGRESS_CONNECTED = (
         "egress.connected",
@@ -232,6 +248,11 @@ class Event(StrEnum):
     )
 
     BACKUP_BEGUN = "backup.begun", "A backup of everything is to be written; durable before its first byte."
+    BACKUP_MADE = "backup.made", "A backup of everything was finished; the facts hold its name, and what is in it."
+    BACKUP_REHEARSED = (
+        "backup.rehearsed",
+        "Somebody said that they restored a backup elsewhere to see that it works; the target names the backup.",
+    )
     BACKUP_RESTORED = "backup.restored", "Everything here was restored from a backup; the facts hold which."
     DATABASE_MOVED = "database.moved", "Everything in the database was moved into another; the last entry of the move."
 
@@ -247,8 +268,17 @@ class Event(StrEnum):
         "audit.anchor_failed",
         "A checkpoint could not be put somewhere, or what came back does not hold; once until it works again.",
     )
+    ATTESTATION_MADE = (
+        "attestation.made",
+        "An account of this installation was made and signed; the facts hold its hash, its colour and the nonce.",
+    )
     AUDIT_READ = "audit.read", "Somebody read the log."
     AUDIT_EXPORTED = "audit.exported", "Entries of the log were handed out in another form; durable before the first."
     REPORT_READ = "report.read", "Somebody was given a report made of the log; the facts say which, and of when."
     REVIEW_SIGNED = "review.signed", "Somebody signed that they have reviewed the activity of a period."
+    EVIDENCE_CHECKED = (
+        "evidence.checked",
+        "Controls were looked at and some came to something else than before; the facts hold which, and to what.",
+    )
+    EVIDENCE_MADE = "evidence.made", "An evidence pack was made; the facts hold its digest, and which controls failed."
     AUDIT_VERIFIED = "audit.verified", "Somebody had the log verified; the facts hold the verdict."

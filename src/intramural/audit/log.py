@@ -135,6 +135,8 @@ class Wanted:
     outcome: str | None = None
     text: str | None = None
     workspace: str | None = None
+    after: int | None = None
+    purpose: str | None = None
 
     def clauses(self) -> list[ColumnElement[bool]]:
         """An event that ends in `.` or `*` stands for all that begin so."""
@@ -142,6 +144,8 @@ class Wanted:
         found: list[ColumnElement[bool]] = []
         if self.before is not None:
             found.append(table.position < self.before)
+        if self.after is not None:
+            found.append(table.position > self.after)
         if self.event is not None:
             start = self.event.rstrip("*")
             is_start = self.event.endswith(("*", "."))
@@ -158,15 +162,18 @@ class Wanted:
     @property
     def is_read_for(self) -> bool:
         """Whether there is something that no column tells."""
-        return any(each is not None for each in (self.target, self.outcome, self.text, self.workspace))
+        read = (self.target, self.outcome, self.text, self.workspace, self.purpose)
+        return any(each is not None for each in read)
 
     def has(self, entry: Entry) -> bool:
         """What the columns do not tell: target (or its beginning), outcome, the workspace (asked there, or changed),
-        and text anywhere in facts or target.
+        the purpose of a connection, and text anywhere in facts or target.
         """
         if self.target is not None and not entry.target.startswith(self.target):
             return False
         if self.outcome is not None and entry.outcome != self.outcome:
+            return False
+        if self.purpose is not None and entry.facts.get("purpose") != self.purpose:
             return False
         if self.workspace is not None and not self._is_of_workspace(entry):
             return False

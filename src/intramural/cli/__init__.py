@@ -5,16 +5,18 @@ exit status; commands talk to the running service through its private socket, or
 when none runs.
 Never: touches a room directly. It holds `app`, and asks over the same HTTP routes as everybody else.
 
-Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `backups`, `break_glass`, `catalogue`,
-`clients`, `connect`, `consent`, `database`, `egress`, `fit`, `guard`, `inspect`, `integrity`, `lifecycle`,
-`organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `attest`, `backups`, `break_glass`,
+`catalogue`, `clients`, `connect`, `consent`, `database`, `egress`, `evidence`, `fit`, `guard`, `inspect`, `integrity`,
+`lifecycle`, `organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
 """
 
 import gc
+import platform
 import sys
 
 from intramural.cli import (
     anchors,
+    attest,
     backups,
     break_glass,
     catalogue,
@@ -23,6 +25,7 @@ from intramural.cli import (
     consent,
     database,
     egress,
+    evidence,
     fit,
     guard,
     inspect,
@@ -39,7 +42,7 @@ from intramural.cli import (
 )
 from intramural.cli.render import Out
 from intramural.cli.root import cli
-from intramural.core.errors import IntramuralError, Unavailable
+from intramural.core.errors import Broken, IntramuralError, Unavailable
 
 #: Objects, and young generations, after which the collector looks for circles. What a program makes while it starts
 #: stays, and a request makes some thousand objects and few circles: at Python's default of 700 it was looked for those
@@ -47,10 +50,20 @@ from intramural.core.errors import IntramuralError, Unavailable
 _COLLECT_AFTER = (10_000, 10, 10)
 
 
+def _require_linux(system: str) -> None:
+    """Raises Broken(`system_unsupported`): elsewhere the kernel has none of the walls, and not all that files need."""
+    if system != "Linux":
+        message = (
+            f"This runs on Linux; {system or 'this system'} has no Landlock, no seccomp and no network namespaces."
+        )
+        raise Broken("system_unsupported", message, "Run it in a Linux machine on this one: docs/deployment.md.")
+
+
 def main() -> None:
     """Entry point of the `intramural` program."""
     gc.set_threshold(*_COLLECT_AFTER)
     try:
+        _require_linux(platform.system())
         cli()
     except IntramuralError as error:
         Out.report(error)
@@ -71,8 +84,8 @@ def _refused(error: OSError) -> IntramuralError:
 
 #: Importing them is what adds their commands.
 COMMANDS = (
-    anchors, backups, break_glass, catalogue, commands, connect, consent, database, egress, fit, guard, inspect,
-    integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
+    anchors, attest, backups, break_glass, catalogue, commands, connect, consent, database, egress, evidence, fit,
+    guard, inspect, integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
 )  # fmt: skip
 
 __all__ = ["COMMANDS", "main"]

@@ -99,12 +99,16 @@ def forget(entry_id: str, *, common: Common = DEFAULT) -> None:
 def ledger(
     *,
     limit: Annotated[int, Parameter(help="How many entries, at most 500.")] = 50,
+    host: Annotated[str | None, Parameter(help="Of hosts that begin so.")] = None,
+    purpose: Annotated[str | None, Parameter(help="For this purpose.")] = None,
+    refused: Annotated[bool, Parameter(negative="", help="Only what was refused.")] = False,
     common: Common = DEFAULT,
 ) -> None:
     """Show every connection, refusal, question and decision, the newest first."""
 
     async def act(client: "Client") -> None:
-        found = await client.get(f"{PAGE}/egress/ledger?limit={limit}")
+        asked = {"limit": limit, "host": host, "purpose": purpose, "outcome": "refused" if refused else None}
+        found = await client.get(f"{PAGE}/egress/ledger", **asked)
         if common.out.mode == "json":
             common.out.json(found)
             return

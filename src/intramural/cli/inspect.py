@@ -62,6 +62,6 @@ def release(
 
     async def act(client: "Client") -> None:
         released = await client.post(f"{PAGE}/models/{model}/release", {"reason": reason})
-        common.out.record({"model": released["name"], **released["released"]}, main="model")
+        common.out.record({"model": released["name"], **(released["released"] or {"reason": reason})}, main="model")
 
     common.ask(act)

@@ -54,6 +54,22 @@ def since(old: int, out: Path, *, common: Common = DEFAULT) -> None:
     common.ask(act)
 
 
+@log.command
+def verifier(out: Path | None = None, *, common: Common = DEFAULT) -> None:
+    """Print the SHA-256 of the verifier that this version hands out, and write the verifier into the file OUT.
+
+    Needs no service. Compare the SHA-256 with what you have from elsewhere: a verifier that comes from whoever is
+    checked proves little.
+    """
+    from intramural.audit import VERIFIER, verifier_file
+
+    found = verifier_file()
+    if out is not None:
+        out.write_bytes(found.data)
+    record = {"name": VERIFIER, "sha256": found.sha256, "size_bytes": len(found.data)}
+    common.out.record(record | ({} if out is None else {"written": str(out)}), main="sha256")
+
+
 def _ms(text: str) -> int:
     """In this machine's time zone."""
     try:

@@ -25,6 +25,8 @@ vault = App(name="vault", help="The keys under which what people write is kept."
 audit = App(name="audit", help="The log that an outsider can verify.")
 log = App(name="log", help="What outsiders check of the log, and where its checkpoints are held.")
 quota = App(name="quota", help="Limits on what may be used, and what is left of them.")
+evidence = App(name="evidence", help="Evidence packs: what the controls here come to, law by law.")
+attest = App(name="attest", help="A signed account of what this installation reaches and what left it.")
 report = App(name="report", help="Reports made of the log, for those who must answer for it.")
 egress = App(name="egress", help="What may leave this machine, and what did.")
 hold = App(name="hold", help="What may not be deleted, for a court or an inquiry.")
@@ -40,8 +42,8 @@ notice = App(name="notice", help="What people have to read.")
 use = App(name="use", help="What workspaces are declared to be used for (EU AI Act).")
 break_glass = App(name="break-glass", help="Reading what is another's in an emergency; the owner is told.")
 for _each in (
-    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, log, report, guard,
-    vault, hold, retention, break_glass, egress,
+    user, people, key, group, role, workspace, policy, age, consent, notice, use, quota, audit, log, report, evidence,
+    guard, vault, hold, retention, break_glass, egress, attest,
 ):  # fmt: skip
     cli.command(_each)
 

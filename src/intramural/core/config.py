@@ -137,6 +137,18 @@ class SandboxConfig:
         "for), `no-landlock` where the kernel has none, or `off`. It does not start where that cannot be had. Anything "
         "but `full` is audited.",
     )
+    engine_floor: int = setting(
+        0,
+        "Oldest build of llama.cpp that computes: the engine that comes with the product, and a llama-server of "
+        "`engines.toml`, which has to say its build. Nothing is started on an older one. 0: the oldest without a "
+        "published flaw that could be reached (docs/engine.md); it can only be raised.",
+        within=(0, 10_000_000),
+    )
+    older_engines: tuple[str, ...] = setting(
+        (),
+        "Engines that may be older than `sandbox.engine_floor`, or not say their build: names of `engines.toml`, or "
+        "`embedded`. A downgrade, which is audited.",
+    )
     read_folders: tuple[str, ...] = setting(
         (),
         "Folders the sealed service may read besides its own: those that models are pulled from by their path from the "
@@ -187,6 +199,20 @@ class AnchorsConfig:
     )
     every_hours: int = setting(
         6, "Hours between two rounds: three may fail before the newest anchor is a day old.", within=(1, 24)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AttestConfig:
+    """Signed accounts of this installation (docs/attestation.md)."""
+
+    every_hours: int = setting(
+        24,
+        "Hours between two attestations that are made by themselves. 0: only whoever asks gets one.",
+        within=(0, 744),
+    )
+    keep: int = setting(
+        60, "How many attestations are kept in the data directory; the oldest of more are deleted.", within=(1, 1_000)
     )
 
 
@@ -541,6 +567,30 @@ class BreakGlassConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceConfig:
+    """Evidence packs (docs/evidence.md): what only people know, as it stands in them, and how old things may be."""
+
+    controller: str = setting(
+        "", "Name and contact details of the controller (GDPR, article 30(1)(a)). Empty: a blank to be filled in."
+    )
+    data_protection_officer: str = setting("", "Contact details of the data protection officer. Empty: a blank.")
+    legal_basis: str = setting("", "On which legal basis personal data is processed (GDPR, article 6). Empty: a blank.")
+    transfers: str = setting(
+        "",
+        "Transfers to third countries, with their safeguards (GDPR, article 30(1)(e)), or that there are none. "
+        "Empty: a blank. This service cannot tell where a machine is.",
+    )
+    backup_days: int = setting(
+        7,
+        "Days after which a finished backup counts as too old: a week, of which somebody would notice the loss.",
+        within=(1, 3_650),
+    )
+    rehearsal_days: int = setting(
+        365, "Days after which a rehearsed restore counts as too long ago.", within=(1, 3_650)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. `app` hands each room its own section."""
 
@@ -550,6 +600,7 @@ class Config:
     sandbox: SandboxConfig = SandboxConfig()
     audit: AuditConfig = AuditConfig()
     anchors: AnchorsConfig = AnchorsConfig()
+    attest: AttestConfig = AttestConfig()
     access: AccessConfig = AccessConfig()
     library: LibraryConfig = LibraryConfig()
     files: FilesConfig = FilesConfig()
@@ -565,8 +616,11 @@ class Config:
     break_glass: BreakGlassConfig = BreakGlassConfig()
     guard: GuardConfig = GuardConfig()
     consent: ConsentConfig = ConsentConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     engines: tuple[RemoteEngine, ...] = ()
     providers: Providers = field(default_factory=Providers)
+    #: Who says what is not as it comes: `section.name` → the variable, or the name of the file.
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def policy_file(self) -> Path:
@@ -590,6 +644,7 @@ SECTIONS: Mapping[str, type] = {
     "sandbox": SandboxConfig,
     "audit": AuditConfig,
     "anchors": AnchorsConfig,
+    "attest": AttestConfig,
     "access": AccessConfig,
     "library": LibraryConfig,
     "files": FilesConfig,
@@ -605,6 +660,7 @@ SECTIONS: Mapping[str, type] = {
     "break_glass": BreakGlassConfig,
     "guard": GuardConfig,
     "consent": ConsentConfig,
+    "evidence": EvidenceConfig,
 }
 
 
@@ -633,7 +689,18 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
         required="INTRAMURAL_SIGN_IN" in env,
         allow_network=sections["library"].allow_network,
     )
-    return Config(data_dir=root.absolute(), engines=remote, providers=providers, **sections)
+    origins = _origins(given, file.name, env)
+    return Config(data_dir=root.absolute(), engines=remote, providers=providers, origins=origins, **sections)
+
+
+def _origins(given: Mapping[str, Any], file: str, env: Mapping[str, str]) -> dict[str, str]:
+    found = {f"{section}.{name}": file for section, values in given.items() for name in values}
+    for section, cls in SECTIONS.items():
+        for each in fields(cls):
+            variable = f"INTRAMURAL_{section}_{each.name}".upper()
+            if variable in env:
+                found[f"{section}.{each.name}"] = variable
+    return found
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:

@@ -109,6 +109,11 @@ class RemoteEngine:
         """`vllm at https://gpu1.example:8000`."""
         return f"{self.kind} at {self.address}"
 
+    @property
+    def in_clear(self) -> bool:
+        """Whether what people ask travels to another machine unencrypted, as `cleartext` allows."""
+        return self.address.scheme == "http" and not _is_here(self.address)
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:

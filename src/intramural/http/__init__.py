@@ -5,7 +5,7 @@ dialect's own error body with code, message and what to try; a client that leave
 Never: decides who may do what, touches a database, a model or a worker. It calls `services`.
 
 Read in this order: `errors`, `wire`, `bodies`, `identity`, `replay`, `sse`, `operations`, `openai/`, `page/`, `health`,
-`build`.
+`browsers`, `build`.
 """
 
 from intramural.http.build import build

@@ -1,4 +1,8 @@
-"""Bytes to be saved as a file, as an answer: a stored file's, in every dialect; and what is put together on the way."""
+"""Bytes to be saved as a file, as an answer: a stored file's, in every dialect; and what is put together on the way.
+
+A stored file is somebody's text: whatever it is, it is served as bytes to be saved, never under a type that a browser
+shows. That no browser runs it as a page of ours, `browsers` says of every answer.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
@@ -11,13 +15,6 @@ from intramural.files import StoredFile
 from intramural.http.labels import GENERATED, header
 
 _CHUNK_BYTES = 256 * 1024
-#: A stored file is somebody's text: no browser shall run it as a page of ours.
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 def attachment(
@@ -35,7 +32,7 @@ def saved(
 ) -> Response:
     """`pieces`, to be saved under `name`; `headers` and `labelled` as for `attachment`."""
     named = {
-        **_HEADERS,
+        "Cache-Control": "no-store",
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         **({GENERATED: header()} if labelled else {}),
         **(headers or {}),

@@ -20,6 +20,7 @@ from intramural.core.config import ServerConfig
 from intramural.core.errors import IntramuralError, Misasked, Missing, Refused
 from intramural.http import (
     balances,
+    browsers,
     files,
     health,
     labels,
@@ -45,11 +46,13 @@ from intramural.http.paced import Paced
 from intramural.http.page import (
     account,
     anchors,
+    attestation,
     break_glass,
     catalogue,
     chats,
     consent,
     egress,
+    evidence,
     exports,
     factors,
     federation,
@@ -144,7 +147,7 @@ def _page_routes(doors: Any) -> list[BaseRoute]:
     for each in (
         account, factors, passkeys, federation, people, rosters, organisation, page_models, pulls, provenance,
         catalogue, fit, guard, chats, quotas, lifecycle, reports, records, proofs, anchors, break_glass, vault, consent,
-        notices, uses, exports, egress,
+        notices, uses, exports, egress, evidence, attestation,
     ):  # fmt: skip
         api.routes.extend(each.router(doors).routes)
 
@@ -316,7 +319,9 @@ def _wants_html(scope: Scope) -> bool:
 
 
 class HostGuard:
-    """Refuses requests for a host name that is not ours: the defence against DNS rebinding."""
+    """Refuses requests for a host name that is not ours: the defence against DNS rebinding. Whatever is answered tells
+    browsers how to take it.
+    """
 
     def __init__(self, app: ASGIApp, allowed: frozenset[str], finish: operations.Finish) -> None:
         self._app = app
@@ -325,6 +330,7 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            send = browsers.told(send)
             host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
             if _without_port(host) not in self._allowed:
                 error = Refused(

@@ -36,7 +36,7 @@ from intramural.library.fit import Candidate, Kv, Plan, Weighed, adjusted, besid
 from intramural.library.gguf import Malformed
 from intramural.library.heading import weighed
 from intramural.library.inspection import ENTRY, TIMEOUT_S, Inspect, RunConfined, confined
-from intramural.library.library import Library, require_engine, require_released
+from intramural.library.library import Library, require_engine, require_released, stated
 from intramural.library.manifest import TOKENIZER, WHOLE, Manifest, ModelFile, Piece, Purpose, Release, Role, Trust
 from intramural.library.names import parse_name
 from intramural.library.pull import PullState, Step
@@ -132,6 +132,7 @@ __all__ = [
     "read_bytes_per_s",
     "require_engine",
     "require_released",
+    "stated",
     "suggest",
     "weighed",
 ]

@@ -74,14 +74,11 @@ class Library:
 
     def releasable(self, name: str, reason: str) -> str:
         """The reason on one line, if `release` would accept it. Raises as `release`; changes nothing."""
-        manifest, reason = self._stock.shelf.get(name), " ".join(reason.split())
+        manifest = self._stock.shelf.get(name)
         if not manifest.is_quarantined:
             hint = "`intramural show` says what was found about it, and who released it."
             raise Conflicting("model_not_quarantined", f"{manifest.name} is not quarantined.", hint, param="model")
-        if not 0 < len(reason) <= MAX_REASON:
-            message = f"A release needs a reason, of up to {MAX_REASON} characters."
-            raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
-        return reason
+        return stated(reason)
 
     async def open_verified(self, manifest: Manifest) -> Sequence[int]:
         """Read-only descriptors of the model's files, in order; every byte was hashed through that descriptor just now.
@@ -194,6 +191,15 @@ class Library:
     def drop_incoming(self, digests: Sequence[str]) -> None:
         """As `Pulling.drop_incoming`: what came of these blobs and is not shelved goes."""
         self._pulling.drop_incoming(digests)
+
+
+def stated(reason: str) -> str:
+    """The reason for a release, on one line. Raises Misasked(`release_without_reason`)."""
+    reason = " ".join(reason.split())
+    if not 0 < len(reason) <= MAX_REASON:
+        message = f"A release needs a reason, of up to {MAX_REASON} characters."
+        raise Misasked("release_without_reason", message, "Say why this model may be used.", param="reason")
+    return reason
 
 
 def require_engine(model: Manifest | Offer) -> None:

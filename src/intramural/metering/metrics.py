@@ -8,6 +8,7 @@ token: the counts of answers on their way are read when somebody scrapes.
 from collections import Counter as Tallied
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import Protocol
 
 import msgspec
@@ -54,6 +55,14 @@ WAIT_KNOWN: frozenset[Operation] = frozenset({"chat", "completion"})
 #: More names of models than this are one (`_OTHER`): a machine that makes models all day must not fill Prometheus.
 MODELS_LIMIT = 200
 _OTHER = "(other)"
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorNumbers:
+    """How it stands with the anchors of the log. `age_s`: since a checkpoint was put in one; None: never."""
+
+    red: bool = False
+    age_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +239,15 @@ class Metrics:
         """The exposition text; `content_type` says of what kind."""
         return self.rendering()()
 
-    def rendering(self, *, review_missed: bool = False) -> Callable[[], bytes]:
+    def rendering(
+        self, *, review_missed: bool = False, anchors: AnchorNumbers = AnchorNumbers()
+    ) -> Callable[[], bytes]:
         """What renders this moment. It may be called in a thread of its own: many series take many milliseconds.
         `review_missed`: an activity review is due and was not signed.
         """
         text = "1: an activity review is missed (audit.review_every_days)."
         reviews = GaugeMetricFamily("intramural_review_missed", text, int(review_missed))
-        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews]
+        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews, *_anchored(anchors)]
         whole = CollectorRegistry()
         whole.register(_Moment(self.registry, asked))
         return lambda: generate_latest(whole)
@@ -267,6 +278,13 @@ class Metrics:
                 return _OTHER
             label = self._models[model] = model
         return label
+
+
+def _anchored(anchors: AnchorNumbers) -> Iterable[Metric]:
+    text = "1: no checkpoint of the log is held outside that is at most a day old, or an anchor holds another history."
+    yield GaugeMetricFamily("intramural_anchors_red", text, int(anchors.red))
+    text = "Since a checkpoint of the log was put in an anchor. NaN: never."
+    yield GaugeMetricFamily("intramural_anchor_age_seconds", text, nan if anchors.age_s is None else anchors.age_s)
 
 
 class _Moment(Collector):

@@ -22,13 +22,17 @@ _CODE, _TEXT_LIMIT = re.compile(r"[a-z][a-z0-9_]{0,63}"), 1000
 
 
 class Child:
-    """A confined process that runs. `layers` is what it says holds; `pid` its process."""
+    """A confined process that runs, as `pid`."""
 
-    def __init__(self, begun: Begun, layers: tuple[str, ...], log: "_Log") -> None:
+    def __init__(self, begun: Begun, log: "_Log") -> None:
         self._begun = begun
         self._log = log
-        self.layers = layers
         self.pid = begun.pid
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What it says holds; nothing before it said so."""
+        return self._begun.layers
 
     @property
     def returncode(self) -> int | None:
@@ -178,9 +182,9 @@ async def _start(launch: Launch) -> tuple[Child, _Pipe]:
     finally:
         os.close(answer_write)
         os.close(log_write)
-    child = Child(begun, (), _Log(log))
+    child = Child(begun, _Log(log))
     try:
-        child.layers = await _confined(child, answer, launch.confine_timeout_s)
+        begun.layers = await _confined(child, answer, launch.confine_timeout_s)
     except BaseException:
         child.kill()
         await child.wait()

@@ -23,14 +23,14 @@ _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 
-_EXECUTE, _MAKE_CHAR, _MAKE_BLOCK = 1 << 0, 1 << 6, 1 << 11
+EXECUTE, _MAKE_CHAR, _MAKE_BLOCK = 1 << 0, 1 << 6, 1 << 11
 _WRITE_FILE, READ_FILE, READ_DIR, MAKE_SOCK = 1 << 1, 1 << 2, 1 << 3, 1 << 9
 _TRUNCATE, _RESOLVE_UNIX = 1 << 14, 1 << 16
 #: To read a folder; to do whatever is done with folders and files, but start a program or make a device.
 READ = READ_FILE | READ_DIR
-WRITE = (1 << 15) - 1 & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK)
+WRITE = (1 << 15) - 1 & ~(EXECUTE | _MAKE_CHAR | _MAKE_BLOCK)
 #: The rights that a rule on what is no folder can give.
-OF_A_FILE = _WRITE_FILE | READ_FILE | _TRUNCATE
+OF_A_FILE = EXECUTE | _WRITE_FILE | READ_FILE | _TRUNCATE
 
 #: (since ABI, how many rights of the kind there are then)
 _FILE_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16), (9, 17))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from intramural.core.errors import Broken
+from intramural.core.quiet import SWITCHES
 from intramural.sandbox import users
 from intramural.sandbox.kernel import failed
 from intramural.sandbox.profiles import CONNECTS, READABLE
@@ -26,7 +27,8 @@ from intramural.sandbox.seccomp import Profile
 WITNESS = "intramural.sandbox.posture:witness"
 
 _CHILD = Path(__file__).with_name("child.py")
-_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
+#: What a process of ours needs of the environment, before it is told its paths: next to nothing.
+ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **SWITCHES}
 #: What a setting of a library looks like: a number or a word, no path.
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 #: Ignored by Python, and by the spawner; a program finds them as they come.
@@ -199,7 +201,7 @@ def _begun(launch: Launch, log: int, answer: int, handed: Mapping[int, int], rul
         return os.posix_spawn(
             sys.executable,
             (sys.executable, "-I", "-X", "utf8", str(_CHILD), str(message_at), str(answer_at)),
-            {**_ENVIRONMENT, **launch.env},
+            {**ENVIRONMENT, **launch.env},
             file_actions=actions,
             setsid=True,
             setsigmask=(),

@@ -14,6 +14,7 @@ from intramural.core.errors import Broken, Untrusted
 from intramural.sandbox import landlock
 from intramural.sandbox.children import run_once
 from intramural.sandbox.launch import WITNESS, Launch
+from intramural.sandbox.machine import Machine, here, lacking, shown
 
 _PROBE_TIMEOUT_S = 20.0
 _LAYERS = ("netns", "landlock", "seccomp")
@@ -76,6 +77,9 @@ def level_of(layers: frozenset[str]) -> Level:
 
 async def probe() -> Posture:
     """Confine a throwaway child, have it try what must fail, and say what holds."""
+    machine = here()
+    if machine.system != "Linux":
+        return impossible(machine)
     without: set[str] = set()
     reasons: list[str] = []
     escapes: list[str] | None = None
@@ -103,6 +107,11 @@ async def probe() -> Posture:
         kernel=platform.release(),
         reasons=tuple(reasons),
     )
+
+
+def impossible(machine: Machine) -> Posture:
+    """Where nothing can even be tried. Pure."""
+    return Posture(Level.NONE, 0, False, False, False, machine.system, (shown(lacking(machine)),))
 
 
 def holding(without: frozenset[str], escapes: list[str] | None, root: bool) -> frozenset[str]:

@@ -6,7 +6,6 @@ listening socket, the channel to the spawner, the log.
 """
 
 import os
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,23 @@ from typing import Literal, get_args
 from intramural.core.errors import Broken, Misasked
 from intramural.sandbox import denied, identity, landlock
 from intramural.sandbox.landlock import Allowed
+from intramural.sandbox.machine import Machine, here, shown, unsealable
 
 #: `full`; without Landlock, where the kernel has none; or not at all. A downgrade is an administrator's, and recorded.
 SealLevel = Literal["full", "no-landlock", "off"]
 LEVELS: tuple[SealLevel, ...] = get_args(SealLevel)
 
-#: Before ABI 2 no file can be renamed from one folder to another, as the library does.
-_LEAST_ABI = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a sealed process goes on to reach: folders or files that it reads, that it also writes; and what of its
-    settings needs the network. Paths that do not exist are left out. Without `connects`, it makes no internet socket.
+    """What a sealed process goes on to reach: folders or files that it reads, that it also writes; programs that it
+    starts; and what of its settings needs the network. Paths that do not exist are left out. Without `connects`, it
+    makes no internet socket.
     """
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
+    run: tuple[Path, ...] = ()
     connects: tuple[str, ...] = ()
 
 
@@ -55,6 +54,7 @@ def parse_level(text: str) -> SealLevel:
 
 def seal(level: SealLevel, needs: Needs) -> Seal:
     """Give up, for good, everything but `needs`. Raises Broken(`seal_failed`): then the process must not go on."""
+    require_sealable(level)
     if level == "off":
         return Seal(level, (), needs.connects)
     try:
@@ -66,6 +66,14 @@ def seal(level: SealLevel, needs: Needs) -> Seal:
         raise _failed(error.param or "seal", error.message) from error
 
 
+def require_sealable(level: SealLevel, of: Machine | None = None) -> None:
+    """Raises Broken(`seal_failed`) that names every layer which `level` asks for and the machine cannot have."""
+    missing = unsealable(of or here(), level)
+    if missing:
+        layer = "landlock" if set(missing) == {"landlock"} else "seccomp"
+        raise Broken("seal_failed", f"The service could not be sealed: {shown(missing)}.", _hint(layer), param=layer)
+
+
 def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
     """The layers, as they come into force."""
     identity.keep_capabilities(identity.SERVICE_KEEPS)
@@ -73,16 +81,7 @@ def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
     identity.hide_memory()
     yield "capabilities"
     if level == "full":
-        abi = landlock.abi()
-        if abi < _LEAST_ABI:
-            raise _failed("landlock", f"the kernel offers ABI {abi}, the least is {_LEAST_ABI}")
-        denies = landlock.but_unix_sockets(landlock.handled(abi, connects=bool(needs.connects)))
-        allowed = list(_allowed(needs, denies.files))
-        try:
-            landlock.restrict(allowed, denies)
-        finally:
-            for each in allowed:
-                os.close(each.descriptor)
+        fence(needs)
         yield "landlock"
     denied.install("gateway", outward=bool(needs.connects))
     yield "seccomp"
@@ -90,8 +89,27 @@ def _sealed(level: SealLevel, needs: Needs) -> Iterable[str]:
         yield "no-internet"
 
 
+def fence(needs: Needs) -> None:
+    """Have Landlock deny this thread, and whatever it starts, every file but `needs`. Needs no_new_privs.
+
+    Raises Broken(`confinement_failed`).
+    """
+    denies = landlock.but_unix_sockets(landlock.handled(landlock.abi(), connects=bool(needs.connects)))
+    allowed = list(_allowed(needs, denies.files))
+    try:
+        landlock.restrict(allowed, denies)
+    finally:
+        for each in allowed:
+            os.close(each.descriptor)
+
+
 def _allowed(needs: Needs, known: int) -> Iterable[Allowed]:
-    for paths, rights in ((needs.read, landlock.READ), (needs.write, landlock.READ | landlock.WRITE)):
+    rights_of = (
+        (needs.read, landlock.READ),
+        (needs.write, landlock.READ | landlock.WRITE),
+        (needs.run, landlock.READ_FILE | landlock.EXECUTE),
+    )
+    for paths, rights in rights_of:
         for path in dict.fromkeys(paths):
             try:
                 descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -102,8 +120,6 @@ def _allowed(needs: Needs, known: int) -> Iterable[Allowed]:
 
 
 def _require_alone() -> None:
-    if platform.machine() not in ("x86_64", "aarch64"):
-        raise _failed("seccomp", f"there is no filter for {platform.machine()}")
     threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     if threads != 1:
         raise _failed("threads", f"there are {threads} threads already")
@@ -117,7 +133,10 @@ def _require_alone() -> None:
 
 
 def _failed(layer: str, reason: str) -> Broken:
-    hint = "`intramural doctor` says what this machine can do."
+    return Broken("seal_failed", f"The service could not be sealed: {layer}: {reason}", _hint(layer), param=layer)
+
+
+def _hint(layer: str) -> str:
     if layer == "landlock":
-        hint = 'Run a newer kernel, or set `sandbox.seal = "no-landlock"` knowingly.'
-    return Broken("seal_failed", f"The service could not be sealed: {layer}: {reason}", hint, param=layer)
+        return 'Run a newer kernel, or set `sandbox.seal = "no-landlock"` knowingly.'
+    return "`intramural doctor` says what this machine can do."

@@ -1,7 +1,8 @@
 """The process that starts the service's children: one thread, few imports, and a way to the network only for a broker.
 
 It was started before the service read anything from outside, and knows since then what may be started (`Rules`): the
-service can ask for a child that is confined, and for nothing else, whoever has taken the service over. It ends with the
+service can ask for a child that is confined, and for nothing else, whoever has taken the service over. Landlock leaves
+it, and so all that it starts, the interpreter to execute and the files that children read (`fence`). It ends with the
 service, and its children end with it.
 
 A request is a packet on the channel; its first descriptor is a file in memory with the launch, then come the child's
@@ -14,6 +15,7 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ def main(channel: int, told: str) -> None:
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import denied, identity
     from intramural.sandbox.launch import Rules
+    from intramural.sandbox.seal import fence
 
     run_dir = Path(given["run_dir"])
     rules = Rules(
@@ -47,11 +50,26 @@ def main(channel: int, told: str) -> None:
         identity.die_with(given["parent"])
         identity.no_new_privileges()
         identity.hide_memory()
+        if given["needs"] is not None:
+            fence(_needs(given["needs"], connects=rules.connects))
         denied.install("spawner", outward=rules.connects)
     except IntramuralError as error:
         spawner.say({"lost": _shown(error)})
         sys.exit(1)
+    spawner.say({"layers": ["seccomp"] if given["needs"] is None else ["landlock", "seccomp"]})
     spawner.run()
+
+
+def _needs(given: Any, *, connects: bool) -> Any:
+    from intramural.core.errors import IntramuralError
+    from intramural.sandbox import users
+    from intramural.sandbox.seal import Needs
+
+    read, write, run = (tuple(map(Path, given[kind])) for kind in ("read", "write", "run"))
+    if os.geteuid() == 0:
+        with suppress(IntramuralError):  # said when a user is to be lent
+            write = (*write, users.place())
+    return Needs(read, write, run, ("its broker",) if connects else ())
 
 
 @dataclass

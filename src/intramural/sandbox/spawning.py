@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
-from intramural.sandbox.launch import Launch, Rules, packed
+from intramural.sandbox.launch import ENVIRONMENT, Launch, Rules, packed
+from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawner import MOST_DESCRIPTORS, PACKET_BYTES
 from intramural.sandbox.starting import Begun, start_through
 
 _SPAWNER = Path(__file__).with_name("spawner.py")
-#: What a process of ours needs of the environment, before it is told its paths: nothing.
-_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _END_TIMEOUT_S = 5.0
 _BUSY_PAUSE_S = 0.005
 
@@ -27,11 +26,13 @@ _BUSY_PAUSE_S = 0.005
 class Spawner:
     """A spawner that was started. Start it first of all, `attach` it to the loop that asks it, `close` it at the end.
 
-    `lost` is done when it has ended by itself: then no child is left, and none can be started any more.
+    `lost` is done when it has ended by itself: then no child is left, and none can be started any more. `layers` is
+    what it says holds around it.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        """Start it. `rules` has to name a run directory that exists. Raises OSError."""
+    def __init__(self, rules: Rules, needs: Needs | None = None) -> None:
+        """Start it. `rules` has to name a run directory that exists; `needs` is all that it, and whatever it starts,
+        can reach of files (None: no Landlock around it). Raises OSError."""
         assert rules.package and rules.without is not None and rules.run_dir and rules.env is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         told = {
@@ -42,12 +43,13 @@ class Spawner:
             "run_dir": str(rules.run_dir),
             "env": sorted(rules.env),
             "connects": rules.connects,
+            "needs": None if needs is None else _told_of(needs),
         }
         with theirs:
             self._process = subprocess.Popen(
                 (sys.executable, "-I", "-X", "utf8", str(_SPAWNER), str(theirs.fileno()), json.dumps(told)),
                 stdin=subprocess.DEVNULL,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # what a terminal sends to us, it need not hear
             )
@@ -57,6 +59,7 @@ class Spawner:
         self._asked: dict[int, tuple[str, asyncio.Future[_Theirs]]] = {}
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
+        self.layers: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -64,9 +67,9 @@ class Spawner:
         return self._process.pid
 
     @property
-    def children(self) -> dict[int, str]:
-        """The processes it has now, and the entry that each runs."""
-        return {pid: child.entry for pid, child in self._children.items()}
+    def children(self) -> "Mapping[int, _Theirs]":
+        """The processes it has now: the entry that each runs, and the layers that it says hold."""
+        return self._children
 
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
@@ -142,6 +145,8 @@ class Spawner:
             if "ended" in said:
                 if child := self._children.pop(said["ended"], None):
                     child.ended.set_result(said["status"])
+            elif "layers" in said:
+                self.layers = tuple(said["layers"])
             elif "lost" in said:
                 self._reason = _error(said["lost"])
             else:
@@ -180,6 +185,7 @@ class _Theirs:
         self.pid = pid
         self.ended = ended
         self.entry = entry
+        self.layers: tuple[str, ...] = ()
 
     @property
     def status(self) -> int | None:
@@ -188,6 +194,11 @@ class _Theirs:
     def signal(self, number: signal.Signals) -> None:
         if not self.ended.done():
             self._spawner.signal(self.pid, number)
+
+
+def _told_of(needs: Needs) -> dict[str, list[str]]:
+    paths = {"read": needs.read, "write": needs.write, "run": needs.run}
+    return {kind: [str(each.absolute()) for each in found] for kind, found in paths.items()}
 
 
 def spawner_died() -> Broken:

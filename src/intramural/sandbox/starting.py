@@ -15,7 +15,10 @@ from intramural.sandbox.launch import Launch, Rules, Started
 
 
 class Begun(Protocol):
-    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal)."""
+    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal); `layers` is
+    what whoever waited for it heard it say."""
+
+    layers: tuple[str, ...]
 
     @property
     def pid(self) -> int: ...
@@ -51,6 +54,7 @@ class _Own:
     started: Started
 
     def __post_init__(self) -> None:
+        self.layers: tuple[str, ...] = ()
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._watch = os.pidfd_open(self.pid)

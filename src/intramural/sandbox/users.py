@@ -38,7 +38,7 @@ def lend() -> Lent:
 
     Raises Unavailable(`no_worker_user`) when all are lent, Broken(`confinement_failed`) where no lock can be kept.
     """
-    directory = _directory()
+    directory = place()
     for uid in range(FIRST, FIRST + COUNT):
         lock = os.open(directory / str(uid), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if _locked(lock) and not _is_somebody(uid):
@@ -52,7 +52,8 @@ def lend() -> Lent:
     )
 
 
-def _directory() -> Path:
+def place() -> Path:
+    """Where the locks lie; made if it is not there. Raises Broken(`confinement_failed`)."""
     for place in _PLACES:
         directory = place / _NAME
         try:

@@ -10,7 +10,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`, `enclosure`;
+`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from intramural.access import Identify
 from intramural.services.anchoring import Anchoring
+from intramural.services.attestation import Attestations
 from intramural.services.batches import BatchDesk
 from intramural.services.break_glass import BreakGlass
 from intramural.services.bundles import Bundles
@@ -28,6 +29,7 @@ from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
 from intramural.services.egress import EgressDesk
 from intramural.services.evictions import Evictions
+from intramural.services.evidence.desk import EvidenceDesk
 from intramural.services.expiry import Expiry
 from intramural.services.explain import PolicyDesk
 from intramural.services.factors import FactorDesk
@@ -120,12 +122,15 @@ class Services:
     reports: Reports
     proofs: Proofs
     anchoring: Anchoring
+    evidence: EvidenceDesk
+    attestations: Attestations
     #: Whether requests can be answered now (the log is open and a model can be served).
     ready: Callable[[], bool]
 
 
 __all__ = [
     "Anchoring",
+    "Attestations",
     "BatchDesk",
     "BreakGlass",
     "Bundles",
@@ -134,6 +139,7 @@ __all__ = [
     "Conversations",
     "EgressDesk",
     "Evictions",
+    "EvidenceDesk",
     "Expiry",
     "FactorDesk",
     "Federation",

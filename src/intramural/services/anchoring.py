@@ -107,7 +107,7 @@ class Anchoring:
 
     async def standing(self) -> Standing:
         """How it stands."""
-        return anchored(self._anchors, await self._newest_ms(), self._now_ms(), disputed=await self._disputed())
+        return anchored(self._anchors, await self.newest_ms(), self._now_ms(), disputed=await self._disputed())
 
     async def shown(self, actor: Actor) -> Standing:
         """How it stands, to whoever may look into the log."""
@@ -130,7 +130,7 @@ class Anchoring:
 
     async def look(self) -> None:
         """Put it there if it is time."""
-        since_ms = self._now_ms() - (self._begun_ms or await self._newest_ms() or 0)
+        since_ms = self._now_ms() - (self._begun_ms or await self.newest_ms() or 0)
         # Below 0 the clock was ahead then, and was set back since: nobody knows how long ago that was.
         if since_ms < 0 or since_ms >= (_HOUR_MS if self._failing else self._every_ms):
             await self._round(SYSTEM)
@@ -253,7 +253,8 @@ class Anchoring:
                     return True
         return False
 
-    async def _newest_ms(self) -> int | None:
+    async def newest_ms(self) -> int | None:
+        """When a checkpoint was last put into an anchor; None: never."""
         found = await self._audit.entries(limit=1, event=Event.AUDIT_ANCHORED)
         return found[0].time_ms if found else None
 

@@ -80,6 +80,26 @@ class Overview:
     entries: Sequence[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Which lines of the ledger are wanted: below and above a position; to hosts that begin so; for a purpose; with an
+    outcome (`refused`, `failed`, `allowed`, `finished`)."""
+
+    before: int | None = None
+    after: int | None = None
+    host: str | None = None
+    purpose: str | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines of the ledger; `newest`: the last position of the log when they were looked for."""
+
+    found: Found
+    newest: int
+
+
 class EgressDesk:
     """What an administrator decides about the way out, and an auditor sees of it."""
 
@@ -148,10 +168,19 @@ class EgressDesk:
         await self._egress.book.load()
         return entry
 
-    async def ledger(self, actor: Actor, before: int | None, limit: int) -> Found:
+    async def ledger(self, actor: Actor, lines: Lines, limit: int) -> Page:
         """What went out, was refused, asked and decided: entries of the audit log, the newest first."""
         await self._gate.require(actor, Action.EGRESS_READ)
-        return await self._audit.search(Wanted(before, event=LEDGER), limit)
+        newest = self._audit.size - 1  # before it is looked: what comes meanwhile is found the next time as well
+        wanted = Wanted(
+            lines.before,
+            event=LEDGER,
+            after=lines.after,
+            target=None if lines.host is None else f"host:{lines.host.strip().casefold()}",
+            purpose=lines.purpose,
+            outcome=lines.outcome,
+        )
+        return Page(await self._audit.search(wanted, limit), newest)
 
 
 def _checked(host: str, port: int, verdict: str) -> Destination:

@@ -12,23 +12,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from intramural.audit import verifier_path
 from intramural.core.config import Config
 from intramural.egress import parse_mode
 from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
 from intramural.sandbox import missing_layers
 from intramural.sandbox.launch import Rules
 from intramural.sandbox.posture import Level
-from intramural.sandbox.readback import Held, held
-from intramural.sandbox.seal import Needs, Seal, parse_level, seal
+from intramural.sandbox.programs import executed
+from intramural.sandbox.readback import Held, Role, held
+from intramural.sandbox.seal import Needs, Seal, parse_level, require_sealable, seal
 from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
 _HERE = Path(__file__).parents[1]
-#: What children's libraries are told: how many threads to make, and to report to nobody.
+#: What children's libraries may be told besides `core.quiet`: how many threads to make.
 _CHILD_SETTINGS = frozenset(
     (
         "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS", "ORT_DISABLE_TELEMETRY", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
+        "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     )
 )  # fmt: skip
 #: Libraries, certificates, time zones, kinds of files: nothing there is anybody's.
@@ -39,6 +41,10 @@ _SYSTEM = (
 #: What the machine is doing: its load (/proc/stat, /proc/pressure), our allowance of it, our workers' memory.
 _STATE = ("/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/sys/devices/system/node")
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+#: Folders of the data directory in which models lie. Each has to be there before the spawner is fenced.
+_MODELS = ("library", "lent", "wheels")
+#: Whether a user number is somebody's, before it is lent to a worker; and what a child's standard input is.
+_USERS = ("/etc/passwd", "/etc/nsswitch.conf", "/dev/null")
 #: How names become addresses: the service reads it for the broker, or for a client of its own.
 _NAMES = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
@@ -50,21 +56,28 @@ _DATABASE = ("~/.pgpass", "~/.postgresql", "~/.pg_service.conf")
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """The service after it sealed itself, and the process that starts its children."""
+    """The service after it sealed itself, the process that starts its children, and what it listens on."""
 
     seal: Seal
     spawner: Spawner
+    address: tuple[str, int]
 
 
 def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:
     """Every process of this service and what holds around each, as the kernel says: itself, its spawner, its workers
     (`workers`: name, process, what it says of itself), and others that it has, by their room (`egress`: the broker)."""
-    wanted = [("gateway", os.getpid(), () if enclosure is None else enclosure.seal.layers), *workers]
+    wanted: list[tuple[str, Role, int, tuple[str, ...]]] = [
+        ("gateway", "gateway", os.getpid(), () if enclosure is None else enclosure.seal.layers)
+    ]
     if enclosure is not None:
-        spawner = enclosure.spawner
-        wanted.insert(1, ("spawner", spawner.pid, ()))
-        known = {pid for _, pid, _ in wanted}
-        wanted += [(entry.split(".")[1], pid, ()) for pid, entry in spawner.children.items() if pid not in known]
+        wanted.append(("spawner", "spawner", enclosure.spawner.pid, enclosure.spawner.layers))
+    wanted += [(name, "worker", pid, layers) for name, pid, layers in workers]
+    if enclosure is not None:
+        known = {pid for _, _, pid, _ in wanted}
+        for pid, child in enclosure.spawner.children.items():
+            if pid not in known and child.layers:  # else it has only begun to confine itself
+                room = child.entry.split(".")[1]
+                wanted.append((room, "broker" if room == "egress" else "child", pid, child.layers))
     return [found for each in wanted if (found := held(*each)) is not None]
 
 
@@ -88,7 +101,17 @@ def needs(config: Config) -> Needs:
     write = [config.data_dir, Path("/dev/null"), *map(Path, folders)]
     if config.vault.erased_file:
         write.append(Path(config.vault.erased_file).parent)
-    return Needs(tuple(read), tuple(write), reaching)
+    return Needs(tuple(read), tuple(write), (), reaching)
+
+
+def spawner_needs(config: Config) -> Needs:
+    """What the spawner and all its children reach: the interpreter, what is imported, models, and the places for their
+    sockets. Not the database, keys, files or states of the data directory. Raises OSError."""
+    models = [config.data_dir / each for each in _MODELS]
+    prefixes = [Path(sys.prefix) / "pyvenv.cfg", *(Path(sys.base_prefix) / each for each in ("lib", "lib64"))]
+    named = map(Path, (*config.sandbox.read_folders, *((config.library.starter,) if config.library.starter else ())))
+    read = (*_python(), *prefixes, *map(Path, (*_SYSTEM, *_STATE, *_DEVICES, *_USERS)), *models, *named)
+    return Needs(read, (config.data_dir / "run",), tuple(executed(Path(sys.executable))))
 
 
 def _at_home(*paths: str) -> list[Path]:
@@ -100,7 +123,7 @@ def _at_home(*paths: str) -> list[Path]:
 def _python() -> Iterable[Path]:
     """The interpreter's modules and ours: some are imported when they are first needed. Not where we were started."""
     here = Path.cwd()
-    yield _HERE
+    yield from (_HERE, verifier_path())
     yield from (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     yield from (Path(entry) for entry in sys.path if entry and Path(entry).absolute() != here)
     trusted = ssl.get_default_verify_paths()
@@ -131,15 +154,23 @@ def _named(config: Config) -> Iterable[Path]:
     yield from (each for each in files if each is not None)
 
 
+def left_out(config: Config) -> frozenset[str]:
+    """The layers that children may do without, because the settings name that downgrade."""
+    named = {level.value: level for level in Level if level is not Level.NONE}.get(config.sandbox.required_level)
+    return frozenset() if named is None else missing_layers(named)
+
+
 def start_spawner(config: Config) -> Spawner:
     """The process that starts children, before anything from outside is read. It knows what it may be asked for."""
+    level = parse_level(config.sandbox.seal)
+    require_sealable(level)  # before anything is made that would have to be taken away again
     run_dir = config.data_dir / "run"
-    for folder in (config.data_dir, run_dir):
+    for folder in (config.data_dir, run_dir, *(config.data_dir / each for each in _MODELS)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    named = {level.value: level for level in Level if level is not Level.NONE}.get(config.sandbox.required_level)
-    without = frozenset[str]() if named is None else missing_layers(named)
+    without = left_out(config)
     may_connect = parse_mode(config.egress.mode) != "sealed"
-    return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS, connects=may_connect))
+    fenced = spawner_needs(config) if level == "full" else None
+    return Spawner(Rules(_PACKAGE, without, run_dir, None, _CHILD_SETTINGS, connects=may_connect), fenced)
 
 
 def seal_service(config: Config) -> Seal:

@@ -24,7 +24,9 @@ from intramural.library import (
     merged,
     parse_name,
     require_engine,
+    stated,
 )
+from intramural.services.crashes import CODE, Crashed, Crashes
 from intramural.services.gate import Gate
 from intramural.services.plans import Planned, Planner
 from intramural.services.purposes import require_purpose
@@ -35,12 +37,14 @@ from intramural.storage.schema import model_settings
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """One model as the page and the command line show it."""
+    """One model as the page and the command line show it. `crashed`: why its weights are in quarantine, beside what
+    inspection found."""
 
     manifest: Manifest
     is_starter: bool
     pinned: bool
     worker: WorkerStatus | None
+    crashed: Crashed | None = None
 
 
 class Models:
@@ -54,9 +58,11 @@ class Models:
         audit: AuditLog,
         db: Database,
         planner: Planner,
+        crashes: Crashes,
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         self._gate = gate
+        self._crashes = crashes
         self._library = library
         self._pool = pool
         self._audit = audit
@@ -144,6 +150,16 @@ class Models:
             await self._record_refusal(manifest, actor, error)
             raise
 
+    async def _loaded(self, manifest: Manifest, served: ModelToServe, actor: Actor) -> None:
+        """Return when a worker is ready. That it crashed too often for that is recorded; what its files lack was when
+        they were opened."""
+        try:
+            await self._pool.load(served)
+        except Refused as error:
+            if self._crashed(manifest) is not None:
+                await self._record_refusal(manifest, actor, error)
+            raise
+
     async def _open_files(self, manifest: Manifest, planned: Planned, actor: Actor) -> list[OpenFile]:
         """Of the model itself, and of those that help it."""
         found = await self._verified(manifest, actor)
@@ -202,7 +218,18 @@ class Models:
 
     def _view(self, manifest: Manifest, status: PoolStatus) -> ModelView:
         served = self._served_as(manifest)
-        return ModelView(manifest, manifest.name == STARTER.name, served in status.pinned, _worker(status, served))
+        is_starter, pinned = manifest.name == STARTER.name, served in status.pinned
+        return ModelView(manifest, is_starter, pinned, _worker(status, served), self._crashed(manifest))
+
+    def _crashed(self, manifest: Manifest) -> Crashed | None:
+        """Why nothing of what its worker reads is started; None: that is not so."""
+        if isinstance(manifest, Elsewhere):
+            return None
+        try:
+            digest = self._planner.planned(manifest).digest(manifest)
+        except Misasked:  # it cannot be planned for now, and so not be started either
+            digest = manifest.digest
+        return self._crashes.of(digest)
 
     def _may_use(self, actor: Actor, name: str) -> bool:
         return self._gate.decide(actor, Action.MODELS_READ, Thing(model=name)).allowed
@@ -215,7 +242,7 @@ class Models:
         manifest = self.manifest(name)
         served = await self._servable(manifest, actor)
         try:
-            await self._pool.load(served)
+            await self._loaded(manifest, served, actor)
         except Unavailable as error:
             if error.code != "model_unloaded":
                 raise
@@ -233,7 +260,7 @@ class Models:
         await self._gate.require(actor, Action.MODEL_USE, target=f"model:{name}", model=name)
         manifest = self.manifest(name)
         is_new = _worker(self._pool.status(), self._served_as(manifest)) is None
-        await self._pool.load(await self._servable(manifest, actor))
+        await self._loaded(manifest, await self._servable(manifest, actor), actor)
         if is_new:
             await self._record(Event.MODEL_LOADED, actor, name, {"weights": manifest.digest or None})
 
@@ -260,16 +287,27 @@ class Models:
             raise
 
     async def release(self, actor: Actor, name: str, reason: str) -> None:
-        """Let a quarantined model be loaded from now on. Written down first: no release goes without its entry.
+        """Let a quarantined model be loaded from now on, for whatever it is quarantined. Written down first: no release
+        goes without its entry.
 
         Raises Conflicting(`model_not_quarantined`), Misasked(`release_without_reason`).
         """
         await self._gate.require(actor, Action.MODELS_RELEASE, target=f"model:{name}")
-        manifest, reason = self._here(name), self._library.releasable(name, reason)
-        codes = sorted({finding.code for finding in manifest.quarantine})
+        manifest = self._here(name)
+        crashed = self._crashed(manifest)
+        reason = self._library.releasable(name, reason) if crashed is None else stated(reason)
+        codes = sorted({finding.code for finding in manifest.quarantine}) if manifest.is_quarantined else []
+        codes += [CODE] if crashed else []
+        await self._crashes.settled()
         facts: Mapping[str, Fact] = {"weights": manifest.digest, "reason": reason, "findings": codes}
-        await self._record(Event.MODEL_RELEASED, actor, name, facts)
-        await asyncio.to_thread(self._library.release, name, reason, actor.username)
+        async with self._audit.transaction() as (connection, record):
+            if crashed is not None:
+                await self._crashes.forgive(connection, crashed.digest)
+            record(Event.MODEL_RELEASED, actor, target=f"model:{name}", facts=facts)
+        if crashed is not None:
+            self._crashes.forgiven(crashed.digest)
+        if manifest.is_quarantined:
+            await asyncio.to_thread(self._library.release, name, reason, actor.username)
 
     async def derive(self, actor: Actor, base: str, name: str, given: Defaults) -> Manifest:
         """Give the files of `base` the name `name`, with what `base` has of defaults and `given` before that.
@@ -325,12 +363,14 @@ class Models:
     # at start -------------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Tell the pool which models are pinned; let go of weights that a crash left without a manifest.
+        """Tell the pool which models are pinned, and which are in quarantine for their crashes; let go of weights that
+        an end in mid-work left without a manifest.
 
         Raises Misasked(`bad_engine`) where a model elsewhere has the name of one that is here: nobody could tell which
         of them is asked.
         """
         await asyncio.to_thread(self._library.sweep)
+        await self._crashes.open()
         for name in self._elsewhere:
             if self._library.find(name) is not None:
                 hint = "Give it another name there, or remove the model here."
@@ -340,6 +380,10 @@ class Models:
             for (name,) in rows:
                 manifest = self._library.find(name)
                 self._pool.pin(name if manifest is None else self._served_as(manifest), True)
+
+    async def close(self) -> None:
+        """Return when what is known of crashes is written down."""
+        await self._crashes.settled()
 
     async def preload(self, name: str) -> None:
         """Load `name` as the service's own act. Raises as `load`."""

@@ -37,12 +37,7 @@ class Proofs:
         await self._gate.require(actor, Action.AUDIT_READ)
         target = f"audit:entry:{position}"
         await self._audit.record(Event.AUDIT_READ, actor, target=target, facts={"proof": "inclusion"})
-        record = await self._audit.record_at(position)
-        if record is None:
-            raise Missing("entry_not_found", f"The log has no entry {position}.", "Entries are numbered from 0.")
-        evidence = await self._audit.evidence([record])
-        head = f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(record).decode()}\nindex {position}\n"
-        return head + _hash_lines(evidence.entries[0].proof) + "\n" + evidence.checkpoint
+        return await entry_proof(self._audit, position)
 
     async def consistency(self, actor: Actor, old: int) -> str:
         """That the log of `old` entries is the beginning of the log now: the body of c2sp.org/tlog-witness's
@@ -51,6 +46,16 @@ class Proofs:
         facts: dict[str, Fact] = {"proof": "consistency", "old": old}
         await self._audit.record(Event.AUDIT_READ, actor, target="audit:entries", facts=facts)
         return await consistency_body(self._audit, old)
+
+
+async def entry_proof(audit: AuditLog, position: int) -> str:
+    """A c2sp.org/tlog-proof@v1 of one entry, its record as the extra data. Raises Missing(`entry_not_found`)."""
+    record = await audit.record_at(position)
+    if record is None:
+        raise Missing("entry_not_found", f"The log has no entry {position}.", "Entries are numbered from 0.")
+    evidence = await audit.evidence([record])
+    head = f"c2sp.org/tlog-proof@v1\nextra {base64.b64encode(record).decode()}\nindex {position}\n"
+    return head + _hash_lines(evidence.entries[0].proof) + "\n" + evidence.checkpoint
 
 
 async def consistency_body(audit: AuditLog, old: int) -> str:

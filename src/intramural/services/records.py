@@ -5,14 +5,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from intramural.access import Action, Groups, People, Thing
-from intramural.audit import AuditLog, Event, Found, Verdict, Wanted
+from intramural.audit import AuditLog, Event, Found, Standing, Verdict, Wanted
 from intramural.core.actor import Actor
 from intramural.library import Suggestion
-from intramural.metering import By, Meter, Metrics, Sum
+from intramural.metering import AnchorNumbers, By, Meter, Metrics, Sum
 from intramural.sandbox import Posture
 from intramural.sandbox.readback import Held
 from intramural.sandbox.seal import Seal
+from intramural.sandbox.walls import Wall
+from intramural.services.downgrades import Downgrade
 from intramural.services.gate import Gate
+from intramural.serving import Standing as BuildStanding
+
+
+@dataclass(frozen=True, slots=True)
+class Walled:
+    """A process of this service, and how it stands with the walls that were asked for around it."""
+
+    held: Held
+    walls: Sequence[Wall]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +35,10 @@ class MachineView:
     memory_bytes: int
     posture: Posture
     seal: Seal | None
-    processes: Sequence[Held]
+    downgrades: Sequence[Downgrade]
+    processes: Sequence[Walled]
     suggestion: Suggestion | None
+    engine: BuildStanding
 
 
 class Records:
@@ -40,12 +53,15 @@ class Records:
         people: People,
         groups: Groups,
         missed_review: Callable[[], Awaitable[str | None]],
+        anchored: Callable[[], Awaitable[Standing]],
         *,
         cores: int,
         memory_bytes: int,
         posture: Posture,
+        engine: BuildStanding,
         seal: Seal | None,
-        processes: Callable[[], Sequence[Held]],
+        downgrades: Sequence[Downgrade],
+        processes: Callable[[], Sequence[Walled]],
         suggestion: Callable[[], Suggestion | None],
     ) -> None:
         self._gate = gate
@@ -55,7 +71,8 @@ class Records:
         self._people = people
         self._groups = groups
         self._missed_review = missed_review
-        self._machine = MachineView(cores, memory_bytes, posture, seal, (), None)
+        self._anchored = anchored
+        self._machine = MachineView(cores, memory_bytes, posture, seal, downgrades, (), None, engine)
         self._processes = processes
         self._suggestion = suggestion
 
@@ -100,7 +117,11 @@ class Records:
         """Prometheus's text exposition of this moment."""
         await self._gate.require(actor, Action.METRICS_READ)
         missed = await self._missed_review() is not None
-        return await asyncio.to_thread(self._metrics.rendering(review_missed=missed))
+        return await asyncio.to_thread(self._metrics.rendering(review_missed=missed, anchors=await self._anchors()))
+
+    async def _anchors(self) -> AnchorNumbers:
+        standing = await self._anchored()
+        return AnchorNumbers(standing.colour == "red", standing.age_s)
 
     async def machine(self, actor: Actor) -> MachineView:
         await self._gate.require(actor, Action.MACHINE_READ)

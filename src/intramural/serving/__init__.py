@@ -12,11 +12,20 @@ text), `answer` (one generation), `onward` (what pauses, and goes on), `supporte
 (answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema),
 `vectors` (vectors, ranks, tokens), `marks` and `slots` (pure: which slot, and whose state is in it), `states` and
 `warmth` (states on the disk, and back), `tally` (what became of workers), `threads` and `adapting` (who computes on how
-many cores), `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote` (engines on
-other machines).
+many cores), `builds` (which build computes), `sandboxed`, `engine` and `onnx` (the other side of starting a confined
+worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
+from intramural.serving.builds import (
+    EMBEDDED,
+    FLOOR,
+    Standing,
+    installed,
+    require_build,
+    require_intact,
+    standing_of,
+)
 from intramural.serving.fairness import Owner
 from intramural.serving.model import ModelToServe, OpenFile, Plan, Pooling, ServingPlan
 from intramural.serving.options import ANY_MODEL, EngineOptions, as_text, options_for, parse_options
@@ -24,6 +33,7 @@ from intramural.serving.owned import Repeated, WaitNote
 from intramural.serving.pool import Pool, PoolStatus, WorkerStatus
 from intramural.serving.remote.worker import NOT_CONFINED, RemoteSpawner
 from intramural.serving.sandboxed import SandboxedSpawner, sweep
+from intramural.serving.scheduler import CRASH_WINDOW_S, Quarantine
 from intramural.serving.states import States
 from intramural.serving.tally import Ending, Tally
 from intramural.serving.threads import Compute
@@ -33,6 +43,9 @@ from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 __all__ = [
     "ANY_MODEL",
+    "CRASH_WINDOW_S",
+    "EMBEDDED",
+    "FLOOR",
     "NOT_CONFINED",
     "Compute",
     "Ending",
@@ -45,11 +58,13 @@ __all__ = [
     "Pool",
     "PoolStatus",
     "Pooling",
+    "Quarantine",
     "RemoteSpawner",
     "Repeated",
     "SandboxedSpawner",
     "ServingPlan",
     "Spawner",
+    "Standing",
     "States",
     "Stream",
     "Tally",
@@ -61,7 +76,11 @@ __all__ = [
     "as_text",
     "buffer_size",
     "engine_name",
+    "installed",
     "options_for",
     "parse_options",
+    "require_build",
+    "require_intact",
+    "standing_of",
     "sweep",
 ]

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
+from intramural.core.bare import bare
 from intramural.core.chat import Image, Message
 from intramural.core.errors import Misasked
 from intramural.core.pictures import look_at
@@ -29,6 +30,6 @@ def check(messages: Sequence[Message]) -> bool:
 
 
 def data_url(image: Image) -> str:
-    """The picture as the engine takes it."""
+    """The picture as the engine takes it: its pixels, and nothing of where or by whom it was taken."""
     kind = look_at(image.data, "messages").media_type
-    return f"data:{kind};base64,{b64encode(image.data).decode('ascii')}"
+    return f"data:{kind};base64,{b64encode(bare(image.data, 'messages')).decode('ascii')}"

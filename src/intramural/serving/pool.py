@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import signal
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -37,7 +38,10 @@ from intramural.serving.scheduler import (
     Phase,
     PinAsked,
     Preempt,
+    Quarantine,
+    Quarantined,
     Refuse,
+    Released,
     Rules,
     ShutdownAsked,
     StartWorker,
@@ -135,6 +139,8 @@ class Pool:
         self._salt = clock.token_bytes(32)
         #: What became of workers so far.
         self.tally = Tally()
+        #: Told when weights came into quarantine: it is to be written down.
+        self.on_quarantine: Callable[[Quarantine], None] = lambda _: None
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_s = 0.0
@@ -294,6 +300,14 @@ class Pool:
     def pin(self, name: str, pinned: bool) -> None:
         """Keep `name` in memory once it is there, whatever keep-alive and other models want; or no longer."""
         self._post(PinAsked(self.now_s(), name, pinned))
+
+    def quarantine(self, digests: Iterable[str]) -> None:
+        """Nothing with these weights is started; what runs goes on."""
+        self._post(Quarantined(self.now_s(), frozenset(digests)))
+
+    def release(self, digest: str) -> None:
+        """These weights may be started again, and what was held against them is forgotten."""
+        self._post(Released(self.now_s(), digest))
 
     @property
     def budget_bytes(self) -> int:
@@ -491,6 +505,8 @@ class Pool:
                 self._fail(name, error)
             case Preempt(ticket=name):
                 self._fail(name, _preempted())
+            case Quarantine():
+                self.on_quarantine(effect)
             case Wait(ticket=name, position=position, wait_s=wait_s):
                 ticket = self._tickets.get(name)
                 if ticket is not None and ticket.on_wait is not None:
@@ -563,6 +579,7 @@ class Pool:
 
     async def _live_through(self, number: int, life: Life) -> None:
         error: IntramuralError | None = None
+        how = ""
         try:
             await self._until_ready(number, life)
             if life.process is not None and not life.stop.done():
@@ -576,14 +593,16 @@ class Pool:
                     forced = error is not None or (life.stop.done() and life.stop.result())
                     if not forced and life.stop.done():
                         await self._save_all(life, life.process)
+                    by_itself = not life.stop.done() and (error is None or error.code == "worker_start_failed")
                     await life.process.stop(0.0 if forced else self._config.stop_grace_s)
+                    how = _how(await life.process.process.wait(), by_itself=by_itself)
             finally:  # whatever came of that: nobody waits for it any more
                 del self._lives[number]
                 if error is None and life.process is None:
                     error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
                 # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
                 crashed = life.process is not None
-                self._post(WorkerGone(self.now_s(), number, error, crashed))
+                self._post(WorkerGone(self.now_s(), number, error, crashed, how))
 
     async def _save_all(self, life: Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
@@ -649,6 +668,16 @@ class _Leasing:
 
     async def __aexit__(self, *_: object) -> None:
         self._pool.left(self._name, self._lease)
+
+
+def _how(status: int, *, by_itself: bool) -> str:
+    """How a process ended: `SIGSEGV`, `status 1`; empty where that may have been our doing."""
+    if not by_itself and status in (0, -signal.SIGTERM, -signal.SIGKILL):
+        return ""
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"status {status}"
 
 
 def _state_of(worker: Worker, process: WorkerProcess | None) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -18,15 +18,13 @@ _ENTRIES: Mapping[Runner, str] = {
     "engine": "intramural.serving.engine:serve",
     "onnx": "intramural.serving.onnx:serve",
 }
-#: No library may make threads of its own when it is imported, before the process is confined, nor report to its maker
-#: (no version of ONNX Runtime that does is accepted; this is in case one comes in all the same).
+#: No library may make threads of its own when it is imported, before the process is confined.
 _ENVIRONMENTS: Mapping[Runner, Mapping[str, str]] = {
     "engine": {},
     "onnx": {
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
     },
 }
 _SOCKET = "worker.sock"
@@ -74,8 +72,17 @@ def sweep(run_dir: Path) -> None:
 class SandboxedSpawner:
     """Starts engines under the sandbox, each with a private directory of its own under `run_dir`."""
 
-    def __init__(self, run_dir: Path, required_level: str, posture: Posture, buffer_bytes: int = 0) -> None:
-        """`buffer_bytes`: the largest state that is saved of an engine; 0: none is."""
+    def __init__(
+        self,
+        run_dir: Path,
+        required_level: str,
+        posture: Posture,
+        buffer_bytes: int = 0,
+        require_engine: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`buffer_bytes`: the largest state that is saved of an engine; 0: none is. `require_engine` raises what keeps
+        the engine from being started at all."""
+        self._require_engine = require_engine
         self._run_dir = run_dir
         self._buffer_bytes = 0 if "landlock" in missing_layers(posture.level) else buffer_bytes
         self._required_level = required_level
@@ -85,8 +92,8 @@ class SandboxedSpawner:
     async def start(self, model: ModelToServe, compute: Compute) -> WorkerProcess:
         """A confined engine that loads `model`.
 
-        Raises Refused(`confinement_too_weak`) where this machine does not reach the required level, Untrusted for
-        weights that fail their check, and what `sandbox.spawn` raises.
+        Raises Refused(`confinement_too_weak`) where this machine does not reach the required level, what
+        `require_engine` does, Untrusted for weights that fail their check, and what `sandbox.spawn` raises.
         """
         if not allows(self._required_level, self._posture.level):
             raise Refused(
@@ -94,6 +101,8 @@ class SandboxedSpawner:
                 f"This machine confines workers at level {self._posture.level}; {self._required_level} is required.",
                 "See `intramural doctor` for what is missing.",
             )
+        if model.runner == "engine":
+            self._require_engine()
         files = await model.open_files()
         try:
             return await self._confined(model, compute, files)

@@ -14,6 +14,9 @@ is granted the moment it is ready. So every load takes one ticket off the queue,
 are at most as many loads as there were tickets due before it. Among the tickets of loaded models see `fairness`.
 
 Batch work gets what slots nobody else wants. One that is `repeatable` is stopped for somebody who cannot wait.
+
+Weights whose workers crash too often are in quarantine: nothing of them is started until somebody releases them. What
+ends a worker because we said so is no crash.
 """
 
 from collections import Counter
@@ -25,7 +28,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from intramural.core.errors import Broken, IntramuralError, Unavailable
+from intramural.core.errors import Broken, IntramuralError, Refused, Unavailable
 from intramural.core.work import Work
 from intramural.serving.eviction import NO_HABITS, Habit, Habits, Holding, cheapest, remembered
 from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, ordered
@@ -33,6 +36,8 @@ from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, order
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
+#: So many crashes of the same weights, within so long, are theirs rather than chance.
+CRASH_LIMIT, CRASH_WINDOW_S = 3, 600.0
 #: Further behind than this, nobody is told of every single place.
 _TOLD_EACH = 16
 
@@ -48,8 +53,8 @@ class Rules(msgspec.Struct, frozen=True):
     swap_patience_s: float = 2.0
     ageing_s: float = 30.0
     slice_s: float = 5.0
-    crash_limit: int = 3
-    crash_window_s: float = 600.0
+    crash_limit: int = CRASH_LIMIT
+    crash_window_s: float = CRASH_WINDOW_S
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -78,7 +83,7 @@ class Worker(msgspec.Struct, frozen=True):
     """A worker as the scheduler sees it. `granted` maps tickets to the time of their grant; `since_s`: last used.
 
     While `alone` (one of `granted`) is being answered, nobody else is. `leaving`: those that were told to stop.
-    `started_for`: the ticket that made it be started.
+    `started_for`: the ticket that made it be started. `blamed`: the error for which it was ended.
     `keep_alive_s` goes before the rules' for this worker, where somebody asked for another one.
     """
 
@@ -91,6 +96,7 @@ class Worker(msgspec.Struct, frozen=True):
     keep_alive_s: float | None = None
     leaving: frozenset[str] = frozenset()
     started_for: str | None = None
+    blamed: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -127,7 +133,8 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Everything there is to know, at `now_s`."""
+    """Everything there is to know, at `now_s`. `crashes`: when workers of a digest crashed lately; `quarantined`: the
+    digests of which nothing is started."""
 
     rules: Rules
     now_s: float = 0.0
@@ -135,6 +142,7 @@ class State(msgspec.Struct, frozen=True):
     queue: tuple[Waiting, ...] = ()
     pinned: frozenset[str] = frozenset()
     crashes: Mapping[str, tuple[float, ...]] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    quarantined: frozenset[str] = frozenset()
     next_worker: int = 1
     next_number: int = 1
     hold_s: float = 5.0
@@ -190,12 +198,14 @@ class WorkerReady(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """The worker's process has ended, or never began. `crashed` says it is to be held against the weights' digest."""
+    """The worker's process has ended, or never began. `crashed` says it is to be held against the weights' digest;
+    `how` it ended: the name of a signal, an exit status, or an error's code."""
 
     now_s: float
     worker: int
     error: IntramuralError | None = None
     crashed: bool = True
+    how: str = ""
 
 
 class WorkerMisbehaved(msgspec.Struct, frozen=True):
@@ -204,6 +214,20 @@ class WorkerMisbehaved(msgspec.Struct, frozen=True):
     now_s: float
     worker: int
     error: IntramuralError
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """Weights are in quarantine since earlier."""
+
+    now_s: float
+    digests: frozenset[str]
+
+
+class Released(msgspec.Struct, frozen=True):
+    """Somebody let these weights out of quarantine."""
+
+    now_s: float
+    digest: str
 
 
 class UnloadAsked(msgspec.Struct, frozen=True):
@@ -242,8 +266,8 @@ class ShutdownAsked(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Arrived | Pausable | Left | WorkerReady | WorkerGone | WorkerMisbehaved | UnloadAsked | PinAsked | KeepAsked
-    | Ticked | ShutdownAsked
+    Arrived | Pausable | Left | WorkerReady | WorkerGone | WorkerMisbehaved | Quarantined | Released | UnloadAsked
+    | PinAsked | KeepAsked | Ticked | ShutdownAsked
 )  # fmt: skip
 
 
@@ -295,7 +319,16 @@ class Wait(msgspec.Struct, frozen=True):
     wait_s: float = 0.0
 
 
-Effect = StartWorker | StopWorker | Grant | Refuse | Fail | Preempt | Wait
+class Quarantine(msgspec.Struct, frozen=True):
+    """Write down that nothing of these weights is started any more: their workers crashed `crashes` times, the last
+    time `how`."""
+
+    demand: Demand
+    crashes: int
+    how: str
+
+
+Effect = StartWorker | StopWorker | Grant | Refuse | Fail | Preempt | Wait | Quarantine
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
@@ -368,16 +401,6 @@ def victims(
     return chosen if need_bytes <= 0 else None
 
 
-def quarantined_until(state: State, digest: str) -> float | None:
-    """Until when nothing with these weights is started, or None."""
-    return _quarantine(state.rules, state.crashes.get(digest, ()), state.now_s)
-
-
-def _quarantine(rules: Rules, crashes: Sequence[float], now_s: float) -> float | None:
-    recent = [time_s for time_s in crashes if now_s < time_s + rules.crash_window_s]
-    return recent[-1] + rules.crash_window_s if len(recent) >= rules.crash_limit else None
-
-
 class _Turn:
     """One step in the making: a scratch copy of the state and the effects so far."""
 
@@ -389,6 +412,7 @@ class _Turn:
         self._queue = list(state.queue)
         self._pinned = state.pinned
         self._crashes = dict(state.crashes)
+        self._in_quarantine = state.quarantined
         self._next_worker = state.next_worker
         self._next_number = state.next_number
         self._hold_s = state.hold_s
@@ -405,6 +429,7 @@ class _Turn:
             queue=tuple(self._queue),
             pinned=self._pinned,
             crashes=MappingProxyType(self._crashes),
+            quarantined=self._in_quarantine,
             next_worker=self._next_worker,
             next_number=self._next_number,
             hold_s=self._hold_s,
@@ -428,6 +453,11 @@ class _Turn:
                 self._gone(event)
             case WorkerMisbehaved(worker=number, error=error):
                 self._misbehaved(number, error)
+            case Quarantined(digests=digests):
+                self._in_quarantine |= digests
+            case Released(digest=digest):
+                self._in_quarantine -= {digest}
+                self._crashes.pop(digest, None)
             case UnloadAsked(name=name):
                 self._unload(name)
             case PinAsked(name=name, pinned=pinned):
@@ -528,9 +558,8 @@ class _Turn:
     def _why_never(self, demand: Demand) -> IntramuralError | None:
         if self._closing:
             return _shutting_down()
-        until_s = _quarantine(self._rules, self._crashes.get(demand.digest, ()), self._now_s)
-        if until_s is not None:
-            return self._quarantined(demand, until_s)
+        if demand.digest in self._in_quarantine:
+            return _quarantined(demand)
         pinned = sum(
             w.demand.memory_bytes
             for w in self._workers.values()
@@ -573,6 +602,8 @@ class _Turn:
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker, None)
         if worker is None or worker.phase is Phase.STOPPING:
+            if worker is not None and worker.blamed is not None:
+                self._crashed(worker.demand, event.how or worker.blamed)
             return
         error = event.error or Broken(
             "worker_died", f"The worker of {worker.demand.name} died.", "Send the request again."
@@ -581,24 +612,25 @@ class _Turn:
         if worker.phase is Phase.STARTING:
             self._refuse_waiting(error, key=worker.demand.key)
         if event.crashed:
-            self._crashed(worker.demand)
+            self._crashed(worker.demand, event.how or error.code)
 
     def _misbehaved(self, number: int, error: IntramuralError) -> None:
         worker = self._workers.get(number)
         if worker is None or worker.phase is Phase.STOPPING:
             return
         self._fail_granted(worker, error)
-        self._crashed(worker.demand)
+        self._put(replace(worker, blamed=error.code))
         self._stop(number, force=True)
 
-    def _crashed(self, demand: Demand) -> None:
+    def _crashed(self, demand: Demand, how: str) -> None:
         earlier = self._crashes.get(demand.digest, ())
-        recent = tuple(time_s for time_s in earlier if self._now_s < time_s + self._rules.crash_window_s)
-        self._crashes[demand.digest] = (*recent, self._now_s)
-        until_s = _quarantine(self._rules, self._crashes[demand.digest], self._now_s)
-        if until_s is not None:
+        recent = [time_s for time_s in earlier if self._now_s < time_s + self._rules.crash_window_s]
+        self._crashes[demand.digest] = crashes = (*recent, self._now_s)
+        if len(crashes) >= self._rules.crash_limit and demand.digest not in self._in_quarantine:
+            self._in_quarantine |= {demand.digest}
+            self.effects.append(Quarantine(demand, len(crashes), how))
             for waiting in [w for w in self._queue if w.demand.digest == demand.digest]:
-                self._refuse(waiting, self._quarantined(demand, until_s))
+                self._refuse(waiting, _quarantined(demand))
 
     def _unload(self, name: str) -> None:
         self._pinned -= {name}
@@ -804,14 +836,6 @@ class _Turn:
     def _fail_granted(self, worker: Worker, error: IntramuralError) -> None:
         self.effects.extend(Fail(ticket, error) for ticket in worker.granted)
 
-    def _quarantined(self, demand: Demand, until_s: float) -> Unavailable:
-        return Unavailable(
-            "model_keeps_crashing",
-            f"{demand.name} crashed {self._rules.crash_limit} times within {self._rules.crash_window_s:g} s.",
-            "Ask an administrator to look at the worker's log.",
-            retry_after_s=max(_RETRY_MIN_S, until_s - self._now_s),
-        )
-
     def _retry_after_s(self) -> float:
         slots = sum(w.demand.slots for w in self._workers.values()) or 1
         return min(_RETRY_MAX_S, max(_RETRY_MIN_S, self._hold_s * len(self._queue) / slots))
@@ -820,6 +844,14 @@ class _Turn:
 def _told(place: int | None) -> int | None:
     """The same for places that are told as one: else everybody in a long queue would be told of every answer."""
     return place if place is None or place <= _TOLD_EACH else -(place // _TOLD_EACH)
+
+
+def _quarantined(demand: Demand) -> Refused:
+    return Refused(
+        "model_quarantined",
+        f"{demand.name} is quarantined: its workers crashed again and again.",
+        f"An administrator can let it be loaded again: intramural release {demand.name} --reason …",
+    )
 
 
 def _shutting_down() -> Unavailable:

@@ -462,6 +462,17 @@ model_settings = Table(
     Column("pinned", Boolean, nullable=False),
 )
 
+#: Weights of which nothing is started, because their workers crashed too often; the row goes when they are released.
+crashed_weights = Table(
+    "crashed_weights",
+    metadata,
+    Column("digest", String, primary_key=True),  # of all that the worker read
+    Column("model", String, nullable=False),  # as it was served
+    Column("crashes", Integer, nullable=False),
+    Column("how", String, nullable=False),  # the last one ended: a signal, an exit status, or an error's code
+    Column("since_ms", BigInteger, nullable=False),
+)
+
 # library --------------------------------------------------------------------------------------------------------------
 
 pulls = Table(

@@ -91,6 +91,7 @@ OF_NOBODY = frozenset(
         t.declared_uses,
         t.audit_checkpoints,
         t.model_settings,
+        t.crashed_weights,
         t.quota_holds,  # of answers under way: numbers, and whose they are, until they have ended
         t.vault_steps,
         t.file_words,

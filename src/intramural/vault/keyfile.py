@@ -57,6 +57,10 @@ class KeyFile:
             self._write(self._next, self._clock.token_bytes(KEY_BYTES))
         return WrappingKey(self._read(self._next)) if self._next.exists() else None
 
+    def locked_by(self) -> str:
+        """The name of the lock of the current key, as its file has it; empty: none. Raises Untrusted."""
+        return self._stored(self._file).locked_by
+
     def exchange(self) -> None:
         """The next key is the current one, and the one before is gone, with what a keyring kept for it."""
         before = self._stored(self._file)

@@ -108,6 +108,10 @@ class Vault:
         self._current = current.name
         self._wrapping = {key.name: key for key in (current, following) if key is not None}
 
+    def locked_by(self) -> str:
+        """What locks the installation's key; empty: nothing does. Blocking."""
+        return self._keys.locked_by()
+
     # whose keys there are
 
     def knows(self, person_id: str) -> bool:

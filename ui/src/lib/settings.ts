@@ -178,6 +178,22 @@ export const ROOMS: readonly Room[] = [
     page: () => import("../pages/Reports.svelte"),
   },
   {
+    name: "evidence",
+    label: words.nav.evidence,
+    icon: "check",
+    permission: "audit.read",
+    heading: "record",
+    page: () => import("../pages/Evidence.svelte"),
+  },
+  {
+    name: "attestation",
+    label: words.nav.attestation,
+    icon: "seal",
+    permission: "audit.read",
+    heading: "record",
+    page: () => import("../pages/Attestation.svelte"),
+  },
+  {
     name: "machine",
     label: words.nav.machine,
     icon: "cpu",

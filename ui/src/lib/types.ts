@@ -317,9 +317,47 @@ export interface Machine {
     reasons: string[];
   };
   seal: { level: string; layers: string[]; connects: string[] } | null;
+  downgrades: Downgrade[];
+  processes: Process[];
   anchored: { colour: "green" | "amber" | "red"; why: string };
+  engine: { version: string; build: number | null; floor: number; refused: string | null; open_flaws: string[] };
   suggestion: { name: string; why: string } | null;
   version: string;
+}
+
+/** A setting that gives up what is promised as it comes; `origin` is the variable or file that it stands in. */
+export interface Downgrade {
+  setting: string;
+  value: string;
+  says: string;
+  origin: string;
+  in_force: boolean;
+}
+
+/** A wall around a process. `kernel`: the kernel says so, else it is the process's own word. */
+export interface Wall {
+  name: string;
+  state: "holds" | "missing" | "left_out";
+  kernel: boolean;
+  setting: string;
+}
+
+/** A process of the service, as the kernel tells of it. Numbers that nobody may know are null. */
+export interface Process {
+  name: string;
+  role: "gateway" | "spawner" | "broker" | "worker" | "child";
+  pid: number;
+  user: number;
+  seccomp: boolean;
+  filters: number;
+  no_new_privileges: boolean;
+  capabilities: string;
+  interfaces: string[];
+  network: number | null;
+  sockets: number | null;
+  internet: number | null;
+  layers: string[];
+  walls: Wall[];
 }
 
 export interface ChatEntry {
@@ -415,6 +453,17 @@ export interface EgressEntry {
 }
 
 /** What may leave the machine. */
+/** An account of the installation that is kept. `nonce`: the number that whoever asked had chosen. */
+export interface Attestation {
+  id: string;
+  time_ms: number;
+  nonce: string | null;
+  scheduled: boolean;
+  colour: "green" | "amber" | "red";
+  reds: number;
+  ambers: number;
+}
+
 export interface Egress {
   mode: string;
   running: boolean;
@@ -453,6 +502,39 @@ export interface Kept {
 export interface Retention {
   kept: Kept[];
   round: { running: boolean; error: string | null };
+}
+
+/** A control with what it came to last. `packs`: the laws whose pack has it. */
+export interface Control {
+  control: string;
+  says: string;
+  check: string;
+  outcome: "met" | "failed" | "not seen";
+  seen: string;
+  checked_ms: number;
+  since_ms: number;
+  off: string;
+  mend: string;
+  packs: string[];
+}
+
+export interface EvidencePack {
+  law: string;
+  title: string;
+  scope: string;
+}
+
+export interface Evidence {
+  packs: EvidencePack[];
+  controls: Control[];
+}
+
+/** A pack: the signed statement as a file of its own, and the same as a page (HTML). */
+export interface MadePack {
+  pack: {
+    statement: { law: string; title: string; time_ms: number; sums: { met: number; failed: number; not_seen: number } };
+  };
+  page: string;
 }
 
 /** An entry as reports list it; `interest` and `exception` in those of disclosures. */

@@ -3,12 +3,16 @@
  * one administrator's morning, from the set-up link to a signed review.
  */
 
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdtempSync, readFileSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launch } from "../browser.mjs";
-import { Watched } from "./harness";
+import { DESKTOP, PHONE, Watched } from "./harness";
 
 /** A fresh real server; `tests/journeys/test_page.py` gives it. */
 const url = process.env.ADMIN_URL ?? "";
@@ -264,6 +268,60 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect((await ask(ada, "GET", "/egress")).said).toMatchObject({ mode: "supervised", entries: [] });
   });
 
+  it("sees the ledger grow, narrows it down, and goes back in it", async () => {
+    const page = ada.page;
+    const deny = (host: string, purpose: string) =>
+      ask(ada, "POST", "/egress/entries", { host, port: 443, purpose, verdict: "deny" });
+    for (let number = 0; number < 52; number++) await deny(`host-${number}.example`, "traces");
+    await ada.go("/settings/groups");
+    await ada.go("/settings/egress");
+    const lines = page.locator("tbody tr");
+    await expect.poll(() => lines.count()).toBe(50);
+    await page.getByRole("button", { name: "Older entries" }).press("Enter");
+    await page.getByRole("rowheader", { name: "host-0.example:443" }).waitFor();
+    await deny("while-it-is-looked-at.example", "media");
+    await page.locator("tr.new", { hasText: "while-it-is-looked-at.example" }).waitFor();
+    await expect
+      .poll(() => page.getByRole("status").allInnerTexts())
+      .toContainEqual(expect.stringMatching(/^1 new line,/));
+    await page.getByRole("rowheader", { name: "host-0.example:443" }).waitFor(); // what was read stays
+    await page.getByLabel("Purpose").selectOption({ label: "Images in questions" });
+    await expect.poll(() => lines.count()).toBe(1);
+    await page.getByLabel("Purpose").selectOption({ label: "Every purpose" });
+    await page.getByLabel("Host begins with").fill("host-1");
+    await page.getByLabel("Host begins with").press("Enter");
+    await expect.poll(() => lines.count()).toBe(11);
+    await page.getByLabel("Outcome").selectOption({ label: "Refused" });
+    await page.getByText("No lines of this kind.").waitFor();
+    await page.getByLabel("Outcome").selectOption({ label: "Every outcome" });
+    await page.getByLabel("Host begins with").fill("");
+    await page.getByLabel("Host begins with").press("Enter");
+    await expect.poll(() => lines.count()).toBe(50);
+    await page.getByLabel("Show new lines as they come").uncheck();
+    await deny("while-it-is-held.example", "media");
+    await ada.accessible("the ledger");
+    await picture(ada, "desktop-ledger");
+    expect(await page.getByText("while-it-is-held.example").count()).toBe(0);
+    await page.getByLabel("Show new lines as they come").check();
+    await page.getByRole("rowheader", { name: "while-it-is-held.example:443" }).waitFor();
+  });
+
+  it("sees what holds around the service, and what the settings give up", async () => {
+    const page = ada.page;
+    await ada.go("/settings/machine");
+    await page.getByText("sandbox.required_level = no-netns, in INTRAMURAL_SANDBOX_REQUIRED_LEVEL").waitFor();
+    for (const name of ["The service", "What starts the models"]) {
+      const process = page.getByRole("listitem").filter({ has: page.getByText(name, { exact: true }) });
+      await process.getByText(/^every wall stands$|left out by the settings$/).waitFor();
+    }
+    const gateway = page.getByRole("listitem").filter({ has: page.getByText("The service", { exact: true }) });
+    await gateway.getByText("Details").press("Enter");
+    await gateway.getByText("Reaches the files that it needs, and no others.").waitFor();
+    await gateway.getByText("Sockets", { exact: true }).waitFor();
+    await ada.accessible("the machine");
+    await picture(ada, "desktop-machine");
+  });
+
   it("puts a legal hold on somebody, who is then not erased, and lifts it", async () => {
     const page = ada.page;
     await ada.go("/settings/retention");
@@ -282,6 +340,59 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await dialog().getByLabel("Reason").fill("Settled.");
     await dialog().getByRole("button", { name: "Lift", exact: true }).click();
     await page.getByText("lifted", { exact: true }).waitFor();
+  });
+
+  it("shows what controls come to, and makes a pack that can be read on a phone and printed", async () => {
+    const page = ada.page;
+    await ada.go("/settings/evidence");
+    await page.getByRole("heading", { name: "Packs" }).waitFor();
+    const anchored = page.getByRole("listitem").filter({ hasText: "Somebody outside holds a checkpoint" });
+    await anchored.getByText("failed", { exact: true }).waitFor();
+    await anchored.locator("summary").click();
+    await anchored.getByText("No anchor is named").waitFor();
+    await ada.accessible("evidence");
+    await picture(ada, "desktop-evidence");
+    await page.getByLabel("Name of the backup").fill("20260101T000000Z");
+    await page.getByRole("button", { name: "I restored it" }).click();
+    const restored = page.getByRole("listitem").filter({ hasText: "Somebody has tried to restore a backup." });
+    await restored.getByText("met", { exact: true }).waitFor();
+
+    await page.getByRole("button", { name: "Make the pack: GDPR" }).click();
+    await page.getByRole("button", { name: "Signed statement" }).waitFor();
+    const download = async (name: string): Promise<string> => {
+      const coming = page.waitForEvent("download");
+      await page.getByRole("button", { name }).click();
+      return (await coming).path();
+    };
+    const signed = await download("Signed statement");
+    const shown = await download("Page to read and print");
+    const pack = JSON.parse(readFileSync(signed, "utf8")) as {
+      object: string;
+      statement: { controls: unknown[] };
+    };
+    expect(pack.object).toBe("evidence");
+    expect(pack.statement.controls.length).toBeGreaterThan(30);
+
+    const copy = join(mkdtempSync(join(tmpdir(), "intramural-pack-")), "gdpr.html");
+    copyFileSync(shown, copy);
+    for (const [where, options] of [
+      ["on a phone", PHONE],
+      ["on a screen", DESKTOP],
+    ] as const) {
+      const reader = await Watched.open(browser, url, options);
+      await reader.page.goto(pathToFileURL(copy).href);
+      await reader.page.getByRole("heading", { level: 1, name: "GDPR: evidence" }).waitFor();
+      expect(await reader.page.getByText("To be filled in by the institution").count()).toBe(7);
+      expect(await reader.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), where).toBe(true);
+      await reader.accessible(`a pack ${where}`);
+      await picture(reader, `pack-${where.replaceAll(" ", "-")}`);
+      await reader.page.emulateMedia({ media: "print" });
+      await reader.accessible(`a pack ${where}, printed`);
+      expect((await reader.page.pdf({ format: "A4" })).subarray(0, 5).toString()).toBe("%PDF-");
+      expect(reader.requests.filter((each) => !each.startsWith("file:"))).toEqual([]);
+      expect(reader.complaints).toEqual([]);
+      await reader.close();
+    }
   });
 
   it("shows what attackers wrote into the log as text, and finds and exports it", async () => {
@@ -318,6 +429,15 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(shown.replace(/\n/g, "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     expect(await page.locator("ol.rows script, ol.rows img").count()).toBe(0);
     expect(await page.evaluate(() => "attacked" in window)).toBe(false);
+    await page.getByText("Check it without this service").click();
+    const [fetched] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "verify_intramural.py" }).click(),
+    ]);
+    const digest = createHash("sha256")
+      .update(readFileSync(await fetched.path()))
+      .digest("hex");
+    await page.getByText(digest).waitFor();
     await ada.accessible("the log of an attack");
     await picture(ada, "desktop-audit-hostile");
     await page.getByRole("button", { name: "Clear" }).click();
@@ -570,6 +690,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     expect(await rooms()).toEqual([
       ...["Account", "Keys", "Usage", "Permissions", "People", "Groups", "Service accounts", "Roles", "Consent"],
       ...["Workspaces", "Limits", "Kept and deleted", "What leaves", "Notices", "Audit", "Emergency access", "Reports"],
+      ...["Evidence", "Attestation"],
       "Models",
       "Machine",
     ]);
@@ -622,9 +743,11 @@ describe.skipIf(url === "")("an administrator's morning", () => {
       "limits",
       "retention",
       "egress",
+      "machine",
       "permissions",
       "audit",
       "reports",
+      "evidence",
       sheet,
     ]) {
       await phone.go(`/settings/${room}`);

@@ -31,7 +31,7 @@ function harm(node: HTMLElement): string[] {
   for (const element of node.querySelectorAll("*"))
     for (const { name, value } of element.attributes) {
       if (/^on|^style$|^srcdoc$|^formaction$|^id$|^name$/i.test(name)) found.push(`${element.localName}.${name}`);
-      if (/^(?:xlink:)?href$|^src$|^action$|^data$|^background$|^poster$/i.test(name))
+      if (/^(?:xlink:)?href$|^(?:image)?src(?:set)?$|^action$|^data$|^background$|^poster$|^ping$/i.test(name))
         found.push(`${element.localName}.${name}`);
       if (name === "data-url" && destination(value) === null) found.push(`data-url=${value}`);
     }

@@ -130,7 +130,7 @@ def operations(doors: Doors) -> list[Operation]:
     async def results(request: Request, request_id: str) -> Response:
         caller = await doors.identify(request)
         lines = await batches.results(caller.actor, DIALECT, request.path_params["batch_id"])
-        headers = {**door.headers(request_id), "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        headers = {**door.headers(request_id), "Cache-Control": "no-store"}
         if doors.services.inference.labels(caller.actor):
             headers[labels.GENERATED] = labels.header()
         return StreamingResponse(_written(lines), media_type="application/x-jsonl", headers=headers)

@@ -9,6 +9,7 @@ from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.records import entry_out
 from intramural.http.page.routing import routes
+from intramural.services.egress import Lines
 
 Id = Annotated[str, Path(max_length=64)]
 
@@ -54,11 +55,21 @@ def router(doors: Doors) -> APIRouter:
     async def ledger(
         request: Request,
         before: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+        after: Annotated[int | None, Query(ge=-1, le=2**53)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        host: Annotated[str | None, Query(max_length=256)] = None,
+        purpose: Annotated[str | None, Query(max_length=16)] = None,
+        outcome: Annotated[str | None, Query(max_length=16)] = None,
     ) -> shapes.EgressLedgerOut:
-        """Every connection, refusal, question and decision, the newest first: entries of the audit log."""
-        found = await egress.ledger((await doors.identify(request)).actor, before, limit)
-        return shapes.EgressLedgerOut(entries=[entry_out(each) for each in found.entries], older=found.older)
+        """Every connection, refusal, question and decision, the newest first: entries of the audit log.
+
+        `host` is its beginning; `outcome` is `refused`, `failed`, `allowed` or `finished`. Whoever asks again with
+        `after`, the `newest` of the answer before, is told what came since.
+        """
+        lines = Lines(before, after, host, purpose, outcome)
+        page = await egress.ledger((await doors.identify(request)).actor, lines, limit)
+        entries = [entry_out(each) for each in page.found.entries]
+        return shapes.EgressLedgerOut(entries=entries, older=page.found.older, newest=page.newest)
 
     return api
 

@@ -30,7 +30,7 @@ def router(doors: Doors) -> APIRouter:
         caller = await doors.identify(request)
         whole, labelled = await conversations.exported(caller.actor, chat_id)
         institution = doors.services.notices.institution
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        headers = {"Cache-Control": "no-store"}
         if labelled and _models(whole.messages):
             headers[labels.GENERATED] = labels.header()
         ending = "md" if form == "markdown" else "json"

@@ -10,6 +10,7 @@ from intramural.http.doors import Doors
 from intramural.http.page import shapes
 from intramural.http.page.routing import routes
 from intramural.library import Elsewhere
+from intramural.services.crashes import CODE
 from intramural.services.models import ModelView
 
 Name = Annotated[str, Path(max_length=200)]
@@ -100,16 +101,29 @@ def router(doors: Doors) -> APIRouter:
                 kernel=posture.kernel,
             ),
             seal=None if view.seal is None else shapes.SealOut(**asdict(view.seal)),
-            processes=[shapes.ProcessOut(**asdict(each)) for each in view.processes],
+            downgrades=[shapes.DowngradeOut(**asdict(each)) for each in view.downgrades],
+            processes=[
+                shapes.ProcessOut(**asdict(each.held), walls=[shapes.WallOut(**asdict(wall)) for wall in each.walls])
+                for each in view.processes
+            ],
             suggestion=None
             if view.suggestion is None
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
             missed_review=await doors.services.reports.missed(),
             anchored=shapes.HeldOutside(colour=anchored.colour, why=anchored.why),
+            engine=shapes.EngineOut(**asdict(view.engine)),
         )
 
     return api
+
+
+def _found(view: ModelView) -> list[shapes.FindingOut]:
+    """Why it is, or was, in quarantine."""
+    found = [shapes.FindingOut(code=f.code, message=f.message, line=f.line) for f in view.manifest.quarantine]
+    if view.crashed is not None:
+        found.append(shapes.FindingOut(code=CODE, message=view.crashed.message, line=None))
+    return found
 
 
 def _view(view: ModelView) -> shapes.ModelOut:
@@ -133,10 +147,9 @@ def _view(view: ModelView) -> shapes.ModelOut:
             shapes.ModelFileOut(name=f.name, role=f.role, digest=f.blob.digest, size_bytes=f.blob.size_bytes)
             for f in manifest.files
         ],
-        quarantine=[shapes.FindingOut(code=f.code, message=f.message, line=f.line) for f in manifest.quarantine]
-        or None,
+        quarantine=_found(view) or None,
         released=None
-        if manifest.released is None
+        if manifest.released is None or view.crashed is not None
         else shapes.ReleaseOut(by=manifest.released.by, reason=manifest.released.reason, at_ms=manifest.released.at_ms),
         is_starter=view.is_starter,
         state=worker.state if worker else "stopped",

@@ -1,11 +1,13 @@
-"""What an outsider checks: the log as it is, one entry of it, and that it goes on from what they held."""
+"""What an outsider checks: the log as it is, one entry of it, that it goes on from what they held; and with what."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from intramural.audit import VERIFIER, verifier_file
 from intramural.http.doors import Doors
+from intramural.http.page import shapes
 from intramural.http.page.routing import routes
 
 _YEAR_9999_MS = 253_402_300_799_000
@@ -17,7 +19,7 @@ _Place = Annotated[int, Query(ge=0, le=_MOST)]
 
 
 def router(doors: Doors) -> APIRouter:
-    """`/audit/log`, `/audit/proof`, `/audit/consistency`."""
+    """`/audit/log`, `/audit/proof`, `/audit/consistency`, `/verifier…`."""
     api = routes("proofs")
     proofs = doors.services.proofs
 
@@ -39,5 +41,18 @@ def router(doors: Doors) -> APIRouter:
         """The newest checkpoint with the proof that the first `old` entries are as they were. An event too."""
         caller = await doors.identify(request)
         return PlainTextResponse(await proofs.consistency(caller.actor, old), headers=_NO_STORE)
+
+    @api.get("/verifier")
+    async def verifier() -> shapes.VerifierOut:
+        """The SHA-256 of the verifier that is handed out here, to compare with a copy got elsewhere."""
+        found = verifier_file()
+        return shapes.VerifierOut(name=VERIFIER, sha256=found.sha256, size_bytes=len(found.data))
+
+    @api.get(f"/verifier/{VERIFIER}", response_class=Response)
+    async def download() -> Response:
+        """The stand-alone verifier, one file of Python. Got from whoever is checked it proves little."""
+        found = verifier_file()
+        headers = {"Content-Disposition": f'attachment; filename="{VERIFIER}"', "ETag": f'"{found.sha256}"'}
+        return Response(found.data, media_type="text/x-python", headers={**headers, **_NO_STORE})
 
     return api

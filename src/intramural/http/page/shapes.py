@@ -565,10 +565,32 @@ class SealOut(BaseModel):
     connects: list[str]
 
 
-class ProcessOut(BaseModel):
-    """A process of this service, and what the kernel says holds around it. `layers`: what it says itself."""
+class DowngradeOut(BaseModel):
+    """A setting that gives up what is promised as it comes. `in_force`: something is missing because of it now."""
+
+    setting: str
+    value: str
+    says: str
+    origin: str
+    in_force: bool
+
+
+class WallOut(BaseModel):
+    """A wall around a process. `state`: `holds`, `missing` (asked for, and not there) or `left_out` (`setting` says so;
+    `command`: the process is a command's). `kernel`: the kernel says so, else it is the process's own word."""
 
     name: str
+    state: str
+    kernel: bool
+    setting: str
+
+
+class ProcessOut(BaseModel):
+    """A process of this service, and what the kernel says holds around it. `layers`: what it says itself. `role`:
+    `gateway`, `spawner`, `broker`, `worker` or `child`. `sockets` and `internet` are null where nobody may know."""
+
+    name: str
+    role: str
     pid: int
     user: int
     seccomp: bool
@@ -577,12 +599,50 @@ class ProcessOut(BaseModel):
     capabilities: str
     interfaces: list[str]
     network: int | None
+    sockets: int | None
+    internet: int | None
     layers: list[str]
+    walls: list[WallOut]
 
 
 class SuggestionOut(BaseModel):
     name: str
     why: str
+
+
+class LawOut(BaseModel):
+    """A law of which there is a pack."""
+
+    law: str
+    title: str
+    scope: str
+
+
+class ControlOut(BaseModel):
+    """A control with its last result: `met`, `failed` or `not seen`. `since_ms`: since when it comes to that."""
+
+    control: str
+    says: str
+    check: str
+    outcome: Literal["met", "failed", "not seen"]
+    seen: str
+    checked_ms: int
+    since_ms: int
+    off: str
+    mend: str
+    packs: list[str]
+
+
+class EvidenceOut(BaseModel):
+    packs: list[LawOut]
+    controls: list[ControlOut]
+
+
+class PackOut(BaseModel):
+    """`pack`: the signed statement, for a file of its own; `page`: the same to read and to print (HTML)."""
+
+    pack: dict[str, Any]
+    page: str
 
 
 class HeldOutside(BaseModel):
@@ -596,16 +656,31 @@ class AnchorsOut(HeldOutside):
     anchors: list[str]
 
 
+class EngineOut(BaseModel):
+    """The embedded engine. `build`: of llama.cpp; `refused`: the code of what keeps it from being started;
+    `open_flaws`: published and not fixed in it, `unreachable` those of parts that no engine here has."""
+
+    version: str
+    build: int | None
+    digest: str
+    floor: int
+    refused: str | None
+    open_flaws: list[str]
+    unreachable: list[str]
+
+
 class Machine(BaseModel):
     cores: int
     memory_bytes: int
     posture: PostureOut
     seal: SealOut | None
+    downgrades: list[DowngradeOut]
     processes: list[ProcessOut]
     suggestion: SuggestionOut | None
     version: str
     missed_review: str | None
     anchored: HeldOutside
+    engine: EngineOut
 
 
 class ChatOut(BaseModel):
@@ -652,11 +727,19 @@ class EntryOut(BaseModel):
     facts: dict[str, Any]
 
 
+class VerifierOut(BaseModel):
+    name: str
+    sha256: str
+    size_bytes: int
+
+
 class EgressLedgerOut(BaseModel):
-    """`older`: the `before` with which to look for more; none: there is no more."""
+    """`older`: the `before` with which to look for more; none: there is no more. `newest`: the `after` with which to
+    ask what came since."""
 
     entries: list[EntryOut]
     older: int | None
+    newest: int
 
 
 class CheckpointOut(BaseModel):
@@ -675,6 +758,26 @@ class AnchoredOut(BaseModel):
 
 class AnchoringOut(BaseModel):
     anchored: list[AnchoredOut]
+
+
+class AttestationHead(BaseModel):
+    """One that is kept. `colour`: the worst of its findings'; `reds`, `ambers`: how many of them are."""
+
+    id: str
+    time_ms: int
+    nonce: str | None
+    scheduled: bool
+    colour: str
+    reds: int
+    ambers: int
+
+
+class AttestationsOut(BaseModel):
+    attestations: list[AttestationHead]
+
+
+class AttestationIn(In):
+    nonce: str | None = Field(default=None, max_length=200)
 
 
 class AuditPage(BaseModel):
@@ -782,6 +885,11 @@ class QuotaIn(In):
     measure: Measure
     period: Period
     limit: float = Field(ge=0, allow_inf_nan=False)
+
+
+class RehearsalIn(In):
+    backup: str = Field(min_length=1, max_length=64, description="Its name, as `intramural restore` says it.")
+    note: str = Field(default="", max_length=2_000)
 
 
 class SignOffIn(In):

@@ -13,14 +13,17 @@ import hmac
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from intramural import __version__
 from intramural.core.clock import Clock
 from intramural.core.engines import Remote, RemoteEngine
 from intramural.core.errors import Broken, IntramuralError, Refused, Unavailable, Untrusted
 from intramural.core.outward import Connect
+from intramural.serving.builds import build_of_info
 from intramural.serving.exchange import Exchange, worker_garbage
 from intramural.serving.remote import breaker
 from intramural.serving.remote.breaker import Breaker, Rules
@@ -35,6 +38,16 @@ _FRAME_BYTES = 8192
 _LEAST_BYTES = 64 * 2**20
 _LONGEST_RETRY_S = 300.0
 _SHOWN_NAMES = 5
+
+
+#: (name of an engine, its build of llama.cpp if it says one)
+RequireBuild = Callable[[str, int | None], None]
+
+
+class _Props(msgspec.Struct):
+    """What of a llama-server's properties is read here."""
+
+    build_info: str = ""
 
 
 class RemoteExchange(Exchange):
@@ -96,8 +109,17 @@ class RemoteExchange(Exchange):
 class Link:
     """One engine, for all its models. `ask` is the way to it."""
 
-    def __init__(self, engine: RemoteEngine, clock: Clock, connect: Connect, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        engine: RemoteEngine,
+        clock: Clock,
+        connect: Connect,
+        rules: Rules | None = None,
+        require: RequireBuild = lambda name, build: None,
+    ) -> None:
+        """`require` raises what keeps a llama-server of that build from being asked."""
         self.engine = engine
+        self._require = require
         self._connect = connect
         self.breaker = Breaker()
         self._clock = clock
@@ -174,14 +196,15 @@ class Link:
             raise self._unreachable()
 
     async def check(self, remote: Remote) -> None:
-        """Return if it is there and serves the model, with as long a context as was written down.
+        """Return if it is there, new enough, and serves the model with as long a context as was written down.
 
-        Raises what `ask` does, Broken(`engine_lacks_model`, `engine_context_smaller`) and what `refusal` makes of its
-        answer.
+        Raises what `ask` does, Refused(`engine_too_old`, `engine_build_unknown`), Broken(`engine_lacks_model`,
+        `engine_context_smaller`) and what `refusal` makes of its answer.
         """
         self._admitted()
         try:
             await self._probe()
+            build = await self._build() if self.engine.kind == "llama-server" else None
             status, body = await self._whole(MODELS)
         except IntramuralError:
             self.note_failed()
@@ -189,6 +212,12 @@ class Link:
         except asyncio.CancelledError:
             self.note_given_up()
             raise
+        if self.engine.kind == "llama-server":
+            try:
+                self._require(self.engine.name, build)
+            except Refused:
+                self.note_given_up()
+                raise
         if status != 200:
             self.note_given_up()
             raise refusal(remote, status, body, None)
@@ -210,6 +239,14 @@ class Link:
                 f"{remote.model.name} has a context of {most} tokens at the engine {self.engine.name}, not {wanted}.",
                 "Say so in engines.toml, or start the engine with more.",
             )
+
+    async def _build(self) -> int | None:
+        """The build that a llama-server says it is."""
+        status, body = await self._whole("/props")
+        try:
+            return build_of_info(msgspec.json.decode(body, type=_Props).build_info) if status == 200 else None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
     async def _whole(self, target: str) -> tuple[int, bytes]:
         exchange = await self._sent("GET", target, b"", _HEALTH_TIMEOUT_S, _LEAST_BYTES, trial=False, quiet=True)

@@ -13,7 +13,7 @@ from intramural.serving.exchange import Exchange
 from intramural.serving.model import ModelToServe
 from intramural.serving.remote.breaker import Rules
 from intramural.serving.remote.fields import refusal, translated
-from intramural.serving.remote.link import Link, RemoteExchange
+from intramural.serving.remote.link import Link, RemoteExchange, RequireBuild
 from intramural.serving.threads import Compute
 from intramural.serving.traits import Asking, Traits, discover
 from intramural.serving.worker import Spawner, WorkerProcess
@@ -92,11 +92,17 @@ class RemoteWorker(WorkerProcess):
 
 class RemoteSpawner:
     """Starts workers: those of engines elsewhere by asking for them, all others as `local` does. `way`: how an engine
-    is reached."""
+    is reached; `require`: as of `Link`."""
 
     def __init__(
-        self, local: Spawner, clock: Clock, way: Callable[[RemoteEngine], Connect], rules: Rules | None = None
+        self,
+        local: Spawner,
+        clock: Clock,
+        way: Callable[[RemoteEngine], Connect],
+        rules: Rules | None = None,
+        require: RequireBuild = lambda name, build: None,
     ) -> None:
+        self._require = require
         self._local = local
         self._clock = clock
         self._way = way
@@ -108,6 +114,7 @@ class RemoteSpawner:
         if model.remote is None:
             return await self._local.start(model, compute)
         engine = model.remote.engine
-        link = self._links.setdefault(engine.name, Link(engine, self._clock, self._way(engine), self._rules))
+        made = Link(engine, self._clock, self._way(engine), self._rules, self._require)
+        link = self._links.setdefault(engine.name, made)
         await link.check(model.remote)
         return RemoteWorker(_Elsewhere(), Path(), lambda: None, model.remote, link)
