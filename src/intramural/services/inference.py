@@ -611,6 +611,7 @@ class Inference:
         task = asyncio.ensure_future(self._settle(run, usage, waited_ms))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asked may have left
         await asyncio.shield(task)
 
     async def _settle(self, run: _Run, usage: Usage, waited_ms: float) -> None:
