@@ -58,13 +58,13 @@ def running(
 def main() -> None:
     from tests.fakes.spawner import PlainSpawner
 
-    from intramural import app
+    from intramural.app import house
     from intramural.cli import main as program
 
     if to := os.environ.get(_SAMPLES):
         Sampler(Path(to))
     spawner = PlainSpawner(per_start=[("--tokens-per-s", os.environ[_RATE])], stand_in=os.environ[_STAND_IN])
-    app.SandboxedSpawner = lambda *_, **__: spawner  # nothing in the product can be told to
+    house.SandboxedSpawner = lambda *_, **__: spawner  # nothing in the product can be told to
     program()
 
 

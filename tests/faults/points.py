@@ -106,7 +106,7 @@ POINTS: Sequence[Point] = (
     _of("command", "restore: not named", "all is restored, and has not got its name",
         f"{HERE}::test_a_backup_and_a_restore", "intramural.services.backups.restoring:_fill"),
     _of("command", "restore: no record", "it has, and the log does not know of the restore",
-        f"{HERE}::test_a_backup_and_a_restore", "intramural.app:_record", "before"),
+        f"{HERE}::test_a_backup_and_a_restore", "intramural.app.apart:_record", "before"),
     # the other processes
     _of("inspector", "inspector: begun", "its process is there, and has not read the file",
         f"{OTHERS}::test_an_inspector_dies", "intramural.sandbox.children:_confined", "before"),

@@ -14,7 +14,9 @@ from tests.faults.house import House, ended, kill
 from tests.faults.shop import registry_with, state_of
 from tests.service import MODEL, eventually
 
-LONG = " ".join(f"Line {number} of the ballad of the stone heron tells of rain." for number in range(26))  # worth keeping a state of
+LONG = " ".join(
+    f"Line {number} of the ballad of the stone heron tells of rain." for number in range(26)
+)  # worth keeping a state of
 
 
 @dataclass

@@ -9,7 +9,7 @@ import requests
 from tests.access.test_rosters import CLASSES, ENROLMENTS, ORGS, USERS_1_1
 from tests.service import Service
 
-from intramural.app import _proxies
+from intramural.app.front import proxies
 from intramural.core.errors import Misasked
 
 
@@ -81,4 +81,4 @@ def test_behind_a_proxy_everybody_has_their_own_address(house: Service) -> None:
     assert guess("n4", "10.1.1.2") == 401
     for wrong in ("*", "proxy.example", "10.0.0.1/8"):
         with pytest.raises(Misasked):
-            _proxies([wrong])
+            proxies([wrong])

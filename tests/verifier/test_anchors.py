@@ -21,7 +21,7 @@ from tests.verifier.authority import Authority
 from tests.verifier.conftest import ADA, AUDITOR
 from tests.verifier.standing import Standing
 
-from intramural import app
+from intramural.app import front
 from intramural.audit import (
     STALE_MS,
     Anchor,
@@ -133,7 +133,7 @@ async def test_a_witness_answers_as_published(tmp_path: Path) -> None:
 @asynccontextmanager
 async def listening(application: Any) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    async with app._server(application).running(listener):
+    async with front.server(application).running(listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     listener.close()
 
