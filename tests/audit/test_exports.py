@@ -132,7 +132,8 @@ async def every_event(log: AuditLog, ada: Actor) -> None:
     for number, event in enumerate(Event):
         actor = SYSTEM if number % 3 == 0 else ada
         outcome = ("allowed", "refused", "finished", "failed", "cancelled")[number % 5]
-        await log.record(event, actor, target="model:m" if number % 2 else "", outcome=outcome)  # type: ignore[arg-type]
+        target = "model:m" if number % 2 or event.endswith(".answered") else ""  # what answered has a name
+        await log.record(event, actor, target=target, outcome=outcome)  # type: ignore[arg-type]
     facts = {"model": {"weights": "sha256:00"}, "weights": "sha256:00"}
     await log.record(
         Event.CHAT_ASKED, ada, target="model:m", request_id="req_1", facts=facts, texts={"prompt": "Rosebud"}

@@ -886,6 +886,7 @@ const ROOMS = {
         held("egress", "broker", {}, { interfaces: ["lo", "eth0"], sockets: null, internet: null }),
       ],
       anchored: { colour: "green", why: "A checkpoint was put outside 2 h ago." },
+      engine: { version: "2026.10.11549", build: 11_549, floor: 11_393, refused: null, open_flaws: [] },
       suggestion: {
         name: "Qwen3 8B (Q4_K_M)",
         why: "it needs about 6.5 GB of this machine's 16.6 GB and answers far better.",

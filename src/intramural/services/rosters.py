@@ -103,6 +103,7 @@ class Rosters:
         self._issuers = issuers
         self._busy = asyncio.Lock()
         self._now: Applied | None = None
+        self._ending: asyncio.Future[int] | None = None  # the entry of the last end
 
     async def admit(self, actor: Actor) -> None:
         """Whether they may at all; before their list is received."""
@@ -111,6 +112,8 @@ class Rosters:
     async def before(self, actor: Actor) -> list[Run]:
         """What was done with lists, as the log has it, the newest first; of one that is under way how far it is."""
         await self._gate.require(actor, Action.PEOPLE_IMPORT)
+        if self._ending is not None:
+            await asyncio.wait([self._ending])  # a list that was just stopped is not one that the service broke off
         now = self._now
         found = await self._audit.search(Wanted(event="roster.*"), _LOOKED_AT)
         return runs(found.entries, None if now is None else now.done)
@@ -203,7 +206,8 @@ class Rosters:
             raise
         finally:
             facts = {"source": source, "done": done, "steps": len(steps), "outcome": outcome}
-            await self._audit.record(Event.ROSTER_ENDED, actor, target=f"roster:{source}", facts=facts)
+            self._ending = self._audit.record(Event.ROSTER_ENDED, actor, target=f"roster:{source}", facts=facts)
+            await asyncio.shield(self._ending)  # who has left may not wait for it; it is written all the same
 
     async def _do(self, connection: Connection, source: str, what: What, steps: Sequence[Step]) -> None:
         groups = self._access.groups

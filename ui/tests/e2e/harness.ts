@@ -62,9 +62,14 @@ export class Watched {
       await send.waitFor({ timeout: patience_ms });
       return true;
     } catch {
-      await this.page.getByRole("button", { name: "Stop", exact: true }).click();
+      const stop = this.page.getByRole("button", { name: "Stop", exact: true });
+      // It may come to its end in this very moment, and the button goes.
+      const stopped = await stop.click({ timeout: 5_000 }).then(
+        () => true,
+        () => false,
+      );
       await send.waitFor();
-      return false;
+      return !stopped;
     }
   }
 
