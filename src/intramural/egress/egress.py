@@ -114,6 +114,12 @@ class Egress:
                 await self._none_open.wait()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def allowed(self) -> list[Rule]:
+        """What may leave now: rules that settings name or people made, and that count still."""
+        now_ms = self._now_ms()
+        rules = (*self.named, *self.book.rules())
+        return [each for each in rules if each.verdict == "allow" and each.counts(now_ms)]
+
     def way(self, errand: Errand) -> Connect:
         """The way out for one errand: what is allowed once is allowed for all of it.
 

@@ -12,7 +12,7 @@ from intramural.http.page.routing import routes
 from intramural.services.attestation.paper import POLICY
 
 Id = Annotated[str, Path(max_length=64)]
-_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_PRIVATE = {"Cache-Control": "no-store"}
 #: The page loads nothing, runs nothing, and stands in nobody's frame.
 _PAGE_HEADERS = {**_PRIVATE, "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'", "X-Frame-Options": "DENY"}
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import platform
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -124,31 +123,18 @@ def _processes(
 ) -> tuple[tuple[f.Process, ...], tuple[str, ...]]:
     """Every process of the service, and the names of those that ended while they were looked at (blocking)."""
     found = processes(enclosure, workers)[:MOST_PROCESSES]
-    at_work = {pid for _, pid, _ in workers}
     there = {each.pid for each in found}
-    return tuple(_process(each, _kind(each, enclosure, at_work)) for each in found), tuple(
-        name for name, pid, _ in workers if pid not in there
-    )
+    return tuple(map(_process, found)), tuple(name for name, pid, _ in workers if pid not in there)
 
 
-def _kind(held: Held, enclosure: Enclosure | None, workers: set[int]) -> f.Kind:
-    if held.pid == os.getpid():
-        return "gateway"
-    if held.pid in workers:
-        return "worker"
-    if enclosure is not None and held.pid == enclosure.spawner.pid:
-        return "spawner"
-    return "broker" if held.name == "egress" else "helper"
-
-
-def _process(held: Held, kind: f.Kind) -> f.Process:
+def _process(held: Held) -> f.Process:
     began: int | f.NotSeen
     try:
         began = int(network.began_s(held.pid) * 1000)
     except (OSError, ValueError, StopIteration) as error:
         began = f.NotSeen(str(error)[:200])
     return f.Process(
-        kind=kind,
+        kind="helper" if held.role == "child" else held.role,
         name=held.name,
         pid=held.pid,
         began_ms=began,
@@ -232,11 +218,9 @@ async def _control(sources: Sources) -> f.Control | f.NotSeen:
 async def _way(sources: Sources, now_ms: int) -> f.Way:
     egress = sources.egress
     entries = await egress.book.entries()
-    rules = [*egress.named, *(rule for each in entries if (rule := each.rule) is not None)]
     allowed = [
         f.Allowed(each.purpose, each.host, each.port, tuple(sorted(each.near)), each.id, each.expires_ms)
-        for each in rules
-        if each.verdict == "allow" and each.counts(now_ms)
+        for each in egress.allowed()
     ]
     return f.Way(
         mode=egress.mode,

@@ -66,17 +66,12 @@ class EvidenceDesk:
     async def results(self, actor: Actor) -> Mapping[str, Result]:
         """What every control came to when somebody looked last; now, if nobody has since the start."""
         await self._gate.require(actor, Action.AUDIT_READ, target="evidence")
-        if self._results is None:
-            await self._look(actor)
-        assert self._results is not None
-        return self._results
+        return (await self._look(actor))[1] if self._results is None else self._results
 
     async def look(self, actor: Actor) -> Mapping[str, Result]:
         """What every control comes to now."""
         await self._gate.require(actor, Action.AUDIT_READ, target="evidence")
-        await self._look(actor)
-        assert self._results is not None
-        return self._results
+        return (await self._look(actor))[1]
 
     async def make(self, actor: Actor, law: str) -> Made:
         """The pack of a law, from a look of now. Raises Missing(`pack_not_found`)."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import structs
 
-from intramural.access import Access, Action, Thing, Workspace
+from intramural.access import Access, Action, Person, Thing, Workspace
 from intramural.access.policy import ROLE_SCOPES
 from intramural.audit import AuditLog, Event, Standing, Wanted
 from intramural.audit.record import parse
@@ -22,7 +22,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import Config, RetentionConfig
 from intramural.core.errors import Unauthenticated, Untrusted
 from intramural.core.retention import DATA_CLASSES
-from intramural.egress import Egress, Rule
+from intramural.egress import Egress
 from intramural.egress.rules import is_here
 from intramural.guard import NAMED, Deed, Kind, Names, policies
 from intramural.guard.policy import Policy
@@ -97,7 +97,7 @@ class Rooms:
 
 async def gathered(rooms: Rooms) -> Facts:
     """Everything, now. The whole log is verified: some seconds where it is long."""
-    places = await _places(rooms)
+    places, everybody = await _places(rooms), await rooms.access.people.list()
     return Facts(
         now_ms=int(rooms.clock.now_s() * 1000),
         machine=await _machine(rooms),
@@ -105,8 +105,8 @@ async def gathered(rooms: Rooms) -> Facts:
         log=await _log(rooms),
         vault=await _vault(rooms),
         kept=await _kept(rooms, places),
-        people=await _people(rooms),
-        models=await _models(rooms, places),
+        people=await _people(rooms, everybody),
+        models=await _models(rooms, places, everybody),
         access=rooms.config.access,
         consent=rooms.config.consent,
         evidence=rooms.config.evidence,
@@ -137,20 +137,15 @@ async def _machine(rooms: Rooms) -> MachineFacts:
 
 
 async def _way(rooms: Rooms) -> WayFacts:
-    config, now_ms = rooms.config, int(rooms.clock.now_s() * 1000)
-    rules = [each for each in (*rooms.egress.named, *rooms.egress.book.rules()) if _allows(each, now_ms)]
+    config = rooms.config
     return WayFacts(
         egress=rooms.egress.mode,
-        recipients=[Recipient(each.host, each.port, each.purpose, each.id) for each in rules],
+        recipients=[Recipient(each.host, each.port, each.purpose, each.id) for each in rooms.egress.allowed()],
         outside=tuple(each.shown for each in config.engines if each.outside),
         plain=tuple(_plain(config)),
         listens=config.server.host,
         https=config.server.https,
     )
-
-
-def _allows(rule: Rule, now_ms: int) -> bool:
-    return rule.verdict == "allow" and rule.counts(now_ms)
 
 
 def _plain(config: Config) -> Iterator[str]:
@@ -286,8 +281,7 @@ async def _newest(audit: AuditLog, *events: Event) -> int | None:
 # who is here ----------------------------------------------------------------------------------------------------------
 
 
-async def _people(rooms: Rooms) -> PeopleFacts:
-    everybody = await rooms.access.people.list()
+async def _people(rooms: Rooms, everybody: Sequence[Person]) -> PeopleFacts:
     let_in = [each for each in everybody if each.disabled_ms is None]
     twice = Counter(each.username.casefold() for each in everybody)
     administrators = {each.id for each in let_in if each.role == "administrator"}
@@ -347,7 +341,7 @@ def _somebody(role: Role, age: Age = "unknown") -> Actor:
 # models ---------------------------------------------------------------------------------------------------------------
 
 
-async def _models(rooms: Rooms, places: Sequence[Place]) -> ModelFacts:
+async def _models(rooms: Rooms, places: Sequence[Place], everybody: Sequence[Person]) -> ModelFacts:
     shown = [notice for notice, _ in await rooms.notices.list(SYSTEM)]
     guards = policies(rooms.config.guard.rules)
     as_it_comes = policies(())
@@ -357,7 +351,7 @@ async def _models(rooms: Rooms, places: Sequence[Place]) -> ModelFacts:
         trusts={each.name: each.trust for each in await asyncio.to_thread(rooms.library.list)},
         lets_pass={label: tuple(_passing(guards[label], as_it_comes[label])) for label in guards},
         blind={label: tuple(sorted(each.value for each in blind & guards[label].looking)) for label in guards},
-        declared=await _declared(rooms, {each.id: each.name for each in places}),
+        declared=await _declared(rooms, {each.id: each.name for each in places}, everybody),
         notices=[each.draft.title for each in shown if each.id != AI_NOTICE],
         notice_of_ai=any(each.id == AI_NOTICE for each in shown),
     )
@@ -369,8 +363,8 @@ def _passing(policy: Policy, as_it_comes: Policy) -> Iterable[str]:
     return sorted(k.value for k, deed in policy.deeds.items() if deed not in keeps and as_it_comes.deeds[k] in keeps)
 
 
-async def _declared(rooms: Rooms, names: Mapping[str, str]) -> list[Declared]:
-    let_in = {each.id for each in await rooms.access.people.list() if each.disabled_ms is None}
+async def _declared(rooms: Rooms, names: Mapping[str, str], everybody: Sequence[Person]) -> list[Declared]:
+    let_in = {each.id for each in everybody if each.disabled_ms is None}
     found = []
     for each in await rooms.uses.list(SYSTEM):
         if each.declarations:
