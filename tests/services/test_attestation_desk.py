@@ -106,6 +106,16 @@ async def test_it_is_made_by_itself_when_it_is_time(there: Desk) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_clock_that_was_ahead_keeps_it_from_nothing(there: Desk) -> None:
+    there.clock.offset_s = 1000 * HOUR_S
+    await there.desk.look()
+    there.clock.offset_s = 0
+    await there.desk.look()
+    await there.desk.look()
+    assert there.readings == 2, "the kept one of a time to come says nothing, and each one made counts"
+
+
+@pytest.mark.asyncio
 async def test_two_who_ask_at_once_get_one_each(there: Desk) -> None:
     one, two = await asyncio.gather(there.desk.make(CONSOLE, "n1"), there.desk.make(CONSOLE, "n2"))
     assert one != two and there.readings == 2

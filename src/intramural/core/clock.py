@@ -21,6 +21,13 @@ class Clock(Protocol):
         ...
 
 
+def is_due(last_ms: int, now_ms: int, every_ms: int) -> bool:
+    """Whether what was last done at `last_ms` is to be done again. A time to come is one of a clock that was ahead and
+    was set back since: nobody knows how long ago that was, so it is.
+    """
+    return not 0 <= now_ms - last_ms < every_ms
+
+
 class SystemClock:
     """The operating system's clock and generator."""
 

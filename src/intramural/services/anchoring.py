@@ -29,7 +29,7 @@ from intramural.audit import (
 )
 from intramural.audit.merkle import verify_consistency
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.clock import Clock
+from intramural.core.clock import Clock, is_due
 from intramural.core.errors import Broken, IntramuralError, Unavailable, Untrusted
 from intramural.services.anchor_web import Post
 from intramural.services.gate import Gate
@@ -130,9 +130,8 @@ class Anchoring:
 
     async def look(self) -> None:
         """Put it there if it is time."""
-        since_ms = self._now_ms() - (self._begun_ms or await self.newest_ms() or 0)
-        # Below 0 the clock was ahead then, and was set back since: nobody knows how long ago that was.
-        if since_ms < 0 or since_ms >= (_HOUR_MS if self._failing else self._every_ms):
+        last_ms = self._begun_ms or await self.newest_ms() or 0
+        if is_due(last_ms, self._now_ms(), _HOUR_MS if self._failing else self._every_ms):
             await self._round(SYSTEM)
 
     async def _look(self) -> None:

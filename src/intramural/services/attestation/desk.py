@@ -13,7 +13,7 @@ import msgspec
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.clock import Clock
+from intramural.core.clock import Clock, is_due
 from intramural.core.config import AttestConfig
 from intramural.core.errors import IntramuralError, Missing, Unavailable
 from intramural.core.ids import new_id
@@ -69,7 +69,7 @@ class Attestations:
         self._controls = controls
         self._facts = facts
         self._turn = asyncio.Lock()
-        self._tried_ms = 0
+        self._last_ms = 0  # when one was last begun by itself, or made, by this process
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -116,10 +116,11 @@ class Attestations:
     async def look(self) -> None:
         """Make one if it is time."""
         now_ms = int(self._clock.now_s() * 1000)
-        newest = await asyncio.to_thread(_heads, self._folder, 1)
-        last_ms = max([self._tried_ms, *(each.time_ms for each in newest)])
-        if now_ms - last_ms >= self._every_ms:
-            self._tried_ms = now_ms
+        if not self._last_ms:
+            newest = await asyncio.to_thread(_heads, self._folder, 1)
+            self._last_ms = newest[0].time_ms if newest else 0
+        if is_due(self._last_ms, now_ms, self._every_ms):
+            self._last_ms = now_ms
             await self._made(SYSTEM, None, scheduled=True)
 
     async def _look(self) -> None:
@@ -154,6 +155,7 @@ class Attestations:
                 await entry_proof(self._audit, position),
             )
             await asyncio.to_thread(_keep, self._folder, f"{report_id}.json", data, self._keep)
+            self._last_ms = facts.made_ms
             return data
 
 
