@@ -12,7 +12,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
 `proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
-`truncation`, `watched` and `work` are parts of several.
+`truncation`, `paper` and `watched` are parts of several.
 """
 
 from collections.abc import Callable

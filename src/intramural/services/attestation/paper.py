@@ -1,11 +1,8 @@
 """An attestation as a page that is read and printed: sentences first, then what they were made from. Pure.
 
-One file that needs nothing from anywhere: no script, no picture, one sheet of style that the page's own policy names by
-its hash. It is made from what was signed and says so; who wants to be sure checks the JSON, not the page.
+It is made from what was signed and says so; who wants to be sure checks the JSON, not the page.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,17 +10,9 @@ from html import escape
 from typing import Any
 
 from intramural.services.attestation.findings import TOPICS
+from intramural.services.paper import document, moment, pairs, policy_of
 
 _STYLE = """
-:root { color-scheme: light; --red: #a4161a; --amber: #7a4a00; --green: #1b5e20; --line: #c9ccd1; --soft: #f4f5f7; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 52rem; padding: 1.5rem 1rem 4rem; color: #16181d; background: #fff;
-  font: 1rem/1.5 system-ui, "Segoe UI", "Liberation Sans", sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
-h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
-p { margin: .5rem 0; }
-.about { color: #4a4f57; }
 .verdict { border: 2px solid var(--its); border-radius: .5rem; padding: .75rem 1rem; margin: 1.25rem 0;
   font-size: 1.1rem; }
 .red { --its: var(--red); } .amber { --its: var(--amber); } .green { --its: var(--green); }
@@ -31,29 +20,20 @@ ul.found { list-style: none; padding: 0; margin: .5rem 0; }
 ul.found li { border-left: .3rem solid var(--its); padding: .1rem 0 .1rem .75rem; margin: .6rem 0;
   break-inside: avoid; }
 .mark { font-weight: 700; display: block; color: var(--its); }
-dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .25rem 1rem; margin: .5rem 0; }
-dt { color: #4a4f57; } dd { margin: 0; }
 .wide { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; overflow-wrap: normal; }
-caption { text-align: left; color: #4a4f57; padding: .25rem 0; }
+caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
-code { font-family: ui-monospace, "Liberation Mono", monospace; font-size: .9em; }
-pre { background: var(--soft); padding: .75rem; border-radius: .4rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { background: var(--faint); padding: .75rem; border-radius: .4rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
   .wide { overflow: visible; }
   table { font-size: 8pt; } td.long { overflow-wrap: anywhere; }
-  thead { display: table-header-group; } tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  thead { display: table-header-group; } tr { break-inside: avoid; }
   pre { border: 1px solid var(--line); }
 }
-@page { margin: 16mm; }
 """
-#: What the page may load: nothing, and its own sheet of style.
-POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    + "'"
-)
+#: What the page may load, for whoever serves it.
+POLICY = policy_of(_STYLE)
 
 #: Of a public key, what one compares by eye; an ML-DSA-44 key has 1,800 characters.
 _KEY_CHARACTERS = 120
@@ -83,7 +63,7 @@ def page_of(data: bytes) -> str:
     title = f"Attestation of {_day(said['time_ms'])}"
     body = [
         f"<h1>{escape(title)}</h1>",
-        '<p class="about">What leaves this building, what confines the models, and what was looked at to say so.</p>',
+        '<p class="soft">What leaves this building, what confines the models, and what was looked at to say so.</p>',
         f'<p class="verdict {_colour(said["colour"])}"><span class="mark">{_MARKS[_colour(said["colour"])]}</span>'
         f"{_VERDICTS[_colour(said['colour'])]}</p>",
         _about(said),
@@ -95,14 +75,7 @@ def page_of(data: bytes) -> str:
         "<h2>What it was made from</h2>",
         *_tables(sections),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return document(title, _STYLE, body)
 
 
 # sentences ------------------------------------------------------------------------------------------------------------
@@ -113,7 +86,7 @@ def _about(said: Mapping[str, Any]) -> str:
     asked = "made by itself, as a setting says" if said["scheduled"] else "somebody asked for it"
     return _pairs(
         [
-            ("Made", f"{_time(said['time_ms'])}; {asked}"),
+            ("Made", f"{moment(said['time_ms'])}; {asked}"),
             ("Asked with", f"the number {nonce}" if nonce else "no number of somebody's own"),
             ("By", said["product"]),
             ("Identifier", said["id"]),
@@ -274,7 +247,7 @@ def _leaving(section: Mapping[str, Any]) -> Iterable[str]:
     yield _pairs([("Mode", f"{way['mode']}; {state}"), ("Questions waiting", str(way["asked"]))])
     rows: list[tuple[object, ...]] = [
         (each["purpose"], each["host"], each["port"] or "any", ", ".join(each["near"]), each["by"],
-         "for good" if each["expires_ms"] is None else _time(each["expires_ms"]))
+         "for good" if each["expires_ms"] is None else moment(each["expires_ms"]))
         for each in way["allowed"]
     ]  # fmt: skip
     yield _table("The list", ("for", "host", "port", "where", "allowed by", "until"), rows)
@@ -296,7 +269,7 @@ def _ledger(ledger: Mapping[str, Any]) -> Iterable[str]:
          _number(each["sent_bytes"]), _number(each["received_bytes"]))
         for each in ledger["went"]
     ]  # fmt: skip
-    about = f"The ledger from {_time(ledger['from_ms'])} to {_time(ledger['to_ms'])}, {ledger['lines']} lines"
+    about = f"The ledger from {moment(ledger['from_ms'])} to {moment(ledger['to_ms'])}, {ledger['lines']} lines"
     titles = ("for", "host", "connections", "refused", "failed", "bytes out", "bytes in")
     yield _table(about + ("" if ledger["whole"] else ", read in part"), titles, rows)
 
@@ -368,7 +341,7 @@ def _anchors(section: Mapping[str, Any]) -> Iterable[str]:
     if "not_seen" in found:
         yield f"<p>Not seen: {escape(found['not_seen'])}.</p>"
         return
-    newest = "never" if found["newest_ms"] is None else _time(found["newest_ms"])
+    newest = "never" if found["newest_ms"] is None else moment(found["newest_ms"])
     yield _pairs([("Named", ", ".join(found["named"]) or "none"), ("Newest", newest), ("So", found["why"])])
 
 
@@ -377,7 +350,7 @@ def _anchors(section: Mapping[str, Any]) -> Iterable[str]:
 
 def _table(about: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     if not rows:
-        return f'<p class="about">{escape(about)}: none.</p>'
+        return f'<p class="soft">{escape(about)}: none.</p>'
     head = "".join(f'<th scope="col">{escape(each)}</th>' for each in titles)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     label = escape(about, quote=True)
@@ -394,8 +367,8 @@ def _cell(value: object) -> str:
     return f"{'<td class=long>' if is_long else '<td>'}{escape(text)}</td>"
 
 
-def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in pairs)}</dl>"
+def _pairs(texts: Iterable[tuple[str, str]]) -> str:
+    return pairs((name, escape(text)) for name, text in texts)
 
 
 def _text(value: object) -> str:
@@ -412,10 +385,6 @@ def _end(host: str, port: int | None) -> str:
 
 def _number(value: int | None) -> str:
     return "not said" if value is None else str(value)
-
-
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _day(ms: int) -> str:

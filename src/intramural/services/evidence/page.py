@@ -1,30 +1,22 @@
-"""A pack as one page to read and to print: no script, no other file, nothing asked of anybody. Pure.
+"""A pack as one page to read and to print. Pure.
 
 It is made of the statement alone, so that whoever has the signed file can compare. Everything in it is escaped.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import Any
+
+from intramural.services.paper import document, moment, pairs
 
 #: What is shown of an outcome: a word, and a sign that needs no colour.
 _SIGNS: Mapping[str, str] = {"met": "✓ met", "failed": "✗ failed", "not seen": "– not seen"}
 _STYLE = """
-:root { color-scheme: light; --ink: #1c1917; --soft: #57534e; --line: #d6d3d1; --met: #166534; --failed: #b91c1c }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 52rem; color: var(--ink); background: #fff;
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem } h2 { font-size: 1.25rem; margin: 2rem 0 .5rem }
-h3 { font-size: 1rem; margin: 0 } p { margin: .25rem 0 } ul { margin: .25rem 0; padding-left: 1.25rem }
-article { border-top: 1px solid var(--line); padding: .75rem 0; break-inside: avoid }
-dl { display: grid; grid-template-columns: minmax(6rem, 11rem) 1fr; gap: .125rem .75rem; margin: .5rem 0 }
-dt { color: var(--soft) } dd { margin: 0 } .soft { color: var(--soft) } a { color: inherit }
-.met { color: var(--met); font-weight: 600 } .failed { color: var(--failed); font-weight: 600 }
-.blank { border-bottom: 1px dashed var(--soft) } code { font-size: .875em }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr } dt { margin-top: .375rem } }
-@media print { body { padding: 0; max-width: none; font-size: 10pt } h2 { break-after: avoid } }
-@page { margin: 18mm 16mm }
+h3 { margin: 0; } p, ul { margin: .25rem 0; } ul { padding-left: 1.25rem; }
+article { border-top: 1px solid var(--line); padding: .75rem 0; break-inside: avoid; }
+.met { color: var(--green); font-weight: 600; } .failed { color: var(--red); font-weight: 600; }
+.blank { border-bottom: 1px dashed var(--soft); }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .375rem; } }
 """
 
 
@@ -32,11 +24,7 @@ def page(said: Mapping[str, Any], digest: str) -> str:
     """`said`: the statement; `digest`: SHA-256 of its canonical form, in hexadecimal, as the log has it."""
     results = {each["control"]: each for each in said["controls"]}
     title = f"{said['title']}: evidence"
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>",
+    body = [
         f"<h1>{escape(title)}</h1>",
         _head(said, digest),
         *_failed(said["controls"]),
@@ -46,28 +34,26 @@ def page(said: Mapping[str, Any], digest: str) -> str:
         *_sheet("For an impact assessment (article 35(7))", said.get("assessment")),
         "<h2>Controls</h2>",
         *map(_control, said["controls"]),
-        "</main>\n</body>\n</html>\n",
     ]
-    return "\n".join(parts)
+    return document(title, _STYLE, body)
 
 
 def _head(said: Mapping[str, Any], digest: str) -> str:
     sums = said["sums"]
     rows = [
         ("Institution", escape(said["institution"]) or _blank("consent.institution")),
-        ("Made", _time(said["time_ms"])),
+        ("Made", moment(said["time_ms"])),
         ("Made by", f"intramural {escape(said['version'])}"),
         ("Controls", f"{sums['met']} met, {sums['failed']} failed, {sums['not_seen']} not seen"),
         ("Log", f"{said['log']['size']} entries, root <code>{escape(said['log']['root'])}</code>"),
         ("Statement", f"SHA-256 <code>{escape(digest)}</code>"),
     ]
-    listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     signed = (
         "The signed statement is a file beside this page; whoever has the log's public key checks it with "
         "<code>verify_intramural.py statement --kind evidence</code>."
     )
     scope = f'<p class="soft">{escape(said["scope"])}</p>'
-    return f'<p>{escape(said["says"])}</p>\n{scope}\n<dl>{listed}</dl>\n<p class="soft">{signed}</p>'
+    return f'<p>{escape(said["says"])}</p>\n{scope}\n{pairs(rows)}\n<p class="soft">{signed}</p>'
 
 
 def _failed(controls: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -96,14 +82,13 @@ def _provision(each: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]
 def _control(each: Mapping[str, Any]) -> str:
     rows = [
         ("Result", f"{_outcome(each['outcome'])}: {escape(each['seen'])}"),
-        ("Looked", f"{_time(each['checked_ms'])}; so since {_time(each['since_ms'])}"),
+        ("Looked", f"{moment(each['checked_ms'])}; so since {moment(each['since_ms'])}"),
         ("Check", escape(each["check"])),
         ("Turned off by", escape(each["off"])),
         ("If it fails", escape(each["mend"])),
     ]
-    listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     name = escape(each["control"])
-    return f'<article id="{name}"><h3>{escape(each["says"])} <code>{name}</code></h3><dl>{listed}</dl></article>'
+    return f'<article id="{name}"><h3>{escape(each["says"])} <code>{name}</code></h3>{pairs(rows)}</article>'
 
 
 def _sheet(title: str, fields: Sequence[Mapping[str, Any]] | None) -> list[str]:
@@ -126,7 +111,3 @@ def _blank(setting: str) -> str:
 
 def _outcome(outcome: str) -> str:
     return f'<span class="{escape(outcome.partition(" ")[0])}">{escape(_SIGNS[outcome])}</span>'
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
