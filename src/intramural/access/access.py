@@ -1,7 +1,6 @@
 """The whole room, put together."""
 
 import asyncio
-import logging
 from pathlib import Path
 
 from intramural.access.external import External
@@ -24,12 +23,11 @@ from intramural.access.throttle import Throttle
 from intramural.access.workspaces import Workspaces
 from intramural.core.clock import Clock
 from intramural.core.config import AccessConfig
-from intramural.storage import Database, DatabaseDown
+from intramural.core.rounds import Rounds
+from intramural.storage import Database
 
 #: Between writing down when keys were used and sessions seen: seldom enough to cost nothing beside real commits.
 TEND_INTERVAL_S = 15.0
-
-_log = logging.getLogger(__name__)
 
 
 class Access:
@@ -57,7 +55,7 @@ class Access:
         self.oidc = Flow(self.seal, clock)
         self.factors = Factors(db, clock, pepper, self.seal, Rules.of(config))
         self.passkeys = Passkeys(db, clock, self.seal)
-        self._tending: asyncio.Task[None] | None = None
+        self._tending = Rounds("tending of sessions", self.tend, TEND_INTERVAL_S, first_s=TEND_INTERVAL_S)
 
     @classmethod
     async def open(
@@ -69,27 +67,16 @@ class Access:
         """
         pepper = await asyncio.to_thread(Pepper.open, secrets_dir, clock)
         access = cls(db, pepper, config, clock, cost)
-        access._tending = asyncio.create_task(access._tend_forever())
+        access._tending.open()
         return access
 
     async def close(self) -> None:
         """Stop tending, write down what was noted, take no more passwords."""
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
-            self._tending = None
-            await self._lately.write()
+        await self._tending.close()
+        await self._lately.write()
         self._passwords.close()
 
     async def tend(self) -> None:
         """Write down when keys were used and sessions seen; delete sessions that have ended."""
         await self._lately.write()
         await self.sessions.sweep()
-
-    async def _tend_forever(self) -> None:
-        while True:
-            await asyncio.sleep(TEND_INTERVAL_S)
-            try:
-                await self.tend()
-            except DatabaseDown as error:  # another process holds the database: the notes are kept for next time
-                _log.warning("could not write down when keys and sessions were used: %s", error)

@@ -31,6 +31,7 @@ from intramural.audit.merkle import verify_consistency
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, is_due
 from intramural.core.errors import Broken, IntramuralError, Unavailable, Untrusted
+from intramural.core.rounds import Rounds
 from intramural.services.anchor_web import Post
 from intramural.services.gate import Gate
 from intramural.services.proofs import consistency_body
@@ -87,7 +88,7 @@ class Anchoring:
         self._failing: set[str] = set()
         self._begun_ms = 0
         self._turn = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("anchoring", self.look, _LOOK_EVERY_S, first_s=_FIRST_LOOK_S)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -97,13 +98,11 @@ class Anchoring:
     def open(self) -> None:
         """Begin to look whether it is time."""
         if self._anchors:
-            self._task = asyncio.create_task(self._look(), name="anchoring")
+            self._rounds.open()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._rounds.close()
 
     async def standing(self) -> Standing:
         """How it stands."""
@@ -133,13 +132,6 @@ class Anchoring:
         last_ms = self._begun_ms or await self.newest_ms() or 0
         if is_due(last_ms, self._now_ms(), _HOUR_MS if self._failing else self._every_ms):
             await self._round(SYSTEM)
-
-    async def _look(self) -> None:
-        await asyncio.sleep(_FIRST_LOOK_S)
-        while True:
-            with suppress(IntramuralError):  # a log that cannot be written: next time then
-                await self.look()
-            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _round(self, actor: Actor) -> list[Outcome]:
         async with self._turn:

@@ -4,11 +4,9 @@ Keys and sessions are read anew for every request, so they end at once. What was
 looked at every second, as the database has it, so that it does not matter who changed that, and how.
 """
 
-import asyncio
 import logging
 
-from sqlalchemy.exc import DBAPIError
-
+from intramural.core.rounds import Rounds
 from intramural.services.inference import Inference
 from intramural.services.standing import Again
 
@@ -23,25 +21,16 @@ class Evictions:
     def __init__(self, inference: Inference, again: Again) -> None:
         self._inference = inference
         self._again = again
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("evictions", self._look, INTERVAL_S, first_s=INTERVAL_S)
 
     def open(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._forever())
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._rounds.close()
 
-    async def _forever(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            try:
-                count = await self._inference.shut_out(self._again)
-            except DBAPIError as error:  # a database that is away comes back; whoever looks must still be there then
-                _log.warning("could not look whether whoever has something running is still let in: %s", error)
-                continue
-            if count:
-                _log.info("ended what ran for %d who are not let in any more", count)
+    async def _look(self) -> None:
+        if count := await self._inference.shut_out(self._again):
+            _log.info("ended what ran for %d who are not let in any more", count)

@@ -1,12 +1,9 @@
 """What people's programs keep here is taken away when the settings say that it has been kept long enough."""
 
-import asyncio
-from contextlib import suppress
-
 from intramural.audit import AuditLog, Event, Fact
 from intramural.chats import KeptResponses, Transcripts
 from intramural.core.actor import SYSTEM
-from intramural.core.errors import IntramuralError
+from intramural.core.rounds import Rounds
 from intramural.retention import Holds
 from intramural.retention.holds import is_held
 
@@ -21,17 +18,15 @@ class Expiry:
         self._transcripts = transcripts
         self._audit = audit
         self._holds = holds
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("expiry", self.sweep, _EVERY_S)
 
     def open(self) -> None:
         """Begin looking."""
-        self._task = asyncio.create_task(self._look(), name="expiry")
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._rounds.close()
 
     async def sweep(self) -> None:
         """Take away what has expired; the log says how much."""
@@ -44,9 +39,3 @@ class Expiry:
                 "conversations": await self._transcripts.expire(connection, is_held),
             }
             record(Event.RESPONSES_EXPIRED, SYSTEM, facts=facts)
-
-    async def _look(self) -> None:
-        while True:
-            with suppress(IntramuralError):  # a log that cannot be written: next time then
-                await self.sweep()
-            await asyncio.sleep(_EVERY_S)

@@ -1,7 +1,6 @@
 """A person's stored files. Nobody else's can be reached from here; nor one's own of another workspace."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock
-from intramural.core.errors import IntramuralError, Misasked, Refused
+from intramural.core.errors import Misasked, Refused
+from intramural.core.rounds import Rounds
 from intramural.files import ANY, PURPOSES, Arriving, Files, Most, Passage, StoredFile, check_name
 from intramural.retention.holds import is_held
 from intramural.services.gate import Gate, where
-
-log = logging.getLogger(__name__)
 
 #: How long a file may be asked to stay, in seconds: an hour to 90 days, as Anthropic's API says; OpenAI's says 30.
 EXPIRY_S = (3_600, 7_776_000)
@@ -55,26 +53,21 @@ class FileDesk:
         self._files = files
         self._audit = audit
         self._clock = clock
-        self._tasks: list[asyncio.Task[None]] = []
-        self._to_index = asyncio.Event()
+        self._reaping = Rounds("expired files", self._reap, REAP_EVERY_S)
+        self._indexing = Rounds("index of files", self._index, REAP_EVERY_S)
         self._keeping: set[asyncio.Task[StoredFile]] = set()
         self._taken: set[str] = set()
 
     async def recall(self) -> None:
         """At start: remove what a crash left; from now on remove what has expired, and index what came."""
         await self._files.open()
-        self._to_index.set()
-        self._tasks = [
-            asyncio.create_task(self._reap(), name="files-reaper"),
-            asyncio.create_task(self._index(), name="files-index"),
-        ]
+        self._reaping.open()
+        self._indexing.open()
 
     async def close(self) -> None:
         """Wait until the uploads that were complete are kept, and do nothing more. The index goes on at next start."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._reaping.close()
+        await self._indexing.close()
         if self._keeping:
             await asyncio.wait(self._keeping)
 
@@ -163,7 +156,7 @@ class FileDesk:
 
     def index_again(self) -> None:
         """Files are waiting to be put into the index."""
-        self._to_index.set()
+        self._indexing.now()
 
     async def sweep(self) -> None:
         """After a person was removed: their files' bytes go too."""
@@ -193,27 +186,18 @@ class FileDesk:
                     facts={"purpose": purpose, **facts, **_there(actor)},
                     texts={"name": name},
                 )
-            self._to_index.set()
+            self._indexing.now()
             return file
         finally:
             await self._files.settled(actor.whose, arriving)
 
     async def _index(self) -> None:
-        while await self._to_index.wait():
-            self._to_index.clear()
-            while (file := await self._files.unindexed()) is not None:
-                await self._files.index(file)
+        while (file := await self._files.unindexed()) is not None:
+            await self._files.index(file)
 
     async def _reap(self) -> None:
-        while True:
-            try:
-                if await self._files.any_expired(is_held):
-                    await self._remove_expired()
-            except IntramuralError as error:  # the log cannot be written: nothing was removed, so try again later
-                log.error("expired files could not be removed: %s", error.code)
-            await asyncio.sleep(REAP_EVERY_S)
-
-    async def _remove_expired(self) -> None:
+        if not await self._files.any_expired(is_held):
+            return
         async with self._audit.transaction() as (connection, record):
             gone = await self._files.expired(connection, is_held)
             for file in gone:

@@ -21,6 +21,7 @@ from intramural.core.clock import Clock
 from intramural.core.config import RetentionConfig
 from intramural.core.errors import IntramuralError, Misasked
 from intramural.core.retention import DATA_CLASSES, DAY_MS, below_floor, floor_sentence, log_floor, strictest_floor
+from intramural.core.rounds import Rounds
 from intramural.retention import SOURCES, Holds, Kept, Rule, Source, Thing, verdict
 from intramural.retention.due import counted_days
 from intramural.services.gate import Gate
@@ -120,8 +121,7 @@ class Purging:
         self._clock = clock
         self._doing = doing
         self._progress = Progress()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("retention", self.round, EVERY_S)
 
     async def open(self) -> None:
         """Begin looking. Raises Misasked(`retention_below_floor`) where settings would delete the log too early; of a
@@ -133,13 +133,11 @@ class Purging:
                 facts = refused_facts(floor, each.retention_days["log"])
                 target = f"workspace:{each.place.id}"
                 await self._audit.record(Event.RETENTION_REFUSED, SYSTEM, target=target, outcome="refused", facts=facts)
-        self._task = asyncio.create_task(self._look(), name="retention")
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._rounds.close()
 
     # what people ask for
 
@@ -147,7 +145,7 @@ class Purging:
         """Delete what is due now, in the background."""
         await self._gate.require(actor, Action.RETENTION_RUN, target="retention")
         await self._audit.record(Event.RETENTION_BEGUN, actor, target="retention")
-        self._wake.set()
+        self._rounds.now()
         return self._progress
 
     async def stop(self, actor: Actor) -> Progress:
@@ -214,13 +212,6 @@ class Purging:
         finally:
             progress.running, progress.stopping, progress.ended_ms = False, False, self._now_ms()
         return progress
-
-    async def _look(self) -> None:
-        while True:
-            await self.round()
-            self._wake.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY_S)
 
     async def _purge(self, source: Source, rule: Rule, progress: Progress) -> None:
         days = counted_days(rule)

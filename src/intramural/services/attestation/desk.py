@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, is_due
 from intramural.core.config import AttestConfig
-from intramural.core.errors import IntramuralError, Missing, Unavailable
+from intramural.core.errors import Missing, Unavailable
 from intramural.core.ids import new_id
+from intramural.core.rounds import Rounds
 from intramural.services.attestation import facts as f
 from intramural.services.attestation.controlling import Controls
 from intramural.services.attestation.findings import findings
@@ -26,6 +26,7 @@ from intramural.services.gate import Gate
 from intramural.services.proofs import entry_proof
 
 _HOUR_MS = 3_600_000
+#: Before the first, too: the service has just started, and has people to answer.
 _LOOK_EVERY_S = 300.0
 _ID = re.compile(r"att_[0-9a-z]{1,60}")
 _TARGET = "attestation"
@@ -70,18 +71,16 @@ class Attestations:
         self._facts = facts
         self._turn = asyncio.Lock()
         self._last_ms = 0  # when one was last begun by itself, or made, by this process
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("attestations", self.look, _LOOK_EVERY_S, first_s=_LOOK_EVERY_S)
 
     def open(self) -> None:
         """Begin to look whether it is time."""
         if self._every_ms:
-            self._task = asyncio.create_task(self._look(), name="attestations")
+            self._rounds.open()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._rounds.close()
 
     async def make(self, actor: Actor, nonce: str | None = None) -> bytes:
         """A new one, as it is handed out. `nonce`: whoever asked chose it, and so knows that it was made afterwards.
@@ -122,12 +121,6 @@ class Attestations:
         if is_due(self._last_ms, now_ms, self._every_ms):
             self._last_ms = now_ms
             await self._made(SYSTEM, None, scheduled=True)
-
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)  # first, too: the service has just started, and has people to answer
-            with suppress(IntramuralError):  # a log that cannot be written: next time then
-                await self.look()
 
     async def _made(self, actor: Actor, nonce: str | None, *, scheduled: bool) -> bytes:
         async with self._turn:

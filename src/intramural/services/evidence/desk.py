@@ -6,17 +6,16 @@ says since when each control has come to what it comes to, and every result of a
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-from sqlalchemy.exc import DBAPIError
 
 from intramural.access import Action
 from intramural.audit import AuditLog, Event, Fact, Wanted, canonical
 from intramural.core.actor import SYSTEM, Actor
-from intramural.core.errors import IntramuralError, Missing
+from intramural.core.errors import Missing
+from intramural.core.rounds import Rounds
 from intramural.services.evidence import PACKS
 from intramural.services.evidence.checks import Outcome
 from intramural.services.evidence.facts import Facts
@@ -24,8 +23,6 @@ from intramural.services.evidence.gathering import Rooms, gathered
 from intramural.services.evidence.page import page
 from intramural.services.evidence.written import KIND, Result, looked, statement
 from intramural.services.gate import Gate
-
-_log = logging.getLogger(__name__)
 
 EVERY_S = 86_400.0
 #: A start is busy enough, and a command that opens the house for a moment is not to begin.
@@ -51,17 +48,15 @@ class EvidenceDesk:
         self._before: dict[str, tuple[Outcome, int]] | None = None
         self._results: Mapping[str, Result] | None = None
         self._turn = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("evidence", partial(self._look, SYSTEM), EVERY_S, first_s=_FIRST_LOOK_S)
 
     def open(self) -> None:
         """Begin to look once a day."""
-        self._task = asyncio.create_task(self._look_daily(), name="evidence")
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._rounds.close()
 
     async def results(self, actor: Actor) -> Mapping[str, Result]:
         """What every control came to when somebody looked last; now, if nobody has since the start."""
@@ -125,12 +120,3 @@ class EvidenceDesk:
         async for entry in self._audit.walk(Wanted(event=str(Event.EVIDENCE_CHECKED))):
             found |= {control: (outcome, entry.time_ms) for control, outcome in entry.facts["changed"].items()}
         return found
-
-    async def _look_daily(self) -> None:
-        await asyncio.sleep(_FIRST_LOOK_S)
-        while True:
-            try:
-                await self._look(SYSTEM)
-            except (IntramuralError, DBAPIError, OSError) as error:
-                _log.warning("the controls could not be looked at: %s", error)
-            await asyncio.sleep(EVERY_S)
