@@ -425,11 +425,12 @@ async def test_a_source_that_breaks_off_is_the_sources_fault(shop: Shop) -> None
 
 async def test_a_library_that_cannot_be_written_says_so(shop: Shop) -> None:
     """The manifest cannot be written: the pull ends with a reason, and the blob is swept away later."""
-    (shop.root / "manifests" / "tiny.json.new").mkdir()
+    (shop.root / "manifests").rename(shop.root / "away")
     states: list[PullState] = []
     with pytest.raises(Broken) as broken:
         await shop.library.pull(LyingSource(BODY), None, states.append)
     assert broken.value.code == states[-1].code == "library_disk_failed"
+    (shop.root / "away").rename(shop.root / "manifests")
     assert shop.library.sweep() == len(BODY)
 
 

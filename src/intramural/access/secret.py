@@ -6,11 +6,11 @@ before), so that a mistyped one is told from a wrong one, and scanners for leake
 
 import base64
 import hmac
-import os
 import zlib
 from pathlib import Path
 
 from intramural.core.clock import Clock
+from intramural.core.durable import make_whole
 from intramural.core.errors import Broken
 
 KEY_PREFIX = "im-"
@@ -57,7 +57,7 @@ class Pepper:
         file = secrets_dir / _PEPPER_FILE
         secrets_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
-            _make(file, clock)
+            make_whole(file, clock.token_bytes(_SECRET_BYTES))
         if file.stat().st_mode & 0o077:
             raise Broken("secret_exposed", f"{file} can be read by other users.", f"Run: chmod 600 {file}")
         key = file.read_bytes()
@@ -80,28 +80,6 @@ class Pepper:
 def same(ours: str, theirs: str) -> bool:
     """Compare in a time that says nothing about where they differ."""
     return hmac.compare_digest(ours.encode(), theirs.encode(errors="replace"))
-
-
-def _make(file: Path, clock: Clock) -> None:
-    """Write a fresh pepper so that no reader ever sees half of one, and of two makers at once one wins."""
-    part = file.with_name(f"{file.name}.{clock.token_bytes(8).hex()}")
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(clock.token_bytes(_SECRET_BYTES))
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(part, file)  # fails where the file is there already, as O_EXCL does
-        except FileExistsError:
-            return
-    finally:
-        part.unlink()
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _checksum(body: str) -> str:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from intramural.audit.checkpoint import Signer, is_name
 from intramural.audit.cosignature import Cosigner, has_ml_dsa
 from intramural.core.clock import Clock
+from intramural.core.durable import make_whole
 from intramural.core.errors import Misasked, Untrusted
 
 SIGNING_KEY_FILE = "audit-ed25519.pem"
@@ -116,7 +117,8 @@ def _read_or_make(file: Path, fresh: Callable[[], bytes] | None) -> bytes:
                 f"The log has entries, but its signing key {file} is gone.",
                 "Restore the key from a backup; a new key could not continue this log.",
             ) from None
-    _make(file, fresh())
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_whole(file, fresh())  # two starting processes agree on the first one's
     return _read(file)
 
 
@@ -125,31 +127,3 @@ def _read(file: Path) -> bytes:
         if stat.S_IMODE(os.fstat(open_file.fileno()).st_mode) & 0o077:
             raise Untrusted("secret_exposed", f"{file} can be read by others.", f"Run: chmod 600 {file}")
         return open_file.read()
-
-
-def _make(file: Path, data: bytes) -> None:
-    """Write `file` whole or not at all, never over another: two starting processes agree on the first one's bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as open_file:
-            open_file.write(data)
-            open_file.flush()
-            os.fsync(open_file.fileno())
-        _link(part, file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _link(part: Path, file: Path) -> None:
-    try:
-        file.hardlink_to(part)
-    except FileExistsError:
-        return  # somebody else was first; theirs counts
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

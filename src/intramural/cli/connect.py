@@ -1,7 +1,6 @@
 """`intramural connect`."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 
 from intramural.cli.clients import CLIENTS, KEY_VARIABLE, Settings, Told, merged
 from intramural.cli.root import DEFAULT, PAGE, Common, cli
+from intramural.core.durable import write_whole
 from intramural.core.errors import Conflicting, Misasked, Missing
 
 if TYPE_CHECKING:
@@ -121,10 +121,7 @@ def _in_the_way(file: Path, why: str) -> Conflicting:
 def _replace(file: Path, text: str, *, private: bool) -> None:
     """Write all or nothing; what holds a key, or may, is for its owner alone."""
     mode = 0o600 if private else (file.stat().st_mode & 0o777 if file.exists() else 0o644)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as out:
-        out.write(text)
-    fresh.replace(file)
+    write_whole(file, text.encode(), mode=mode)
 
 
 def _show(common: Common, client: str, settings: Settings, file: Path | None, *, written: bool) -> None:

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from intramural.cli.render import Out, size
 from intramural.cli.root import DEFAULT, PAGE, Common, cli
 from intramural.core.clock import SystemClock
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import IntramuralError, Misasked, Unavailable, Untrusted
 
 if TYPE_CHECKING:
@@ -126,9 +127,7 @@ def sync(
 def _write_lock(lock: Path, common: Common) -> None:
     async def act(client: "Client") -> None:
         text = (await client.get(f"{ROUTES}/lock"))["lock"]
-        unfinished = lock.with_name(lock.name + ".new")
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(lock)
+        write_whole(lock, text.encode(), mode=ORDINARY)
         common.out.record({"written": str(lock), "models": text.count("[[model]]")}, main="written")
 
     common.ask(act)

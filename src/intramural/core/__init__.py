@@ -1,10 +1,10 @@
 """The words everyone shares: identifiers, people who act, chat requests and events, errors, the clock, settings.
 
 Promises: plain frozen values, and one way of doing something every so often (`rounds`). No I/O except reading settings
-(`config`, `engines`), the system's clock (`clock`), the private socket's place (`console`), that of temporary files
-(`temporary`), and what the environment tells libraries (`quiet`).
+(`config`, `engines`), the system's clock (`clock`), files that are written whole or not at all (`durable`), the private
+socket's place (`console`), that of temporary files (`temporary`), and what the environment tells libraries (`quiet`).
 Never: imports another room.
 
-Read in this order: `errors`, `chat`, `pictures`, `bare`, `actor`, `clock`, `rounds`, `ids`, `engines`, `config`,
-`console`, `temporary`, `quiet`.
+Read in this order: `errors`, `chat`, `pictures`, `bare`, `actor`, `clock`, `rounds`, `durable`, `ids`, `engines`,
+`config`, `console`, `temporary`, `quiet`.
 """

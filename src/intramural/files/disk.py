@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from intramural.core.durable import sync_folder
 from intramural.core.errors import Broken, Unavailable, Untrusted
 from intramural.vault import PIECE_BYTES, Sealer, Vault
 
@@ -106,7 +107,7 @@ class Disk:
                 out.flush()
                 os.fsync(out.fileno())
             part.rename(path)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def drop(self, file_id: str) -> None:
         """Remove the bytes, if they are there."""
@@ -187,20 +188,12 @@ class Arriving:
             os.fsync(self._file.fileno())
             self._file.close()
             self._part.rename(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def _abandon(self) -> None:
         if self._file is not None:
             self._file.close()
         self._disk.drop_all(self.id)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ for each log, the last checkpoint that it signed; a checkpoint is on the disk be
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from intramural.audit import Checkpoint, Cosigner, VerifierKey
 from intramural.audit.checkpoint import parse_body, split_note
 from intramural.audit.witnessing import MAX_REQUEST_BYTES, decide, read_submission
 from intramural.core.clock import Clock
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import IntramuralError
 
 
@@ -90,18 +90,7 @@ class Witness:
         return parse_body(split_note(note)[0])
 
     def _keep(self, origin: str, note: str) -> None:
-        file = self._folder / _name(origin)
-        part = file.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as opened:
-            opened.write(note)
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(file)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write_whole(self._folder / _name(origin), note.encode(), mode=ORDINARY)
 
 
 def _name(origin: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from intramural.core.durable import ORDINARY, write_whole
+
 #: Larger than the caches of a core's share, small enough to have on any machine.
 _EACH_BYTES = 48 << 20
 _MOST_THREADS = 16
@@ -32,9 +34,7 @@ def read_bytes_per_s(kept: Path, cores: int) -> int:
         found = None
     if found is None or found.cores != cores:
         found = Measured(measure(cores), cores)
-        part = kept.with_name(f".{kept.name}.part")
-        part.write_bytes(msgspec.json.encode(found))
-        part.replace(kept)
+        write_whole(kept, msgspec.json.encode(found), mode=ORDINARY)
     return found.read_bytes_per_s
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from intramural.core.durable import sync_folder
 from intramural.core.errors import Broken, Conflicting, IntramuralError, Unavailable, Untrusted
 from intramural.library.threads import in_thread
 
@@ -238,15 +239,6 @@ def close_all(descriptors: Iterable[int]) -> None:
     """Close each of them."""
     for each in descriptors:
         os.close(each)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable what was named, renamed or removed in `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def disk_full(message: str) -> Unavailable:

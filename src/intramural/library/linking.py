@@ -19,8 +19,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from intramural.core.durable import sync_folder
 from intramural.core.errors import Untrusted
-from intramural.library.blobs import Blob, disk_error, sync_folder
+from intramural.library.blobs import Blob, disk_error
 
 #: ioctl(2) number of FICLONE, `_IOW(0x94, 9, int)`.
 _FICLONE: Final = 0x40049409

@@ -1,16 +1,13 @@
 """The manifests on disk, one file a model name. Written whole: a reader sees the old one or the new one."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from intramural.core.durable import ORDINARY, sync_folder, write_whole
 from intramural.core.errors import Broken, Missing, Untrusted
-from intramural.library.blobs import sync_folder
 from intramural.library.manifest import Manifest
 from intramural.library.names import file_of, name_of, parse_name
-
-_UNFINISHED = ".new"
 
 
 class Shelf:
@@ -67,14 +64,8 @@ class Shelf:
 
     def put(self, manifest: Manifest) -> None:
         """Write durably."""
-        target = self._folder / file_of(manifest.name)
-        unfinished = target.with_name(target.name + _UNFINISHED)
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-        sync_folder(self._folder)
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        write_whole(self._folder / file_of(manifest.name), text, mode=ORDINARY)
 
     def remove(self, name: str) -> None:
         """Take the manifest away, durably; nothing happens if there is none."""

@@ -30,6 +30,7 @@ from intramural.audit import (
 from intramural.audit.merkle import verify_consistency
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, is_due
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import Broken, IntramuralError, Unavailable, Untrusted
 from intramural.core.rounds import Rounds
 from intramural.services.anchor_web import Post
@@ -317,15 +318,4 @@ def _write_all(folder: Path, files: Sequence[tuple[str, bytes]], *, make: bool =
     if make:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, data in files:
-        part = folder / f".{name}.part"
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / name)
-    if files:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write_whole(folder / name, data, mode=ORDINARY)

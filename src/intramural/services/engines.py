@@ -11,6 +11,7 @@ import msgspec
 
 from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.engines import RemoteEngine
 
 KNOWN = "engines.known.json"
@@ -51,9 +52,7 @@ async def record_engines(audit: AuditLog, engines: Sequence[RemoteEngine], data_
     for event, name, about in changes(before, now):
         await audit.record(event, SYSTEM, target=f"engine:{name}", facts=about)
     if before != now:
-        part = file.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(now))
-        part.replace(file)
+        write_whole(file, msgspec.json.encode(now), mode=ORDINARY)
 
 
 def _known(file: Path) -> Mapping[str, Mapping[str, Fact]]:

@@ -4,7 +4,6 @@ Where they went is noted in the data directory, so that no service goes on with 
 two ends.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.util import greenlet_spawn
 
 from intramural.audit import newest_checkpoint, verify_connection
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import Conflicting, Untrusted
 from intramural.storage import copying, without_password
 from intramural.storage.copying import Content
@@ -72,12 +72,7 @@ def _copy(source: Connection, target: Connection, public_key: str) -> Moved:
 
 def note_place(data_dir: Path, address: Path | str) -> None:
     """From now on this is where the database is."""
-    part = data_dir / f"{_PLACE}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(f"{_name(address)}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(data_dir / _PLACE)
+    write_whole(data_dir / _PLACE, f"{_name(address)}\n".encode(), mode=ORDINARY)
 
 
 def require_place(data_dir: Path, address: Path | str) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine, Select, create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from intramural.core.durable import sync_folder
 from intramural.storage import revision
 from intramural.storage.backend import BlockingConnection, Connection, Result
 from intramural.storage.writer import Writer
@@ -140,11 +141,7 @@ def filling_file(file: Path) -> Iterator[BlockingConnection]:
         engine.dispose()
     file.hardlink_to(part)
     _remove(part)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 def _remove(file: Path) -> None:

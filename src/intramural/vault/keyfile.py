@@ -14,6 +14,7 @@ import msgspec
 
 from intramural.core.clock import Clock
 from intramural.core.config import VaultConfig, VaultLock
+from intramural.core.durable import sync_folder, write_whole
 from intramural.core.errors import Misasked, Untrusted
 from intramural.vault.envelope import KEY_BYTES, WrappingKey
 from intramural.vault.locks import Clear, Lock, Locked, Passphrase
@@ -65,7 +66,7 @@ class KeyFile:
         """The next key is the current one, and the one before is gone, with what a keyring kept for it."""
         before = self._stored(self._file)
         self._next.replace(self._file)
-        _sync(self._file.parent)
+        sync_folder(self._file.parent)
         self._lock(before).drop(before)
 
     def _read(self, file: Path) -> bytes:
@@ -92,7 +93,8 @@ class KeyFile:
         return self._locks[stored.locked_by]()
 
     def _write(self, file: Path, key: bytes) -> None:
-        _place(file, msgspec.json.encode(self._locks[self._wanted]().lock(key)) + b"\n")
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(file, msgspec.json.encode(self._locks[self._wanted]().lock(key)) + b"\n")
 
 
 def _locks(config: VaultConfig, clock: Clock) -> Mapping[str, Callable[[], Lock]]:
@@ -129,28 +131,3 @@ def _wanted(config: VaultConfig) -> str:
 
 def _damaged(file: Path) -> Untrusted:
     return Untrusted("secret_damaged", f"{file} holds no key of this service.", "Restore it from a backup.")
-
-
-def _place(file: Path, data: bytes) -> None:
-    """Write `file` whole or not at all (0600), durable with its name."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f".{file.name}.{os.getpid()}{_PART}")
-    part.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-        _sync(file.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

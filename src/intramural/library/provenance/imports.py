@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import Broken, Refused
 from intramural.library.provenance.bundle import Bundle
 
@@ -33,9 +34,7 @@ class Imports:
         if bundle.signer is None:
             return
         known = self._known() | {model.about.name: bundle.index.made_ms for model in bundle.models}
-        unfinished = self._file.with_name(self._file.name + ".new")
-        unfinished.write_bytes(msgspec.json.encode(known))
-        unfinished.replace(self._file)
+        write_whole(self._file, msgspec.json.encode(known), mode=ORDINARY)
 
     def _known(self) -> dict[str, int]:
         try:

@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import Untrusted
-from intramural.library.blobs import sync_folder
 from intramural.library.names import file_of, parse_name
 from intramural.library.provenance.signing import MAX_SIGNATURE_BYTES
 
@@ -33,13 +33,7 @@ class Signatures:
             file.unlink(missing_ok=True)
             return
         self._folder.mkdir(exist_ok=True)
-        unfinished = file.with_name(file.name + ".new")
-        with unfinished.open("wb") as handle:
-            handle.write(signature)
-            handle.flush()
-            os.fsync(handle.fileno())
-        unfinished.replace(file)
-        sync_folder(self._folder)
+        write_whole(file, signature, mode=ORDINARY)
 
     def _file(self, name: str) -> Path:
         return self._folder / file_of(parse_name(name)).replace(".json", ".sig")

@@ -14,6 +14,7 @@ from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM, Actor
 from intramural.core.clock import Clock, is_due
 from intramural.core.config import AttestConfig
+from intramural.core.durable import ORDINARY, write_whole
 from intramural.core.errors import Missing, Unavailable
 from intramural.core.ids import new_id
 from intramural.core.rounds import Rounds
@@ -207,12 +208,7 @@ def _keep(folder: Path, name: str, data: bytes, most: int) -> None:
     """Whole or not at all; the oldest of more than `most` go. Raises Unavailable(`attestation_unkept`)."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = folder / f".{name}.part"
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / name)
+        write_whole(folder / name, data, mode=ORDINARY)
         for old in _names(folder)[most:]:
             (folder / old).unlink(missing_ok=True)
     except OSError as error:

@@ -20,6 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from intramural.core.durable import ORDINARY, whole
 from intramural.core.errors import Conflicting, Misasked, Missing, Untrusted
 from intramural.services.backups.sealed import Spoiled, opened, seal
 
@@ -189,7 +190,7 @@ def _head(path: Path) -> dict[str, Any] | None:
 def _begin(path: Path, lock: Lock) -> None:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     # one that was killed while it began the folder is begun again
-    if any(not (each.name.startswith(_HEAD) and each.name.endswith(_PART)) for each in path.iterdir()):
+    if any(not (each.name.lstrip(".").startswith(_HEAD) and each.name.endswith(_PART)) for each in path.iterdir()):
         raise Conflicting("backup_folder_not_empty", f"There is something else in {path}.", "Name an empty folder.")
     salt = None if lock.salt is None else lock.salt.hex()
     head = {"form": _FORM, "public_key": lock.public.public_bytes_raw().hex(), "salt": salt}
@@ -206,20 +207,7 @@ def _opened(file: Path, private: X25519PrivateKey, what: str) -> Iterator[bytes]
 
 def _write(file: Path, pieces: Iterable[bytes]) -> int:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f"{file.name}.{os.getpid()}{_PART}")
-    try:
-        with part.open("xb") as out:
-            for each in pieces:
-                out.write(each)
-            out.flush()
-            os.fsync(out.fileno())
-            size_bytes = out.tell()
-        part.rename(file)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return size_bytes
+    with whole(file, mode=ORDINARY) as out:
+        for each in pieces:
+            out.write(each)
+        return out.tell()

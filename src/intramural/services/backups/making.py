@@ -22,6 +22,7 @@ from sqlalchemy.util import greenlet_spawn
 from intramural import __version__
 from intramural.audit import Signer, newest_checkpoint
 from intramural.core.clock import Clock
+from intramural.core.durable import write_whole
 from intramural.core.errors import Broken, Untrusted
 from intramural.services.backups.folder import Folder, object_name
 from intramural.services.backups.manifest import FORM, FilePart, Manifest, Part, TableParts, signed
@@ -198,13 +199,5 @@ def _names_key(file: Path, clock: Clock) -> bytes:
         if len(key) == _NAMES_KEY_BYTES:  # what a crash cut off is none: with another one all is written once more
             return key
     key = clock.token_bytes(_NAMES_KEY_BYTES)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
-            out.write(key)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(file, key)
     return key
