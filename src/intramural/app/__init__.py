@@ -7,13 +7,13 @@ A `House` is one opened data directory; only one process may have it open (a loc
 (`serve`) and it always answers on a private Unix socket (`console`), which is how the command line talks to it: to the
 running service if there is one, else to a house it opens itself.
 
-Read in this order: `house`, `desks`, `front`; `apart` is what commands do where no service runs.
+Read in this order: `house`, `ground`, `shelf`, `desks`, `front`; `apart` is what commands do where no service runs.
 """
 
 from intramural.app.apart import back_up, diagnose, move_database, restore, witness, witness_keys
-from intramural.app.desks import inspected
 from intramural.app.front import console, listening, preload, preload_in_time, shelve_starter
 from intramural.app.house import House, enclosed, opened
+from intramural.app.shelf import inspected
 
 __all__ = [
     "House",

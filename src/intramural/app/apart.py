@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from intramural.app.desks import engine_floor
 from intramural.app.front import server
+from intramural.app.ground import engine_floor
 from intramural.app.house import available_bytes, claim
 from intramural.audit import (
     REWRITTEN,

@@ -2,58 +2,27 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from intramural import __version__
-from intramural.access import Access, Action, AgeRules, Consents, Notices, Openings, Policy, Uses, When
+from intramural.access import Consents, Notices, Openings, Uses
 from intramural.access.oidc import Provider
-from intramural.audit import (
-    AuditLog,
-    anchors_of,
-)
+from intramural.app.ground import Ground, downgrades_of, engine_floor
+from intramural.app.shelf import Shelf, bundles_of, fit_of, shelf_of
+from intramural.audit import anchors_of
 from intramural.batches import Batches
 from intramural.chats import Chats, KeptResponses, Transcripts
-from intramural.core.actor import SYSTEM, Actor
-from intramural.core.clock import Clock
+from intramural.core.actor import SYSTEM
 from intramural.core.config import Config, ServingConfig
-from intramural.core.errors import Misasked
-from intramural.core.outward import Connect
-from intramural.egress import (
-    Egress,
-    Errand,
-    Purpose,
-)
+from intramural.egress import Errand
 from intramural.files import Disk, Files
-from intramural.guard import Names
-from intramural.library import (
-    TIMEOUT_S,
-    Elsewhere,
-    Inspect,
-    Library,
-    Outside,
-    RunConfined,
-    Source,
-    Uploads,
-    Verdict,
-    confined,
-    elsewhere,
-    judge,
-    parse_source,
-)
-from intramural.library.provenance import TrustPolicy, parse_level, read_anchors
-from intramural.library.provenance.carried import CarriedCatalogue
-from intramural.library.provenance.imports import Imports
-from intramural.library.sources import upload
-from intramural.library.sources.bundle import BundleSource
-from intramural.library.sources.pinned import PinnedSource
-from intramural.metering import Meter, Metrics, PoolNumbers, QuotaRows, Traces, WorkerNumbers, zone_of
-from intramural.retention import HOLDS_FILE, HoldList, Holds, Kept
-from intramural.sandbox import Launch, Limits, Posture, missing_layers, probe, run_once
+from intramural.library import Library, Outside
+from intramural.metering import QuotaRows, zone_of
+from intramural.retention import HOLDS_FILE, HoldList, Kept
 from intramural.sandbox.readback import Held
 from intramural.sandbox.walls import Asked, walls
 from intramural.services import (
@@ -61,7 +30,6 @@ from intramural.services import (
     Attestations,
     BatchDesk,
     BreakGlass,
-    Bundles,
     CatalogueDesk,
     ConsentDesk,
     Conversations,
@@ -72,7 +40,6 @@ from intramural.services import (
     FactorDesk,
     Federation,
     FileDesk,
-    FitDesk,
     GroupDesk,
     HoldDesk,
     Inference,
@@ -80,11 +47,9 @@ from intramural.services import (
     Locks,
     Models,
     NoticeDesk,
-    Ordinary,
     PasskeyDesk,
     PeopleDesk,
     Personal,
-    Planner,
     PolicyDesk,
     Preloads,
     Proofs,
@@ -107,18 +72,14 @@ from intramural.services import (
     UploadDesk,
     UseDesk,
     VaultDesk,
-    WorkspaceDesk,
 )
 from intramural.services.anchor_web import posting
 from intramural.services.attestation import Controls, Sources, gather
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
-from intramural.services.crashes import Crashes
 from intramural.services.directory import Directory
-from intramural.services.downgrades import Downgrade, downgrades
-from intramural.services.enclosure import Enclosure, left_out, processes
+from intramural.services.enclosure import left_out, processes
 from intramural.services.evidence.gathering import Rooms
-from intramural.services.gate import Gate
 from intramural.services.guarding import Guarding
 from intramural.services.media import Media, Outward
 from intramural.services.personal import Forgetting
@@ -128,78 +89,9 @@ from intramural.services.records import Walled
 from intramural.services.reports import known_of
 from intramural.services.reviews import WorkingHours
 from intramural.services.seating import Seating
-from intramural.services.standing import Again, standing
 from intramural.services.turns import Turns
-from intramural.serving import (
-    FLOOR,
-    Pool,
-    installed,
-    parse_options,
-    standing_of,
-)
-from intramural.storage import Database
-from intramural.vault import ERASED_FILE, Erased, Stored, Vault, Whole
-
-#: A header is parsed in far less; a file that wants more is not a model.
-_INSPECTION = Limits(memory_bytes=2 * 2**30, cpu_s=30)
-
-
-def _asked_for(egress: Egress, gate: Gate, purpose: Purpose) -> Callable[[Actor, str], Connect]:
-    """The way for what somebody asks for; who may decide about the list has decided by asking."""
-
-    def way(actor: Actor, about: str) -> Connect:
-        approves = gate.decide(actor, Action.EGRESS_CHANGE).allowed
-        return egress.way(Errand(actor, purpose, about, approves))
-
-    return way
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What every part stands on."""
-
-    config: Config
-    db: Database
-    vault: Vault
-    audit: AuditLog
-    access: Access
-    pool: Pool
-    traces: Traces
-    posture: Posture
-    enclosure: Enclosure | None
-    clock: Clock
-    names: Names
-    gate: Gate
-    meter: Meter
-    metrics: Metrics
-    #: Whoever asked for what goes on by itself, as they may act by now.
-    again: Again
-    #: All that the database has sealed, table by table: for erasing, exporting and changing keys.
-    kept_whole: Stored
-    holds: Holds
-    ages: AgeRules
-    egress: Egress
-
-    @property
-    def cores(self) -> int:
-        return len(os.sched_getaffinity(0))
-
-    @property
-    def memory_bytes(self) -> int:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The models and where they come from."""
-
-    library: Library
-    trust: TrustPolicy
-    inspect: Inspect
-    uploads: Uploads
-    catalogue: CatalogueDesk
-    models: Models
-    parse: Callable[[str, Actor], Source]
+from intramural.serving import installed, standing_of
+from intramural.vault import ERASED_FILE, Erased, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +107,15 @@ class _Uploaded:
 
 
 @dataclass(frozen=True, slots=True)
+class _Texts:
+    """What is kept of conversations: of the page, and of people's programs."""
+
+    chats: Chats
+    responses: KeptResponses
+    transcripts: Transcripts
+
+
+@dataclass(frozen=True, slots=True)
 class _Entrance:
     """The ways to be let in."""
 
@@ -224,57 +125,21 @@ class _Entrance:
     passkeys: PasskeyDesk
 
 
-def services_of(
-    config: Config,
-    db: Database,
-    vault: Vault,
-    audit: AuditLog,
-    access: Access,
-    pool: Pool,
-    traces: Traces,
-    posture: Posture,
-    enclosure: Enclosure | None,
-    clock: Clock,
-    policy: Policy,
-    ages: AgeRules,
-    names: Names,
-    egress: Egress,
-) -> Services:
-    holds = Holds(db, clock)
-    gate = Gate(audit, policy.rules, vault, holds.on, _when(config, ages, clock))
-    metrics = Metrics(
-        __version__, lambda: _pool_numbers(pool), lambda: {"sent": traces.sent, "dropped": traces.dropped}
+def services_of(ground: Ground) -> Services:
+    """Every service, of the rooms that were opened. Raises Misasked where a setting of one of them is wrong."""
+    config, db, clock, audit, vault = ground.config, ground.db, ground.clock, ground.audit, ground.vault
+    gate, access, holds, workspaces = ground.gate, ground.access, ground.holds, ground.workspaces
+    shelf, uploaded, entrance, texts = shelf_of(ground), _uploaded(ground), _entrance(ground), _texts(ground)
+    guard = Guarding(
+        config.guard, gate, ground.names, audit, ground.metrics, clock, access.seal.key_of_marks, ground.ages
     )
-    workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
-    ground = Ground(
-        config, db, vault, audit, access, pool, traces, posture, enclosure, clock, names, gate, Meter(db, clock),
-        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
-    )  # fmt: skip
-    shelf = _shelf(ground)
-    uploaded = _uploaded(ground)
-    entrance = _entrance(ground)
-    guard = Guarding(config.guard, gate, names, audit, metrics, clock, access.seal.key_of_marks, ages)
     inference = _inference(ground, shelf.models, uploaded, guard)
     notices, uses = Notices(db, clock), Uses(db, clock)
-    chats = Chats(db, vault, clock)
-    kept = KeptResponses(db, vault, clock, config.responses.keep_days)
-    transcripts = Transcripts(db, vault, clock, config.responses.conversation_keep_days)
-    heads = [each.heads for each in (chats, kept, transcripts, uploaded.stored, uploaded.batch_rows)]
-    whole = Whole(db, heads)
+    notice_desk = NoticeDesk(gate, notices, uses, access.people, audit, config.consent)
+    use_desk = UseDesk(gate, uses, access.workspaces, notices, audit)
     hold_desk = HoldDesk(gate, holds, audit, access.seal, HoldList(_list_of_erased(config).with_name(HOLDS_FILE)))
-    reports = Reports(
-        gate,
-        audit,
-        clock,
-        WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
-        config.audit.review_every_days,
-        __version__,
-        known_of(access.people, access.workspaces, Kept(db)),
-    )
-    desk_of_notices = NoticeDesk(gate, notices, uses, access.people, audit, config.consent)
-    desk_of_uses = UseDesk(gate, uses, access.workspaces, notices, audit)
-    purging = _purging(ground, uploaded, chats, kept, transcripts, inference, hold_desk)
-    anchoring = _anchoring(ground)
+    purging = _purging(ground, uploaded, texts, inference, hold_desk)
+    reports, anchoring = _reports(ground), _anchoring(ground)
     return Services(
         identity=access.identify,
         sign_in=entrance.sign_in,
@@ -283,57 +148,39 @@ def services_of(
         federation=entrance.federation,
         people=PeopleDesk(gate, access.people, access.groups, access.roles, audit),
         rosters=_rosters(ground),
-        provisioning=Provisioning(gate, ground.db, access, audit),
+        provisioning=Provisioning(gate, db, access, audit),
         personal=_personal(ground, uploaded),
         break_glass=_break_glass(ground),
-        shown=Shown(
-            gate,
-            Kept(db),
-            workspaces.place,
-            chats,
-            uploaded.stored,
-            kept,
-            transcripts,
-            uploaded.batch_rows,
-            uploaded.inputs,
-        ),
-        vault=_vault_desk(ground, uploaded, whole),
+        shown=_shown(ground, texts, uploaded),
+        vault=_vault_desk(ground, texts, uploaded),
         keys=KeyDesk(gate, access.keys, access.people, access.workspaces, access.identify, audit),
         groups=GroupDesk(gate, access.groups, audit),
         roles=RoleDesk(gate, access.roles, audit),
         workspaces=workspaces,
         policy=PolicyDesk(gate, access, audit),
-        consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ages, vault, audit),
-        notices=desk_of_notices,
-        uses=desk_of_uses,
+        consent=ConsentDesk(gate, Consents(db, vault, clock), access.people, access.groups, ground.ages, vault, audit),
+        notices=notice_desk,
+        uses=use_desk,
         models=shelf.models,
         preloads=Preloads(config.serving.preload, clock, shelf.models.preload),
         catalogue=shelf.catalogue,
-        fit=_fit(ground, shelf),
+        fit=fit_of(ground, shelf),
         pulls=Pulls(gate, shelf.library, audit, db, clock, shelf.parse),
-        pushes=PushDesk(
-            gate,
-            shelf.library,
-            audit,
-            Outside.of(config.library, config.data_dir),
-            _asked_for(egress, gate, "push"),
-        ),
-        egress=EgressDesk(gate, egress, audit, clock),
+        pushes=_pushes(ground, shelf),
+        egress=EgressDesk(gate, ground.egress, audit, clock),
         uploads=UploadDesk(gate, shelf.uploads, audit),
         provenance=Provenance(gate, shelf.library, audit, clock, shelf.trust),
         locks=Locks(gate, shelf.library, shelf.models, audit, shelf.parse),
-        bundles=_bundles(ground, shelf),
+        bundles=bundles_of(ground, shelf),
         inference=inference,
         quotas=uploaded.quotas,
         guard=guard,
-        conversations=Conversations(gate, chats, inference, audit, clock, workspaces),
+        conversations=Conversations(gate, texts.chats, inference, audit, clock, workspaces),
         files=uploaded.files,
         batches=uploaded.batches,
-        responses=Responses(
-            gate, shelf.models, inference, kept, transcripts, audit, access.seal, keeps=config.responses.keep_days > 0
-        ),
-        transcripts=TranscriptDesk(gate, transcripts, audit),
-        expiry=Expiry(kept, transcripts, audit, holds),
+        responses=_responses(ground, shelf, texts, inference),
+        transcripts=TranscriptDesk(gate, texts.transcripts, audit),
+        expiry=Expiry(texts.responses, texts.transcripts, audit, holds),
         holds=hold_desk,
         purging=purging,
         evictions=Evictions(inference, ground.again),
@@ -342,69 +189,10 @@ def services_of(
         reports=reports,
         proofs=Proofs(gate, audit),
         anchoring=anchoring,
-        evidence=_evidence(ground, shelf.library, purging, reports, desk_of_notices, desk_of_uses, anchoring),
-        attestations=_attestations(ground, shelf, anchoring, policy),
+        evidence=_evidence(ground, shelf.library, purging, reports, notice_desk, use_desk, anchoring),
+        attestations=_attestations(ground, shelf, anchoring),
         ready=shelf.models.any_ready,
     )
-
-
-def _shelf(ground: Ground) -> _Shelf:
-    config, pool, clock = ground.config, ground.pool, ground.clock
-    folder = config.data_dir / "library"
-    trust = TrustPolicy(parse_level(config.library.required_trust), config.trust_dir)
-    inspect = confined(_inspector(ground.posture))
-    library = Library(folder, inspect, clock, trust)
-    own, own_key = _own_catalogue(config)
-    catalogue = CatalogueDesk(
-        ground.gate,
-        library,
-        data_dir=config.data_dir,
-        own=own,
-        own_key=own_key,
-        memory_bytes=ground.memory_bytes,
-        budget_bytes=pool.budget_bytes,
-        cores=ground.cores,
-        slots=config.serving.slots,
-        context_tokens=config.serving.context_tokens,
-    )
-    ordinary = Ordinary(
-        config.serving.slots,
-        config.serving.context_tokens,
-        parse_options(config.serving.options),
-        config.serving.vram_bytes,
-    )
-    planner = Planner(library, pool.budget_bytes, ordinary, catalogue.instead_of)
-    crashes = Crashes(ground.audit, ground.db, pool, clock)
-    models = Models(ground.gate, library, pool, ground.audit, ground.db, planner, crashes, _elsewhere(config, clock))
-    uploads = Uploads(folder, clock)
-    uploads.sweep(at_start=True)
-    parse = _source_parser(config, library, uploads, catalogue, clock, _asked_for(ground.egress, ground.gate, "pull"))
-    return _Shelf(library, trust, inspect, uploads, catalogue, models, parse)
-
-
-def _own_catalogue(config: Config) -> tuple[Path | None, Path | None]:
-    """The institution's own catalogue and the key that signed it."""
-    file, key = config.library.catalogue, config.library.catalogue_key
-    return Path(file) if file else None, Path(key) if key else None
-
-
-def _fit(ground: Ground, shelf: _Shelf) -> FitDesk:
-    return FitDesk(
-        ground.gate,
-        shelf.library,
-        shelf.catalogue,
-        ground.audit,
-        shelf.inspect,
-        shelf.parse,
-        folder=ground.config.data_dir / "library",
-        context_tokens=ground.config.serving.context_tokens,
-    )
-
-
-def _bundles(ground: Ground, shelf: _Shelf) -> Bundles:
-    imports = Imports(ground.config.data_dir / "library" / "bundles.json")
-    carried = CarriedCatalogue(*_own_catalogue(ground.config))
-    return Bundles(ground.gate, shelf.library, ground.audit, ground.clock, shelf.trust, imports, carried)
 
 
 def _uploaded(ground: Ground) -> _Uploaded:
@@ -431,6 +219,15 @@ def _uploaded(ground: Ground) -> _Uploaded:
     return _Uploaded(stored, rows, inputs, quotas, files, batches)
 
 
+def _texts(ground: Ground) -> _Texts:
+    db, vault, clock, config = ground.db, ground.vault, ground.clock, ground.config.responses
+    return _Texts(
+        Chats(db, vault, clock),
+        KeptResponses(db, vault, clock, config.keep_days),
+        Transcripts(db, vault, clock, config.conversation_keep_days),
+    )
+
+
 def _inference(ground: Ground, models: Models, uploaded: _Uploaded, guard: Guarding) -> Inference:
     media = Media(ground.gate, uploaded.stored, ground.audit, Outward.of(ground.config), ground.egress.way)
     return Inference(
@@ -449,6 +246,25 @@ def _inference(ground: Ground, models: Models, uploaded: _Uploaded, guard: Guard
         _most_at_once(ground.config.serving),
         labels=ground.config.consent.label_answers,
     )
+
+
+def _responses(ground: Ground, shelf: Shelf, texts: _Texts, inference: Inference) -> Responses:
+    return Responses(
+        ground.gate,
+        shelf.models,
+        inference,
+        texts.responses,
+        texts.transcripts,
+        ground.audit,
+        ground.access.seal,
+        keeps=ground.config.responses.keep_days > 0,
+    )
+
+
+def _pushes(ground: Ground, shelf: Shelf) -> PushDesk:
+    config = ground.config
+    outside = Outside.of(config.library, config.data_dir)
+    return PushDesk(ground.gate, shelf.library, ground.audit, outside, ground.asked_for("push"))
 
 
 def _most_at_once(serving: ServingConfig) -> int:
@@ -563,12 +379,25 @@ def _break_glass(ground: Ground) -> BreakGlass:
     )
 
 
+def _shown(ground: Ground, texts: _Texts, uploaded: _Uploaded) -> Shown:
+    """What an opening shows."""
+    return Shown(
+        ground.gate,
+        Kept(ground.db),
+        ground.workspaces.place,
+        texts.chats,
+        uploaded.stored,
+        texts.responses,
+        texts.transcripts,
+        uploaded.batch_rows,
+        uploaded.inputs,
+    )
+
+
 def _purging(
     ground: Ground,
     uploaded: _Uploaded,
-    chats: Chats,
-    responses: KeptResponses,
-    transcripts: Transcripts,
+    texts: _Texts,
     inference: Inference,
     holds: HoldDesk,
 ) -> Purging:
@@ -576,9 +405,9 @@ def _purging(
     config = ground.config
     forget, older, scrub = inference.forget, ground.pool.forget_older, ground.kept_whole.scrub
     delete = {
-        "chats": chats.purge,
-        "responses": responses.purge,
-        "conversations": transcripts.purge,
+        "chats": texts.chats.purge,
+        "responses": texts.responses.purge,
+        "conversations": texts.transcripts.purge,
         "batches": uploaded.batch_rows.purge,
         "files": uploaded.stored.purge,
     }
@@ -597,7 +426,10 @@ def _purging(
     )
 
 
-def _vault_desk(ground: Ground, uploaded: _Uploaded, whole: Whole) -> VaultDesk:
+def _vault_desk(ground: Ground, texts: _Texts, uploaded: _Uploaded) -> VaultDesk:
+    kept = (texts.chats, texts.responses, texts.transcripts, uploaded.stored, uploaded.batch_rows)
+    whole = Whole(ground.db, [each.heads for each in kept])
+
     async def seal_files() -> int:
         return await uploaded.stored.seal_clear() + await uploaded.batches.seal_clear()
 
@@ -626,6 +458,19 @@ def _anchoring(ground: Ground) -> Anchoring:
         config.data_dir / "anchors",
         config.anchors.every_hours,
         posting(connect, allow_network=config.library.allow_network, ca_file=ca_file),
+    )
+
+
+def _reports(ground: Ground) -> Reports:
+    config, access = ground.config, ground.access
+    return Reports(
+        ground.gate,
+        ground.audit,
+        ground.clock,
+        WorkingHours.of(config.audit.working_hours, zone_of(config.quotas.time_zone)),
+        config.audit.review_every_days,
+        __version__,
+        known_of(access.people, access.workspaces, Kept(ground.db)),
     )
 
 
@@ -701,7 +546,7 @@ def _processes(ground: Ground) -> list[Walled]:
     return [Walled(each, walls(each, asked)) for each in _held(ground)]
 
 
-def _attestations(ground: Ground, shelf: _Shelf, anchoring: Anchoring, policy: Policy) -> Attestations:
+def _attestations(ground: Ground, shelf: Shelf, anchoring: Anchoring) -> Attestations:
     config, controls = ground.config, Controls(ground.clock)
     sources = Sources(
         config=config,
@@ -713,7 +558,7 @@ def _attestations(ground: Ground, shelf: _Shelf, anchoring: Anchoring, policy: P
         workers=partial(_workers, ground),
         egress=ground.egress,
         models=shelf.library.list,
-        policy_digest=policy.digest,
+        policy_digest=ground.policy.digest,
         controls=controls,
     )
     return Attestations(
@@ -726,95 +571,3 @@ def _attestations(ground: Ground, shelf: _Shelf, anchoring: Anchoring, policy: P
         partial(gather, sources),
         serves=ground.enclosure is not None,
     )
-
-
-def _elsewhere(config: Config, clock: Clock) -> list[Elsewhere]:
-    """The models of engines elsewhere. Raises Misasked(`bad_engine`) where more is asked of models than is known of
-    these, Misasked(`bad_model_name`)."""
-    if config.engines and parse_level(config.library.required_trust) != "local":
-        message = "engines.toml names engines elsewhere, of whose models nothing can be known."
-        raise Misasked("bad_engine", message, "Set library.required_trust to `local`, or take the engines out.")
-    added_ms = int(clock.now_s() * 1000)
-    return [model for engine in config.engines for model in elsewhere(engine, added_ms)]
-
-
-def _source_parser(
-    config: Config,
-    library: Library,
-    uploads: Uploads,
-    catalogue: CatalogueDesk,
-    clock: Clock,
-    way: Callable[[Actor, str], Connect],
-) -> Callable[[str, Actor], Source]:
-    """What a text names: a model of the catalogue (held to its digests), a bundle, uploads, or another source."""
-    known = Outside.of(config.library, config.data_dir)
-
-    def parse(text: str, actor: Actor) -> Source:
-        kind, _, path = text.partition(":")
-        if kind == upload.KIND:
-            return upload.UploadSource(path, uploads.find)
-        if kind == "bundle" and path:
-            return BundleSource(Path(path), read_anchors(config.trust_dir), library.missing, now_s=clock.now_s())
-        variant = catalogue.loaded().catalogue.variant(text)
-        outside = known.through(way(actor, f"source:{text}"))
-        source = parse_source(variant.source if variant else text, config.data_dir / "wheels", outside)
-        return PinnedSource(source, variant) if variant else source
-
-    return parse
-
-
-def _pool_numbers(pool: Pool) -> PoolNumbers:
-    status, tally = pool.status(), pool.tally
-    return PoolNumbers(
-        workers=[
-            WorkerNumbers(w.name, w.state, w.slots_busy, w.slots, w.memory_bytes, w.rss_bytes) for w in status.workers
-        ],
-        waiting=status.waiting,
-        planned_bytes=status.planned_bytes,
-        budget_bytes=status.budget_bytes,
-        loads={model: (number, tally.load_s[model]) for model, number in tally.loads.items()},
-        ended={(model, ending.value): number for (model, ending), number in tally.ended.items()},
-        turned_away=tally.refused,
-        states={} if pool.warmth is None else pool.warmth.counts.by_result(),
-        states_bytes=0 if pool.warmth is None else pool.warmth.states.used_bytes,
-    )
-
-
-def _inspector(posture: Posture) -> RunConfined:
-    """Runs the library's inspection in a confined one-shot process."""
-
-    async def run(entry: str, arg: Mapping[str, Any], files: Mapping[str, int]) -> Any:
-        limits = replace(_INSPECTION, open_files=_INSPECTION.open_files + len(files))
-        launch = Launch("parser", entry, arg, files, limits=limits, without=missing_layers(posture.level))
-        return await run_once(launch, TIMEOUT_S)
-
-    return run
-
-
-async def inspected(paths: Sequence[Path]) -> list[Verdict]:
-    """A verdict on each model among `paths`, without opening a house. Raises as `library.judge`."""
-    return await judge(confined(_inspector(await probe())), paths)
-
-
-def engine_floor(config: Config) -> int:
-    """The oldest build of llama.cpp that computes."""
-    return max(FLOOR, config.sandbox.engine_floor)
-
-
-def downgrades_of(config: Config, posture: Posture, enclosure: Enclosure | None) -> list[Downgrade]:
-    return downgrades(config, posture, None if enclosure is None else enclosure.seal.level)
-
-
-def _when(config: Config, ages: AgeRules, clock: Clock) -> Callable[[], When]:
-    """What decisions look at of the settings and of the moment, by the institution's clock."""
-    address = config.consent.page_address.rstrip("/")
-    always = When(ages, 0, address)
-    if not ages.has_hours:
-        return lambda: always
-    zone = zone_of(config.quotas.time_zone)
-
-    def now() -> When:
-        at = datetime.fromtimestamp(clock.now_s(), zone)
-        return When(ages, at.weekday() * 1440 + at.hour * 60 + at.minute, address)
-
-    return now

@@ -15,34 +15,20 @@ from starlette.types import ASGIApp
 from intramural import http, web
 from intramural.access import Access, Action, AgeRules, Policy, read_rules
 from intramural.access.ages import check_age
-from intramural.app.desks import downgrades_of, engine_floor, services_of
-from intramural.audit import (
-    AuditLog,
-    Event,
-    Fact,
-)
+from intramural.app.desks import services_of
+from intramural.app.ground import Ground, downgrades_of, engine_floor
+from intramural.audit import AuditLog, Event, Fact
 from intramural.core.actor import SYSTEM
 from intramural.core.clock import Clock, SystemClock
 from intramural.core.config import Config
 from intramural.core.engines import RemoteEngine
 from intramural.core.errors import Conflicting, Misasked
 from intramural.core.outward import Connect
-from intramural.egress import (
-    Book,
-    Broker,
-    Egress,
-    Errand,
-    Mode,
-    confined_broker,
-    named_rules,
-    parse_mode,
-)
+from intramural.egress import Book, Broker, Egress, Errand, Mode, confined_broker, named_rules, parse_mode
 from intramural.guard import reader_of
 from intramural.metering import Traces, parse_endpoint
 from intramural.sandbox import Posture, missing_layers, probe
-from intramural.services import (
-    Services,
-)
+from intramural.services import Services
 from intramural.services.egress import AuditLedger
 from intramural.services.enclosure import Enclosure, seal_service, start_spawner
 from intramural.services.engines import record_engines
@@ -136,9 +122,10 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         traces = _traces(config, clock, egress)
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
-        services = services_of(
+        ground = Ground(
             config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names, egress
         )
+        services = services_of(ground)
         traces.open()
         stack.push_async_callback(traces.close)
         stack.push_async_callback(services.inference.drained)
@@ -147,39 +134,39 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         await _record_ages(audit, ages)
         await record_engines(audit, config.engines, config.data_dir)
         stack.push_async_callback(audit.record, Event.SERVICE_STOPPED, SYSTEM)
-        await services.notices.open()
-        await services.quotas.open()
-        await services.vault.upgrade()
-        await services.personal.replay()
-        await services.holds.replay()
-        await services.models.prepare()
-        stack.push_async_callback(services.models.close)
-        await services.pulls.recall()
-        stack.push_async_callback(services.pulls.close)
-        await services.conversations.mend()
-        await services.files.recall()
-        stack.push_async_callback(services.files.close)
-        stack.push_async_callback(services.responses.close)
-        services.evictions.open()
-        stack.push_async_callback(services.evictions.close)
-        services.expiry.open()
-        stack.push_async_callback(services.expiry.close)
-        services.anchoring.open()
-        stack.push_async_callback(services.anchoring.close)
-        services.attestations.open()
-        stack.push_async_callback(services.attestations.close)
-        await services.break_glass.watch()
-        stack.push_async_callback(services.break_glass.rest)
-        await services.purging.open()
-        stack.push_async_callback(services.purging.close)
-        services.evidence.open()
-        stack.push_async_callback(services.evidence.close)
-        await services.batches.recall()
-        stack.push_async_callback(services.batches.close)
+        await _begin(services, stack)
         streams = http.Streams()
         stack.push_async_callback(streams.close)
         application = http.build(services, config.server, clock, web.Page(), streams)
         yield House(config, services, access, application, posture, egress)
+
+
+async def _begin(services: Services, stack: AsyncExitStack) -> None:
+    """What was interrupted goes on, and what is done every so often begins; leaving the stack ends it, in order."""
+    await services.notices.open()
+    await services.quotas.open()
+    await services.vault.upgrade()
+    await services.personal.replay()
+    await services.holds.replay()
+    await services.models.prepare()
+    stack.push_async_callback(services.models.close)
+    await services.pulls.recall()
+    stack.push_async_callback(services.pulls.close)
+    await services.conversations.mend()
+    await services.files.recall()
+    stack.push_async_callback(services.files.close)
+    stack.push_async_callback(services.responses.close)
+    for each in (services.evictions, services.expiry, services.anchoring, services.attestations):
+        each.open()
+        stack.push_async_callback(each.close)
+    await services.break_glass.watch()
+    stack.push_async_callback(services.break_glass.rest)
+    await services.purging.open()
+    stack.push_async_callback(services.purging.close)
+    services.evidence.open()
+    stack.push_async_callback(services.evidence.close)
+    await services.batches.recall()
+    stack.push_async_callback(services.batches.close)
 
 
 async def _egress(config: Config, db: Database, audit: AuditLog, posture: Posture, clock: Clock) -> Egress:
