@@ -316,7 +316,6 @@ async def test_an_act_in_the_callers_transaction_is_undone_with_it(chats, db):
     chat = await chats.create(ADA, "small:1b")
     with pytest.raises(RuntimeError):
         async with db.writing() as connection:
-            await chats.append_turn(ADA, chat.id, "one", connection=connection)
             await chats.delete(ADA, chat.id, connection=connection)
             raise RuntimeError("the audit event could not be written")
     assert await contents(chats, chat) == []

@@ -138,13 +138,6 @@ def test_fewer_files_than_were_signed_only_where_policy_says_so(desk: Desk) -> N
     assert refusal(bundle, [], desk.anchors, whole=False) == "signature_missing_file"
 
 
-def test_what_policy_ignores_is_left_out_on_both_sides(desk: Desk) -> None:
-    readme = named({"README.md": b"hello"})
-    ignored = frozenset({"README.md"})
-    assert verify(desk.sign(FILES + readme), FILES, desk.anchors, now_s=NOW_S, ignored=ignored)
-    assert verify(desk.sign(), FILES + readme, desk.anchors, now_s=NOW_S, ignored=ignored)
-
-
 # what does not --------------------------------------------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ async def test_busy_servers_are_asked_again(status: int) -> None:
 async def test_who_asks_for_more_patience_than_we_have_is_reported(headers: dict[str, str], wait_s: float) -> None:
     async with serving(lambda _: Reply(503, headers)) as server:
         with pytest.raises(Unavailable) as busy:
-            await web(server).get_json(f"{server.url}/a")
+            await web(server).ask(f"{server.url}/a")
     assert (busy.value.code, busy.value.retry_after_s) == ("source_busy", wait_s)
     assert len(server.seen) == 1
 
@@ -160,7 +160,7 @@ async def test_who_asks_for_more_patience_than_we_have_is_reported(headers: dict
 async def test_who_stays_busy_is_reported() -> None:
     async with serving(lambda _: Reply(429, {"Retry-After": "soon"})) as server:
         with pytest.raises(Unavailable):
-            await web(server).get_json(f"{server.url}/a")
+            await web(server).ask(f"{server.url}/a")
     assert len(server.seen) == QUICK.tries
 
 
@@ -187,14 +187,14 @@ async def test_next_to_nothing_is_given_up_on_as_well() -> None:
 async def test_small_answers_are_small() -> None:
     async with serving(lambda _: Reply(200, {}, b"[", endless=True)) as server:
         with pytest.raises(Untrusted) as refused:
-            await web(server).get_json(f"{server.url}/a")
+            await web(server).ask(f"{server.url}/a")
     assert refused.value.code == "source_too_long"
 
 
 async def test_compressed_data_was_not_asked_for() -> None:
     async with serving(lambda _: Reply(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b")) as server:
         with pytest.raises(Broken) as broken:
-            await web(server).get_text(f"{server.url}/a")
+            await web(server).ask(f"{server.url}/a")
     assert broken.value.code == "source_bad_answer"
 
 
@@ -212,17 +212,17 @@ async def test_compressed_data_was_not_asked_for() -> None:
 async def test_statuses(status: int, error: type[IntramuralError], code: str) -> None:
     async with serving(lambda _: Reply(status)) as server:
         with pytest.raises(error) as raised:
-            await web(server).get_text(f"{server.url}/a?token=hush")
+            await web(server).ask(f"{server.url}/a?token=hush")
     assert raised.value.code == code
     assert "hush" not in str(raised.value)
 
 
 async def test_what_is_no_json() -> None:
     async with serving(lambda _: Reply(200, {}, b"{\xff")) as server:
+        answer = await web(server).ask(f"{server.url}/a")
+    for read in (answer.json, answer.text):
         with pytest.raises(Broken):
-            await web(server).get_json(f"{server.url}/a")
-        with pytest.raises(Broken):
-            await web(server).get_text(f"{server.url}/a")
+            read()
 
 
 async def test_a_redirect_is_followed_where_it_is_allowed_and_no_secret_goes_along() -> None:
@@ -258,7 +258,7 @@ async def test_a_redirect_elsewhere_is_refused_and_names_the_host() -> None:
 async def test_redirects_to_nowhere(location: str) -> None:
     async with serving(lambda _: Reply(302, {"Location": location})) as server:
         with pytest.raises((Refused, Broken)):
-            await web(server).get_text(f"{server.url}/a")
+            await web(server).ask(f"{server.url}/a")
     assert len(server.seen) <= QUICK.redirects + 1
 
 
@@ -269,7 +269,7 @@ async def test_from_encrypted_to_plain_is_refused(tmp_path: Path) -> None:
         serving(lambda _: Reply(302, {"Location": f"{plain.url}/b"}), tls=context) as server,
     ):
         with pytest.raises(Refused) as refused:
-            await web(server, plain, ca_file=ca_file).get_text(f"{server.url}/a")
+            await web(server, plain, ca_file=ca_file).ask(f"{server.url}/a")
     assert refused.value.code == "redirect_refused"
     assert plain.seen == []
 
@@ -277,7 +277,7 @@ async def test_from_encrypted_to_plain_is_refused(tmp_path: Path) -> None:
 async def test_hosts_are_asked_for_leave_first() -> None:
     async with serving(honest) as server:
         with pytest.raises(Refused) as refused:
-            await Web(only("example.org", "*.example.org")).get_text(f"{server.url}/a")
+            await Web(only("example.org", "*.example.org")).ask(f"{server.url}/a")
     assert refused.value.code == "host_refused"
     assert server.seen == []
 
@@ -297,7 +297,7 @@ def test_an_allow_list_means_what_it_says() -> None:
 )
 async def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(Misasked) as refused:
-        await Web(only("*")).get_text(url)
+        await Web(only("*")).ask(url)
     assert refused.value.code == "bad_url"
 
 
@@ -334,7 +334,7 @@ async def test_nobody_there() -> None:
     async with serving(honest) as server:
         pass
     with pytest.raises(Unavailable) as unreachable:
-        await web(server).get_text(f"{server.url}/a")
+        await web(server).ask(f"{server.url}/a")
     assert unreachable.value.code == "source_unreachable"
 
 

@@ -45,8 +45,6 @@ PURPOSES: Mapping[str, str] = {
 }
 #: A reason says more than a word, and fits on a page.
 REASON_CHARS = (10, 1_000)
-#: A minute to a day.
-MINUTES = (1, 1_440)
 _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
 
 

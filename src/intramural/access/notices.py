@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, false, func, insert, select, true, update
 
 from intramural.access.bounds import for_audience
-from intramural.core.actor import AGES, Actor, Unread
+from intramural.core.actor import AGES, Actor
 from intramural.core.clock import Clock
 from intramural.core.errors import Misasked, Missing
 from intramural.core.ids import new_id
@@ -197,11 +197,6 @@ def unread_of(actor: Actor, notices: Collection[Notice], read: Collection[Acknow
     """Those for `actor`, where they ask now, that they have not read as they are now. Pure."""
     known = {(each.notice_id, each.digest) for each in read}
     return [each for each in notices if each.concerns(actor) and (each.id, each.digest) not in known]
-
-
-def as_unread(notice: Notice) -> Unread:
-    """As the rules know it."""
-    return Unread(notice.id, notice.draft.audience, notice.draft.title)
 
 
 def _checked(draft: Draft) -> Draft:

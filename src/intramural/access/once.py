@@ -9,16 +9,13 @@ CAPACITY = 10_000
 class Once:
     """Names that were used within the last `keep_s` seconds."""
 
-    def __init__(self, keep_s: float, capacity: int = CAPACITY) -> None:
+    def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._capacity = capacity
         self._used: OrderedDict[str, float] = OrderedDict()
 
     def use(self, name: str, now_s: float) -> bool:
         """Whether this is the first time."""
-        while self._used and (
-            len(self._used) >= self._capacity or next(iter(self._used.values())) < now_s - self._keep_s
-        ):
+        while self._used and (len(self._used) >= CAPACITY or next(iter(self._used.values())) < now_s - self._keep_s):
             self._used.popitem(last=False)
         if name in self._used:
             return False

@@ -94,9 +94,9 @@ class Sessions:
         if not (await connection.execute(delete(t.sessions).where(where))).rowcount:
             raise Missing("session_not_found", "There is no such session.", "It may have ended already.")
 
-    async def close_all(self, connection: Connection, person_id: str, *, but: str | None = None) -> int:
-        """End every session of this person, besides the one named `but`; how many there were."""
-        where = (t.sessions.c.person_id == person_id) & (t.sessions.c.id != (but or ""))
+    async def close_all(self, connection: Connection, person_id: str) -> int:
+        """End every session of this person; how many there were."""
+        where = t.sessions.c.person_id == person_id
         return (await connection.execute(delete(t.sessions).where(where))).rowcount
 
     async def close_those_of(

@@ -73,12 +73,10 @@ class Attempt:
 class Throttle:
     """The windows of names and of addresses together. Whoever is admitted has `succeeded`, or `failed`."""
 
-    def __init__(
-        self, attempts: int, window_s: float, capacity: int = CAPACITY, *, address_attempts: int | None = None
-    ) -> None:
+    def __init__(self, attempts: int, window_s: float, *, address_attempts: int | None = None) -> None:
         """`address_attempts`: failures from one address, which may be many people's; as for a name where not said."""
-        self._names = SlidingWindow(attempts, window_s, capacity)
-        self._addresses = SlidingWindow(attempts if address_attempts is None else address_attempts, window_s, capacity)
+        self._names = SlidingWindow(attempts, window_s)
+        self._addresses = SlidingWindow(attempts if address_attempts is None else address_attempts, window_s)
         #: Attempts under way by address; those without any are not in it.
         self._open: Counter[str] = Counter()
 

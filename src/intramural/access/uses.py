@@ -142,12 +142,10 @@ class Uses:
         if use is not None:
             raise needed(str(use), "the notice that everybody there has to have read")
 
-    async def declared(self, workspace_id: str | None = None) -> Sequence[Declaration]:
-        """All declarations, or those of a workspace."""
+    async def declared(self) -> Sequence[Declaration]:
+        """All declarations."""
         table = t.declared_uses
         wanted = select(table).order_by(table.c.workspace_id, table.c.use)
-        if workspace_id is not None:
-            wanted = wanted.where(table.c.workspace_id == workspace_id)
         async with self._db.reading() as connection:
             rows = await connection.execute(wanted)
             return [Declaration(r.workspace_id, r.use, r.declared_ms, r.notice_id) for r in rows]

@@ -16,7 +16,7 @@ from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.cosignature import Cosigner, CosignerKey
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
-from intramural.audit.exports import FORMS, Form, action_of, fhir, ocsf
+from intramural.audit.exports import Form, action_of, fhir, ocsf
 from intramural.audit.keys import log_signer, public_key, public_keys, witness_signers
 from intramural.audit.log import After, AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
 from intramural.audit.peek import first_and_newest
@@ -26,7 +26,6 @@ from intramural.audit.verifier import VerifierFile, verifier_file, verifier_path
 from intramural.audit.verify import Finding, Verdict, newest_checkpoint, verify_connection, verify_database
 
 __all__ = [
-    "FORMS",
     "REWRITTEN",
     "STALE_MS",
     "VERIFIER",

@@ -12,7 +12,6 @@ from intramural.audit.log import Entry
 from intramural.audit.record import canonical
 
 Form = Literal["ocsf", "fhir", "jsonl"]
-FORMS: tuple[Form, ...] = ("ocsf", "fhir", "jsonl")
 
 #: The version of OCSF whose classes and profile these are (github.com/ocsf/ocsf-schema).
 OCSF_VERSION = "1.8.0"

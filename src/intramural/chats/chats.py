@@ -107,7 +107,6 @@ class Chats:
         title: str = "",
         *,
         workspace_id: str | None = None,
-        connection: Connection | None = None,
     ) -> Chat:
         """Begin a chat; in a workspace it stays in. Raises Misasked(`bad_title`, `bad_model`)."""
         title, model = _check_title(title), _check_model(model)
@@ -131,7 +130,7 @@ class Chats:
             self._heads.moved(inside, person_id, chat.id, None, head)
             return chat
 
-        return await self._write(work, connection)
+        return await self._db.write(work)
 
     async def list(
         self,
@@ -233,7 +232,6 @@ class Chats:
         *,
         model: str | None = None,
         request_id: str | None = None,
-        connection: Connection | None = None,
     ) -> Turn:
         """Add a question and the place of its answer. `model` becomes the chat's; None: the chat's own.
 
@@ -247,7 +245,7 @@ class Chats:
             self._place(inside, person_id, chat.id, asked, len(before))
             return self._answer(inside, person_id, chat, head, (*before, asked), model, request_id)
 
-        return await self._write(work, connection)
+        return await self._db.write(work)
 
     async def replace_from(
         self,
@@ -258,7 +256,6 @@ class Chats:
         *,
         model: str | None = None,
         request_id: str | None = None,
-        connection: Connection | None = None,
     ) -> Turn:
         """Do a turn again. With `content`, `message_id` is a question of the person's: it and all after it give way to
         the new one. Without, it is an answer: it and all after it give way to a new answer to the same question.
@@ -279,17 +276,10 @@ class Chats:
                 kept = (*kept, asked)
             return self._answer(inside, person_id, chat, head, kept, model, request_id)
 
-        return await self._write(work, connection)
+        return await self._db.write(work)
 
     async def finish_message(
-        self,
-        person_id: str,
-        message_id: str,
-        content: str,
-        outcome: Outcome,
-        *,
-        request_id: str | None = None,
-        connection: Connection | None = None,
+        self, person_id: str, message_id: str, content: str, outcome: Outcome, *, request_id: str | None = None
     ) -> bool:
         """Fill an answer with what was written of it and how it ended. False where it is no longer there (deleted, or
         replaced while it was being written), which is no error.
@@ -303,7 +293,7 @@ class Chats:
         values: dict[str, Any] = {"content": sealed, "outcome": outcome}
         if request_id is not None:
             values["request_id"] = request_id
-        return await self._write(partial(self._fill, person_id, message_id, content, values), connection)
+        return await self._db.write(partial(self._fill, person_id, message_id, content, values))
 
     def _fill(
         self, person_id: str, message_id: str, content: str, values: Mapping[str, Any], inside: BlockingConnection

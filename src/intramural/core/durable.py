@@ -38,9 +38,9 @@ def write_whole(file: Path, data: bytes, *, mode: int = _FOR_ITS_OWNER) -> None:
         out.write(data)
 
 
-def make_whole(file: Path, data: bytes, *, mode: int = _FOR_ITS_OWNER) -> bool:
+def make_whole(file: Path, data: bytes) -> bool:
     """As `write_whole`, but never over another: of several makers one's stays, and the others get False."""
-    with _beside(file, mode) as (part, out):
+    with _beside(file, _FOR_ITS_OWNER) as (part, out):
         out.write(data)
         _flush(out)
         try:

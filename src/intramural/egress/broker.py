@@ -31,7 +31,6 @@ _AT_ONCE = 32
 _START_TIMEOUT_S = 20.0
 #: How much longer than it was given a broker may take over its answer.
 _GRACE_S = 2.0
-_STOP_GRACE_S = 2.0
 #: Each connect may have two addresses on their way, and two questions to name servers.
 _LIMITS = Limits(open_files=64 + 4 * wire.MOST_AT_ONCE, processes=8)
 _FD_BYTES = socket.CMSG_SPACE(4)

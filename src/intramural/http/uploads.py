@@ -14,6 +14,8 @@ from intramural.core.errors import Misasked, TooLarge
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartParser
 
+#: The field of the form that the file is in, in every API that has one.
+_FILE = "file"
 MAX_FIELDS = 16
 MAX_FIELD_BYTES = 4096
 #: What the form around the file may weigh: bounds what an announced length says of the file.
@@ -43,9 +45,9 @@ def announced_bytes(request: Request) -> int:
     return max(0, int(announced) - OVERHEAD_BYTES) if announced.isascii() and announced[:18].isdecimal() else 0
 
 
-async def receive(request: Request, write: Write, *, file_field: str = "file") -> Form:
-    """The form, with the bytes of the field `file_field` given to `write`. Raises Misasked(`bad_form`), TooLarge."""
-    reader = _Reader(_boundary(request), file_field)
+async def receive(request: Request, write: Write) -> Form:
+    """The form, with the bytes of its file given to `write`. Raises Misasked(`bad_form`), TooLarge."""
+    reader = _Reader(_boundary(request))
     try:
         async for chunk in request.stream():
             for piece in reader.read(chunk):
@@ -68,9 +70,8 @@ def _boundary(request: Request) -> bytes:
 class _Reader:
     """Turns pieces of the body into pieces of the file; keeps the fields."""
 
-    def __init__(self, boundary: bytes, file_field: str) -> None:
+    def __init__(self, boundary: bytes) -> None:
         self._parser = self._made(boundary)
-        self._file_field = file_field
         self._form = Form()
         self._part: _Part | None = None
         self._header = b""
@@ -96,7 +97,7 @@ class _Reader:
         if not self._complete:
             raise _bad("The form ends before its last boundary.")
         if self._form.file_name is None:
-            raise Misasked("bad_form", f"The form holds no `{self._file_field}`.", "Send it.", param=self._file_field)
+            raise Misasked("bad_form", f"The form holds no `{_FILE}`.", "Send it.", param=_FILE)
         return self._form
 
     def _made(self, boundary: bytes) -> "MultipartParser":
@@ -138,7 +139,7 @@ class _Reader:
 
         _, options = parse_options_header(self._disposition.decode("latin-1"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._part = _Part(name, name == self._file_field)
+        self._part = _Part(name, name == _FILE)
         if self._part.is_file:
             if self._form.file_name is not None:
                 raise Misasked("bad_form", "The form holds two files.", "Send them one by one.", param=name)

@@ -21,8 +21,6 @@ INDEX, SIGNATURE = "bundle.json", "bundle.sig"
 MAX_INDEX_BYTES = 16 << 20
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
-#: What fits into one header; no member of a bundle has a longer name.
-MAX_NAME_CHARACTERS = 100
 
 _GET_AGAIN = "Nothing was changed. Copy the bundle again from where it was made, and compare the two."
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -90,9 +90,7 @@ class TrustPolicy:
     required: Trust = "local"
     folder: Path | None = None
 
-    def judge(
-        self, files: Sequence[ModelFile], claimed: Trust, signature: bytes | None, *, now_s: float, whole: bool = False
-    ) -> Standing:
+    def judge(self, files: Sequence[ModelFile], claimed: Trust, signature: bytes | None, *, now_s: float) -> Standing:
         """The level of `files`, for which a source claims `claimed`; `signed` is never taken on a source's word.
 
         `now_s`: the moment at which certificates must be valid. Raises Untrusted when a signature is there and says
@@ -102,17 +100,17 @@ class TrustPolicy:
         if signature is None:
             return Standing(trust)
         try:
-            signer = self.signer_of(files, signature, now_s=now_s, whole=whole)
+            signer = self.signer_of(files, signature, now_s=now_s)
         except Untrusted as error:
             if error.code not in _UNKNOWN:
                 raise
             return Standing(trust, doubt=error)
         return Standing("signed", str(signer))
 
-    def signer_of(self, files: Sequence[ModelFile], signature: bytes, *, now_s: float, whole: bool = False) -> Signer:
-        """Who signed `files`. Raises Untrusted (see `signing.verify`), Misasked(`bad_anchor`)."""
+    def signer_of(self, files: Sequence[ModelFile], signature: bytes, *, now_s: float) -> Signer:
+        """Who signed `files`, and perhaps more. Raises Untrusted (see `signing.verify`), Misasked(`bad_anchor`)."""
         named = [NamedDigest(file.name, file.blob.digest) for file in files]
-        return verify(signature, named, read_anchors(self.folder or Path("/nonexistent")), now_s=now_s, whole=whole)
+        return verify(signature, named, read_anchors(self.folder or Path("/nonexistent")), now_s=now_s, whole=False)
 
     def require(self, name: str, standing: Standing) -> None:
         """Raises Refused(`trust_too_low`) when policy asks for more than `standing`."""

@@ -18,7 +18,6 @@ from intramural.library.manifest import Manifest, ModelFile, Role
 from intramural.library.names import parse_name
 
 VERSION = 1
-MAX_LOCK_BYTES = 4 << 20
 
 
 class LockedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

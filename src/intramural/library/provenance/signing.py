@@ -110,19 +110,13 @@ def _maker(key: SigningKey) -> Any:
 
 
 def verify(
-    bundle: bytes,
-    files: Sequence[NamedDigest],
-    anchors: Anchors,
-    *,
-    now_s: float,
-    ignored: frozenset[str] = frozenset(),
-    whole: bool = True,
+    bundle: bytes, files: Sequence[NamedDigest], anchors: Anchors, *, now_s: float, whole: bool = True
 ) -> Signer:
     """Who signed exactly `files`, whose digests the caller computed from the bytes it holds.
 
-    `ignored` are names that local policy leaves out on both sides; what the bundle itself says about ignored files
-    changes nothing. With `whole=False` the signer may have signed more files than these (a repository of which one
-    quantisation is kept); never fewer. `now_s`: wall time, for the validity of certificates.
+    What the bundle itself says about ignored files changes nothing. With `whole=False` the signer may have signed more
+    files than these (a repository of which one quantisation is kept); never fewer. `now_s`: wall time, for the validity
+    of certificates.
 
     Raises Untrusted; every reason has its own code, see `docs/trust.md`.
     """
@@ -131,7 +125,7 @@ def verify(
     signed = _resources(payload)
     if len(files) == 1 and [each.name for each in signed] == [_ALONE]:
         signed = [NamedDigest(files[0].name, signed[0].digest)]
-    _compare(signed, [each for each in files if each.name not in ignored], ignored, whole=whole)
+    _compare(signed, files, whole=whole)
     return signer
 
 
@@ -418,11 +412,9 @@ def _require_plain(names: Sequence[str]) -> None:
         raise Untrusted("signature_names", "The files of the model are not each named once.", _GET_AGAIN)
 
 
-def _compare(
-    signed: Sequence[NamedDigest], here: Sequence[NamedDigest], ignored: frozenset[str], *, whole: bool
-) -> None:
+def _compare(signed: Sequence[NamedDigest], here: Sequence[NamedDigest], *, whole: bool) -> None:
     """Raises Untrusted unless the files here are those that were signed, neither more nor (if `whole`) fewer."""
-    expected = {each.name: each.digest for each in signed if each.name not in ignored}
+    expected = {each.name: each.digest for each in signed}
     found = {each.name: each.digest for each in here}
     extra, absent = sorted(found.keys() - expected.keys()), sorted(expected.keys() - found.keys())
     for name in sorted(found.keys() & expected.keys()):

@@ -30,9 +30,8 @@ class FileSource:
     somebody. One message for every reason why something cannot be read, so that nothing is told about other files.
     """
 
-    def __init__(self, path: Path, licence: str = "unknown", label: str = "", root: Path | None = None) -> None:
+    def __init__(self, path: Path, label: str = "", root: Path | None = None) -> None:
         self._path, self._root = path, root
-        self._licence = licence
         self._label = label or f"file:{path.name}"
         self._paths: dict[str, Path] = {}
 
@@ -74,7 +73,7 @@ class FileSource:
         if only.projector is not None:
             files.append(await self._described(only.projector, "projector"))
         name, signature = suggest_name(only.stem), await in_thread(beside, folder / only.names[0])
-        return [Offer(tuple(files), name, self._label, self._licence, "local", signature=signature)]
+        return [Offer(tuple(files), name, self._label, "unknown", "local", signature=signature)]
 
     async def _snapshot(self) -> Offer:
         """The safetensors of a folder without GGUF. Raises as `resolve` and `snapshot_in`."""
@@ -85,7 +84,7 @@ class FileSource:
         self._paths = {name: self._path / name for name, _ in found.paths}
         files = [await self._described(name, role) for name, role in found.paths]
         signature = await in_thread(beside, self._path / found.weights[0])
-        return Offer(tuple(files), found.name, self._label, self._licence, "local", signature=signature)
+        return Offer(tuple(files), found.name, self._label, "unknown", "local", signature=signature)
 
     async def _encoder(self, weights: Path | None) -> Offer:
         """The ONNX model in this folder, or the one with these `weights`. Raises as `resolve` and `encoder_in`."""
@@ -99,7 +98,7 @@ class FileSource:
         self._paths = {known_as(path): folder / path for path, _ in found.paths}
         files = [await self._described(known_as(path), role) for path, role in found.paths]
         signature = await in_thread(beside, folder / found.weights[0])
-        return Offer(tuple(files), found.name, self._label, self._licence, "local", signature=signature)
+        return Offer(tuple(files), found.name, self._label, "unknown", "local", signature=signature)
 
     async def _described(self, name: str, role: Role) -> ModelFile:
         descriptor = self._open(name)

@@ -124,24 +124,13 @@ class Web:
             except _AgainError as again:
                 await tries.wait(again)
 
-    async def get_json(
-        self, url: str, *, headers: Mapping[str, str] | None = None, secret: str | None = None
-    ) -> object:
-        """The JSON at `url`. Raises as `ask` and `Answer.json`."""
-        accept = {"Accept": "application/json", **(headers or {})}
-        return (await self.ask(url, headers=accept, secret=secret)).json()
-
-    async def get_text(self, url: str, *, headers: Mapping[str, str] | None = None, secret: str | None = None) -> str:
-        """The text at `url`. Raises as `ask` and `Answer.text`."""
-        return (await self.ask(url, headers=headers, secret=secret)).text()
-
-    async def probe(self, url: str, *, headers: Mapping[str, str] | None = None, secret: str | None = None) -> Probe:
+    async def probe(self, url: str) -> Probe:
         """Size and ETag of the file at `url`: by HEAD, or where that says nothing by asking for its first byte."""
-        head = await self.ask(url, method="HEAD", headers=headers, secret=secret, statuses=(200, 400, 403, 405, 501))
+        head = await self.ask(url, method="HEAD", statuses=(200, 400, 403, 405, 501))
         size_bytes = _length(head.headers)
         if head.status == 200 and size_bytes is not None:
             return Probe(size_bytes, head.headers.get("etag"), head.headers.get("accept-ranges") == "bytes")
-        asked = _Asked(_checked_url(url), "GET", {**(headers or {}), "Range": "bytes=0-0"}, secret, None, True)
+        asked = _Asked(_checked_url(url), "GET", {"Range": "bytes=0-0"}, None, None, True)
         tries = _Tries(self._limits)
         while True:
             try:
