@@ -183,6 +183,17 @@ async def test_an_error_undoes_all_of_a_writing_block(db: Database) -> None:
     assert await _names(db) == []
 
 
+async def test_an_error_says_nothing_of_what_was_to_be_written(db: Database) -> None:
+    """An error that nobody expected ends in the service's log, with its text."""
+    twice = text("INSERT INTO model_settings (name, pinned) SELECT 'a', pinned FROM model_settings WHERE :words <> ''")
+    async with db.writing() as connection:
+        await connection.execute(insert(model_settings), _row("a"))
+    with pytest.raises(IntegrityError) as failed:
+        async with db.writing() as connection:
+            await connection.execute(twice, {"words": "what somebody wrote"})
+    assert "INSERT INTO model_settings" in str(failed.value) and "somebody" not in str(failed.value)
+
+
 async def test_a_failing_statement_undoes_all_of_a_writing_block(db: Database) -> None:
     with pytest.raises(IntegrityError):
         async with db.writing() as connection:

@@ -229,7 +229,11 @@ def _engine(url: str, timeout_s: float | None = _TIMEOUT_S) -> AsyncEngine:
         return await asyncpg.connect(url, command_timeout=timeout_s, **_arguments(url))
 
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_CONNECTIONS,
+        max_overflow=_CONNECTIONS,
+        hide_parameters=True,  # what people wrote is in no error, and so in no log of the service's
     )
     event.listen(engine.sync_engine, "checkout", _require_open)
     event.listen(engine.sync_engine, "handle_error", _servers_fault)

@@ -20,6 +20,7 @@ from intramural.storage import revision
 from intramural.storage.backend import BlockingConnection, Connection, Result
 from intramural.storage.writer import Writer
 
+# `hide_parameters`: what people wrote is in no error, and so in no log of the service's.
 #: A writer that cannot get the lock for this long gives up: another process holds the database.
 _CONNECT_ARGS = {"timeout": 10.0}
 _SCRUB_TRIES, _SCRUB_WAIT_S = 20, 0.05
@@ -43,7 +44,7 @@ class Sqlite:
         """Open `file`, making it and its tables where they are missing."""
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, file)
-        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS)
+        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS, hide_parameters=True)
         _configure(engine.sync_engine)
         return cls(engine, _blocking_engine(file))
 
@@ -110,7 +111,7 @@ def reading_file(file: Path) -> Iterator[BlockingConnection]:
     """
     lying = not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists()
     options = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if lying else {})
-    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS)
+    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS, hide_parameters=True)
     event.listen(engine, "connect", _without_driver_transactions)
     try:
         with engine.connect() as connection:
@@ -175,7 +176,7 @@ def _scrub(engine: Engine, whole: bool) -> bool:
 
 
 def _blocking_engine(file: Path) -> Engine:
-    engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS)
+    engine = create_engine(_url("sqlite", str(file)), connect_args=_CONNECT_ARGS, hide_parameters=True)
     _configure(engine)
     return engine
 
