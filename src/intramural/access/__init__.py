@@ -10,10 +10,10 @@ Never: knows HTTP (cookies, headers, numbers), opens a connection, writes the au
 A change takes the open connection of the caller's transaction, so that the act and its audit event are one commit.
 Passwords are hashed before (`People.hash_new`), because nobody may wait 80 ms with the database's only writer in hand.
 
-Read in this order: `ages`, `rules`, `decision`, `glass`, `bounds`, `policy`, `naming`, `passwords`, `throttle`,
-`secret`, `roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`, `sessions`,
-`setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `identities`, `rosters`, `external`,
-`openings`, `access`.
+Read in this order: `ages`, `rules`, `decision`, `glass`, `bounds`, `policy`, `naming`, `common`, `passwords`,
+`throttle`, `secret`, `roles`, `people`, `groups`, `uses`, `workspaces`, `notices`, `consents`, `standing`, `keys`,
+`sessions`, `lately`, `setup`, `identify`, `seal`, `once`, `totp`, `factors`, `passkeys`, `oidc`, `ldap`, `identities`,
+`rosters`, `external`, `openings`, `access`.
 """
 
 from intramural.access.access import Access

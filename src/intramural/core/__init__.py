@@ -5,6 +5,6 @@ Promises: plain frozen values, and one way of doing something every so often (`r
 socket's place (`console`), that of temporary files (`temporary`), and what the environment tells libraries (`quiet`).
 Never: imports another room.
 
-Read in this order: `errors`, `chat`, `pictures`, `bare`, `actor`, `clock`, `rounds`, `durable`, `ids`, `engines`,
-`config`, `console`, `temporary`, `quiet`.
+Read in this order: `errors`, `chat`, `pictures`, `bare`, `work`, `actor`, `clock`, `rounds`, `durable`, `ids`,
+`retention`, `outward`, `engines`, `providers`, `config`, `console`, `temporary`, `quiet`.
 """

@@ -6,8 +6,9 @@ the one connected to; nothing is handed over before it is in the ledger. Where t
 broker. Encryption stays with whoever asked: the broker passes on a connection and sees none of its bytes.
 Never: reads the environment, knows what is fetched, keeps a connection.
 
-Read in this order: `rules` (pure), `named` (what settings allow), `book` (what people decided), `egress`, then the
-process: `wire`, `broker` (our side), `process` (its side), `resolver`.
+Read in this order: `rules` (pure), `named` (what settings allow), `book` (what people decided), `egress`,
+`passage` (a connection, and its bytes), then the process: `wire`, `broker` (our side), `process` (its side),
+`resolver`.
 """
 
 from intramural.egress.book import Book, Entry

@@ -5,11 +5,11 @@ template, in a confined process); weights are hashed again, through the descript
 Never: executes, imports or renders anything it fetched; contacts a host that the source asked for does not need; trusts
 a source's word; forms a path from text that was not parsed first.
 
-Reading order: `names`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`, `manifest`, `parts`,
-`strictjson`, `safetensors`, `snapshot`, `onnx`, `encoder`, `inspection`, `examination`, `pull`, `sources`, `flight`,
-`stock`, `pulling`, `library`, `verdict`, then `shape`, `fit`, `advice` and `catalogue`; `elsewhere` for models
-of engines on other machines, `linking` for what lies on this
-disk already, `uploads` for what clients send, `provenance` for who published what.
+Read in this order: `names`, `threads`, `blobs`, `gguf`, `descent`, `finding`, `template`, `facts`, `defaults`,
+`manifest`, `shelf`, `parts`, `strictjson`, `safetensors`, `snapshot`, `adapter`, `onnx`, `encoder`, `heading`,
+`inspection`, `examination`, `pull`, `sources`, `flight`, `stock`, `pulling`, `pushing`, `library`, `verdict`, then
+`shape`, `bandwidth`, `fit`, `advice` and `catalogue`; `elsewhere` for models of engines on other machines, `linking`
+for what lies on this disk already, `uploads` for what clients send, `provenance` for who published what.
 """
 
 from intramural.library.advice import Fit, Machine, advise

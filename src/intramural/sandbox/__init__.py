@@ -8,8 +8,9 @@ Never: runs a shell, passes on the environment, knows what a model is.
 Not protected against: bugs of the kernel itself, what processors leak through timing, and how much of its own share of
 processor and memory a child uses up. A worker's own request data is inside the worker.
 
-Read in this order: `profiles`, `launch`, `starting`, `children`, `child`, then the layers `identity`, `landlock`,
-`seccomp`; `spawner` and `spawning`; `machine`, `seal`; `readback`, `network`, `walls`; `control`; `posture`.
+Read in this order: `profiles`, `programs`, `launch`, `starting`, `children`, `child`, then the layers `users`,
+`identity`, `kernel`, `landlock`, `bpf`, `syscalls`, `seccomp`, `denied`; `spawner` and `spawning`; `machine`, `seal`;
+`readback`, `network`, `walls`; `control`; `posture`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -7,12 +7,12 @@ Never: knows HTTP, engines or SQL. A person's own things can only be had through
 Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `guarding`, `media`, `receipts`,
 `models`, `pulls`, `pushes`, `provenance`, `locks`, `bundles`, `uploads`, `catalogue`, `fit`, `conversations`, `live`,
 `responses`, `transcripts`, `expiry`, `files`, `batches`, `holds`, `purging`, `egress`, `seating`, `sign_in`,
-`provider_web`,
-`federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
-`shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
-`arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
-`truncation`, `paper` and `watched` are parts of several.
+`provider_web`, `directory`, `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`,
+`personal`, `break_glass`, `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`,
+`uses`, `records`, `reports`, `proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `downgrades`, `engines`,
+`attestation`; where no service runs: `backups`, `moving`;
+`arrival`, `batch_work`, `crashes`, `estimates`, `looking`, `paper`, `plans`, `preloads`, `purposes`, `quota_words`,
+`reviews`, `roster_runs`, `shield`, `standing`, `truncation`, `turns`, `vectors` and `watched` are parts of several.
 """
 
 from collections.abc import Callable

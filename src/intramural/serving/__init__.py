@@ -7,13 +7,14 @@ Never: opens a path of its own accord, decides who may ask, keeps a word of a pr
 Read in this order: `model` and `options` (what is served, and how), `fairness` and `eviction` (pure: whose turn, and
 who makes room), `scheduler` (pure: which worker, when), `pool` (the run loop), `lease` (a slot, while something is
 asked), `owned` (in whose name), `worker` and `exchange` (one process, one request), `traits` (what a loaded model can
-do), `request` and `stream` (our form to the engine's and back), `thoughts` and `stops` (thinking and ends within a
-text), `answer` (one generation), `onward` (what pauses, and goes on), `supported`, `schema`, `fits` and `formatted`
-(answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema),
-`vectors` (vectors, ranks, tokens), `marks` and `slots` (pure: which slot, and whose state is in it), `states` and
-`warmth` (states on the disk, and back), `tally` (what became of workers), `threads` and `adapting` (who computes on how
-many cores), `builds` (which build computes), `sandboxed`, `engine` and `onnx` (the other side of starting a confined
-worker), and `remote` (engines on other machines).
+do), `asking`, `request` and `stream` (our form to the engine's and back), `images`, `thoughts` and `stops` (thinking
+and ends within a text), `answer` (one generation), `onward` (what pauses, and goes on), `supported`, `schema`, `fits`
+and `formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools`, `calls`,
+`callreaders` and `jsontext` (tool calls: by schema, and in a model's own words), `vectors` (vectors, ranks, tokens),
+`marks` and `slots` (pure: which slot, and whose state is in it), `states` and `warmth` (states on the disk, and
+back), `tally` (what became of workers), `threads` and `adapting` (who computes on how many cores), `builds` (which
+build computes), `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote`
+(engines on other machines).
 """
 
 from intramural.serving.answer import Stream

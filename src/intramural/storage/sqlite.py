@@ -44,7 +44,9 @@ class Sqlite:
         """Open `file`, making it and its tables where they are missing."""
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(migrate, file)
-        engine = create_async_engine(_url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS, hide_parameters=True)
+        engine = create_async_engine(
+            _url("sqlite+aiosqlite", str(file)), connect_args=_CONNECT_ARGS, hide_parameters=True
+        )
         _configure(engine.sync_engine)
         return cls(engine, _blocking_engine(file))
 
@@ -111,7 +113,9 @@ def reading_file(file: Path) -> Iterator[BlockingConnection]:
     """
     lying = not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists()
     options = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if lying else {})
-    engine = create_engine(_url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS, hide_parameters=True)
+    engine = create_engine(
+        _url("sqlite", f"file:{quote(str(file))}", options), connect_args=_CONNECT_ARGS, hide_parameters=True
+    )
     event.listen(engine, "connect", _without_driver_transactions)
     try:
         with engine.connect() as connection:

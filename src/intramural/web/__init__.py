@@ -4,7 +4,7 @@ Promises: every file it serves was built from this repository and is read once, 
 answer carries the content security policy, so that the page can load nothing from, and send nothing to, another host.
 Never: renders a template, reads a path that a client named, or knows who is asking (the API answers that).
 
-Read: `static`.
+Read in this order: `static`.
 """
 
 from intramural.web.static import CONTENT_SECURITY_POLICY, Page

@@ -4,7 +4,7 @@ Promises: who somebody is, is what the provider's signed token says, checked in 
 subject together, never a name or an address of e-mail; one sign-in's answer fits no other and works once.
 Never: opens a connection (whoever makes it hands over how to ask), knows HTTP's cookies and answers, writes anything.
 
-Read in this order: `keys`, `tokens`, `claims`, `provider`, `flow`.
+Read in this order: `refusal`, `keys`, `tokens`, `claims`, `provider`, `flow`.
 """
 
 from intramural.access.oidc.claims import Arrival

@@ -1,1 +1,4 @@
-"""The service's own tools, for programs that speak the Model Context Protocol: one route, no state between requests."""
+"""The service's own tools, for programs that speak the Model Context Protocol: one route, no state between requests.
+
+Read in this order: `rpc`, `tools`, `door`.
+"""

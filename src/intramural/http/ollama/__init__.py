@@ -4,9 +4,9 @@ An adapter and nothing else: what is asked becomes a `ChatRequest`, what comes b
 `docs/dialects/ollama.md` says field by field what is honoured, what is refused by name, and what has no effect and is
 said to have none.
 
-Reading order: `names`, `shapes` (what comes in), `options` and `parse` (shape → ChatRequest), `write` (events → what
-goes out), `abilities` and `describe` (what a model is), `keeping`, `answering`, `vectors`, then one module per subject:
-`chat`, `embed`, `models`, `about`.
+Read in this order: `names`, `shapes` (what comes in), `options`, `making` and `parse` (shape → ChatRequest), `write`
+(events → what goes out), `progress`, `abilities` and `describe` (what a model is), `keeping`, `answering`, `vectors`,
+then one module per subject: `chat`, `embed`, `models`, `shelf`, `about`.
 """
 
 from intramural.http.ollama import about, chat, embed, models, shelf

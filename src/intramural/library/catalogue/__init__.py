@@ -4,7 +4,7 @@ Promises: a catalogue is read only after its signature was checked, where a key 
 publishers state them, or absent.
 Never: says that a model was checked. A pull does that, whatever the catalogue says.
 
-Reading order: `entries`, `signed`, `packages`, `suggest`.
+Read in this order: `entries`, `signed`, `packages`, `suggest`, `instead`.
 """
 
 from intramural.library.catalogue.entries import Catalogue, Entry, Licence, Variant

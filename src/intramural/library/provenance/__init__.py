@@ -4,7 +4,8 @@ Promises: whom to believe is decided by files on this machine, never by what is 
 that fails any check changes nothing; every refusal has a code of its own; all of it works without a network.
 Never: opens a connection; takes names or the list of ignored files from a signature; keeps a private key.
 
-Reading order: `anchors`, `signing`, `signatures`, `levels`, `lock`, `bundle`, `bom`.
+Read in this order: `anchors`, `signing`, `signatures`, `levels`, `lock`, `archive`, `bundle`, `imports`, `carried`,
+`bom`.
 """
 
 from intramural.library.provenance.anchors import Anchors, anchors_from, read_anchors

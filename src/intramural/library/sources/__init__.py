@@ -1,8 +1,8 @@
 """Where models come from. Each source claims what it has; nothing it says is believed before Verify and Inspect.
 
-Reading order: `port`, `disk`, `sets`, `file`, `upload`, `package`, `licences`, `layers`, `reference`, `store`; on a
-network: `reach`, `web`, `outside`, `tree`, `sums`, `mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `session`,
-`registry`.
+Read in this order: `port`, `disk`, `sets`, `snapshots`, `encoders`, `file`, `upload`, `package`, `pinned`, `bundle`,
+`licences`, `layers`, `reference`, `store`; on a network: `reach`, `transport`, `web`, `outside`, `tree`, `sums`,
+`mirror`, `hub`, `hub_api`, `challenge`, `credentials`, `session`, `registry`.
 """
 
 from pathlib import Path
