@@ -8,17 +8,18 @@ Never: changes or removes an entry; holds the text of prompts and answers (unles
 names; decides who may read it. What it cannot prove alone is said in `docs/audit.md`: hold a checkpoint elsewhere.
 
 Read in this order: `events`, `record`, `merkle`, `checkpoint`, `cosignature`, `evidence`, `keys`, `verify`,
-`verifiable`, `log`, `exports`, `peek`, `anchors`, `witnessing`, `stamps`, `verifier`.
+`verifiable`, `entries`, `log`, `exports`, `peek`, `anchors`, `witnessing`, `stamps`, `verifier`.
 """
 
 from intramural.audit.anchors import REWRITTEN, STALE_MS, Anchor, Standing, anchored, anchors_of
 from intramural.audit.checkpoint import Checkpoint, Signer, VerifierKey
 from intramural.audit.cosignature import Cosigner, CosignerKey
+from intramural.audit.entries import Entry, Found, Wanted
 from intramural.audit.events import Event
 from intramural.audit.evidence import Evidence, Proven, checked, hashes, wrong
 from intramural.audit.exports import Form, action_of, fhir, ocsf
 from intramural.audit.keys import log_signer, public_key, public_keys, witness_signers
-from intramural.audit.log import After, AuditLog, Beside, Entry, Found, RecordInTransaction, Wanted
+from intramural.audit.log import After, AuditLog, Beside, RecordInTransaction
 from intramural.audit.peek import first_and_newest
 from intramural.audit.record import Fact, Outcome, StoredRecord, canonical, commitment
 from intramural.audit.verifier import NAME as VERIFIER

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from intramural.audit.log import Entry
+from intramural.audit.entries import Entry
 from intramural.audit.record import canonical
 
 Form = Literal["ocsf", "fhir", "jsonl"]
