@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+from sqlalchemy import insert
 
 from intramural.storage import Database, database
 from intramural.storage.database import head_revision
 from intramural.storage.postgres import migrate
 from intramural.storage.revision import MIGRATIONS
-from intramural.storage.schema import metadata
+from intramural.storage.schema import metadata, people
 
 #: `postgresql://…/`, without a database's name; empty: files.
 SERVER = os.environ.get("INTRAMURAL_TEST_POSTGRES", "")
@@ -49,6 +50,14 @@ async def opened(file: Path) -> Database:
     if not SERVER:
         furnish(file)
     return await Database.open(place(file))
+
+
+async def add_people(db: Database, *names: str) -> None:
+    """People who are called as they are identified; nobody could sign in as one of them."""
+    values = {"role": "member", "password_hash": "", "created_ms": 0}
+    async with db.writing() as connection:
+        for name in names:
+            await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
 
 
 def settings(file: Path) -> dict[str, str]:

@@ -344,9 +344,7 @@ async def test_prompts_are_committed_to_and_no_name_is_in_the_log(log: AuditLog,
 async def test_texts_are_committed_to_under_their_owners_key_and_kept_where_settings_say_so(
     db: Database, tmp_path: Path, ada: Actor, clock: SettableClock, kept: bool
 ) -> None:
-    async with db.writing() as connection:
-        values = {"username": "a", "username_folded": "a", "role": "member", "password_hash": "", "created_ms": 0}
-        await connection.execute(insert(people).values(id="person_ada", **values))
+    await databases.add_people(db, "person_ada")
     vault = await vault_in(db, tmp_path, "person_ada")
     log = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(record_prompts=kept), clock, vault)
     await log.record(Event.CHAT_ASKED, ada, texts={"prompt": "hello"})

@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
 from tests import databases
 from tests.vaults import vault_in
 
 from intramural.chats import Chats
 from intramural.core.clock import SystemClock
 from intramural.storage import Database
-from intramural.storage import schema as t
 from intramural.vault import Vault
 
 ADA, BOB = "person_ada", "person_bob"
@@ -49,18 +47,7 @@ def monotonic(clock: MovedClock) -> Callable[[float], None]:
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = await databases.opened(tmp_path / "intramural.db")
-    async with database.writing() as connection:
-        for person_id in (ADA, BOB):
-            await connection.execute(
-                insert(t.people).values(
-                    id=person_id,
-                    username=person_id,
-                    username_folded=person_id,
-                    role="member",
-                    password_hash="",
-                    created_ms=0,
-                )
-            )
+    await databases.add_people(database, ADA, BOB)
     yield database
     await database.close()
 

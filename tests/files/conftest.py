@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
 from tests import databases
 from tests.vaults import vault_in
 
@@ -14,7 +13,6 @@ from intramural.core.clock import SystemClock
 from intramural.core.config import FilesConfig
 from intramural.files import ANY, Files, Most, StoredFile
 from intramural.storage import Database
-from intramural.storage.schema import people
 from intramural.vault import Vault
 
 SMALL = FilesConfig(max_file_bytes=5_000_000, max_person_bytes=8_000_000, max_person_files=3, keep_free_bytes=0)
@@ -77,10 +75,7 @@ class Stores:
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     db = await databases.opened(tmp_path / "intramural.db")
-    async with db.writing() as connection:
-        for name in ("ada", "bob"):
-            values = {"username": name, "username_folded": name, "role": "member", "password_hash": "", "created_ms": 0}
-            await connection.execute(insert(people).values(id=name, **values))
+    await databases.add_people(db, "ada", "bob")
     stores = Stores(db, await vault_in(db, tmp_path, "ada", "bob"), tmp_path / "files")
     await stores.files.open()
     yield stores

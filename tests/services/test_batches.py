@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 from tests import databases
 from tests.audit.settable_clock import SettableClock
 from tests.vaults import vault_in
@@ -103,10 +103,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         clock = SettableClock()
         db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
-        async with db.writing() as connection:
-            values = {"role": "member", "password_hash": "", "created_ms": 0}
-            for name in ("mia", "bob"):
-                await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
+        await databases.add_people(db, "mia", "bob")
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
         bench = Bench(db, await vault_in(db, tmp_path, "mia", "bob"), audit, tmp_path, clock)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import insert
 from tests import databases
 from tests.direct import direct
 from tests.fakes import pictures
@@ -28,7 +27,6 @@ from intramural.library.manifest import ModelFile
 from intramural.services.gate import Gate
 from intramural.services.media import MAX_FETCHED, Media, Outward
 from intramural.storage import Database
-from intramural.storage.schema import people
 
 PNG = pictures.png()
 MIA = Actor("person", "mia", "mia", "member", frozenset(SCOPES), "session_1")
@@ -76,10 +74,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         clock = SystemClock()
         db = await databases.opened(tmp_path / "test.db")
         stack.push_async_callback(db.close)
-        async with db.writing() as connection:
-            values = {"role": "member", "password_hash": "", "created_ms": 0}
-            for name in ("mia", "bob"):
-                await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
+        await databases.add_people(db, "mia", "bob")
         audit = await AuditLog.open(db, tmp_path / "secrets", AuditConfig(), clock)
         stack.push_async_callback(audit.close)
         files = Files(

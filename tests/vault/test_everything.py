@@ -140,11 +140,8 @@ async def places_to_belong(db: Database) -> None:
 async def seeded(db: Database, folder: Path) -> Vault:
     vault = await opened(db, folder)
     await places_to_belong(db)
-    values = {"role": "member", "password_hash": "", "created_ms": 0}
     for whose in (ADA, BOB):
-        async with db.writing() as connection:
-            row = {"id": whose, "username": whose, "username_folded": whose}
-            await connection.execute(insert(t.people).values(**row, **values))
+        await databases.add_people(db, whose)
         await vault.prepare(whose)
         async with db.writing() as connection:
             await connection.execute(t.people.delete().where(t.people.c.id == whose))

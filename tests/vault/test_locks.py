@@ -22,7 +22,7 @@ from keyring.errors import KeyringLocked
 from keyrings.alt.file import PlaintextKeyring
 from tests import databases
 from tests.fakes import softhsm
-from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, add_people, opened, sealed_of_many
+from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, opened, sealed_of_many
 
 from intramural.core.config import VaultConfig
 from intramural.core.errors import IntramuralError, Misasked, Unavailable, Untrusted
@@ -35,7 +35,7 @@ needs_token = pytest.mark.skipif(not softhsm.MODULE, reason="no SoftHSM was to b
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = await databases.opened(tmp_path / "intramural.db")
-    await add_people(database, ADA, BOB)
+    await databases.add_people(database, ADA, BOB)
     yield database
     await database.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from tests import databases
 from tests.disks import disk_with
 
@@ -19,7 +19,7 @@ from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
 from intramural.core.errors import Broken, IntramuralError, Misasked, Missing, Unavailable, Untrusted
 from intramural.storage import Database
-from intramural.storage.schema import data_keys, people
+from intramural.storage.schema import data_keys
 from intramural.vault import MAGIC, Place, Vault
 from intramural.vault.envelope import KEY_BYTES, DataKey, WrappingKey
 from intramural.vault.keyfile import KEY_FILE, KeyFile
@@ -30,13 +30,6 @@ TITLE, CONTENT = Place("chats", "title"), Place("chat_messages", "content")
 CLOCK = SystemClock()
 
 
-async def add_people(db: Database, *names: str) -> None:
-    values = {"role": "member", "password_hash": "", "created_ms": 0}
-    async with db.writing() as connection:
-        for name in names:
-            await connection.execute(insert(people).values(id=name, username=name, username_folded=name, **values))
-
-
 async def opened(db: Database, **settings: str) -> Vault:
     return await Vault.open(db, databases.file_of(db).parent / "secrets", VaultConfig(**settings), CLOCK, held=2)
 
@@ -45,7 +38,7 @@ async def sealed_of_many(folder: Path) -> dict[str, bytes]:
     """What 400 people have each sealed, in the database of `folder`, by person: enough to change keys for a while."""
     db = await databases.opened(folder / "intramural.db")
     names = [f"p{n:03}" for n in range(400)]
-    await add_people(db, *names)
+    await databases.add_people(db, *names)
     vault = await opened(db)
     for name in names:
         await vault.prepare(name)
@@ -57,7 +50,7 @@ async def sealed_of_many(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = await databases.opened(tmp_path / "intramural.db")
-    await add_people(database, ADA, BOB)
+    await databases.add_people(database, ADA, BOB)
     yield database
     await database.close()
 
@@ -115,7 +108,7 @@ async def test_nobody_opens_what_is_another_persons(vault: Vault) -> None:
 
 async def test_it_goes_on_after_a_start_and_holds_few_keys_open(db: Database, vault: Vault) -> None:
     sealed = vault.seal(ADA, TITLE, "c", b"kept")
-    await add_people(db, *(f"p{n}" for n in range(5)))
+    await databases.add_people(db, *(f"p{n}" for n in range(5)))
     for n in range(5):
         await vault.prepare(f"p{n}")
         vault.seal(f"p{n}", TITLE, "c", b"")
