@@ -354,8 +354,8 @@ def test_one_turn_of_a_conversation_at_a_time(client: OpenAI) -> None:
     assert len(list(client.conversations.items.list(conversation.id))) == 2
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_restart(fresh: Service, how: signal.Signals) -> None:
+@pytest.mark.timeout(300)  # three starts
+def test_restarts(fresh: Service) -> None:
     fresh.start()
     fresh.set_up()
     fresh.wait_ready()
@@ -363,20 +363,21 @@ def test_restart(fresh: Service, how: signal.Signals) -> None:
     client = fresh.client(key)
     first = client.responses.create(model=MODEL, input="My name is Ada.", max_output_tokens=8)
     conversation = client.conversations.create(items=[{"role": "user", "content": "Hello."}])
-    running = client.responses.create(**LONG, background=True)
-    until(client, running.id, "in_progress")
-    fresh.stop(how)
-    fresh.start()
-    fresh.sign_in()
-    fresh.wait_ready()
-    client = fresh.client(key)
-    assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
-    assert len(list(client.conversations.items.list(conversation.id))) == 1
-    ended = client.responses.retrieve(running.id)
-    assert ended.status == "failed" and ended.error and ended.error.type == "interrupted"
-    Response.model_validate(ended.to_dict(), strict=True)
-    told = list(client.responses.retrieve(running.id, stream=True, starting_after=3))
-    assert [event.type for event in told] == ["response.failed"]
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        running = client.responses.create(**LONG, background=True)
+        until(client, running.id, "in_progress")
+        fresh.stop(how)
+        fresh.start()
+        fresh.sign_in()
+        fresh.wait_ready()
+        client = fresh.client(key)
+        assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
+        assert len(list(client.conversations.items.list(conversation.id))) == 1
+        ended = client.responses.retrieve(running.id)
+        assert ended.status == "failed" and ended.error and ended.error.type == "interrupted"
+        Response.model_validate(ended.to_dict(), strict=True)
+        told = list(client.responses.retrieve(running.id, stream=True, starting_after=3))
+        assert [event.type for event in told] == ["response.failed"]
     again = client.responses.create(model=MODEL, input="Who am I?", previous_response_id=first.id, max_output_tokens=4)
     assert again.usage and first.usage and again.usage.input_tokens > first.usage.input_tokens
 

@@ -37,9 +37,8 @@ afterAll(async () => {
 });
 
 async function ada(options = {}): Promise<Watched> {
-  const watched = await Watched.open(browser, server.url, options);
-  await watched.go("/");
-  await watched.signIn("ada", "correct horse battery");
+  const watched = await Watched.signedIn(browser, server.url, "ada", "correct horse battery", "/", options);
+  await watched.page.getByLabel("Your message").waitFor();
   return watched;
 }
 

@@ -32,9 +32,8 @@ afterAll(async () => {
 });
 
 async function ada(options = {}): Promise<Watched> {
-  const watched = await Watched.open(browser, server.url, options);
-  await watched.go("/");
-  await watched.signIn("ada", PASSWORD);
+  const watched = await Watched.signedIn(browser, server.url, "ada", PASSWORD, "/", options);
+  await watched.page.getByLabel("Your message").waitFor();
   return watched;
 }
 
@@ -399,7 +398,7 @@ describe.each([
     for (const room of ROOMS) {
       await me.go(`/${room}`);
       await me.page.getByRole("heading", { level: 1 }).waitFor();
-      await me.page.waitForLoadState("networkidle");
+      await me.quiet();
       for (const details of await me.page.locator("main details").all())
         await details.evaluate((node) => node.setAttribute("open", ""));
       await me.accessible(`${room}, ${kind}`, theme);

@@ -9,6 +9,7 @@ export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, is
 export class Watched {
   readonly requests: string[] = [];
   readonly complaints: string[] = [];
+  #underWay = 0;
 
   private constructor(
     readonly page: Page,
@@ -25,13 +26,34 @@ export class Watched {
         console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`);
       });
     });
-    context.on("request", (request) => watched.requests.push(request.url()));
+    context.on("request", (request) => {
+      watched.requests.push(request.url());
+      watched.#underWay++;
+    });
+    for (const end of ["requestfinished", "requestfailed"] as const) context.on(end, () => watched.#underWay--);
     page.on("pageerror", (error) => watched.complaints.push(String(error)));
     page.on("console", (line) => {
       // A refused request is said by the browser as well; the tests look at what the page makes of it.
       if (line.type() === "error" && !line.text().startsWith("Failed to load resource"))
         watched.complaints.push(line.text());
     });
+    return watched;
+  }
+
+  /** Somebody who is signed in already, at `path`: signing in by the page is what the journeys begin with. */
+  static async signedIn(
+    browser: Browser,
+    url: string,
+    username: string,
+    password: string,
+    path = "/",
+    options: BrowserContextOptions = {},
+  ): Promise<Watched> {
+    const watched = await Watched.open(browser, url, options);
+    const data = { username, password };
+    const answer = await watched.page.context().request.post(`${url}/intramural/v1/login`, { data });
+    expect(answer.status()).toBe(200);
+    await watched.go(path);
     return watched;
   }
 
@@ -44,6 +66,14 @@ export class Watched {
     await this.page.getByLabel("Password", { exact: true }).fill(password);
     await this.page.getByRole("button", { name: "Sign in" }).click();
     await this.page.getByLabel("Your message").waitFor();
+  }
+
+  /** Waits until nothing is under way to a server, and what came is drawn. */
+  async quiet(): Promise<void> {
+    do {
+      await expect.poll(() => this.#underWay).toBe(0);
+      await this.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    } while (this.#underWay > 0);
   }
 
   /** Types a message and sends it with Enter. */

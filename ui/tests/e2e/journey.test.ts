@@ -242,7 +242,7 @@ describe("administration", () => {
     for (const own of ["usage", "keys", "models", "machine"]) {
       await mia.go(`/settings/${own}`);
       await mia.page.getByRole("heading", { level: 1 }).waitFor();
-      await mia.page.waitForLoadState("networkidle");
+      await mia.quiet();
       expect(await mia.page.getByRole("alert").allInnerTexts(), own).toEqual([]);
     }
     await mia.go("/settings/people");
@@ -323,7 +323,7 @@ describe("looks", () => {
     for (const room of ROOMS) {
       await ada.go(`/${room}`);
       await ada.page.getByRole("heading", { level: 1 }).waitFor();
-      await ada.page.waitForLoadState("networkidle");
+      await ada.quiet();
       await ada.accessible(`${room}, dark`, { colours: true });
     }
     await ada.go("/");
@@ -342,7 +342,7 @@ describe("looks", () => {
     for (const room of ROOMS) {
       await phone.go(`/${room}`);
       await phone.page.getByRole("heading", { level: 1 }).waitFor();
-      await phone.page.waitForLoadState("networkidle");
+      await phone.quiet();
       await phone.accessible(`${room}, phone`);
       expect(await phone.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), room).toBe(true);
     }

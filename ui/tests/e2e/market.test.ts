@@ -22,10 +22,7 @@ afterAll(async () => {
 
 /** Somebody in the marketplace of a server of their own. */
 async function visit(path = "/models", options = {}, name = "ada"): Promise<Watched> {
-  const watched = await Watched.open(browser, server.url, options);
-  await watched.go("/");
-  await watched.signIn(name, PASSWORD);
-  await watched.go(path);
+  const watched = await Watched.signedIn(browser, server.url, name, PASSWORD, path, options);
   await watched.page.getByRole("heading", { level: 1, name: "Models" }).waitFor();
   return watched;
 }

@@ -34,9 +34,8 @@ afterAll(async () => {
 const foreign = (me: Watched): string[] => me.requests.filter((address) => !address.startsWith(`${me.url}/`));
 
 async function ada(): Promise<Watched> {
-  const me = await Watched.open(browser, server.url);
-  await me.go("/");
-  await me.signIn("ada", PASSWORD);
+  const me = await Watched.signedIn(browser, server.url, "ada", PASSWORD);
+  await me.page.getByLabel("Your message").waitFor();
   return me;
 }
 
@@ -145,7 +144,7 @@ describe.runIf(HOUSE !== undefined)("the real service", () => {
     expect(places.length).toBeGreaterThan(15);
     for (const place of [...places, "/models/here", "/temporary"]) {
       await me.go(place);
-      await me.page.waitForLoadState("networkidle");
+      await me.quiet();
     }
     expect(me.requests.length).toBeGreaterThan(places.length);
     expect(foreign(me)).toEqual([]);
