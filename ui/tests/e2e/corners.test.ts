@@ -23,7 +23,8 @@ let server: Awaited<ReturnType<typeof fake>>;
 
 beforeAll(async () => {
   browser = await launch();
-  server = await fake({ seed: true });
+  // Answers come quickly; where one has to last, it is asked for slowly.
+  server = await fake({ seed: true, pace_ms: 3 });
 });
 
 afterAll(async () => {
@@ -112,11 +113,11 @@ describe("when things go wrong", () => {
 
   it("an answer goes on being written while another conversation is read", async () => {
     const me = await ada();
-    await me.send("[long] tell me everything");
+    await me.send("[long] [slow] tell me everything");
     await me.page.locator(".prose").first().waitFor();
     await me.page.locator(".entry").getByText("Lesson plan").click();
     await me.page.getByText("What markdown can hold").waitFor();
-    await me.page.locator(".entry").getByText("[long] tell me everything").first().click();
+    await me.page.locator(".entry").getByText("[long] [slow] tell me everything").first().click();
     const before = (await me.answers())[0]?.length ?? 0;
     await expect.poll(async () => (await me.answers())[0]?.length ?? 0).toBeGreaterThan(before);
     await me.page.getByRole("button", { name: "Stop", exact: true }).click();
@@ -276,14 +277,14 @@ describe("with the keyboard alone", () => {
     await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("composer");
 
     // Shift + Enter is a new line, Enter sends, Escape stops.
-    await page.keyboard.type("[long] line one");
+    await page.keyboard.type("[long] [slow] line one");
     await press("Shift+Enter");
     await page.keyboard.type("line two");
     await press("Enter");
     await page.locator(".prose").first().waitFor();
     await press("Escape");
     await page.locator(".ending").getByText("Stopped.").waitFor();
-    expect(await page.locator(".bubble").innerText()).toBe("[long] line one\nline two");
+    expect(await page.locator(".bubble").innerText()).toBe("[long] [slow] line one\nline two");
 
     await page.evaluate(() => (document.querySelector("section.scroller") as HTMLElement).focus());
     await tabTo("Edit this message");

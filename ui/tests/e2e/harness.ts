@@ -30,7 +30,8 @@ export class Watched {
       watched.requests.push(request.url());
       watched.#underWay++;
     });
-    for (const end of ["requestfinished", "requestfailed"] as const) context.on(end, () => watched.#underWay--);
+    context.on("requestfinished", () => watched.#underWay--);
+    context.on("requestfailed", () => watched.#underWay--);
     page.on("pageerror", (error) => watched.complaints.push(String(error)));
     page.on("console", (line) => {
       // A refused request is said by the browser as well; the tests look at what the page makes of it.
