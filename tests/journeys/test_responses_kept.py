@@ -439,7 +439,7 @@ def test_what_cannot_be_kept_does_not_take_the_record_along(client: OpenAI, serv
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, starter_wheel: Path) -> Iterator[Service]:
     """A service that keeps nothing, with a short context."""
-    settings = {"INTRAMURAL_RESPONSES_KEEP_DAYS": "0", "INTRAMURAL_SERVING_CONTEXT_TOKENS": "1024"}
+    settings = {"INTRAMURAL_RESPONSES_KEEP_DAYS": "0", "INTRAMURAL_SERVING_CONTEXT_TOKENS": "512"}
     with Service(tmp_path_factory.mktemp("small") / "data", starter_wheel, settings).running() as service:
         yield service
 
@@ -458,13 +458,13 @@ def test_a_conversation_that_is_too_long_is_refused_or_shortened_as_asked(small:
     client = small.client()
     turns: list[Any] = [{"role": "system", "content": "Be short."}]
     for n in range(8):
-        turns += [{"role": "user", "content": f"{n}: " + "word " * 200}, {"role": "assistant", "content": "Yes."}]
+        turns += [{"role": "user", "content": f"{n}: " + "word " * 100}, {"role": "assistant", "content": "Yes."}]
     turns.append({"role": "user", "content": "What now?"})
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model=MODEL, input=turns, max_output_tokens=4)
     assert caught.value.code == "context_length_exceeded"
     response = client.responses.create(model=MODEL, input=turns, truncation="auto", max_output_tokens=4)
-    assert response.usage and 700 < response.usage.input_tokens <= 1020 and response.truncation == "auto"
+    assert response.usage and 350 < response.usage.input_tokens <= 508 and response.truncation == "auto"
     last = [turns[0], turns[-1]]
     one = client.responses.create(model=MODEL, input=last, truncation="auto", max_output_tokens=4)
     assert one.usage and one.usage.input_tokens < 50

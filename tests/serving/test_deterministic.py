@@ -20,7 +20,7 @@ STORY = ChatRequest(
     id="r",
     model="m",
     messages=(Message("user", "Invent a strange animal and describe it."),),
-    sampling=Sampling(temperature=1.3, seed=41, max_tokens=40, logprobs=True, top_logprobs=2),
+    sampling=Sampling(temperature=1.3, seed=41, max_tokens=24, logprobs=True, top_logprobs=2),
     deterministic=True,
 )
 
@@ -55,7 +55,7 @@ async def test_a_replay_is_the_same_to_the_last_bit_with_others_competing(weight
 
         async def compete(number: int) -> None:
             while not over.is_set():
-                await read(pool, served, request(f"Tell story {number}.", max_tokens=12))
+                await read(pool, served, request(f"Tell story {number}.", max_tokens=6))
 
         rivals = [asyncio.create_task(compete(number)) for number in range(4)]
         await eventually(lambda: pool.status().workers[0].slots_busy > 1)

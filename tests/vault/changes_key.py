@@ -1,12 +1,13 @@
-"""Changes the installation's key of the vault, after saying `ready`; is killed in the middle of it.
+"""Changes the installation's key of the vault, and is killed in the middle of it: as often as is wanted.
 
-    changes_key.py FOLDER DATABASE [SETTINGS]
-
-SETTINGS are the vault's, as JSON: then the key moves to the lock that they name.
+A line of JSON each time: the folder, the database, the vault's settings and what is to be in the environment. Another
+process is forked for it (what this one has imported takes most of a second), which says `ready` with its number before
+it begins. It is waited for when a line without anything comes.
 """
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,10 +20,18 @@ from intramural.vault import Vault
 async def main(folder: Path, place: str, config: VaultConfig) -> None:
     db = await Database.open(place if place.startswith("postgresql:") else Path(place))
     vault = await Vault.open(db, folder / "secrets", config, SystemClock())
-    print("ready", flush=True)
+    print(f"ready {os.getpid()}", flush=True)
     await vault.change_wrapping_key()
     await db.close()
 
 
-given = VaultConfig(**json.loads(sys.argv[3])) if len(sys.argv) > 3 else VaultConfig()
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2], given))
+while line := sys.stdin.readline():
+    asked = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(asked["environment"])
+        asyncio.run(main(Path(asked["folder"]), asked["place"], VaultConfig(**asked["settings"])))
+        os._exit(0)
+    sys.stdin.readline()
+    os.waitpid(pid, 0)
+    print("ended", flush=True)

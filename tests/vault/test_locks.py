@@ -6,10 +6,7 @@ Every way in which a lock can be missing, wrong or shut has an error of its own,
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ from keyring.errors import KeyringLocked
 from keyrings.alt.file import PlaintextKeyring
 from tests import databases
 from tests.fakes import softhsm
+from tests.vault.changing import Changer, changer
 from tests.vault.test_vault import ADA, BOB, CLOCK, TITLE, opened, sealed_of_many
 
 from intramural.core.config import VaultConfig
@@ -38,6 +36,12 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     await databases.add_people(database, ADA, BOB)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def changing() -> Iterator[Changer]:
+    with changer() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -265,27 +269,22 @@ async def test_what_cannot_be_moved_stays_where_it_is(db: Database, hsm: softhsm
 @needs_token
 @pytest.mark.sqlite(reason="copies the file")
 async def test_moving_to_a_token_that_is_cut_off_anywhere_is_finished_at_the_next_start(
-    tmp_path: Path, hsm: softhsm.SoftHsm
+    tmp_path: Path, hsm: softhsm.SoftHsm, changing: Changer
 ) -> None:
     """Real processes are killed while the key moves from a file in clear to the token, from its beginning on."""
     sealed = await sealed_of_many(tmp_path)
-    changer, settings = Path(__file__).parent / "changes_key.py", json.dumps(hsm.settings())
+    assert softhsm.PIN not in json.dumps(hsm.settings())
     cut_off = 0
     for n in range(6):
         copy = tmp_path / f"cut{n}"
         copy.mkdir()
         shutil.copy(tmp_path / "intramural.db", copy)
         shutil.copytree(tmp_path / "secrets", copy / "secrets")
-        environment = {**os.environ, **hsm.copied(copy / "hsm").environment}
-        command = [sys.executable, changer, copy, copy / "intramural.db", settings]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        assert softhsm.PIN.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        while n and not (copy / "secrets" / (KEY_FILE + NEXT)).exists() and process.poll() is None:
+        changing.begin(copy, copy / "intramural.db", hsm.settings(), hsm.copied(copy / "hsm").environment)
+        while n and not (copy / "secrets" / (KEY_FILE + NEXT)).exists() and not changing.is_over:
             time.sleep(0.0005)  # from when the next key is there to when it has taken the place of the other
         time.sleep(max(0, n - 1) * 0.008)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        changing.kill()
         cut_off += (copy / "secrets" / (KEY_FILE + NEXT)).exists()
         db = await Database.open(copy / "intramural.db")
         vault = await opened(db, **hsm.settings())

@@ -1,9 +1,6 @@
 """Keys under keys: what is sealed opens only where it belongs, and for nobody once the key is gone."""
 
 import asyncio
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from tests import databases
 from tests.disks import disk_with
+from tests.vault.changing import changer
 
 from intramural.core.clock import SystemClock
 from intramural.core.config import VaultConfig
@@ -261,16 +259,15 @@ def test_a_wrapped_key_opens_for_its_own_row_alone() -> None:
 async def test_a_change_cut_off_anywhere_is_finished_at_the_next_start(tmp_path: Path) -> None:
     """A real process is killed while it changes the key, at seven moments from its beginning on."""
     sealed = await sealed_of_many(tmp_path)
-    changer, place = Path(__file__).parent / "changes_key.py", databases.place(tmp_path / "intramural.db")
+    place = databases.place(tmp_path / "intramural.db")
     first = name_of_key_in(tmp_path)
     cut_off = 0
-    for n in range(7):
-        process = subprocess.Popen([sys.executable, changer, tmp_path, str(place)], stdout=subprocess.PIPE)
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        time.sleep(n * 0.006)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        cut_off += (tmp_path / "secrets" / (KEY_FILE + ".next")).exists()
+    with changer() as changing:
+        for n in range(7):
+            changing.begin(tmp_path, place)
+            time.sleep(n * 0.006)
+            changing.kill()
+            cut_off += (tmp_path / "secrets" / (KEY_FILE + ".next")).exists()
     assert cut_off, "none of them was in the middle of it"
     db = await databases.opened(tmp_path / "intramural.db")
     vault = await opened(db)
