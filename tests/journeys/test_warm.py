@@ -6,7 +6,7 @@ import pytest
 from tests.journeys.test_life import turn
 from tests.service import MODEL, Service
 
-ASKED = " ".join(f"Line {number} of the ballad of the stone heron tells of rain." for number in range(18))
+ASKED = " ".join(f"Line {number} of the ballad of the stone heron tells of rain." for number in range(28))
 
 
 def states(service: Service) -> list[Path]:
@@ -39,7 +39,7 @@ def test_a_chat_goes_on_after_a_restart_and_nothing_of_it_outlives_it(fresh: Ser
     again(fresh)
     assert len(states(fresh)) == 1
     turn(fresh, chat, content="Go on.", max_tokens=4)
-    assert cached(fresh) > 200
+    assert cached(fresh) > 300
 
     member = {"username": "bob", "password": "a long enough one", "role": "member"}
     bob = fresh.page("POST", "/people", json=member).json()["id"]
