@@ -4,6 +4,7 @@ One service for all of it: first as it should be, then started again with less.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from tests.journeys.test_page import pass_in_chromium
 from tests.service import ADMIN, Service
 from tests.verifier.standing import FILE, loaded
 
+from intramural.core.quiet import SWITCHES
+
 NONCE = "3f0c5a1e9b7d2468"
 #: Places at which the file is changed, besides a few chosen ones: each is checked whole.
 FLIPS = 60
@@ -24,7 +27,7 @@ FLIPS = 60
 #: and what else this user runs, is the machine's.)
 HOLD = {
     "confinement", "processes", "seal", "networks", "sockets", "control", "listening", "connections", "mode", "allowed",
-    "ledger", "itself", "engines", "models", "settings", "log",
+    "ledger", "itself", "telemetry", "engines", "models", "settings", "log",
 }  # fmt: skip
 
 
@@ -86,6 +89,10 @@ def test_what_it_says_of_a_service_that_is_as_it_should_be(attested: Path, house
     worker = next(each for each in processes if each["kind"] == "worker")
     gateway = next(each for each in processes if each["kind"] == "gateway")
     assert gateway["pid"] == house.pid and worker["network"]["place"] != gateway["network"]["place"]
+    assert {each["kind"]: each["unset"] for each in processes if each["unset"]} == {}
+    assert whole["sections"]["leaving"]["switches"] == dict(SWITCHES)
+    answered = "not_seen" not in whole["sections"]["network"]["packet_filter"]
+    assert answered is (os.geteuid() == 0) is not found["firewall"][1].startswith("Not answered")
     control = whole["sections"]["control"]["control"]
     assert {each["outcome"] for each in control["confined"]["attempts"]} == {"EPERM"}
     assert (control["confined"]["arrived"], control["allowed"]["arrived"]) == (False, True)
