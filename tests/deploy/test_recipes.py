@@ -19,6 +19,7 @@ _KEYS = {
     "Container": {
         "AddCapability", "AddDevice", "ContainerName", "DropCapability", "Environment", "EnvironmentFile",
         "Exec", "Group", "HealthCmd", "HealthInterval", "HealthOnFailure", "HealthRetries", "HealthStartPeriod",
+        "HealthStartupCmd", "HealthStartupInterval", "Notify",
         "HealthTimeout", "Image", "Mask", "Memory", "Mount", "Network", "NoNewPrivileges", "PidsLimit",
         "PublishPort", "Pull", "ReadOnly", "ReadOnlyTmpfs", "RunInit", "SeccompProfile", "Secret",
         "SecurityLabelType", "ShmSize", "StopSignal", "StopTimeout", "Sysctl", "Tmpfs", "Ulimit", "Unmask",
@@ -66,6 +67,7 @@ def test_the_container_is_as_hard_as_the_unit() -> None:
         given["User"],
         given["Group"],
     ]
+    assert given["HealthCmd"] == given["HealthStartupCmd"]
     assert shlex.split(given["HealthCmd"]) == json.loads(image["HEALTHCHECK"].partition("CMD ")[2])
 
 
