@@ -1,9 +1,12 @@
-"""The image is built by podman and runs as its Quadlet unit says: what stands around the service and its workers in there.
+"""The image is built by podman and runs as its Quadlet unit says: what stands around the service and its workers there.
 
-`make container`, not by `make test`: it takes minutes, podman, and the package registries that this machine is set up for.
+`make container`, not by `make test`: it takes minutes, podman 5, and the registries of packages that pip and the base
+image's apt are set up for. Where something of this is not there, it is skipped, with the reason.
 
     INTRAMURAL_TEST_PODMAN       another podman than the one that is found
-    INTRAMURAL_TEST_PODMAN_WORDS more words for `podman run`, where a machine lacks something
+    INTRAMURAL_TEST_QUADLET      another generator of units than podman's in its usual place
+    INTRAMURAL_TEST_BUILD_WORDS  more words for `podman build`,
+    INTRAMURAL_TEST_RUN_WORDS    or for `podman run`, where the machine lacks something
     INTRAMURAL_TEST_IMAGE        an image that was built already
     INTRAMURAL_TEST_BASE         an image to build it of; else a Debian is made by mmdebstrap
 """
@@ -27,8 +30,8 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 PODMAN = os.environ.get("INTRAMURAL_TEST_PODMAN") or shutil.which("podman")
 _QUADLET = "/usr/libexec/podman/quadlet"
 _NAME = "intramural-tested"
-#: Of the machine that builds: where packages come from, and whom it trusts. Nothing of it stays in the image.
-_OF_THE_BUILDER = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+#: Where pip finds, while the image is built, what it is told on this machine. Nothing of it stays in the image.
+_PIP, _PIP_CA = "/etc/pip.conf", "/etc/pip-ca.crt"
 
 
 def podman(*words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -52,10 +55,22 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     shutil.copy(ROOT / "locks/run.txt", context / "locks")
     wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(context / "dist")]
     subprocess.run(wheel, cwd=ROOT, check=True, capture_output=True)
-    trusted = [f"--volume={each}:{each}:ro" for each in _OF_THE_BUILDER if Path(each).exists()]
-    words = ["-f", "deploy/container/Containerfile", "--build-arg", f"BASE={_base(folder)}", "--network=host", *trusted]
-    podman("build", *words, "-t", f"localhost/{_NAME}:latest", ".", cwd=context)
+    words = ["-f", "deploy/container/Containerfile", f"--build-arg=BASE={_base(folder)}", "--network=host"]
+    more = shlex.split(os.environ.get("INTRAMURAL_TEST_BUILD_WORDS", ""))
+    podman("build", *words, *_as_pip_is_told_here(folder), *more, "-t", f"localhost/{_NAME}:latest", ".", cwd=context)
     return f"localhost/{_NAME}:latest"
+
+
+def _as_pip_is_told_here(folder: Path) -> list[str]:
+    told = {"cert": _PIP_CA} if "PIP_CERT" in os.environ else {}
+    told |= {"index-url": os.environ["PIP_INDEX_URL"]} if "PIP_INDEX_URL" in os.environ else {}
+    (folder / "pip.conf").write_text(
+        "\n".join(["[global]", *(f"{name} = {value}" for name, value in told.items()), ""])
+    )
+    files = {folder / "pip.conf": _PIP}
+    if "PIP_CERT" in os.environ:
+        files[Path(shutil.copy(os.environ["PIP_CERT"], folder / "pip-ca.crt"))] = _PIP_CA
+    return [f"--volume={here}:{there}:ro" for here, there in files.items()]
 
 
 def _base(folder: Path) -> str:
@@ -72,11 +87,11 @@ def _base(folder: Path) -> str:
 
 def _said_by_quadlet() -> list[str]:
     """The words that the unit becomes, as podman's own generator has them."""
-    words = [] if PODMAN is None else shlex.split(os.environ.get("INTRAMURAL_TEST_QUADLET", _QUADLET))
-    if not shutil.which(words[0]):
-        pytest.skip(f"there is no {words[0]} here")
+    program = os.environ.get("INTRAMURAL_TEST_QUADLET", _QUADLET)
+    if not shutil.which(program):
+        pytest.skip(f"there is no {program} here")
     env = {"QUADLET_UNIT_DIRS": str(DEPLOY / "quadlet"), "PATH": os.environ["PATH"]}
-    done = subprocess.run([*words, "-dryrun"], capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run([program, "-dryrun"], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0 and "unsupported" not in done.stderr, done.stderr
     _, _, unit = done.stdout.partition("---intramural.service---")
     (line,) = [each for each in unit.splitlines() if each.startswith("ExecStart=")]
@@ -90,7 +105,7 @@ def _as_the_unit_says(image: str, wheel: Path) -> list[str]:
     named = {"intramural": _NAME, "intramural-data": f"{_NAME}-data"}
     renamed = [":".join((named.get(first, first), *rest)) for first, *rest in (each.split(":") for each in kept)]
     model = [f"--volume={wheel}:/models/{wheel.name}:ro", f"--env=INTRAMURAL_LIBRARY_STARTER=/models/{wheel.name}"]
-    return [*renamed, *model, *shlex.split(os.environ.get("INTRAMURAL_TEST_PODMAN_WORDS", "")), image]
+    return [*renamed, *model, *shlex.split(os.environ.get("INTRAMURAL_TEST_RUN_WORDS", "")), image]
 
 
 @dataclass(frozen=True)
@@ -134,12 +149,12 @@ def test_it_runs_as_nobody_with_nothing_and_writes_to_its_data_alone(container: 
     for place in ("/", "/opt/intramural", "/etc", "/usr/bin"):
         assert container.run("touch", f"{place}/x", check=False).returncode, place
     assert container.run("sh", "-c", "command -v cc gcc ld make pip pip3 curl wget", check=False).stdout == ""
-    for left in ("/opt/install", "/src", *_OF_THE_BUILDER[:1], "/etc/pip-ca.crt"):
+    for left in ("/opt/install", "/src", _PIP, _PIP_CA):
         assert container.run("test", "-s", left, check=False).returncode, f"{left} is of the building"
 
 
 def test_every_wall_stands_but_a_user_for_each_worker(container: Container) -> None:
-    eventually(lambda: [each for each in container.intramural("models", "ls") if each["state"] == "ready"])
+    eventually(lambda: [each for each in container.intramural("ls") if each["state"] == "ready"])
     found = container.intramural("doctor")
     assert (found["level"], found["serves_models"], found["downgrades"]) == ("full", True, [])
     assert found["unprivileged_user"] is False, "it is not root in there, so it has no other users to give"
