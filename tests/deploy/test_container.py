@@ -101,7 +101,8 @@ def _said_by_quadlet() -> list[str]:
 def _as_the_unit_says(image: str, wheel: Path) -> list[str]:
     """The same words, without systemd around them, with names of this test's own, and with a model to begin with."""
     words = _said_by_quadlet()
-    kept = [each for each in words[1:-1] if not each.startswith(("--cidfile=", "--sdnotify=", "--cgroups="))]
+    of_systemd = ("--cidfile=", "--sdnotify=", "--cgroups=", "--rm")
+    kept = [each for each in words[1:-1] if not each.startswith(of_systemd)]
     named = {"intramural": _NAME, "intramural-data": f"{_NAME}-data"}
     renamed = [":".join((named.get(first, first), *rest)) for first, *rest in (each.split(":") for each in kept)]
     model = [f"--volume={wheel}:/models/{wheel.name}:ro", f"--env=INTRAMURAL_LIBRARY_STARTER=/models/{wheel.name}"]
@@ -124,7 +125,7 @@ class Container:
 
 @pytest.fixture(scope="module")
 def container(image: str, starter_wheel: Path) -> Iterator[Container]:
-    words = _as_the_unit_says(image, starter_wheel)
+    words = _as_the_unit_says(image, starter_wheel.resolve())
     podman("network", "create", "--ignore", "--disable-dns", "--internal", _NAME)
     try:
         podman(*words)
@@ -189,5 +190,4 @@ def test_a_model_answers_in_it(container: Container) -> None:
 
 def test_it_ends_when_it_is_told_to(container: Container) -> None:
     podman("stop", "-t", "30", _NAME)
-    done = podman("inspect", "-f", "{{.State.ExitCode}}", _NAME, check=False)
-    assert done.returncode or done.stdout.strip() == "0", "it was removed at its end, or ended by itself"
+    assert podman("inspect", "-f", "{{.State.ExitCode}}", _NAME).stdout.strip() == "0", "it ended by itself"
