@@ -160,7 +160,8 @@ async def column(
             )
         )
         status = await asyncio.wait_for(child.wait(), _TIMEOUT_S)
-        assert set(child.layers) - {"uid"} == LAYERS - without, child.layers
+        assert set(child.layers) - {"uid", "told"} == LAYERS - without, child.layers
+        assert ("told" in child.layers) == ("seccomp" in child.layers), child.layers
         return delivered(results_of(status, child.log_tail(), names), stage["sibling"])
 
 

@@ -40,8 +40,10 @@ Calls = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """What a child was refused: call → how often since this was last told. `about`: what it was started for."""
+    """What a child was refused: call → how often since this was last told. `number`: of the child, which no other one
+    of this process has; `about`: what it was started for."""
 
+    number: int
     pid: int
     entry: str
     about: str

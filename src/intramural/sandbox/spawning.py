@@ -17,7 +17,7 @@ from intramural.sandbox.hearing import Calls, Denied
 from intramural.sandbox.launch import ENVIRONMENT, Launch, Rules, packed
 from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawner import MOST_DESCRIPTORS, PACKET_BYTES
-from intramural.sandbox.starting import Begun, deny, last_denied, start_through
+from intramural.sandbox.starting import NUMBERS, Begun, deny, last_denied, start_through
 
 _SPAWNER = Path(__file__).with_name("spawner.py")
 _END_TIMEOUT_S = 5.0
@@ -191,6 +191,7 @@ class _Theirs:
         self.ended = ended
         self.entry = launch.entry
         self.about = launch.about
+        self.number = next(NUMBERS)
         self.layers: tuple[str, ...] = ()
 
     @property
@@ -204,7 +205,7 @@ class _Theirs:
 
 def _denied(child: _Theirs, calls: Calls) -> None:
     if calls:
-        deny(Denied(child.pid, child.entry, child.about, calls))
+        deny(Denied(child.number, child.pid, child.entry, child.about, calls))
 
 
 def _told_of(needs: Needs) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from intramural.sandbox import launch as launching
@@ -18,6 +19,8 @@ from intramural.sandbox.launch import Launch, Rules, Started
 from intramural.sandbox.told import ANOTHER_ARCHITECTURE
 
 _log = logging.getLogger(__name__)
+#: A number for each child of this process; those of processes are given out again.
+NUMBERS = count(1)
 
 
 class Begun(Protocol):
@@ -62,6 +65,7 @@ class _Own:
 
     def __post_init__(self) -> None:
         self.layers: tuple[str, ...] = ()
+        self._number = next(NUMBERS)
         self._loop = asyncio.get_running_loop()
         self._hearing = Hearing(self._listen, self._loop.remove_reader, self._tell)
         self._beat: asyncio.TimerHandle | None = None
@@ -110,7 +114,7 @@ class _Own:
         self._heard(self._hearing.beat)
 
     def _tell(self, pid: int, calls: Calls) -> bool:
-        deny(Denied(pid, self.launch.entry, self.launch.about, calls))
+        deny(Denied(self._number, pid, self.launch.entry, self.launch.about, calls))
         return True
 
 

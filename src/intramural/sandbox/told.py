@@ -75,6 +75,9 @@ QUIET: Mapping[str, str] = {
     "sysinfo": "engines ask for the machine's load; by that they would leave out threads",
     "sched_setscheduler": "engines ask for another priority of their threads",
     "sched_setaffinity": "engines lay out their threads over the processors, naming each",
+    "open": "a broker opens nothing; Python looks for its sources to show them with an error",
+    "setsockopt": "clients of a socket ask for what it does without",
+    "unlink": "a server takes its socket away when it ends",
     "seccomp": "the child's own second filter is put in force by it; after that it is refused for good",
     "x32": "no program of this kind of calls runs on common kernels",
 }
