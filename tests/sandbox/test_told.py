@@ -157,7 +157,7 @@ def test_who_tries_everything_is_told_by_a_bounded_number_of_names() -> None:
     for number in range(1000):
         tally.add(f"call {number}")
     assert len(tally.new) == MOST_NAMES + 1
-    assert sum(tally.new.values()) == tally.answers == 1000
+    assert sum(tally.new.values()) == 1000
     assert tally.new[OTHERS] == 1000 - MOST_NAMES
     tally.told()
     tally.add("call 3")

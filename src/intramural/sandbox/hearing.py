@@ -62,7 +62,6 @@ class Tally:
 
     _new: Counter[str] = field(default_factory=Counter)
     _names: set[str] = field(default_factory=set)
-    answers: int = 0
 
     def add(self, name: str) -> None:
         """One more call."""
@@ -71,7 +70,6 @@ class Tally:
                 name = OTHERS
             self._names.add(name)
         self._new[name] += 1
-        self.answers += 1
 
     @property
     def new(self) -> Calls:
@@ -97,8 +95,8 @@ class Hearing:
         tell: Tell,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._watch = watch
-        self._unwatch = unwatch
+        self.watch = watch
+        self.unwatch = unwatch
         self._tell = tell
         self._now_s = now_s
         self._ears: dict[int, _Ear] = {}
@@ -126,26 +124,19 @@ class Hearing:
             return
         self._beat_s = None
         for ear in self._ears.values():
-            ear.tally.answers = 0
             if ear.tally.new:
                 self._say(ear)
             ear.go_on()
 
     def heard(self, ear: "_Ear") -> None:
-        """`ear` heard of a call: if nothing was told in this beat, it is told at once."""
+        """`ear` heard something: if nothing was told in this beat, it is told at once."""
         if self._beat_s is None:
             self._say(ear)
 
     def _say(self, ear: "_Ear") -> None:
         self._beat_s = self._now_s() + BEAT_S
-        if self._tell(ear.pid, ear.tally.new):
+        if ear.tally.new and self._tell(ear.pid, ear.tally.new):
             ear.tally.told()
-
-    def watch(self, descriptor: int, what: Callable[[], None]) -> None:
-        self._watch(descriptor, what)
-
-    def unwatch(self, descriptor: int) -> None:
-        self._unwatch(descriptor)
 
 
 class _Ear:
@@ -158,6 +149,7 @@ class _Ear:
         self._hearing = hearing
         self._door = door
         self._listener: int | None = None
+        self._answers = 0
         self._resting = False
         self._closed = False
         door.setblocking(False)
@@ -176,7 +168,8 @@ class _Ear:
             self._door.close()
 
     def go_on(self) -> None:
-        """Hear again, after a rest."""
+        """A new beat: hear again, after a rest."""
+        self._answers = 0
         if self._resting and not self._closed and self._listener is not None:
             self._resting = False
             self._hearing.watch(self._listener, self._hear)
@@ -207,23 +200,28 @@ class _Ear:
         if not any(events & select.POLLIN for _, events in waiting.poll(0)):
             self.close()  # nobody is left whom it could hear of; before Linux 6.11 receiving would wait for ever
             return
+        self._answers += 1
         try:
-            number = _refused(self._listener)
+            call, number = _received(self._listener)
+            self.tally.add(self._names.get(number, f"call {number}"))
+            _refuse(self._listener, call)
         except OSError as error:
-            if error.errno != errno.ENOENT:  # else: it was killed while it waited
+            if error.errno != errno.ENOENT:  # else: it was killed, or interrupted, while it waited
                 self.close()
-            return
-        self.tally.add(self._names.get(number, f"call {number}"))
+                return
         self._hearing.heard(self)
-        if self.tally.answers >= ANSWERS_A_BEAT:
+        if self._answers >= ANSWERS_A_BEAT:
             self._resting = True
             self._hearing.unwatch(self._listener)
 
 
-def _refused(listener: int) -> int:
-    """Refuse the call that waits at `listener`; its number. Raises OSError."""
-    notification = bytearray(_NOTIFICATION_BYTES)
+def _received(listener: int) -> tuple[int, int]:
+    """The call that waits at `listener`, and which system call it is. Raises OSError."""
+    notification = bytearray(_NOTIFICATION_BYTES)  # the kernel wants it empty
     fcntl.ioctl(listener, _RECEIVE, notification)
     call, _, _, number = _NOTIFICATION.unpack_from(notification)
+    return call, number
+
+
+def _refuse(listener: int, call: int) -> None:
     fcntl.ioctl(listener, _SEND, _ANSWER.pack(call, 0, -errno.EPERM, 0))
-    return int(number)

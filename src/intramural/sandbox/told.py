@@ -7,6 +7,7 @@ wrong once is not believed the next time, so a call is on the list by name, and 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from intramural.sandbox import bpf
 from intramural.sandbox.bpf import ARCHITECTURES, TELL, Instruction
@@ -85,6 +86,7 @@ QUIET: Mapping[str, str] = {
 ANOTHER_ARCHITECTURE = "call of another architecture"
 
 
+@cache
 def names(machine: str) -> Mapping[int, str]:
     """Number → name of every call that can be told."""
     column = ARCHITECTURES[machine][1]
