@@ -3,11 +3,12 @@
 import json
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.heard import heard
 from tests.sandbox.test_child import until
 from tests.sandbox.test_filter import (
     _ARCHITECTURES,
@@ -28,7 +29,7 @@ from intramural.sandbox.bpf import Instruction
 from intramural.sandbox.control import ENTRY as CONTROL
 from intramural.sandbox.hearing import ANSWERS_A_BEAT, MOST_NAMES, OTHERS, Denied, Tally
 from intramural.sandbox.seccomp import Profile, program, shut
-from intramural.sandbox.starting import last_denied, on_denied
+from intramural.sandbox.starting import last_denied
 from intramural.sandbox.syscalls import NUMBERS
 
 _ENTRIES = "tests.sandbox.told_entries"
@@ -171,16 +172,6 @@ def test_who_ends_by_a_call_of_another_architecture_tried_that() -> None:
 
 
 # real children --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def heard() -> Iterator[list[Denied]]:
-    found: list[Denied] = []
-    on_denied(found.append)
-    try:
-        yield found
-    finally:
-        on_denied(None)
 
 
 def _sum(found: list[Denied]) -> dict[str, int]:
