@@ -3,10 +3,12 @@
 import ctypes
 import errno
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -67,6 +69,24 @@ def tries_quietly(_arg: Arg, _files: Files) -> None:
     thread = threading.Thread(target=sys.getsizeof, args=("",))
     thread.start()
     thread.join()
+
+
+def tries_while_interrupted(arg: Arg, _files: Files) -> dict[str, int]:
+    """A second thread interrupts the first one's calls, whose error then is another; not the last one."""
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    stop, first = threading.Event(), threading.get_ident()
+
+    def interrupt() -> None:
+        while not stop.is_set():
+            signal.pthread_kill(first, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcomes = Counter(_outcome("kill") for _ in range(arg["times"]))
+    stop.set()
+    thread.join()
+    outcomes[_outcome("bpf")] += 1
+    return dict(outcomes)
 
 
 def tries_for_ever(arg: Arg, _files: Files) -> NoReturn:

@@ -2,7 +2,7 @@
 
 Whoever starts a child holds the listener of its filter (seccomp_unotify(2)). A child waits in its call until it is
 answered, so the answer must not hang on anything: it is always the same refusal, nothing of the call is looked at but
-its number, and no message goes to anybody between hearing and answering. A listener that is gone refuses too (ENOSYS).
+its number, and nobody is told between hearing and answering. A listener that is gone refuses too (ENOSYS).
 
 Nobody can be kept busy by it. A child is answered so often in each beat and then waits for the next one; what it was
 refused is told once in a beat, as counts by name.
@@ -191,24 +191,34 @@ class _Ear:
         self._listener = descriptors[0]
         self._hearing.watch(self._listener, self._hear)
 
+    def _is_waited_at(self) -> bool:
+        """Whether a call waits. Where none does, to receive one would wait for it; and there will be none any more when
+        nobody is left who is filtered: then this is closed."""
+        waiting = select.poll()
+        assert self._listener is not None
+        waiting.register(self._listener, select.POLLIN)
+        events = sum(found for _, found in waiting.poll(0))
+        if events & select.POLLIN:
+            return True
+        if events:
+            self.close()
+        return False
+
     def _hear(self) -> None:
         """One call: refuse it, and count it."""
         if self._closed or self._resting or self._listener is None:
             return
-        waiting = select.poll()
-        waiting.register(self._listener, select.POLLIN)
-        if not any(events & select.POLLIN for _, events in waiting.poll(0)):
-            self.close()  # nobody is left whom it could hear of; before Linux 6.11 receiving would wait for ever
-            return
         self._answers += 1
         try:
-            call, number = _received(self._listener)
-            self.tally.add(self._names.get(number, f"call {number}"))
-            _refuse(self._listener, call)
+            if self._is_waited_at():
+                call, number = _received(self._listener)
+                self.tally.add(self._names.get(number, f"call {number}"))
+                _refuse(self._listener, call)
         except OSError as error:
-            if error.errno != errno.ENOENT:  # else: it was killed, or interrupted, while it waited
+            if error.errno not in (errno.ENOENT, errno.EINTR):  # else: it was interrupted while it waited, or killed
                 self.close()
-                return
+        if self._closed:
+            return
         self._hearing.heard(self)
         if self._answers >= ANSWERS_A_BEAT:
             self._resting = True
