@@ -82,7 +82,7 @@ def tries_while_interrupted(arg: Arg, _files: Files) -> dict[str, int]:
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    outcomes = Counter(_outcome("kill") for _ in range(arg["times"]))
+    outcomes = Counter(_outcome("ptrace") for _ in range(arg["times"]))
     stop.set()
     thread.join()
     outcomes[_outcome("bpf")] += 1
