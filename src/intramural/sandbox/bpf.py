@@ -108,6 +108,12 @@ def told_if(body: Sequence[Instruction], values: Sequence[int]) -> list[Instruct
     return [*body[:-1], *(step for value in values for step in ((_JEQ, 0, 1, value), TELL)), REFUSE]
 
 
+def told_unless(body: Sequence[Instruction], values: Sequence[int]) -> list[Instruction]:
+    """`body`, which ends by refusing an argument that it has loaded; told unless that is of `values`."""
+    assert body[-1] == REFUSE
+    return [*body[:-1], *(step for value in values for step in ((_JEQ, 0, 1, value), REFUSE)), TELL]
+
+
 def _decided(value: int) -> list[Instruction]:
     return [(_JEQ, 0, 1, value), PERMIT, REFUSE]
 

@@ -38,6 +38,8 @@ _MORE: Mapping[str, tuple[int | None, int | None]] = {
     "mkdir": (83, None),
     "mkdirat": (258, 34),
     "rmdir": (84, None),
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -60,7 +62,7 @@ _MORE: Mapping[str, tuple[int | None, int | None]] = {
 }
 #: Refused by their arguments, and told whichever they are.
 _WHATEVER = frozenset(
-    ("socket", "socketpair", "sendto", "sendmsg", "open", "openat", "mmap", "mprotect", "clone", "tgkill", "prlimit64")
+    ("socket", "socketpair", "sendto", "sendmsg", "open", "openat", "mmap", "mprotect", "tgkill", "prlimit64")
 )
 #: Refused by one argument, and told where that is one of these.
 _GRAVE: Mapping[str, Sequence[int]] = {
@@ -68,9 +70,12 @@ _GRAVE: Mapping[str, Sequence[int]] = {
     "fcntl": (8, 10, 15),  # F_SETOWN, F_SETSIG, F_SETOWN_EX
     "ioctl": (0x5412, 0x541C, 0x8901, 0x8902),  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
 }
+#: Refused by one argument, and told unless that is one of these.
+_CLUMSY: Mapping[str, Sequence[int]] = {"clone": (0x4111,)}  # CLONE_VM, CLONE_VFORK, SIGCHLD: posix_spawn
 #: Refused without a word: name → why. What it has to say is for people; the filter goes by what is above.
 QUIET: Mapping[str, str] = {
     "clone3": "the C library tries it for every thread, is told that there is none, and makes the thread by clone",
+    "clone": "as posix_spawn has it: an engine tries ffprobe on a picture that it cannot read, in case it is a film",
     "ioctl": "opening a file in Python asks whether it is a terminal",
     "prctl": "C libraries give their memory names, and ask what they may",
     "sysinfo": "engines ask for the machine's load; by that they would leave out threads",
@@ -78,7 +83,6 @@ QUIET: Mapping[str, str] = {
     "sched_setaffinity": "engines lay out their threads over the processors, naming each",
     "open": "a broker opens nothing; Python looks for its sources to show them with an error",
     "setsockopt": "clients of a socket ask for what it does without",
-    "unlink": "a server takes its socket away when it ends",
     "seccomp": "the child's own second filter is put in force by it; after that it is refused for good",
     "x32": "no program of this kind of calls runs on common kernels",
 }
@@ -98,6 +102,8 @@ def body(name: str, refusing: Sequence[Instruction]) -> list[Instruction]:
     """What a filter does about the call `name`, which `refusing` lets through or refuses, where refusals are told."""
     if name in _WHATEVER:
         return bpf.told(refusing)
+    if name in _CLUMSY:
+        return bpf.told_unless(refusing, _CLUMSY[name])
     return bpf.told_if(refusing, _GRAVE[name]) if name in _GRAVE else list(refusing)
 
 
