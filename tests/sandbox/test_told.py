@@ -286,4 +286,4 @@ async def test_nothing_of_it_is_left_open(tmp_path: Path) -> None:
 
 def test_a_beat_is_bounded_whatever_is_asked() -> None:
     """The figures that docs/security.md has."""
-    assert (hearing.BEAT_S, ANSWERS_A_BEAT, MOST_NAMES) == (1.0, 64, 32)
+    assert (hearing.BEAT_S, ANSWERS_A_BEAT, MOST_NAMES) == (1.0, 64, 64)

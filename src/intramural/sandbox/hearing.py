@@ -26,7 +26,7 @@ from intramural.sandbox import told
 #: In one beat a child is answered this often, about a thousandth of a processor's time, and told of once.
 BEAT_S, ANSWERS_A_BEAT = 1.0, 64
 #: Calls of one child that are told by their names. Taken over it could try all there are; the rest are `OTHERS`.
-MOST_NAMES = 32
+MOST_NAMES = 64
 OTHERS = "others"
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101

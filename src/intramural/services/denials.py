@@ -27,7 +27,7 @@ Kind = Literal["worker", "broker", "child"]
 _KINDS: Mapping[str, Kind] = {"serving": "worker", "egress": "broker"}
 #: Since the last refusal: long enough that somebody has looked, whatever the day.
 ALARM_MS = 24 * 3_600_000
-#: Events: as many at once, and then one in so many seconds. A process that tries everything makes 33 of them.
+#: Events: as many at once, and then one in so many seconds. A process that tries everything makes 65 of them.
 BURST, ONE_EVERY_S = 60, 60.0
 #: Processes of which it is still known what they were refused.
 _MOST_KNOWN = 50
