@@ -191,38 +191,39 @@ class _Ear:
         self._listener = descriptors[0]
         self._hearing.watch(self._listener, self._hear)
 
-    def _is_waited_at(self) -> bool:
-        """Whether a call waits. Where none does, to receive one would wait for it; and there will be none any more when
-        nobody is left who is filtered: then this is closed."""
-        waiting = select.poll()
-        assert self._listener is not None
-        waiting.register(self._listener, select.POLLIN)
-        events = sum(found for _, found in waiting.poll(0))
-        if events & select.POLLIN:
-            return True
-        if events:
-            self.close()
-        return False
-
     def _hear(self) -> None:
         """One call: refuse it, and count it."""
         if self._closed or self._resting or self._listener is None:
             return
+        waits = _waits(self._listener)
+        if waits is None:
+            self.close()
+            return
         self._answers += 1
         try:
-            if self._is_waited_at():
+            if waits:
                 call, number = _received(self._listener)
                 self.tally.add(self._names.get(number, f"call {number}"))
                 _refuse(self._listener, call)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINTR):  # else: it was interrupted while it waited, or killed
                 self.close()
-        if self._closed:
-            return
+                return
         self._hearing.heard(self)
         if self._answers >= ANSWERS_A_BEAT:
             self._resting = True
             self._hearing.unwatch(self._listener)
+
+
+def _waits(listener: int) -> bool | None:
+    """Whether a call waits at `listener`; where none does, to receive one would wait for it. None: there will be none,
+    because nobody is left who is filtered."""
+    waiting = select.poll()
+    waiting.register(listener, select.POLLIN)
+    events = sum(found for _, found in waiting.poll(0))
+    if events & select.POLLIN:
+        return True
+    return None if events else False
 
 
 def _received(listener: int) -> tuple[int, int]:
