@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
+from intramural.sandbox.hearing import Calls, Denied
 from intramural.sandbox.launch import ENVIRONMENT, Launch, Rules, packed
 from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawner import MOST_DESCRIPTORS, PACKET_BYTES
-from intramural.sandbox.starting import Begun, start_through
+from intramural.sandbox.starting import NUMBERS, Begun, deny, last_denied, start_through
 
 _SPAWNER = Path(__file__).with_name("spawner.py")
 _END_TIMEOUT_S = 5.0
@@ -56,7 +57,7 @@ class Spawner:
         ours.setblocking(False)
         self._channel = ours
         self._numbers = count(1)
-        self._asked: dict[int, tuple[str, asyncio.Future[_Theirs]]] = {}
+        self._asked: dict[int, tuple[Launch, asyncio.Future[_Theirs]]] = {}
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
         self.layers: tuple[str, ...] = ()
@@ -92,7 +93,7 @@ class Spawner:
         finally:
             os.close(body)
         asked: asyncio.Future[_Theirs] = asyncio.get_running_loop().create_future()
-        self._asked[number] = launch.entry, asked
+        self._asked[number] = launch, asked
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -145,7 +146,11 @@ class Spawner:
             said = json.loads(data)
             if "ended" in said:
                 if child := self._children.pop(said["ended"], None):
+                    _denied(child, last_denied(said["denied"], said["status"]))
                     child.ended.set_result(said["status"])
+            elif "denied" in said:
+                if child := self._children.get(said["of"]):
+                    _denied(child, said["denied"])
             elif "layers" in said:
                 self.layers, self.unset = tuple(said["layers"]), tuple(said["unset"])
             elif "lost" in said:
@@ -154,11 +159,11 @@ class Spawner:
                 self._told(said)
 
     def _told(self, said: Mapping[str, Any]) -> None:
-        entry, asked = self._asked.pop(said["id"])
+        launch, asked = self._asked.pop(said["id"])
         if "error" in said:
             asked.set_exception(_error(said["error"]))
             return
-        child = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future(), entry)
+        child = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future(), launch)
         self._children[child.pid] = child
         asked.set_result(child)
 
@@ -181,11 +186,13 @@ class Spawner:
 class _Theirs:
     """A child of the spawner's."""
 
-    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int], entry: str) -> None:
+    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int], launch: Launch) -> None:
         self._spawner = spawner
         self.pid = pid
         self.ended = ended
-        self.entry = entry
+        self.entry = launch.entry
+        self.about = launch.about
+        self.number = next(NUMBERS)
         self.layers: tuple[str, ...] = ()
         self.unset: tuple[str, ...] | None = None
 
@@ -196,6 +203,11 @@ class _Theirs:
     def signal(self, number: signal.Signals) -> None:
         if not self.ended.done():
             self._spawner.signal(self.pid, number)
+
+
+def _denied(child: _Theirs, calls: Calls) -> None:
+    if calls:
+        deny(Denied(child.number, child.pid, child.entry, child.about, calls))
 
 
 def _told_of(needs: Needs) -> dict[str, list[str]]:
