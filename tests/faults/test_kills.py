@@ -95,19 +95,17 @@ class Storm:
     # Each kills, and says whom.
 
     def _gateway(self, chance: random.Random) -> Sequence[str]:
-        self.left |= {self.house.spawner, *self.house.children}
-        self.house.stop(signal.SIGKILL)
+        self._kill_gateway()
         self._start()
         return ["gateway"]
 
     def _starting(self, chance: random.Random) -> Sequence[str]:
         """Killed, and the next one too, in the midst of its start; the one after that starts as users start it."""
-        self.left |= {self.house.spawner, *self.house.children}
-        self.house.stop(signal.SIGKILL)
+        self._kill_gateway()
         with (self.house.data_dir.parent / "service.log").open("a") as log:
             self.house.process = preloaded.start(["serve", "--json"], self.house.environ, log)
         time.sleep(STARTING_S * chance.random())
-        self.house.stop(signal.SIGKILL)
+        self._kill_gateway()
         self._start(afresh=True)
         return ["gateway", "gateway that starts"]
 
@@ -141,6 +139,11 @@ class Storm:
         assert self.house.process.wait(60) == 1, "on purpose: it cannot be had again from inside"
         self._start()
         return ["spawner"]
+
+    def _kill_gateway(self) -> None:
+        with suppress(ValueError, OSError):  # it has none yet
+            self.left |= {self.house.spawner, *self.house.children}
+        assert self.house.stop(signal.SIGKILL) == -signal.SIGKILL, "it had ended by itself"
 
     def _kill(self, pid: int) -> None:
         try:
