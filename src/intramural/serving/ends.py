@@ -28,9 +28,8 @@ def judged(status: int, *, by_itself: bool, killed_for_memory: bool | None) -> E
         ours = status in (0, -signal.SIGTERM, -signal.SIGKILL)
         return End("" if ours else _named(status), crashed=True)
     if status == -signal.SIGKILL:
-        return End(
-            "SIGKILL (out of memory)" if killed_for_memory else "SIGKILL", crashed=killed_for_memory is not False
-        )
+        how = "SIGKILL (out of memory)" if killed_for_memory else "SIGKILL"
+        return End(how, crashed=killed_for_memory is not False)
     return End(_named(status), crashed=True)
 
 

@@ -595,15 +595,7 @@ class Pool:
         finally:
             try:
                 if life.process is not None:
-                    order = life.stop.result() if life.stop.done() else None
-                    forced = error is not None or (order is not None and order.force)
-                    if not forced and order is not None:
-                        await self._save_all(life, life.process)
-                    if order is None:
-                        by_itself = error is None or error.code == "worker_start_failed"
-                    else:
-                        by_itself = order.dying and await _ends(life.process.process)
-                    await life.process.stop(0.0 if forced else self._config.stop_grace_s)
+                    by_itself = await self._end(life, life.process, error)
                     status = await life.process.process.wait()
                     killed = killed_between(kills, self.memory_kills())
                     end = judged(status, by_itself=by_itself, killed_for_memory=killed)
@@ -612,6 +604,19 @@ class Pool:
                 if error is None and life.process is None:
                     error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
                 self._post(WorkerGone(self.now_s(), number, error, end.crashed, end.how))
+
+    async def _end(self, life: Life, worker: WorkerProcess, error: IntramuralError | None) -> bool:
+        """See to it that it ends, and what was made for it goes. Whether it ended by itself."""
+        order = life.stop.result() if life.stop.done() else None
+        if order is None:
+            by_itself = error is None or error.code == "worker_start_failed"
+        else:
+            by_itself = order.dying and await _ends(worker.process)
+        forced = error is not None or (order is not None and order.force)
+        if not forced and order is not None:
+            await self._save_all(life, worker)
+        await worker.stop(0.0 if forced else self._config.stop_grace_s)
+        return by_itself
 
     async def _save_all(self, life: Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
