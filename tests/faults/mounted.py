@@ -88,7 +88,7 @@ class Broken:
 
 @contextmanager
 def breakable(path: Path, size_bytes: int) -> Iterator[Broken]:
-    """Needs root, and a machine that can do it: else the test is skipped. Nothing may be open there at the end."""
+    """Needs root, and a machine that can do it: else the test is skipped."""
     if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
         pytest.skip("no file system on blocks can be made here")
     image = path.with_suffix(".image")
@@ -102,4 +102,4 @@ def breakable(path: Path, size_bytes: int) -> Iterator[Broken]:
         (path / "lost+found").rmdir()
         yield disk
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run(["umount", "--lazy", path], check=True)  # a test that failed may have left somebody there

@@ -170,6 +170,7 @@ def test_a_disk_that_turns_read_only_under_a_running_service(tmp_path: Path) -> 
             assert list(files(house)) == [kept]
             assert house.check_log().size >= size
             house.new_key()
+            house.stop()
         finally:
             if house.runs:
                 house.stop(signal.SIGKILL)
