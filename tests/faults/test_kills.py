@@ -35,7 +35,8 @@ PEOPLE = 4
 LOOKED_AT_EVERY = 50
 #: Who is killed: the more often, the more there is to go wrong.
 VICTIMS = ("gateway",) * 5 + ("starting",) + ("worker",) * 6 + ("broker", "broker", "spawner")
-#: Every other kill waits so long for somebody to be told something: else it would only meet starts.
+#: Every other kill waits so long for somebody to be told something (of a worker: for an answer to begin): else it would
+#: only meet starts.
 PATIENCE_S = 20.0
 #: A start that is killed has come this far at most: about as long as one takes.
 STARTING_S = 2.0
@@ -69,7 +70,7 @@ class Storm:
         victim = chance.choice(VICTIMS)
         with self._timed("until somebody is told something"):
             if chance.random() < 0.5:
-                self._wait_for_progress()
+                self._wait_for_progress(answers=victim == "worker")
         with self._timed("until the moment that chance gives"):
             time.sleep(chance.choice((0.05, 0.5, 2.0)) * chance.random())
         with self._timed(f"kill of {victim}"):
@@ -82,9 +83,14 @@ class Storm:
         yield
         self.spent_s[what] += time.monotonic() - began_s
 
-    def _wait_for_progress(self) -> None:
-        before, end_s = self.acknowledged, time.monotonic() + PATIENCE_S
-        while self.acknowledged == before and time.monotonic() < end_s:
+    def _wait_for_progress(self, *, answers: bool) -> None:
+        """Until somebody is told something; of `answers`, until one begins."""
+
+        def told() -> int:
+            return sum(len(each.ledger.began) for each in self.people) if answers else self.acknowledged
+
+        before, end_s = told(), time.monotonic() + PATIENCE_S
+        while told() == before and time.monotonic() < end_s:
             time.sleep(0.02)
 
     @property
