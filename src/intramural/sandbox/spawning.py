@@ -73,6 +73,11 @@ class Spawner:
         """The processes it has now: the entry that each runs, and the layers that it says hold."""
         return self._children
 
+    @property
+    def gone(self) -> IntramuralError | None:
+        """Why no child can be begun any more."""
+        return self._why() if self._loop is not None and self.lost.done() else None
+
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
         loop = self._loop = asyncio.get_running_loop()
@@ -130,7 +135,7 @@ class Spawner:
             except BlockingIOError:
                 await asyncio.sleep(_BUSY_PAUSE_S)
             except OSError as error:
-                raise self._gone() from error
+                raise self._why() from error
 
     def _hear(self) -> None:
         while True:
@@ -173,13 +178,13 @@ class Spawner:
         if not self.lost.done():
             self.lost.set_result(None)
         for _, asked in self._asked.values():
-            asked.set_exception(self._gone())
+            asked.set_exception(self._why())
         for child in self._children.values():
             child.ended.set_result(-signal.SIGKILL)
         self._asked.clear()
         self._children.clear()
 
-    def _gone(self) -> IntramuralError:
+    def _why(self) -> IntramuralError:
         return self._reason or spawner_died()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
+from intramural.core.errors import IntramuralError
 from intramural.sandbox import launch as launching
 from intramural.sandbox.hearing import Calls, Denied, Hearing
 from intramural.sandbox.launch import Launch, Rules, Started
@@ -43,7 +44,10 @@ class Begun(Protocol):
 
 
 class Starter(Protocol):
-    """Whoever can begin a child."""
+    """Whoever can begin a child. `gone`: why it can begin none any more, and all that it had have ended."""
+
+    @property
+    def gone(self) -> IntramuralError | None: ...
 
     async def begin(self, launch: Launch, log: int, answer: int) -> Begun:
         """As `launch.begin`; cancelled, it leaves no process behind."""
@@ -52,6 +56,8 @@ class Starter(Protocol):
 
 class Here:
     """This process begins its children itself."""
+
+    gone = None
 
     async def begin(self, launch: Launch, log: int, answer: int) -> Begun:
         return _Own(launching.begin(launch, log, answer, Rules()), launch)
