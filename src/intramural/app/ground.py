@@ -17,7 +17,7 @@ from intramural.guard import Names
 from intramural.metering import Meter, Metrics, PoolNumbers, Traces, WorkerNumbers, zone_of
 from intramural.retention import Holds
 from intramural.sandbox import Posture
-from intramural.services import WorkspaceDesk
+from intramural.services import Denials, WorkspaceDesk
 from intramural.services.downgrades import Downgrade, downgrades
 from intramural.services.enclosure import Enclosure
 from intramural.services.gate import Gate
@@ -45,6 +45,7 @@ class Ground:
     ages: AgeRules
     names: Names
     egress: Egress
+    denials: Denials
     gate: Gate = field(init=False)
     holds: Holds = field(init=False)
     meter: Meter = field(init=False)

@@ -12,9 +12,9 @@ and ends within a text), `answer` (one generation), `onward` (what pauses, and g
 and `formatted` (answers held to a schema: which, asked how, judged, on their way out), `tools`, `calls`,
 `callreaders` and `jsontext` (tool calls: by schema, and in a model's own words), `vectors` (vectors, ranks, tokens),
 `marks` and `slots` (pure: which slot, and whose state is in it), `states` and `warmth` (states on the disk, and
-back), `tally` (what became of workers), `threads` and `adapting` (who computes on how many cores), `builds` (which
-build computes), `sandboxed`, `engine` and `onnx` (the other side of starting a confined worker), and `remote`
-(engines on other machines).
+back), `ends` (what a worker's end says of its weights), `tally` (what became of workers), `threads` and `adapting`
+(who computes on how many cores), `builds` (which build computes), `sandboxed`, `engine` and `onnx` (the other side of
+starting a confined worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream
