@@ -27,7 +27,7 @@ async def measured(names: Names, among: Sequence[Document]) -> Scores:
     kinds = STRUCTURED | names.kinds
     for document in among:
         (more,) = await names.find([document.text])
-        scores.add(document, found(document.text, kinds, more), kinds)
+        scores.add(document, found(document.text, kinds, more, whole=True), kinds)
     return scores
 
 
@@ -35,7 +35,7 @@ async def on_nothing(names: Names) -> int:
     """How much is found in sentences in which there is nothing."""
     kinds = STRUCTURED | names.kinds
     more = await names.find(NOTHING)
-    return sum(len(found(text, kinds, each)) for text, each in zip(NOTHING, more, strict=True))
+    return sum(len(found(text, kinds, each, whole=True)) for text, each in zip(NOTHING, more, strict=True))
 
 
 def main() -> None:
