@@ -24,7 +24,8 @@ _WORDS = frozenset(
     "patient student parent monday tuesday wednesday thursday friday saturday sunday english spanish french german "
     "the this that and for not his her she they you our any all can had has was are did new old one two".split()
 )
-_LEAST_CHARS = 3
+#: Three capitals are an abbreviation.
+_LEAST_CHARS, _LEAST_LOUD_CHARS = 3, 4
 _SCORE = 0.55
 
 
@@ -35,7 +36,8 @@ def again(text: str, spans: Iterable[Span]) -> Iterator[Span]:
         for span in spans
         if span.kind is Kind.NAME
         for part in _WORD.findall(text, span.start, span.end)
-        if len(_bare(part)) >= _LEAST_CHARS and _bare(part).lower() not in _WORDS
+        if len(_bare(part)) >= (_LEAST_LOUD_CHARS if part.isupper() else _LEAST_CHARS)
+        and _bare(part).lower() not in _WORDS
     }
     if not parts:
         return

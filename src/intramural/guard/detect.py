@@ -1,6 +1,7 @@
 """Everything that rules find in a text, at once. Pure; names beyond those that are announced come from `names`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from intramural.guard.again import again
 from intramural.guard.classes import Kind
@@ -33,7 +34,26 @@ def found(text: str, kinds: frozenset[Kind], more: Iterable[Span] = (), *, whole
 
 
 def _settled(text: str, spans: Iterable[Span], ours: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    return tuple(joined(text, settled(span for span in spans if not _within(span, ours))))
+    outside = [span for span in spans if not _within(span, ours)]
+    return tuple(joined(text, settled(_persons_first(text, outside))))
+
+
+def _persons_first(text: str, spans: Sequence[Span]) -> Iterator[Span]:
+    """Organisations without the persons in them: less may be done about those than about a name."""
+    names = sorted((span.start, span.end) for span in spans if span.kind is Kind.NAME)
+    for span in spans:
+        if span.kind is not Kind.ORGANISATION:
+            yield span
+            continue
+        start = span.start
+        for name_start, name_end in [
+            *((a, b) for a, b in names if a < span.end and span.start < b),
+            (span.end, span.end),
+        ]:
+            rest = text[start:name_start].removeprefix("'s").removeprefix("’s")
+            if any(each.isalnum() for each in rest):
+                yield replace(span, start=name_start - len(rest), end=name_start)
+            start = max(start, name_end)
 
 
 def _within(span: Span, places: Sequence[tuple[int, int]]) -> bool:

@@ -19,17 +19,16 @@ _JOINTS = frozenset(PARTICLES.strip("(?:)").replace(" ", "|").split("|"))
 _FORM = re.compile(rf"[{UPPER}][{LOWER}'’]")
 _LOUD = re.compile(rf"[{UPPER}]{{3,}}(?:['’-][{UPPER}]+)?")
 _LEAST_CHARS, _LEAST_UNKNOWN_CHARS = 3, 4
-_MOST_TOKENS = 5
-#: Stems of the World Health Organization's list of international nonproprietary names, and endings of medicine and
-#: chemistry: a capital does not make them people.
+_MOST_TOKENS, _MOST_HOUSE = 5, 3
+#: Stems of the World Health Organization's list of international nonproprietary names, and endings of medicine and of
+#: sciences: a capital does not make them people. None that families have too (`-ate`, `-ian`, `-ing`, `-ol`, `-oma`).
 _MEDICINE = re.compile(
-    r"(?:pril|sartan|olol|alol|statin|azole|cillin|mycin|micin|floxacin|cycline|prazole|tidine|setron|triptan|gliptin|"
-    r"gliflozin|glutide|glitazone|formin|mab|nib|vir|zepam|zolam|barbital|caine|profen|oxacin|dipine|parin|xaban|"
-    r"semide|thiazide|sone|solone|olone|phylline|terol|tropium|lukast|oxetine|ipramine|triptyline|apine|idone|"
-    r"peridol|azine|dronate|vastatin|cept|sulfa|cef\w*|itis|osis|emia|aemia|uria|ectomy|otomy|plasty|scopy|gram|"
-    r"graphy|pathy|algia|oma|philia|penia|megaly|rrhea|rrhage|plegia|phasia|trophy|genic|globin|globulin|cyte|cytes|"
-    r"coccus|bacter|bacillus|virus|phylla|aceae|idae|saurus|ose|ase|ide|ium|ol|ate|yl|gen|ology|ics|ism|ist|ists|ian|"
-    r"ians|ing|tion|ment|ness|ity|less|able|ible|ful|ware|app)$"
+    r"(?:pril|sartan|olol|alol|statin|azole|cillin|mycin|micin|floxacin|oxacin|cycline|tidine|setron|triptan|gliptin|"
+    r"gliflozin|glutide|glitazone|formin|mab|tinib|[aeo]vir|zepam|zolam|barbital|ocaine|profen|dipine|parin|xaban|"
+    r"semide|thiazide|[nt]isone|methasone|solone|nolone|phylline|terol|tropium|lukast|oxetine|ipramine|triptyline|"
+    r"apine|idone|peridol|azine|dronate|sulfa|itis|osis|a?emia|[ntyi]uria|ectomy|otomy|plasty|scopy|ogram|graphy|"
+    r"pathy|algia|philia|penia|megaly|rrhea|rrhage|plegia|phasia|trophy|genic|globin|globulin|cytes?|coccus|bacter|"
+    r"bacillus|virus|aceae|idae|saurus|phase|ology|ics|ium|ness|tion|ment)$"
 )
 #: Behind a medicine's name: how much of it.
 _DOSE = re.compile(r"\d|mg|mcg|ml|g|iu|units?|tablets?|tabs?|capsules?|hcl|er|xr|sr|po|iv|im|bid|tid|prn|daily", re.I)
@@ -76,20 +75,35 @@ class Lists:
 
 
 def listed(tokens: Sequence[Token], lists: Lists, *, unknown: bool = True) -> Iterator[tuple[int, int]]:
-    """Where names stand that the model took for nothing, or for an organisation though each word of it is a name.
+    """Where names stand that the model took for nothing.
 
     `unknown`: also by being no known word; somebody else should have a look at those (`tagger`).
     """
     place = 0
     while place < len(tokens):
-        length = (
-            _loud_at(tokens, place, lists)
-            or _house_at(tokens, place, lists)
-            or _name_at(tokens, place, lists, unknown=unknown)
-        )
+        length = _loud_at(tokens, place, lists) or _name_at(tokens, place, lists, unknown=unknown)
         if length:
             yield tokens[place].start, tokens[place + length - 1].end
         place += length or 1
+
+
+def houses(tokens: Sequence[Token], lists: Lists) -> Iterator[tuple[int, int]]:
+    """What the model takes for an organisation, of one to three words that are all names; of several the first a given one."""
+    for place, first in enumerate(tokens):
+        if first.taken != "organisation" or (place and tokens[place - 1].taken == "organisation"):
+            continue
+        length = 1
+        while place + length < len(tokens) and tokens[place + length].taken == "organisation":
+            length += 1
+        words = [token for token in tokens[place : place + length] if not _belongs(token)]
+        if not 1 <= len(words) <= _MOST_HOUSE or (len(words) > 1 and bare(words[0].text) not in lists.given):
+            continue
+        if all(_FORM.match(token.text) and lists.has(token.text) for token in words):
+            yield first.start, words[-1].end
+
+
+def _belongs(token: Token) -> bool:
+    return token.text in ("'s", "’s", "'", "’", "s")
 
 
 def _usable(names: Iterable[str]) -> frozenset[str]:
@@ -145,15 +159,3 @@ def _loud_at(tokens: Sequence[Token], place: int, lists: Lists) -> int:
     if len(loud) < 2 or loud[0] != place or not any(bare(tokens[at].text) in lists.given for at in loud):
         return 0
     return loud[1] - place + 1
-
-
-def _house_at(tokens: Sequence[Token], place: int, lists: Lists) -> int:
-    """What the model takes for an organisation, of words that are all names, the first a given one."""
-    length = 0
-    while place + length < len(tokens) and tokens[place + length].taken == "organisation":
-        length += 1
-    words = [bare(token.text) for token in tokens[place : place + length]]
-    before = place and tokens[place - 1].taken == "organisation"
-    if before or not 1 <= length <= 3 or words[0] not in lists.given or not all(map(lists.has, words)):
-        return 0
-    return length if not any(token.text.isupper() for token in tokens[place : place + length]) else 0

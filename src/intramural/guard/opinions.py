@@ -8,10 +8,12 @@ opposite, what else is known of the words decides.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from intramural.guard.listed import Lists, Token, listed, medical, stranger
+from intramural.guard.listed import Lists, Token, houses, listed, medical, stranger
 
 #: What the tagger finds by itself is a name from here on; what others found is doubted below that.
 SURE, DOUBT = 0.5, 0.02
+#: Of what the model has for an organisation: people must not stand as one (under `phi` those are only warned of).
+SURE_TAKEN = 0.2
 #: The same of a word in small letters that no list knows.
 SURE_SMALL = 0.8
 _LEAST_SMALL_CHARS = 3
@@ -35,11 +37,15 @@ def named(
     """Where names stand, and how sure that is. `said`: what the model takes for persons; `words`: what the tagger
     thinks, None where there is none: then nothing is doubted, and what is only unknown is no name.
     """
-    for start, end in said:
-        if not _doubted(start, end, words) or _backed(tokens, start, end, lists):
+    for start, end in (_without_numbers(tokens, *each) for each in said):
+        if start < end and not _doubted(start, end, words) or _backed(tokens, start, end, lists):
             yield start, end, _MODEL
     for start, end in listed(tokens, lists, unknown=words is not None):
         if not _doubted(start, end, words):
+            yield start, end, _OTHER
+    for start, end in houses(tokens, lists):
+        inside = [token for token in tokens if start <= token.start and token.end <= end]
+        if not _doubted(start, end, words) or not any(token.ordinary for token in inside):
             yield start, end, _OTHER
     for at, token in enumerate(tokens):
         if words is not None and token.text[0].isalpha() and _tagged(tokens, at, lists, words):
@@ -53,10 +59,21 @@ def towns(words: Sequence[Word]) -> Iterator[tuple[int, int, float]]:
             yield word.start, word.end, _OTHER
 
 
+def _without_numbers(tokens: Sequence[Token], start: int, end: int) -> tuple[int, int]:
+    """Up to the first number: nobody is called `Hemoglobin 8`."""
+    inside = [token for token in tokens if start <= token.start < end]
+    number = next((at for at, token in enumerate(inside) if token.text[0].isdigit()), None)
+    return start, end if number is None else max((token.end for token in inside[:number]), default=start)
+
+
 def _doubted(start: int, end: int, words: Sequence[Word] | None) -> bool:
     if words is None:
         return False
-    return max((word.name for word in words if word.start < end and start < word.end), default=0.0) < DOUBT
+    return _likely(start, end, words) < DOUBT
+
+
+def _likely(start: int, end: int, words: Sequence[Word]) -> float:
+    return max((word.name for word in words if word.start < end and start < word.end), default=0.0)
 
 
 def _backed(tokens: Sequence[Token], start: int, end: int, lists: Lists) -> bool:
@@ -67,9 +84,9 @@ def _backed(tokens: Sequence[Token], start: int, end: int, lists: Lists) -> bool
 
 def _tagged(tokens: Sequence[Token], at: int, lists: Lists, words: Sequence[Word]) -> bool:
     token = tokens[at]
-    likely = max((word.name for word in words if word.start < token.end and token.start < word.end), default=0.0)
+    likely = _likely(token.start, token.end, words)
     if token.text[0].isupper():
-        return likely >= SURE
+        return likely >= (SURE_TAKEN if token.taken == "organisation" else SURE)
     # In small letters: `kevin`, and neither `said` nor `jaundice`, which it takes for names at times.
     if len(token.text) < _LEAST_SMALL_CHARS or medical(token.text):
         return False

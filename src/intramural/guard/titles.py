@@ -42,7 +42,8 @@ _FIELD = (
 _NOT = (
     r"(?!(?:The|This|That|A|An|He|She|It|They|We|You|I|Is|Was|Has|Had|Have|Not|No|None|Unknown|Sir|Madam|All|Team|Whom|"
     r"Parents?|Students?|Patients?|Colleagues?|Customers?|Friends?|Department|Hospital|School|Dr|Mr|Mrs|Ms|Please|"
-    r"Presents?|Denies|Reports?|States?|Admitted|Seen|Will|And|In|On|At|For|With|Date|Name|Number|Hiring|Everyone)\b)"
+    r"Presents?|Denies|Reports?|States?|Admitted|Seen|Will|And|In|On|At|For|With|Date|Name|Number|Hiring|Everyone|From|To|By|Via|Room|Grade|Class|"
+    r"Age|Sex|Gender|Phone|Email|Address|Status|Notes|Type)\b)"
 )
 _FORMS = (
     ("name-title", 0.9, rf"\b{_TITLE}\.?\s(?P<name>{_NOT}(?:(?:{PARTICLES}\s)?{_FULL}|{_LOUD}(?:\s{_LOUD})?))"),
@@ -50,7 +51,7 @@ _FORMS = (
         "name-title-small",
         0.85,
         rf"(?<![\w.])(?:(?:mrs|mr|mx)\.?|(?:ms|dr|prof)\.)\s(?P<name>(?!(?:and|or|is|was|has|who|in|the|for|to|with|"
-        rf"please)\b)[{LOWER}]{{2,20}}(?:['’-][{LOWER}]+)?)",
+        rf"please)\b)(?:[{LOWER}]['’])?[{LOWER}]{{2,20}}(?:['’-][{LOWER}]+)?)",
     ),
     (
         "name-field",
