@@ -8,7 +8,8 @@ LISTS = Lists.of(
     ["Amara", "Mary Ann", "Grace", "June", "Jo", "nobody", "Renáta"], ["Okafor", "O'Brien", "Park", "Berg", "Đukić"]
 )
 #: Words that the model has met.
-MET = frozenset("today rang with grace she left the park by alone in may and hospital programme is a".split())
+_MET = "today rang with grace she left the park by alone in may and hospital programme is a"
+MET = frozenset(_MET.split())
 
 
 def tokens(text: str) -> list[Token]:

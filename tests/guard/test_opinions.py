@@ -6,7 +6,8 @@ from intramural.guard.listed import Lists, Token
 from intramural.guard.opinions import Word, named, towns
 
 LISTS = Lists.of(["Amara", "Kevin", "Said"], ["Okafor"])
-MET = frozenset("serum was high said and kevin amara".split())
+_MET = "serum was high said and kevin amara"
+MET = frozenset(_MET.split())
 
 
 def opinions(text: str, said: str, likely: dict[str, float]) -> list[str]:

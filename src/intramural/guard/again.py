@@ -12,18 +12,19 @@ from intramural.guard.span import Span
 
 _WORD = re.compile(rf"(?<![\w@/.-])[{UPPER}][{UPPER}{LOWER}'’]*[{UPPER}{LOWER}](?![\w@])")
 #: Names that are words: alone, and in capitals where a sentence or a line begins, they may be just that.
-_WORDS = frozenset(
-    "will may mark grace hope faith joy bill rose june april august summer dawn chase grant price young long brown "
-    "white black green king art rich pat sue rob drew frank jack jean joe gene guy max sky star page reed ray dean "
-    "earl duke baron bishop pope major marshal cook baker carter mason hunter fisher miller smith taylor walker "
-    "parker porter potter shepherd gardener butler day love good best wise hardy short small little strong sharp "
-    "stone wood woods field hill lake rivers brook banks west north south east winter snow frost rain wells ford "
-    "case bell ball bond cross law land lane park pool ring sun moon may christian christmas paris london chelsea "
-    "jordan sydney florence virginia georgia carolina dallas austin houston washington lincoln jackson madison "
-    "hospital school clinic college university center centre street road avenue doctor nurse teacher mother father "
-    "patient student parent monday tuesday wednesday thursday friday saturday sunday english spanish french german "
-    "the this that and for not his her she they you our any all can had has was are did new old one two".split()
+_COMMON = (
+    "all and any april are art august austin avenue baker ball banks baron bell best bill bishop black bond brook "
+    "brown butler can carolina carter case center centre chase chelsea christian christmas clinic college cook "
+    "cross dallas dawn day dean did doctor drew duke earl east english faith father field fisher florence for ford "
+    "frank french friday frost gardener gene georgia german good grace grant green guy had hardy has her hill his "
+    "hope hospital houston hunter jack jackson jean joe jordan joy june king lake land lane law lincoln little "
+    "london long love madison major mark marshal mason max may miller monday moon mother new north not nurse old "
+    "one our page parent paris park parker pat patient pool pope porter potter price rain ray reed rich ring rivers "
+    "road rob rose saturday school sharp she shepherd short sky small smith snow south spanish star stone street "
+    "strong student sue summer sun sunday sydney taylor teacher that the they this thursday tuesday two university "
+    "virginia walker was washington wednesday wells west white will winter wise wood woods you young "
 )
+_WORDS = frozenset(_COMMON.split())
 #: Three capitals are an abbreviation.
 _LEAST_CHARS, _LEAST_LOUD_CHARS = 3, 4
 _SCORE = 0.55

