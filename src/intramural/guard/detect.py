@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from intramural.guard.abroad import abroad
 from intramural.guard.again import again
 from intramural.guard.classes import Kind
 from intramural.guard.formats import formed
@@ -14,7 +15,7 @@ from intramural.guard.span import Span, settled
 from intramural.guard.times import aged, dated
 from intramural.guard.titles import joined, titled
 
-_RULES: Sequence[Callable[[str], Iterator[Span]]] = (keyed, formed, dated, aged, streets, zips, towns, titled)
+_RULES: Sequence[Callable[[str], Iterator[Span]]] = (keyed, formed, dated, aged, streets, zips, towns, abroad, titled)
 
 
 def found(text: str, kinds: frozenset[Kind], more: Iterable[Span] = (), *, whole: bool = False) -> tuple[Span, ...]:

@@ -43,6 +43,27 @@ def _line() -> re.Pattern[str]:
 
 
 @cache
+def _street() -> re.Pattern[str]:
+    return re.compile(
+        rf"[>?\s]*(?P<street>[{UPPER}](?:[\w'’./-]{{0,30}}\s){{1,6}}\d{{1,4}}\s?[A-Za-z]?\.?"
+        r"(?P<flat>,?\s(?i:apt|apartment|unit|suite|flat)\.?\s\w{1,6})?),?\s*"
+    )
+
+
+@cache
+def _flat() -> re.Pattern[str]:
+    return re.compile(r"[>?\s]*(?i:apt|apartment|unit|suite|flat)\b")
+
+
+@cache
+def _coded() -> re.Pattern[str]:
+    """A line that ends with a postal code behind a town, or is one."""
+    return re.compile(
+        rf"(?:^[>?\s]*|[{UPPER}{LOWER})],?\s)(?:\d{{4,6}}|\d{{3}} \d{{2}}|\d{{2}}-\d{{3}}|\d{{5}}-\d{{3}})\s*$"
+    )
+
+
+@cache
 def _address() -> re.Pattern[str]:
     return re.compile(rf"[>\s]*(?:\d{{1,6}}[A-Za-z]?\s[{UPPER}\dNSEW]|(?i:p\.?\s?o\.?\s?box|apt\.?\s|suite\s))")
 
@@ -54,6 +75,7 @@ def laid_out(text: str) -> Iterator[Span]:
         return
     yield from _columns(lines)
     yield from _above_addresses(lines)
+    yield from _streets(lines)
 
 
 def _above_addresses(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
@@ -63,11 +85,23 @@ def _above_addresses(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
         if match is None:
             continue
         for _, below in lines[at + 1 : at + 1 + _WITHIN]:
-            if _address().match(below) is not None:
+            if _address().match(below) is not None or _street().fullmatch(below) is not None:
                 yield Span(Kind.NAME, start + match.start("name"), start + match.end("name"), _SCORE, "name-address")
                 break
             if len(below.split()) > 5:
                 break
+
+
+def _streets(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
+    """A line that is a street and its number, with a flat in the same or the next line, or a code soon below."""
+    for at, (start, line) in enumerate(lines):
+        match = _street().fullmatch(line)
+        if match is None:
+            continue
+        below = [text for _, text in lines[at + 1 : at + 1 + _WITHIN]]
+        flat = match["flat"] or (below and _flat().match(below[0]))
+        if flat or any(_coded().search(text) for text in below):
+            yield Span(Kind.STREET, start + match.start("street"), start + match.end("street"), _SCORE, "street-line")
 
 
 def _columns(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:

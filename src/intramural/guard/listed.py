@@ -88,7 +88,7 @@ def listed(tokens: Sequence[Token], lists: Lists, *, unknown: bool = True) -> It
 
 
 def houses(tokens: Sequence[Token], lists: Lists) -> Iterator[tuple[int, int]]:
-    """What the model takes for an organisation, of up to three words that are all names; of several, a given one first."""
+    """What the model takes for an organisation, of up to three words that are all names, a given one first."""
     for place, first in enumerate(tokens):
         if first.taken != "organisation" or (place and tokens[place - 1].taken == "organisation"):
             continue
