@@ -20,8 +20,8 @@ _SMALL = (
 _SMALL += r"zu|zum|zur|van|von|ten|ter|op|aan|na|nad|pod|pri|sur|sous|y|e|og|i|près|s/)"
 _TOWN = rf"{_CAP}(?:[ -](?:{_SMALL}[ -]){{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,2}})?"
 _CODE = (
-    r"(?:\d{3} \d{2}|\d{2}-\d{3}|\d{4,5}-\d{3}|\d{4} ?[A-Z]{2}|[A-Z]{1,2}-\d{4,5}|\d{5}|\d{3,4}|\d{6})"
-_CODE += r"(?![\w-]|[.,]\d|\s?(?:mg|mcg|ml|g|kg|iu|units?|tablets?|times|people|patients|pupils|students)\b)"
+    r"(?:\d{3} \d{2}|\d{2}-\d{3}|\d{4,5}-\d{3}|\d{4} ?[A-Z]{2}|[A-Z]{1,2}-\d{4,5}|\d{5}|\d{3,4}|\d{6})(?![\w-]|[.,]\d|"
+    r"\s?(?:mg|mcg|ml|g|kg|iu|units?|tablets?|times|people|patients|pupils|students)\b)"
 )
 _HOUSE = r"\d{1,4}(?:\s?[A-Za-z])?(?:[/-]\d{1,4}[a-z]?)?"
 _ANYTHING = re.compile(r"\d{3}|(?:19|20)\d\d")
