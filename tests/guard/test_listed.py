@@ -76,8 +76,14 @@ def test_what_nobody_knows_is_a_name_where_that_is_asked_for(text: str, names: l
 
 
 def test_an_organisation_of_nothing_but_names_is_a_person() -> None:
-    text = "#Amara and #Amara #Okafor and #Grace #Hospital and #Okafor #Park and #Okafor"
-    assert [bare(text)[start:end] for start, end in houses(tokens(text), LISTS)] == ["Amara", "Amara Okafor", "Okafor"]
+    text = "#Amara and #Amara #Okafor and #Grace #Hospital and #Okafor #Park and #Okafor and #Zwelinzima #Okafor"
+    assert [(bare(text)[start:end], known) for start, end, known in houses(tokens(text), LISTS)] == [
+        ("Amara", True),
+        ("Amara Okafor", True),
+        ("Okafor Park", False),
+        ("Okafor", True),
+        ("Zwelinzima Okafor", False),
+    ]
 
 
 def test_medicines_and_findings_are_known_by_their_ends() -> None:

@@ -87,8 +87,10 @@ def listed(tokens: Sequence[Token], lists: Lists, *, unknown: bool = True) -> It
         place += length or 1
 
 
-def houses(tokens: Sequence[Token], lists: Lists) -> Iterator[tuple[int, int]]:
-    """What the model takes for an organisation, of up to three words that are all names, a given one first."""
+def houses(tokens: Sequence[Token], lists: Lists) -> Iterator[tuple[int, int, bool]]:
+    """What the model takes for an organisation, of up to three words, each a name or no known word; and whether all are
+    names, a given one first.
+    """
     for place, first in enumerate(tokens):
         if first.taken != "organisation" or (place and tokens[place - 1].taken == "organisation"):
             continue
@@ -96,10 +98,13 @@ def houses(tokens: Sequence[Token], lists: Lists) -> Iterator[tuple[int, int]]:
         while place + length < len(tokens) and tokens[place + length].taken == "organisation":
             length += 1
         words = [token for token in tokens[place : place + length] if not _belongs(token)]
-        if not 1 <= len(words) <= _MOST_HOUSE or (len(words) > 1 and bare(words[0].text) not in lists.given):
+        if not 1 <= len(words) <= _MOST_HOUSE or not all(_FORM.match(token.text) for token in words):
             continue
-        if all(_FORM.match(token.text) and lists.has(token.text) for token in words):
-            yield first.start, words[-1].end
+        known = [lists.has(token.text) for token in words]
+        if all(known) and (len(words) == 1 or bare(words[0].text) in lists.given):
+            yield first.start, words[-1].end, True
+        elif all(known[at] or (not token.ordinary and not medical(token.text)) for at, token in enumerate(words)):
+            yield first.start, words[-1].end, False
 
 
 def _belongs(token: Token) -> bool:

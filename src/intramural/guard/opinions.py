@@ -14,6 +14,8 @@ from intramural.guard.listed import Lists, Token, houses, listed, medical, stran
 SURE, DOUBT = 0.5, 0.02
 #: Of what the model has for an organisation: people must not stand as one (under `phi` those are only warned of).
 SURE_TAKEN = 0.2
+#: Of a whole organisation of which no word is known.
+SURE_UNKNOWN = 0.1
 #: The same of a word in small letters that no list knows.
 SURE_SMALL = 0.8
 _LEAST_SMALL_CHARS = 3
@@ -43,9 +45,11 @@ def named(
     for start, end in listed(tokens, lists, unknown=words is not None):
         if not _doubted(start, end, words):
             yield start, end, _OTHER
-    for start, end in houses(tokens, lists):
+    for start, end, listed_all in houses(tokens, lists):
         inside = [token for token in tokens if start <= token.start and token.end <= end]
-        if not _doubted(start, end, words) or not any(token.ordinary for token in inside):
+        likely = 1.0 if words is None else _likely(start, end, words)
+        plain = any(token.ordinary for token in inside)
+        if (likely >= DOUBT or not plain) if listed_all else (words is not None and likely >= SURE_UNKNOWN):
             yield start, end, _OTHER
     for at, token in enumerate(tokens):
         if words is not None and token.text[0].isalpha() and _tagged(tokens, at, lists, words):
