@@ -5,6 +5,7 @@ laboratory (`Leukocyte`), the lists a word that is also a name, the tagger now a
 opposite, what else is known of the words decides.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ def named(
     thinks, None where there is none: then nothing is doubted, and what is only unknown is no name.
     """
     for start, end in (_without_numbers(tokens, *each) for each in said):
-        if (start < end and not _doubted(start, end, words)) or _backed(tokens, start, end, lists):
+        if start < end and (not _doubted(start, end, words) or _backed(tokens, start, end, lists)):
             yield start, end, _MODEL
     for start, end in listed(tokens, lists, unknown=words is not None):
         if not _doubted(start, end, words):
@@ -77,7 +78,16 @@ def _doubted(start: int, end: int, words: Sequence[Word] | None) -> bool:
 
 
 def _likely(start: int, end: int, words: Sequence[Word]) -> float:
-    return max((word.name for word in words if word.start < end and start < word.end), default=0.0)
+    # They stand in order and do not overlap.
+    first = max(0, bisect_right(words, start, key=lambda word: word.start) - 1)
+    likely = 0.0
+    for at in range(first, len(words)):
+        word = words[at]
+        if word.start >= end:
+            break
+        if word.end > start:
+            likely = max(likely, word.name)
+    return likely
 
 
 def _backed(tokens: Sequence[Token], start: int, end: int, lists: Lists) -> bool:
