@@ -16,8 +16,8 @@ from intramural.guard.span import Span
 _CAP = rf"[{UPPER}][\w'’./-]{{0,30}}"
 _SMALL = (
     r"(?:de|del|della|di|do|da|dos|das|des|du|d['’]|la|las|le|les|los|l['’]|el|der|den|dem|die|am|an|auf|im|in der|"
+    r"zu|zum|zur|van|von|ten|ter|op|aan|na|nad|pod|pri|sur|sous|y|e|og|i|près|s/)"
 )
-_SMALL += r"zu|zum|zur|van|von|ten|ter|op|aan|na|nad|pod|pri|sur|sous|y|e|og|i|près|s/)"
 _TOWN = rf"{_CAP}(?:[ -](?:{_SMALL}[ -]){{0,2}}{_CAP}){{0,4}}(?:\s\d{{1,2}})?"
 _CODE = (
     r"(?:\d{3} \d{2}|\d{2}-\d{3}|\d{4,5}-\d{3}|\d{4} ?[A-Z]{2}|[A-Z]{1,2}-\d{4,5}|\d{5}|\d{3,4}|\d{6})(?![\w-]|[.,]\d|"
@@ -32,7 +32,7 @@ _STOP = frozenset(
 _KINDS = frozenset(
     ("rue", "ul.", "ulica", "calle", "c/", "via", "viale", "avenida", "av.", "rua", "rúa", "carrer", "plaza", "piazza")
 )
-_MOST_WORDS, _ABBREVIATION_CHARS = 6, 5
+_MOST_WORDS, _MOST_CHARS, _ABBREVIATION_CHARS = 6, 120, 5
 _SCORE, _LOW_SCORE = 0.85, 0.7
 _COUNTRIES = (
     r"Albania|Algeria|Argentina|Armenia|Australia|Austria|Bangladesh|Belarus|Belgium|Bolivia|"
@@ -113,13 +113,18 @@ def abroad(text: str) -> Iterator[Span]:
         yield Span(Kind.PLACE, *match.span("town"), _LOW_SCORE, "town-code")
         yield Span(Kind.ZIP, *match.span("zip"), _LOW_SCORE, "zip-town")
     for match in _country().finditer(text):
-        if not re.fullmatch(r"(?:19|20)\d\d", match["zip"]) or text[: match.start()].rstrip(" \t>?").endswith("\n"):
+        if not re.fullmatch(r"(?:19|20)\d\d", match["zip"]) or _opens(text, match.start()):
             yield Span(Kind.ZIP, *match.span("zip"), _SCORE, "zip-country")
+
+
+def _opens(text: str, start: int) -> bool:
+    """Whether nothing but marks of quoting stands before it on its line."""
+    return text[max(0, start - _MOST_CHARS) : start].rstrip(" \t>?").endswith("\n")
 
 
 def _street_before(text: str, end: int) -> int | None:
     """Where the street begins that ends at `end`; None where none does."""
-    begin = max(text.rfind(each, 0, end) + 1 for each in "\n:;?!(")
+    begin = max(end - _MOST_CHARS, *(text.rfind(each, max(0, end - _MOST_CHARS), end) + 1 for each in "\n:;?!("), 0)
     line = text[begin:end]
     if (match := _number_first().search(line)) is not None:
         return begin + match.start()

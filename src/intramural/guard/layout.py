@@ -31,6 +31,8 @@ _RULE = re.compile(r"[\s|:+=-]+")
 _SCORE = 0.86
 #: How many lines behind a name the address may begin.
 _WITHIN = 3
+#: More words are a sentence, and no line of an address, head of a column or name.
+_MOST_LINE_WORDS, _MOST_HEAD_WORDS, _MOST_NAME_WORDS = 5, 4, 6
 
 
 @cache
@@ -71,7 +73,7 @@ def _address() -> re.Pattern[str]:
 def laid_out(text: str) -> Iterator[Span]:
     """Names by their place on the page."""
     lines = [(match.start(), match[0]) for match in re.finditer(r"[^\n]+", text)]
-    if len(lines) < 2:
+    if len(lines) == 1:  # nothing stands above or below anything
         return
     yield from _columns(lines)
     yield from _above_addresses(lines)
@@ -88,7 +90,7 @@ def _above_addresses(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
             if _address().match(below) is not None or _street().fullmatch(below) is not None:
                 yield Span(Kind.NAME, start + match.start("name"), start + match.end("name"), _SCORE, "name-address")
                 break
-            if len(below.split()) > 5:
+            if len(below.split()) > _MOST_LINE_WORDS:  # a sentence: the name does not head an address
                 break
 
 
@@ -126,7 +128,7 @@ def _columns(lines: Sequence[tuple[int, str]]) -> Iterator[Span]:
 def _head(line: str) -> tuple[str, int, dict[int, str]] | None:
     for delimiter in _DELIMITERS:
         cells = _cells(line, delimiter)
-        if len(cells) < 2 or any(len(cell) > 40 for _, cell in cells):
+        if len(cells) == 1 or any(len(cell.split()) > _MOST_HEAD_WORDS for _, cell in cells):
             continue
         people = {at: cell for at, (_, cell) in enumerate(cells) if _COLUMN.fullmatch(cell.strip(" \"'*_:"))}
         if people:
@@ -151,5 +153,5 @@ def _person(start: int, cell: tuple[int, str]) -> Iterator[Span]:
     shift, text = cell
     inner = text.strip(" \t\"'*_\r")
     at = text.find(inner)
-    if inner and len(inner.split()) <= 6 and _CELL.fullmatch(inner) and not _NOBODY.fullmatch(inner):
+    if inner and len(inner.split()) <= _MOST_NAME_WORDS and _CELL.fullmatch(inner) and not _NOBODY.fullmatch(inner):
         yield Span(Kind.NAME, start + shift + at, start + shift + at + len(inner), _SCORE, "name-column")
