@@ -245,6 +245,13 @@ async def test_how_it_ended_and_the_tail_of_its_log_are_known() -> None:
     assert len(child.log_tail()) <= 2**15
 
 
+async def test_it_cannot_make_its_end_look_like_a_kill_from_outside() -> None:
+    child = await spawn(Launch("engine", f"{_ENTRIES}:ends_itself", {}))
+    assert await child.wait() == -signal.SIGABRT
+    loose = await spawn(Launch("engine", f"{_ENTRIES}:ends_itself", {}, without=frozenset({"seccomp"})))
+    assert await loose.wait() == -signal.SIGKILL
+
+
 _CANNOT_START = {
     "no such module": ("tests.sandbox.not_there:entry", "child_died", None),
     "no such function": (f"{_ENTRIES}:not_there", "child_died", None),

@@ -59,6 +59,7 @@ _SOL_SOCKET = 1
 #: run on a socket (SO_ATTACH_FILTER and its like).
 _SOCKET_OPTIONS = (2, 7, 8, 9, 13, 15, 20, 21, 66, 67)
 _PR_SET_NAME = 15
+_SIGKILL = 9
 #: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE: the same on both architectures.
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
 #: O_WRONLY, O_CREAT, O_TRUNC: the C library's mode "wb".
@@ -118,9 +119,11 @@ def _conditional(profile: Profile, pid: int, *, rewrites: bool) -> dict[str, lis
         "clone": bpf.if_equal(0, _THREAD),
         "clone3": [ABSENT],  # its flags are out of sight; the C library then uses clone
         "fcntl": bpf.if_equal(1, _FCNTLS),
-        "tgkill": bpf.if_equal(0, (pid,)),
+        # Not SIGKILL, nor a limit by which the kernel would send it: whoever gets that was killed from outside, and a
+        # model that has its worker end cannot pass for that (`serving.ends`).
+        "tgkill": bpf.guarded(0, (pid,), bpf.unless_equal(2, (_SIGKILL,))),
+        "prlimit64": bpf.guarded(0, (0, pid), bpf.if_null(2)),
         "sched_setaffinity": bpf.if_equal(0, (0, pid)),  # else also the processors of whoever has the same user
-        "prlimit64": bpf.if_equal(0, (0, pid)),
         "ioctl": bpf.if_equal(1, _IOCTLS),
         "prctl": bpf.if_equal(0, (_PR_SET_NAME,)),
     }

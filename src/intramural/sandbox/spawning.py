@@ -28,7 +28,7 @@ class Spawner:
     """A spawner that was started. Start it first of all, `attach` it to the loop that asks it, `close` it at the end.
 
     `lost` is done when it has ended by itself: then no child is left, and none can be started any more. `layers` is
-    what it says holds around it.
+    what it says holds around it, `unset` the switches of `core.quiet` it says are not set.
     """
 
     def __init__(self, rules: Rules, needs: Needs | None = None) -> None:
@@ -61,6 +61,7 @@ class Spawner:
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -71,6 +72,11 @@ class Spawner:
     def children(self) -> "Mapping[int, _Theirs]":
         """The processes it has now: the entry that each runs, and the layers that it says hold."""
         return self._children
+
+    @property
+    def gone(self) -> IntramuralError | None:
+        """Why no child can be begun any more."""
+        return self._why() if self._loop is not None and self.lost.done() else None
 
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
@@ -129,7 +135,7 @@ class Spawner:
             except BlockingIOError:
                 await asyncio.sleep(_BUSY_PAUSE_S)
             except OSError as error:
-                raise self._gone() from error
+                raise self._why() from error
 
     def _hear(self) -> None:
         while True:
@@ -151,7 +157,7 @@ class Spawner:
                 if child := self._children.get(said["of"]):
                     _denied(child, said["denied"])
             elif "layers" in said:
-                self.layers = tuple(said["layers"])
+                self.layers, self.unset = tuple(said["layers"]), tuple(said["unset"])
             elif "lost" in said:
                 self._reason = _error(said["lost"])
             else:
@@ -172,13 +178,13 @@ class Spawner:
         if not self.lost.done():
             self.lost.set_result(None)
         for _, asked in self._asked.values():
-            asked.set_exception(self._gone())
+            asked.set_exception(self._why())
         for child in self._children.values():
             child.ended.set_result(-signal.SIGKILL)
         self._asked.clear()
         self._children.clear()
 
-    def _gone(self) -> IntramuralError:
+    def _why(self) -> IntramuralError:
         return self._reason or spawner_died()
 
 
@@ -193,6 +199,7 @@ class _Theirs:
         self.about = launch.about
         self.number = next(NUMBERS)
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
 
     @property
     def status(self) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
+from intramural.core.errors import IntramuralError
 from intramural.sandbox import launch as launching
 from intramural.sandbox.hearing import Calls, Denied, Hearing
 from intramural.sandbox.launch import Launch, Rules, Started
@@ -24,10 +25,11 @@ NUMBERS = count(1)
 
 
 class Begun(Protocol):
-    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal); `layers` is
-    what whoever waited for it heard it say."""
+    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal); `layers`,
+    and `unset`, the switches of `core.quiet` that are not set, are what whoever waited for it heard it say."""
 
     layers: tuple[str, ...]
+    unset: tuple[str, ...] | None
 
     @property
     def pid(self) -> int: ...
@@ -42,7 +44,10 @@ class Begun(Protocol):
 
 
 class Starter(Protocol):
-    """Whoever can begin a child."""
+    """Whoever can begin a child. `gone`: why it can begin none any more, and all that it had have ended."""
+
+    @property
+    def gone(self) -> IntramuralError | None: ...
 
     async def begin(self, launch: Launch, log: int, answer: int) -> Begun:
         """As `launch.begin`; cancelled, it leaves no process behind."""
@@ -51,6 +56,8 @@ class Starter(Protocol):
 
 class Here:
     """This process begins its children itself."""
+
+    gone = None
 
     async def begin(self, launch: Launch, log: int, answer: int) -> Begun:
         return _Own(launching.begin(launch, log, answer, Rules()), launch)
@@ -65,6 +72,7 @@ class _Own:
 
     def __post_init__(self) -> None:
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
         self._number = next(NUMBERS)
         self._loop = asyncio.get_running_loop()
         self._hearing = Hearing(self._listen, self._loop.remove_reader, self._tell)
