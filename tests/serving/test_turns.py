@@ -13,10 +13,10 @@ from tests.serving.test_pool import SLOW, read
 from intramural.core.actor import Actor
 from intramural.core.chat import ChatEvent, ChatRequest, Delta, Finished, Message
 from intramural.core.config import ServingConfig
-from intramural.core.errors import Misasked
+from intramural.core.errors import IntramuralError, Misasked
 from intramural.core.work import Work
 from intramural.services.turns import Turns, weights
-from intramural.serving import Owner, Pool
+from intramural.serving import Owner, Pool, WorkerProcess
 from intramural.serving.fairness import Open
 from intramural.serving.owned import length_of
 
@@ -107,6 +107,27 @@ async def test_who_has_several_answers_pauses_one_for_who_has_none(raw: bool) ->
             assert [event for event in events if isinstance(event, Finished)] == [Finished(0, "length")]
             assert events[-1] == stream.usage
             assert stream.usage.completion_tokens == 20
+
+
+async def test_nobody_is_asked_how_the_worker_is_when_it_was_us_who_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slot would be held until a busy engine has answered that."""
+    doubted = []
+
+    async def is_lost(_: WorkerProcess, error: IntramuralError) -> bool:
+        doubted.append(error.code)
+        return False
+
+    monkeypatch.setattr(WorkerProcess, "is_lost", is_lost)
+    async with running(PlainSpawner(per_start=(SLOW,)), slice_s=0.5) as pool:
+        served = model(slots=1)
+        for owner in (LINE, BATCH):
+            stopped = pool.chat(served, request(max_tokens=20), owner=owner)
+            rest = asyncio.create_task(read(stopped))
+            await eventually(lambda stopped=stopped: stopped.usage.completion_tokens)  # type: ignore[misc]
+            assert await read(pool.chat(served, request(max_tokens=1), owner=ANN)) == "word0"
+            assert not rest.done()
+            await rest
+    assert doubted == []
 
 
 async def test_without_slices_nobody_pauses() -> None:
