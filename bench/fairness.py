@@ -142,8 +142,8 @@ async def measure() -> list[list[str]]:
 def main() -> None:
     show(
         "Twenty streams against five",
-        f"{SLOTS} slots, {RATE} tokens/s each, answers of {TOKENS} tokens, give or take half, {RUN_S:g} s a row. Tokens: "
-        "heavy's against the mean of the light ones'. First token: the light ones'.",
+        f"{SLOTS} slots, {RATE} tokens/s each, answers of {TOKENS} tokens, give or take half, {RUN_S:g} s a row. "
+        "Tokens: heavy's against the mean of the light ones'. First token: the light ones'.",
         ["", "tokens", "Jain", "first tokens", "median", "p95", "against alone"],
         asyncio.run(measure()),
     )
