@@ -44,7 +44,7 @@ from intramural.services import (
     Services,
 )
 from intramural.services.egress import AuditLedger
-from intramural.services.enclosure import Enclosure, seal_service, start_spawner
+from intramural.services.enclosure import Enclosure, read_packet_filter, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.moving import require_place
 from intramural.serving import (
@@ -99,7 +99,8 @@ def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
         stack.callback(spawner.close)
         listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
         stack.callback(listener.close)
-        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2]), listener
+        packet_filter = read_packet_filter(int(SystemClock().now_s() * 1000))
+        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2], packet_filter), listener
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@
     3  assert that there is one thread: another one would keep what this one gives up
     4  empty network namespace, 5 own user, 6 limits, 7 no capabilities, no_new_privs, no dumps
     8  Landlock, 9 seccomp, and the promise to die with the parent between them
-    10 say which layers hold, 11 run the entry
+    10 say which layers hold, and which switches of `core.quiet` are not set, 11 run the entry
 
 A step that fails ends the child with the layer's name; nothing is skipped but what the launch says to leave out.
 """
@@ -29,6 +29,7 @@ def main(message_fd: int, answer_fd: int) -> None:
     sys.path[:] = launch["path"]
     given = dict(launch["files"]) | ({} if launch["channel"] is None else {"channel": launch["channel"]})
     _close_others({0, 1, 2, answer_fd, *given.values(), *launch["memory"]})
+    from intramural.core import quiet
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import identity, kernel, landlock, profiles, seccomp  # noqa: F401 — imported before step 3
 
@@ -38,7 +39,7 @@ def main(message_fd: int, answer_fd: int) -> None:
     except IntramuralError as error:
         _say(answer_fd, {"error": _error(error)})
         sys.exit(1)
-    _say(answer_fd, {"layers": layers})
+    _say(answer_fd, {"layers": layers, "unset": quiet.unset()})
     if launch["profile"] in profiles.LASTING:
         os.close(answer_fd)
         entry(launch["arg"], given)

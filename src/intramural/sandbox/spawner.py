@@ -29,6 +29,7 @@ def main(channel: int, told: str) -> None:
     """Be the spawner: `told` is what the service says of itself and of what may be started (JSON)."""
     given = json.loads(told)
     sys.path[:] = given["path"]
+    from intramural.core import quiet
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import denied, identity
     from intramural.sandbox.launch import Rules
@@ -56,7 +57,8 @@ def main(channel: int, told: str) -> None:
     except IntramuralError as error:
         spawner.say({"lost": _shown(error)})
         sys.exit(1)
-    spawner.say({"layers": ["seccomp"] if given["needs"] is None else ["landlock", "seccomp"]})
+    layers = ["seccomp"] if given["needs"] is None else ["landlock", "seccomp"]
+    spawner.say({"layers": layers, "unset": quiet.unset()})
     spawner.run()
 
 

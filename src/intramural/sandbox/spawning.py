@@ -27,7 +27,7 @@ class Spawner:
     """A spawner that was started. Start it first of all, `attach` it to the loop that asks it, `close` it at the end.
 
     `lost` is done when it has ended by itself: then no child is left, and none can be started any more. `layers` is
-    what it says holds around it.
+    what it says holds around it, `unset` the switches of `core.quiet` it says are not set.
     """
 
     def __init__(self, rules: Rules, needs: Needs | None = None) -> None:
@@ -60,6 +60,7 @@ class Spawner:
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -146,7 +147,7 @@ class Spawner:
                 if child := self._children.pop(said["ended"], None):
                     child.ended.set_result(said["status"])
             elif "layers" in said:
-                self.layers = tuple(said["layers"])
+                self.layers, self.unset = tuple(said["layers"]), tuple(said["unset"])
             elif "lost" in said:
                 self._reason = _error(said["lost"])
             else:
@@ -186,6 +187,7 @@ class _Theirs:
         self.ended = ended
         self.entry = entry
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
 
     @property
     def status(self) -> int | None:

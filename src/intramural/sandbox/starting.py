@@ -15,10 +15,11 @@ from intramural.sandbox.launch import Launch, Rules, Started
 
 
 class Begun(Protocol):
-    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal); `layers` is
-    what whoever waited for it heard it say."""
+    """A child process that was begun. `ended` has its status once it has ended (negative: by that signal); `layers`,
+    and `unset`, the switches of `core.quiet` that are not set, are what whoever waited for it heard it say."""
 
     layers: tuple[str, ...]
+    unset: tuple[str, ...] | None
 
     @property
     def pid(self) -> int: ...
@@ -55,6 +56,7 @@ class _Own:
 
     def __post_init__(self) -> None:
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._watch = os.pidfd_open(self.pid)

@@ -710,7 +710,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.keyboard.press("Escape");
     await page.reload();
     await page.getByRole("heading", { level: 1, name: "Account" }).waitFor();
-    expect(await rooms()).toEqual(["Account", "Keys", "Usage", "Permissions", "Models", "Machine"]);
+    expect(await rooms()).toEqual(["Account", "Keys", "Usage", "Permissions", "Models"]);
 
     // A chat can be begun in the workspace that she is in, for one of its purposes.
     await mia.go("/");

@@ -11,9 +11,11 @@ from intramural.audit import AuditLog, Entry, Event, Wanted
 from intramural.core.clock import Clock
 from intramural.core.config import Config
 from intramural.core.errors import IntramuralError
+from intramural.core.quiet import SWITCHES
 from intramural.egress import Egress
 from intramural.library import Manifest
 from intramural.sandbox import Posture, missing_layers, network
+from intramural.sandbox.packetfilter import PacketFilter
 from intramural.sandbox.readback import Held
 from intramural.services.anchoring import Anchoring
 from intramural.services.attestation import facts as f
@@ -22,7 +24,7 @@ from intramural.services.attestation.settings import settings
 from intramural.services.attestation.software import software
 from intramural.services.downgrades import downgrades
 from intramural.services.egress import LEDGER
-from intramural.services.enclosure import Enclosure, connects, processes
+from intramural.services.enclosure import Enclosure, connects, processes, unset_switches
 
 #: What is summed up of the ledger: a month of it, and no more lines than two seconds read.
 LEDGER_DAYS = 30
@@ -87,8 +89,10 @@ async def gather(sources: Sources) -> f.Facts:
         processes=found,
         gone=ended + meanwhile,
         namespaces=namespaces,
+        packet_filter=_packet_filter(sources.enclosure),
         control=control,
         way=await _way(sources, made_ms),
+        switches=SWITCHES,
         engines=tuple(
             f.Engine(each.name, each.kind, str(each.address), each.outside, tuple(model.name for model in each.models))
             for each in config.engines
@@ -124,10 +128,11 @@ def _processes(
     """Every process of the service, and the names of those that ended while they were looked at (blocking)."""
     found = processes(enclosure, workers)[:MOST_PROCESSES]
     there = {each.pid for each in found}
-    return tuple(map(_process, found)), tuple(name for name, pid, _ in workers if pid not in there)
+    described = tuple(_process(each, unset_switches(enclosure, each.pid)) for each in found)
+    return described, tuple(name for name, pid, _ in workers if pid not in there)
 
 
-def _process(held: Held) -> f.Process:
+def _process(held: Held, unset: tuple[str, ...] | None) -> f.Process:
     began: int | f.NotSeen
     try:
         began = int(network.began_s(held.pid) * 1000)
@@ -145,6 +150,7 @@ def _process(held: Held) -> f.Process:
         capabilities=held.capabilities,
         layers=held.layers,
         network=_network(held),
+        unset=f.NotSeen("it did not say") if unset is None else unset,
     )
 
 
@@ -203,6 +209,13 @@ def of_namespace(place: int, there: Sequence[f.Process], tables: network.Sockets
         cut=tables.cut,
         unread=tables.unread,
     )
+
+
+def _packet_filter(enclosure: Enclosure | None) -> PacketFilter | f.NotSeen:
+    if enclosure is None:
+        return f.NotSeen("it is read when a service starts, and none runs")
+    found = enclosure.packet_filter
+    return f.NotSeen(found) if isinstance(found, str) else found
 
 
 async def _control(sources: Sources) -> f.Control | f.NotSeen:
