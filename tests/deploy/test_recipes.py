@@ -18,7 +18,8 @@ CONTAINER = DEPLOY / "container"
 _KEYS = {
     "Container": {
         "AddCapability", "AddDevice", "ContainerName", "DropCapability", "Environment", "EnvironmentFile",
-        "Exec", "GIDMap", "Group", "HealthCmd", "HealthInterval", "HealthOnFailure", "HealthRetries", "HealthStartPeriod",
+        "Exec", "GIDMap", "Group", "HealthCmd", "HealthInterval", "HealthOnFailure", "HealthRetries",
+        "HealthStartPeriod",
         "HealthStartupCmd", "HealthStartupInterval", "Notify",
         "HealthTimeout", "Image", "Mask", "Memory", "Mount", "Network", "NoNewPrivileges", "PidsLimit",
         "PublishPort", "Pull", "ReadOnly", "ReadOnlyTmpfs", "RunInit", "SeccompProfile", "Secret",

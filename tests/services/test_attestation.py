@@ -27,13 +27,13 @@ from intramural.services.attestation.software import differing
 
 HOST, OWN = 4026531874, 4026532254
 GONE = f.NotSeen("it could not be read")
-LAYERS = ("netns", "uid", "landlock", "seccomp")
+LAYERS = ("netns", "uid", "landlock", "seccomp", "told")
 QUIET = (Interface("lo", 0, 0, 0, 0),)
 
 
 def process(kind: f.Kind, place: int = HOST, **changed: Any) -> f.Process:
     network = f.Network(place, GONE, QUIET)
-    layers = LAYERS if kind == "worker" else ()
+    layers = () if kind in ("gateway", "spawner") else LAYERS
     capabilities = "000000000080000e" if kind == "gateway" else "0000000000000000"
     plain = f.Process(kind, kind, 7, 1, 61000, True, 2, True, capabilities, layers, network, ())
     return replace(plain, **changed)
@@ -73,6 +73,7 @@ RIGHT = f.Facts(
     confinement=f.Confinement("full", "full", True, (), "full", ("capabilities", "landlock", "seccomp"), ()),
     processes=ALL,
     gone=(),
+    refused=f.Refused(BEGUN_MS - 30 * 86_400_000, (), 0),
     namespaces=(here(LISTENS, CLIENT), EMPTY),
     packet_filter=FILTER,
     control=CONTROL,
@@ -139,6 +140,13 @@ TABLE = [
     (processes(GATEWAY, SPAWNER, replace(WORKER, layers=("netns", "seccomp"))), "processes", "red"),
     (replace(RIGHT, gone=("tiny:1b",)), "processes", "amber"),
     (replace(processes(GATEWAY, SPAWNER), control=GONE), "processes", "amber"),
+    (replace(RIGHT, refused=GONE), "refused", "red"),
+    (
+        replace(RIGHT, refused=f.Refused(1, (f.RefusedCall(2, "model:tiny:1b", "worker", "ptrace"),), 3)),
+        "refused",
+        "red",
+    ),
+    (processes(GATEWAY, SPAWNER, replace(WORKER, layers=("netns", "landlock", "seccomp"))), "refused", "amber"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=f.Network(HOST, GONE, QUIET))), "networks", "red"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=GONE)), "networks", "red"),
     (processes(replace(GATEWAY, network=GONE), SPAWNER, WORKER), "networks", "red"),

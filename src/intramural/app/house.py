@@ -41,6 +41,7 @@ from intramural.guard import reader_of
 from intramural.metering import Traces, parse_endpoint
 from intramural.sandbox import Posture, missing_layers, probe
 from intramural.services import (
+    Denials,
     Services,
 )
 from intramural.services.egress import AuditLedger
@@ -129,6 +130,9 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         if not await Stored(db, clock).is_sealed():
             # what an older version computed of conversations: its keys were not people's own
             await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
+        denials = Denials(audit, clock)
+        await denials.open()
+        stack.push_async_callback(denials.close)
         egress = await _egress(config, db, audit, posture, clock)
         stack.push_async_callback(egress.close)
         pool = await _pool(config, vault, posture, clock, egress)
@@ -138,7 +142,21 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
         services = services_of(
-            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names, egress
+            config,
+            db,
+            vault,
+            audit,
+            access,
+            pool,
+            traces,
+            posture,
+            enclosure,
+            clock,
+            policy,
+            ages,
+            names,
+            egress,
+            denials,
         )
         traces.open()
         stack.push_async_callback(traces.close)

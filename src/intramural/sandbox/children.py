@@ -88,7 +88,7 @@ async def spawn(launch: Launch) -> Child:
     """Start a confined child; returns once it says it is confined, before its entry runs.
 
     Raises Broken(`confinement_failed`) naming the layer, or Broken(`child_died`) when it could not be started, ended
-    before that, or took too long over it.
+    before that, or took too long over it. Where its starter died meanwhile, what that says (`spawner_died`).
     """
     child, answer = await _start(launch)
     answer.close()
@@ -170,11 +170,12 @@ def _settle(future: "asyncio.Future[None]") -> None:
 
 async def _start(launch: Launch) -> tuple[Child, _Pipe]:
     check_files(launch)
+    starter = current()
     answer_read, answer_write = os.pipe()
     log_read, log_write = os.pipe()
     answer, log = _Pipe(answer_read), _Pipe(log_read)
     try:
-        begun = await current().begin(launch, log_write, answer_write)
+        begun = await starter.begin(launch, log_write, answer_write)
     except BaseException:
         answer.close()
         log.close()
@@ -185,10 +186,12 @@ async def _start(launch: Launch) -> tuple[Child, _Pipe]:
     child = Child(begun, _Log(log))
     try:
         begun.layers, begun.unset = await _confined(child, answer, launch.confine_timeout_s)
-    except BaseException:
+    except BaseException as error:
         child.kill()
         await child.wait()
         answer.close()
+        if isinstance(error, IntramuralError) and starter.gone is not None:
+            raise starter.gone from error  # which is why it ended, or why it would not go on
         raise
     return child, answer
 

@@ -28,10 +28,10 @@ from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
 _HERE = Path(__file__).parents[1]
-#: What children's libraries may be told besides `core.quiet`: how many threads to make.
+#: What children's libraries may be told besides `core.quiet`: how many threads to make, and to start no debugger.
 _CHILD_SETTINGS = frozenset(
     (
-        "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
+        "BLIS_NUM_THREADS", "GGML_NO_BACKTRACE", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     )
 )  # fmt: skip

@@ -318,6 +318,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await gateway.getByText("Details").press("Enter");
     await gateway.getByText("Reaches the files that it needs, and no others.").waitFor();
     await gateway.getByText("Sockets", { exact: true }).waitFor();
+    await page.getByText("Nothing within a day").waitFor();
     await ada.accessible("the machine");
     await picture(ada, "desktop-machine");
   });

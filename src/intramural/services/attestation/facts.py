@@ -111,6 +111,26 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """What the log has of confined processes that tried what none of ours ever tries: system calls of `target` (what
+    the process was there for), the newest first. `more`: how many are not listed; the log has as many at least."""
+
+    from_ms: int
+    calls: tuple["RefusedCall", ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """One call of one process. `process`: what it is (`worker`, `broker`, `child`)."""
+
+    time_ms: int
+    target: str
+    process: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """The sockets of one network namespace. `listed` are those that the service's main process has open, and those of
     our processes' users that are not about this machine alone; of `others` only the number is said. `more`: how many
@@ -304,6 +324,7 @@ class Facts:
     confinement: Confinement
     processes: tuple[Process, ...]
     gone: tuple[str, ...]
+    refused: Refused | NotSeen
     namespaces: tuple[Namespace, ...]
     packet_filter: PacketFilter | NotSeen
     control: Control | NotSeen

@@ -100,6 +100,25 @@ def _confined(facts: f.Facts) -> _Answer:
     )
 
 
+def _refused(facts: f.Facts) -> _Answer:
+    """What confined processes tried, of what none ever tries."""
+    found = facts.refused
+    if isinstance(found, f.NotSeen):
+        return "red", f"What confined processes were refused could not be read of the log: {found.reason}."
+    days = (facts.made_ms - found.from_ms) // 86_400_000
+    if found.calls:
+        what = _named(dict.fromkeys(f"{each.call} ({each.target})" for each in found.calls))
+        count = _count(len(found.calls) + found.more, "time", "times")
+        return "red", f"In the last {days} days confined processes were refused what none ever tries, {count}: {what}."
+    said = f"In the last {days} days no confined process was refused anything that none of ours ever tries"
+    unheard = [
+        each.name for each in facts.processes if each.kind in {*_CONFINED, "broker"} and "told" not in each.layers
+    ]
+    if unheard:
+        return "amber", f"{said}; but of some that run now nobody would hear of it: {_named(unheard)}."
+    return "green", f"{said}. What Landlock alone refuses, which is to read other files, nobody hears of."
+
+
 def _own_user(facts: f.Facts) -> _Answer:
     if facts.confinement.own_user:
         return "green", "Tried at the start: every process with a model is a user of its own to the kernel."
@@ -515,6 +534,7 @@ def _count(number: int, one: str, many: str) -> str:
 ASKED: Mapping[str, tuple[Topic, Callable[[f.Facts], _Answer]]] = {
     "confinement": ("confinement", _level),
     "processes": ("confinement", _confined),
+    "refused": ("confinement", _refused),
     "users": ("confinement", _own_user),
     "seal": ("confinement", _sealed),
     "networks": ("network", _apart),

@@ -33,6 +33,7 @@ MOST_DESTINATIONS = 100
 MOST_ALLOWED = 500
 #: Of one namespace: a service with hundreds of clients has as many connections.
 MOST_SOCKETS = 200
+MOST_REFUSED = 100
 MOST_PROCESSES = 256
 _PAGE = 1_000
 _DAY_MS = 86_400_000
@@ -88,6 +89,7 @@ async def gather(sources: Sources) -> f.Facts:
         ),
         processes=found,
         gone=ended + meanwhile,
+        refused=await _seen(_refused(sources.audit, made_ms)),
         namespaces=namespaces,
         packet_filter=_packet_filter(sources.enclosure),
         control=control,
@@ -216,6 +218,17 @@ def _packet_filter(enclosure: Enclosure | None) -> PacketFilter | f.NotSeen:
         return f.NotSeen("it is read when a service starts, and none runs")
     found = enclosure.packet_filter
     return f.NotSeen(found) if isinstance(found, str) else found
+
+
+async def _refused(audit: AuditLog, now_ms: int) -> f.Refused:
+    """The newest that the log has of the period."""
+    from_ms = now_ms - LEDGER_DAYS * _DAY_MS
+    found = (await audit.search(Wanted(event=Event.SANDBOX_DENIED, from_ms=from_ms), _PAGE)).entries
+    calls = tuple(
+        f.RefusedCall(each.time_ms, each.target, str(each.facts.get("process", "")), str(each.facts.get("call", "")))
+        for each in found[:MOST_REFUSED]
+    )
+    return f.Refused(from_ms, calls, len(found) - len(calls))
 
 
 async def _control(sources: Sources) -> f.Control | f.NotSeen:

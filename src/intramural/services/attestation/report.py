@@ -24,7 +24,7 @@ _NONCE = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 #: section → the facts in it.
 SECTIONS: Mapping[str, Sequence[str]] = {
-    "confinement": ("kernel", "confinement", "processes", "gone"),
+    "confinement": ("kernel", "confinement", "processes", "gone", "refused"),
     "network": ("namespaces", "packet_filter"),
     "control": ("control",),
     "leaving": ("way", "switches", "engines"),
