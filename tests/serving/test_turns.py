@@ -73,7 +73,8 @@ async def test_what_was_stopped_often_is_left_in_peace() -> None:
                 while not whole.done() and not await busy(pool):
                     await asyncio.sleep(0.01)
         assert len((await whole).split()) == 12
-        assert people <= 15, "every beginning wrote something, although somebody always came"
+        # Three stops, then a token at least between two pauses; and who came before the first or after the last.
+        assert people <= 3 + 12 + 2, "every beginning wrote something, although somebody always came"
 
 
 async def test_a_background_answer_that_is_seen_pauses_and_goes_on_where_it_was() -> None:
