@@ -63,7 +63,7 @@ async def test_it_has_given_up_everything(model: int) -> None:
             assert int(status[name][0], 16) == 0, name
         assert (status["NoNewPrivs"], status["Seccomp"], status["Threads"]) == (["1"], ["2"], ["1"])
         root = os.geteuid() == 0
-        assert set(child.layers) == {"netns", "landlock", "seccomp", *(["uid"] if root else [])}
+        assert set(child.layers) == {"netns", "landlock", "seccomp", "told", *(["uid"] if root else [])}
         for name in ("Uid", "Gid"):
             assert len(set(status[name])) == 1
             assert (int(status[name][0]) in range(61_000, 61_184)) == root

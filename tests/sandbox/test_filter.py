@@ -17,9 +17,10 @@ _PID = 4242
 _NEWEST = 462  # mseal: the last call when the list was written
 _HIGH = 1 << 32
 
-ALLOW, REFUSE, KILL, ABSENT = "allow", "refuse", "kill", "absent"
+ALLOW, REFUSE, KILL, ABSENT, TELL = "allow", "refuse", "kill", "absent", "tell"
 _ANSWERS = {
     0x7FFF0000: ALLOW,
+    0x7FC00000: TELL,
     0x80000000: KILL,
     0x00050000 | errno.EPERM: REFUSE,
     0x00050000 | errno.ENOSYS: ABSENT,

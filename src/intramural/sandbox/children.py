@@ -185,7 +185,7 @@ async def _start(launch: Launch) -> tuple[Child, _Pipe]:
         os.close(log_write)
     child = Child(begun, _Log(log))
     try:
-        begun.layers = await _confined(child, answer, launch.confine_timeout_s)
+        begun.layers, begun.unset = await _confined(child, answer, launch.confine_timeout_s)
     except BaseException as error:
         child.kill()
         await child.wait()
@@ -196,8 +196,9 @@ async def _start(launch: Launch) -> tuple[Child, _Pipe]:
     return child, answer
 
 
-async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[str, ...]:
-    """The layers the child says it is behind. Raises what it says went wrong, or Broken(`child_died`)."""
+async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers the child says it is behind, and the switches of `core.quiet` it says are not set. Raises what it says
+    went wrong, or Broken(`child_died`)."""
     try:
         said = json.loads(await asyncio.wait_for(answer.line(), timeout_s) or b"{}")
     except TimeoutError:
@@ -209,7 +210,7 @@ async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[str,
     if "layers" not in said:
         await child.wait()
         raise Broken("child_died", "A worker ended before it was confined.", child.log_tail()[-500:])
-    return tuple(said["layers"])
+    return tuple(said["layers"]), tuple(said["unset"])
 
 
 def _result(line: bytes) -> Any:
