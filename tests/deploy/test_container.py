@@ -165,7 +165,7 @@ def test_every_wall_stands_but_a_user_for_each_worker(container: Container) -> N
     assert {wall["state"] for each in found["processes"] for wall in each["walls"]} == {"holds"}
     worker = found["processes"][-1]
     assert (worker["interfaces"], worker["capabilities"]) == (["lo"], "0" * 16)
-    assert set(worker["layers"]) == {"netns", "landlock", "seccomp"}
+    assert set(worker["layers"]) == {"netns", "landlock", "seccomp", "told"}
 
 
 _ASK = """
