@@ -178,7 +178,7 @@ def command_line() -> str:
 def _commands(words: tuple[str, ...], app: App) -> Iterator[tuple[str, ...]]:
     yield words
     for name in app:
-        if not name.startswith("-"):
+        if not name.startswith("-") and name not in app[name].alias:
             yield from _commands((*words, name), app[name])
 
 

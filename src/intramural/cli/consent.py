@@ -73,8 +73,8 @@ def list_ages(
 def give(
     *people: str,
     to: Annotated[list[Feature] | None, Parameter(help="What is consented to; `use` alone, if not said.")] = None,
-    how: Literal["paper", "portal", "email", "in person"] = "paper",
-    by: Literal["guardian", "school"] = "guardian",
+    how: Annotated[Literal["paper", "portal", "email", "in person"], Parameter(help="How it was given.")] = "paper",
+    by: Annotated[Literal["guardian", "school"], Parameter(help="Who consents.")] = "guardian",
     group: Group = None,
     file: List = None,
     on: Annotated[str | None, Parameter(help="The day it was given, as 2026-09-01; today, if not said.")] = None,

@@ -47,6 +47,8 @@ class Out:
             for row in rows:
                 table.add_row(*(Text(plain(row.get(field))) for field in columns))
             self._console.print(table)
+            if not rows:
+                self.note("None.")
 
     def record(self, record: Mapping[str, Any], *, main: str | None = None) -> None:
         """One thing with its fields; quiet prints only the field `main`."""
