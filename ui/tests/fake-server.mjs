@@ -568,6 +568,7 @@ function roll(people, asked) {
   const text = (asked.get("query") ?? "").toLowerCase();
   const found = people
     .filter((one) => one.username.toLowerCase().includes(text) && asked.get("kind") !== "service")
+    .filter((one) => asked.get("waiting") !== "true" || !one.password)
     .sort((a, b) => a.username.localeCompare(b.username));
   const from = Number(asked.get("after") || 0);
   const to = from + Number(asked.get("limit") ?? found.length);

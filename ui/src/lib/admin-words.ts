@@ -53,6 +53,24 @@ export const admin = {
     certificate: "Save the certificate",
   },
 
+  first: {
+    waiting: (count: number) =>
+      `${plural(count, "person", "people")} cannot sign in yet: no password here, and no account at a provider.`,
+    offer: "First passwords…",
+    title: "First passwords",
+    text: "Each of them gets a password of their own, made up in this browser. You save them as a list and hand them out, one by one; they can change theirs under Account.",
+    elsewhere: (titles: string[]) => `Whoever is to sign in with ${titles.join(" or ")} needs none.`,
+    make: (count: number) => `Make ${plural(count, "password", "passwords")}`,
+    making: (done: number, total: number) =>
+      `${done.toLocaleString("en")} of ${plural(total, "password", "passwords")} made`,
+    made: (count: number) => `${plural(count, "person", "people")} can sign in now.`,
+    once: "The passwords are here this once and nowhere else: save the list now.",
+    save: "Save the list",
+    file: "first-passwords.csv",
+    done: "I have saved it",
+    stop: "Stop",
+  },
+
   groups: {
     title: "Groups",
     lead: "Classes, wards, departments. A group may lie within another; whoever is in a group is also in those around it.",
@@ -163,6 +181,9 @@ export const admin = {
       `Stopped: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} changes are made and stay. The same list does the rest.`,
     failed: (done: number, total: number) =>
       `${done.toLocaleString("en")} of ${total.toLocaleString("en")} changes are made and stay. The same list does the rest.`,
+    signIn: (count: number) =>
+      count === 1 ? "Who is new has no password here yet." : "Those who are new have no password here yet.",
+    signInHow: "How they sign in",
     another: "Another list",
     before: "Before",
     beforeText: "Every list that was compared or taken in, as the log has it.",
