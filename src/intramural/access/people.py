@@ -60,7 +60,7 @@ class Sought:
     """Which people are wanted: whose name holds `text` (in whatever case), of this kind and role, and of `ids` alone.
 
     At most `limit` of them (None: all), from the one after `after`, which is what the page before ended with. With
-    `waiting` only people who may come in and cannot yet: they have no password, no passkey, and no account at a provider.
+    `waiting` only people who may come in and cannot yet: they have no password, no passkey, no account at a provider.
     """
 
     text: str = ""

@@ -250,11 +250,17 @@ def add_user(
 
 
 @user.command(name="ls")
-def list_users(*, common: Common = DEFAULT) -> None:
-    """List the people."""
+def list_users(*, waiting: Annotated[bool, Parameter(negative="")] = False, common: Common = DEFAULT) -> None:
+    """List the people.
+
+    Parameters
+    ----------
+    waiting
+        Only those who cannot sign in yet: no password, no passkey, no account at a provider.
+    """
 
     async def act(client: "Client") -> None:
-        people = (await client.get(f"{PAGE}/people"))["people"]
+        people = (await client.get(f"{PAGE}/people", waiting="true" if waiting else None))["people"]
         rows = [{**p, "state": "disabled" if p["disabled_ms"] else "enabled"} for p in people]
         common.out.table(rows, {"username": "NAME", "role": "ROLE", "state": "STATE", "id": "ID"})
 
