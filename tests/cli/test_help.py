@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from cyclopts import App, CycloptsError
+from tests import preloaded
+from tests.service import Service
 
 from intramural.cli import COMMANDS
 from intramural.cli.headings import HEADINGS
@@ -105,3 +107,13 @@ def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
                 load({}, data_dir=tmp_path)
                 tried += 1
     assert tried >= 8
+
+
+def test_a_new_installation_is_told_of_and_an_empty_list_is_said_to_be_one(tmp_path: Path) -> None:
+    environ = {**Service(tmp_path / "data", Path("none"), {"INTRAMURAL_LIBRARY_STARTER": ""}).environ, "COLUMNS": "500"}
+    first, again, quiet = (preloaded.run(["user", "ls", *more], environ) for more in ([], [], ["--quiet"]))
+    assert f"Nothing is at {tmp_path / 'data'}: a new installation is made there." in first.stderr
+    assert "installation" not in again.stderr
+    for shown in (first, again):
+        assert shown.stdout.split() == ["NAME", "ROLE", "STATE", "ID"] and "None." in shown.stderr
+    assert (quiet.stdout, quiet.stderr) == ("", "")
