@@ -30,6 +30,12 @@ _ERROR_KINDS = {name for name, cls in vars(error_classes).items() if isinstance(
 def settings() -> str:
     """Every setting with its default."""
     lines = ["# Settings\n", "From `intramural.toml` in the data directory, then from the environment.\n"]
+    lines += ["Where things are is said in the environment alone: `INTRAMURAL_DATA_DIR` (or `--data-dir`; else"]
+    lines += ["`~/.local/share/intramural`), and, where they are not in it, `INTRAMURAL_CONFIG` for `intramural.toml`,"]
+    lines += ["`INTRAMURAL_ENGINES` for [`engines.toml`](../remote-engines.md), `INTRAMURAL_SIGN_IN` for"]
+    lines += [
+        "[`sign-in.toml`](../sign-in.md). What is no setting is refused by name, in the file and in the environment.\n"
+    ]
     for section, cls in SECTIONS.items():
         lines += [f"## [{section}]\n", f"{cls.__doc__}\n", "| setting | environment | type | default | what it does |"]
         lines += ["|---|---|---|---|---|"]
