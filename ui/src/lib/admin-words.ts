@@ -282,7 +282,7 @@ export const admin = {
     none: "No notices.",
     name: "Title",
     text: "Text",
-    textHint: "Markdown.",
+    textHint: "Lines that begin with “- ” become a list, **two stars** make bold (Markdown).",
     preview: "As it will look",
     audience: "Who has to read it",
     kinds: {
@@ -332,7 +332,8 @@ export const admin = {
     internal: "For people of this house: plans, drafts, everyday work.",
     confidential: "For a few: contracts, personnel, finances.",
     phi: "Health information about people (HIPAA). The guard is strictest here; the log is kept for six years.",
-    education: "Records about pupils and students (FERPA). The guard looks for names and numbers of students.",
+    education:
+      "Records about pupils and students (FERPA). The guard looks for their numbers, and for names where what finds them is installed.",
   } as Record<Label, string>,
 
   workspaces: {

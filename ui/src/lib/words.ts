@@ -225,7 +225,7 @@ export const words = {
       "What should I ask before choosing a laptop?",
     ],
     starter: "This starter model is tiny and often wrong.",
-    starterBetter: (name: string, why: string) => ` This machine could run ${name}: ${why}`,
+    starterBetter: (name: string) => ` This machine could run ${name}. `,
     starterGet: "See models",
   },
 
@@ -961,6 +961,8 @@ export const words = {
       tools: "functions that models call",
       audio: "audio",
     } as Record<string, string>,
+    askFirst:
+      "Before models answer you, a parent or guardian has to consent. Ask your school for the form; whoever manages your group records it.",
     missing: (what: string) => `This needs the consent of a parent or guardian, which is not recorded: ${what}.`,
     off: (what: string) => `Off for your age: ${what}.`,
     hours: (hours: string) => `Models answer you at these hours: ${hours}.`,
