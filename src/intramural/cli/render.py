@@ -59,7 +59,9 @@ class Out:
         else:
             width = max(map(len, record), default=0)
             for field, value in record.items():
-                self._console.print(Text(f"{field:<{width}}  ", style="bold") + Text(plain(value)))
+                # a long line stays whole: it is what is copied
+                shown = Text(f"{field:<{width}}  ", style="bold") + Text(_lines(value, width + 2))
+                self._console.print(shown, soft_wrap=True)
 
     def text(self, text: str) -> None:
         """Part of an answer, as it comes (rich and quiet)."""
@@ -123,6 +125,12 @@ class Out:
                 console.print(Text(f"  {where}  {plain(each.get('message'))}  [{plain(each.get('code'))}]"))
         if error.hint:
             console.print(Text(error.hint))
+
+
+def _lines(value: Any, indent: int) -> str:
+    """As `plain`; a text of several lines keeps them, each under the first."""
+    lines = value.strip("\n").split("\n") if isinstance(value, str) else [value]
+    return ("\n" + " " * indent).join(map(plain, lines))
 
 
 def plain(value: Any) -> str:
