@@ -9,7 +9,7 @@ RATE; a whole answer at once. Frames are made once, so that the stub takes some 
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -96,15 +96,15 @@ def _answer(count: int) -> bytes:
 
 @lru_cache
 def _stream(count: int) -> list[bytes]:
-    frames = [_frame({"role": "assistant", "content": ""}, 0)]
+    frames = [_frame({"role": "assistant", "content": None}, 0)]
     frames += [_frame({"content": f" word{place}"}, place + 1) for place in range(count)]
     last = {**_CHUNK, "choices": [], "usage": _usage(count), "timings": _timings(count)}
     return [*frames, _frame({}, count, "length"), _chunk(json.dumps(last)) + _chunk("[DONE]") + b"0\r\n\r\n"]
 
 
-def _frame(delta: dict[str, str], count: int, reason: str | None = None) -> bytes:
+def _frame(delta: Mapping[str, str | None], count: int, reason: str | None = None) -> bytes:
     choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-    return _chunk(json.dumps({**_CHUNK, "choices": choices, "timings": _timings(count)}))
+    return _chunk(json.dumps({**_CHUNK, "choices": choices, "timings": _timings(count)}, separators=(",", ":")))
 
 
 def _timings(count: int) -> dict[str, float]:

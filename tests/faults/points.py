@@ -42,7 +42,7 @@ POINTS: Sequence[Point] = (
     _of("gateway", "act: committed", "they are committed, and nobody was told",
         f"{HERE}::test_an_act_and_its_entry_are_both_there_or_neither", "intramural.services.keys:KeyDesk.create"),
     _of("gateway", "log: group committed", "entries of several are in one commit, and none of them was told",
-        f"{HERE}::test_entries_that_were_committed_and_not_told", "intramural.storage.writer:Writer._transact"),
+        f"{HERE}::test_entries_that_were_committed_and_not_told", "intramural.storage.database:Database.write"),
     # chats, files
     _of("gateway", "chat: text written", "somebody's words are kept, and the log does not know of the question",
         f"{HERE}::test_words_without_their_entry", "intramural.chats.chats:Chats.append_turn"),

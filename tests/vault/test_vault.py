@@ -155,6 +155,7 @@ async def test_keys_of_who_left_meanwhile_are_known(db: Database, turns: int) ->
     assert (await opened(db)).generation(ADA) == vault.generation(ADA)
 
 
+@pytest.mark.sqlite(reason="its file cannot grow")
 async def test_keys_that_cannot_be_written_are_refused_by_name(db: Database) -> None:
     vault = await opened(db)
     await vault.prepare(ADA)  # so that the connection is there

@@ -7,6 +7,7 @@ European AI Act, article 50(2), asks for marks that machines can read; this one 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 GENERATED = "X-Intramural-Generated"
@@ -14,6 +15,7 @@ GENERATED = "X-Intramural-Generated"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
+@lru_cache(maxsize=64)  # the same few models answer again and again
 def header(model: str = "", digest: str = "") -> str:
     """The header's value; without a model where several may have written it."""
     parts = [("model", model), ("digest", digest)]

@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from intramural.core.errors import Refused
 from intramural.sandbox import Child, Launch, Limits, Posture, allows, missing_layers, spawn
@@ -196,7 +198,7 @@ def engine_arg(model: ModelToServe, compute: Compute, socket: str) -> Mapping[st
         "threads": compute.threads,
         "template": model.template,
         "pooling": model.pooling,
-        "options": asdict(model.options),
+        "options": msgspec.to_builtins(model.options),
     }
 
 

@@ -547,6 +547,8 @@ class _Turn:
 
     def _in_order(self) -> list[Waiting]:
         """Who is due, the longest first; then the others as their turns come."""
+        if len(self._queue) < 2:
+            return self._queue
         turns = ordered(self._ledger, self._queue, self._now_s, self._rules.ageing_s)
         loaded = {worker.demand.key for worker in self._workers.values()}
         due = [waiting for waiting in turns if waiting.demand.key not in loaded and self._is_due(waiting)]
