@@ -33,6 +33,7 @@ const PERMISSIONS = {
   member: [
     "notices.read",
     "notices.acknowledge",
+    "consents.read",
     "me.read",
     "me.change_password",
     "me.read_sessions",
