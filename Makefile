@@ -58,6 +58,9 @@ clients: .venv/.dev .cache/wheels/.starter ui/node_modules/.stamp ## install and
 conformance: .venv/.dev .cache/wheels/.starter .cache/wheels/.test-models ## try every dialect, field by field; writes docs/conformance.md
 	@INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m conformance
 
+container: .venv/.dev .cache/wheels/.starter $(DIST) ## build the image with podman, run it as its Quadlet unit says, and look at its walls
+	INTRAMURAL_TEST_WHEELS=$(CURDIR)/.cache/wheels $(PY) -m pytest tests/deploy/test_container.py -m container -rs
+
 ui: $(DIST) ## build the page
 
 wheel: .venv/.dev $(DIST) ## build the package, dist/intramural-….whl, as the image is made of it
@@ -103,4 +106,4 @@ $(DIST): ui/node_modules/.stamp $(UI_SOURCES)
 	scripts/test-system
 	@touch $@
 
-.PHONY: help run test test-page test-postgres test-postgres-part check check-python check-page soak bench simulate clients conformance ui wheel reference lock clean
+.PHONY: help run test test-page test-postgres test-postgres-part check check-python check-page soak bench simulate clients conformance container ui wheel reference lock clean

@@ -6,6 +6,7 @@ event loop, so that `tests/serving/contracts` can hold it to the same tests as t
 
 import asyncio
 import os
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -65,7 +66,7 @@ class SimulatedEngine(Engine):
         return asyncio.get_running_loop().time()
 
     def die(self) -> None:
-        self.process.exit(-9)
+        self.process.exit(-signal.SIGSEGV)
 
     def words(self, body: Json) -> list[str]:
         marked = _asker(body)

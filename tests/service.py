@@ -110,6 +110,9 @@ class Service:
         status = self.process.wait(30)
         if self.process.stdout:
             self.process.stdout.close()
+        log = (self.data_dir.parent / "service.log").read_text(errors="replace")
+        # in whole lives nothing is tried that is told (`sandbox.told`): else the alarm would be worth nothing
+        assert "a confined process was refused" not in log, log[-4000:]
         return status
 
     def command(self, *words: str, stdin: str = "", check: bool = True) -> Any:

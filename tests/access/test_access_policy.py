@@ -62,7 +62,7 @@ models.sign          | A     | A     | A     | a
 models.export        | A     | A     | A     | a
 bill.read            | AU    | AU    | AU    | a
 models.release       | A     | A     | A     | a
-machine.read         | AUGMS | AUGMS | AUGMS | a
+machine.read         | AU    | AU    | AU    | a
 chats.read           | AUGM  |       |       | c
 chats.create         | AUGM  |       |       | c
 chats.change         | AUGM  |       |       | c

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from tests.audit.settable_clock import SettableClock
 
 from intramural.access.glass import (
     LIVE,
@@ -23,10 +25,14 @@ from intramural.access.glass import (
     ends_ms,
     require_open,
 )
+from intramural.access.openings import Openings
 from intramural.access.policy import ROLE_SCOPES, THROUGH_GLASS, Action, Thing, decide, role_permissions
 from intramural.access.rules import parse
 from intramural.core.actor import CONSOLE, ROLES, SCOPES, Actor, Place
+from intramural.core.config import BreakGlassConfig
 from intramural.core.errors import Conflicting, Misasked
+from intramural.storage import Database
+from intramural.vault import Vault
 
 #: The whole machine once more, as it is promised: state, step -> state; what is not here is refused.
 PROMISED = """
@@ -100,6 +106,42 @@ def test_one_looks_only_while_it_is_open() -> None:
             continue
         with pytest.raises(Conflicting):
             require_open(opening, now)
+
+
+def test_what_begins_in_a_time_to_come_is_over() -> None:
+    """The clock was set back since; a little of that is how clocks are set right."""
+    begun = replace(ASKED, state="open", asked_ms=NOW, opened_ms=NOW + 1000, ends_ms=NOW + 3_600_000)
+    assert not begun.is_over(NOW + 1000 - 600_000)
+    assert begun.is_over(NOW + 1000 - 600_001)
+    for step in ("close", "open"):
+        with pytest.raises(Conflicting) as caught:
+            after(begun, step, NOW - 86_400_000)  # type: ignore[arg-type]
+        assert caught.value.code == "opening_over"
+    assert after(begun, "time", NOW - 86_400_000) == "closed"
+
+
+class HourClock(SettableClock):
+    """One with which hours go by at once."""
+
+    passed_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.passed_s
+
+
+def test_a_clock_that_is_set_back_does_not_lengthen_it() -> None:
+    clock = HourClock()
+    openings = Openings(cast(Database, None), cast(Vault, None), BreakGlassConfig(), clock)
+    now_ms = int(clock.now_s() * 1000)
+    opening = replace(ASKED, state="open", asked_ms=now_ms, opened_ms=now_ms, ends_ms=now_ms + 3_600_000)
+    assert not opening.is_over(openings.now_ms(opening))
+    clock.offset_s = -540.0  # by less than shows in the opening itself, and again and again
+    clock.passed_s = 3_599.0
+    assert not opening.is_over(openings.now_ms(opening))
+    clock.passed_s = 3_601.0
+    assert opening.is_over(openings.now_ms(opening))
+    clock.offset_s, clock.passed_s = 3_601.0, 0.0
+    assert opening.is_over(openings.now_ms(opening)), "set forward, it is over as well"
 
 
 def test_its_time_runs_from_when_it_is_opened() -> None:

@@ -18,10 +18,12 @@ CONTAINER = DEPLOY / "container"
 _KEYS = {
     "Container": {
         "AddCapability", "AddDevice", "ContainerName", "DropCapability", "Environment", "EnvironmentFile",
-        "Exec", "Group", "HealthCmd", "HealthInterval", "HealthOnFailure", "HealthRetries", "HealthStartPeriod",
+        "Exec", "GIDMap", "Group", "HealthCmd", "HealthInterval", "HealthOnFailure", "HealthRetries",
+        "HealthStartPeriod",
+        "HealthStartupCmd", "HealthStartupInterval", "Notify",
         "HealthTimeout", "Image", "Mask", "Memory", "Mount", "Network", "NoNewPrivileges", "PidsLimit",
         "PublishPort", "Pull", "ReadOnly", "ReadOnlyTmpfs", "RunInit", "SeccompProfile", "Secret",
-        "SecurityLabelType", "ShmSize", "StopSignal", "StopTimeout", "Sysctl", "Tmpfs", "Ulimit", "Unmask",
+        "SecurityLabelType", "ShmSize", "StopSignal", "StopTimeout", "Sysctl", "Tmpfs", "UIDMap", "Ulimit", "Unmask",
         "User", "UserNS", "Volume", "WorkingDir",
     },
     "Volume": {"Copy", "Device", "Driver", "Group", "Label", "Options", "Type", "User", "VolumeName"},
@@ -46,7 +48,9 @@ def _unit(file: Path) -> dict[str, list[tuple[str, str]]]:
 # Quadlet --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", sorted((DEPLOY / "quadlet").iterdir()), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [*sorted((DEPLOY / "quadlet").iterdir()), CONTAINER / "own-users.conf"], ids=lambda file: file.name
+)
 def test_quadlet_files_have_keys_that_podman_knows(file: Path) -> None:
     for section, pairs in _unit(file).items():
         if section not in _SYSTEMD:
@@ -66,6 +70,7 @@ def test_the_container_is_as_hard_as_the_unit() -> None:
         given["User"],
         given["Group"],
     ]
+    assert given["HealthCmd"] == given["HealthStartupCmd"]
     assert shlex.split(given["HealthCmd"]) == json.loads(image["HEALTHCHECK"].partition("CMD ")[2])
 
 
@@ -166,5 +171,7 @@ def test_systemd_finds_the_unit_right_and_hard(tmp_path: Path) -> None:
     verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert verified.returncode == 0 and "intramural.service" not in verified.stderr, verified.stderr
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
+    # It hides processes from whoever may not look into their memory: from the service, its own workers.
+    assert dict(_unit(DEPLOY / "systemd/intramural.service")["Service"]).get("ProtectProc", "default") == "default"
     rated = subprocess.run(command, capture_output=True, text=True, check=False)
     assert rated.returncode == 0, rated.stdout[-2000:] + rated.stderr

@@ -12,19 +12,9 @@ import requests
 from tests.faults.house import House
 from tests.service import MODEL
 
-#: What may be answered while processes die: each says whose fault it is, and that it may be asked again.
-EXPECTED = frozenset(
-    # the last: a child whose spawner is killed before it has confined itself does not go on
-    (
-        "worker_died",
-        "worker_start_failed",
-        "spawner_died",
-        "child_died",
-        "queue_full",
-        "confinement_failed",
-        "model_keeps_crashing",
-    )
-)
+#: What may be answered while processes die: each says whose fault it is, and that it may be asked again. Not that a
+#: model is in quarantine, nor that the machine cannot confine: nobody has to do anything but ask again.
+EXPECTED = frozenset(("worker_died", "worker_start_failed", "spawner_died", "child_died", "queue_full"))
 _PAUSE_S = 0.2
 
 
@@ -151,6 +141,8 @@ class Person:
                     self.ledger.finished[name] = (usage["prompt_tokens"], usage["completion_tokens"])
 
     def _uploads(self) -> None:
+        if len(self.ledger.files) > 30:  # each is read again and again
+            return
         data = self._chance.randbytes(self._chance.choice((10, 5_000, 1_500_000)))
         form = {"files": {"file": ("a.bin", data)}, "data": {"purpose": "user_data"}}
         answer = self._sent("POST", "/v1/files", **form)

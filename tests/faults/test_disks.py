@@ -13,7 +13,7 @@ import pytest
 import requests
 from tests.fakes.gguf_file import tiny_model
 from tests.faults.house import House
-from tests.faults.mounted import Mounted, mounted
+from tests.faults.mounted import Mounted, breakable, mounted
 from tests.faults.shop import registry_with, state_of
 from tests.faults.test_gateway import WITHOUT_MODELS, files, upload
 from tests.service import eventually
@@ -141,3 +141,36 @@ def test_it_is_killed_while_the_disk_is_full(house: House, disk: Mounted) -> Non
     disk.mend()
     house.up()
     house.new_key()
+
+
+def test_a_disk_that_turns_read_only_under_a_running_service(tmp_path: Path) -> None:
+    """What was acknowledged can be read, nothing more is acknowledged, and it goes on with a disk that is well."""
+    with breakable(tmp_path / "data", 160 * 2**20) as disk:
+        house = House(disk.path, Path(), {**WITHOUT_MODELS, "INTRAMURAL_FILES_KEEP_FREE_BYTES": "0"}).up()
+        try:
+            kept = upload(house, b"kept " * 1000).json()["id"]
+            house.new_key()
+            size = house.check_log().size
+            with house.stands_at("file: half written", lambda: upload(house, bytes(5_000_000))) as arriving:
+                disk.breaks()
+            assert code_of(arriving.answer) == "disk_failed"
+            key = {"name": "a", "scopes": ["inference"]}
+            assert code_of(house.page("POST", "/keys", json=key)) == "audit_unavailable"
+            assert code_of(house.page("GET", "/audit")) == "audit_unavailable", "to have looked is an entry too"
+            assert code_of(upload(house, b"more")) == "disk_failed"
+            assert code_of(chat(house)) == "database_unavailable"
+            assert code_of(house.page("POST", "/pulls", json={"source": "file:/x.gguf"})) == "audit_unavailable"
+            assert house.session.get(f"{house.address}/healthz", timeout=10).status_code == 200
+            assert list(files(house)) == [kept], "what needs no writing goes on"
+            assert house.page("POST", "/keys", json=key).status_code == 503, "still"
+            house.stop()
+            assert "system_refused" in failed_start(house)
+            disk.repaired()
+            house.up()
+            assert list(files(house)) == [kept]
+            assert house.check_log().size >= size
+            house.new_key()
+            house.stop()
+        finally:
+            if house.runs:
+                house.stop(signal.SIGKILL)

@@ -10,19 +10,23 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
+import statistics
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import databases
+from tests import databases, preloaded
 from tests.faults.clients import Person
 from tests.faults.house import House, ended
 from tests.service import eventually
 from tests.verifier.standing import Standing
+
+from intramural.sandbox.network import place
+from intramural.serving.adapting import cpu_s
 
 KILLS = int(os.environ.get("INTRAMURAL_TEST_KILLS", "1000"))
 FIRST = int(os.environ.get("INTRAMURAL_TEST_KILLS_FROM", "0"))
@@ -32,8 +36,11 @@ PEOPLE = 4
 LOOKED_AT_EVERY = 50
 #: Who is killed: the more often, the more there is to go wrong.
 VICTIMS = ("gateway",) * 5 + ("starting",) + ("worker",) * 6 + ("broker", "broker", "spawner")
-#: Every other kill waits so long for somebody to be told something: else it would only meet starts.
+#: Every other kill waits so long for somebody to be told something (of a worker: for an answer to begin): else it would
+#: only meet starts.
 PATIENCE_S = 20.0
+#: A start that is killed has come this far at most: about as long as one takes.
+STARTING_S = 2.0
 
 
 def free_port() -> int:
@@ -53,20 +60,40 @@ class Storm:
         self.people = [Person(self.house, number) for number in range(PEOPLE)]
         self.done: Counter[str] = Counter()
         self.left: set[int] = set()
+        #: Of each start after a kill: until it listens. Afresh as users do it, or from what has imported everything.
+        self.restarts_s: dict[str, list[float]] = {"afresh": [], "preloaded": []}
+        #: Of those, how much of a processor the service itself used: that does not depend on what runs beside it.
+        self.computed_s: dict[str, list[float]] = {"afresh": [], "preloaded": []}
+        #: Where the time goes.
+        self.spent_s: defaultdict[str, float] = defaultdict(float)
 
     def kill(self, number: int) -> None:
         """The kill of this number. The service runs afterwards."""
         chance = random.Random(f"kill {number}")
         victim = chance.choice(VICTIMS)
-        if chance.random() < 0.5:
-            self._wait_for_progress()
-        time.sleep(chance.choice((0.05, 0.5, 2.0)) * chance.random())
-        getattr(self, f"_{victim}")(chance)
-        self.done[victim] += 1
+        with self._timed("until somebody is told something"):
+            if chance.random() < 0.5:
+                self._wait_for_progress(answers=victim == "worker")
+        with self._timed("until the moment that chance gives"):
+            time.sleep(chance.choice((0.05, 0.5, 2.0)) * chance.random())
+        with self._timed(f"kill of {victim}"):
+            killed = getattr(self, f"_{victim}")(chance)
+        self.done.update(killed)
 
-    def _wait_for_progress(self) -> None:
-        before, end_s = self.acknowledged, time.monotonic() + PATIENCE_S
-        while self.acknowledged == before and time.monotonic() < end_s:
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        self.spent_s[what] += time.monotonic() - began_s
+
+    def _wait_for_progress(self, *, answers: bool) -> None:
+        """Until somebody is told something; of `answers`, until one begins."""
+
+        def told() -> int:
+            return sum(len(each.ledger.began) for each in self.people) if answers else self.acknowledged
+
+        before, end_s = told(), time.monotonic() + PATIENCE_S
+        while told() == before and time.monotonic() < end_s:
             time.sleep(0.02)
 
     @property
@@ -74,37 +101,58 @@ class Storm:
         """How much people were told."""
         return sum(person.ledger.told for person in self.people)
 
-    def _gateway(self, chance: random.Random) -> None:
-        self.left |= {self.house.spawner, *self.house.children}
-        self.house.stop(signal.SIGKILL)
+    # Each kills, and says whom.
+
+    def _gateway(self, chance: random.Random) -> Sequence[str]:
+        self._kill_gateway()
         self._start()
+        return ["gateway"]
 
-    def _starting(self, chance: random.Random) -> None:
-        """Killed, and the next one too, in the midst of its start."""
-        self.house.stop(signal.SIGKILL)
-        log = (self.house.data_dir.parent / "service.log").open("a")
-        command = [sys.executable, "-m", "intramural", "serve", "--json"]
-        self.house.process = subprocess.Popen(command, env=self.house.environ, stdout=log, stderr=log, text=True)
-        time.sleep(3 * chance.random())
-        self.house.stop(signal.SIGKILL)
-        self._start()
+    def _starting(self, chance: random.Random) -> Sequence[str]:
+        """Killed, and the next one too, in the midst of its start; the one after that starts as users start it."""
+        self._kill_gateway()
+        with (self.house.data_dir.parent / "service.log").open("a") as log:
+            self.house.process = preloaded.start(["serve", "--json"], self.house.environ, log)
+        time.sleep(STARTING_S * chance.random())
+        self._kill_gateway()
+        self._start(afresh=True)
+        return ["gateway", "gateway that starts"]
 
-    def _worker(self, chance: random.Random) -> None:
-        """Whichever of the spawner's children: most often the worker, and where that is only being started, that."""
-        children = self.house.children
-        if children:
-            self._kill(children[-1])
+    def _worker(self, chance: random.Random) -> Sequence[str]:
+        """The one child without a network, whether it is ready or only loads its model."""
+        end_s = time.monotonic() + PATIENCE_S
+        while not (found := self._children(networked=False)) and time.monotonic() < end_s:
+            time.sleep(0.02)
+        if found:
+            self._kill(found[-1])
+        return ["worker"] if found else []
 
-    def _broker(self, chance: random.Random) -> None:
-        if children := self.house.children:
-            self._kill(children[0])
+    def _broker(self, chance: random.Random) -> Sequence[str]:
+        """The one that connects, the oldest, and not the one that waits to replace it."""
+        if found := self._children(networked=True):
+            self._kill(found[0])
+        return ["broker"] if found else []
 
-    def _spawner(self, chance: random.Random) -> None:
+    def _children(self, *, networked: bool) -> Sequence[int]:
+        found = []
+        for pid in self.house.children:
+            with suppress(OSError):  # it has just ended
+                if (place(pid) == place(os.getpid())) == networked:
+                    found.append(pid)
+        return found
+
+    def _spawner(self, chance: random.Random) -> Sequence[str]:
         self.left |= {*self.house.children}
         self._kill(self.house.spawner)
         assert self.house.process is not None
         assert self.house.process.wait(60) == 1, "on purpose: it cannot be had again from inside"
         self._start()
+        return ["spawner"]
+
+    def _kill_gateway(self) -> None:
+        with suppress(ValueError, OSError):  # it has none yet
+            self.left |= {self.house.spawner, *self.house.children}
+        assert self.house.stop(signal.SIGKILL) == -signal.SIGKILL, "it had ended by itself"
 
     def _kill(self, pid: int) -> None:
         try:
@@ -112,11 +160,19 @@ class Storm:
         except ProcessLookupError:  # it has just ended
             return
 
-    def _start(self) -> None:
+    def _start(self, *, afresh: bool = False) -> None:
+        self.house.afresh, began_s = afresh, time.monotonic()
         self.house.start()
+        how = "afresh" if afresh else "preloaded"
+        self.restarts_s[how].append(time.monotonic() - began_s)
+        self.computed_s[how].append(cpu_s(Path(f"/proc/{self.house.pid}/stat").read_text()))
 
     def look(self) -> None:
         """Everybody rests; the log, the vault and the database are right, and all is there that somebody was told."""
+        with self._timed("looking"):
+            self._look()
+
+    def _look(self) -> None:
         for person in self.people:
             person.may.clear()
         for person in self.people:
@@ -175,7 +231,18 @@ class Storm:
     def told(self) -> str:
         """What was done, in one line of JSON."""
         seen: Counter[str] = sum((person.ledger.seen for person in self.people), Counter())
-        return json.dumps({"kills": dict(self.done), "acknowledged": self.acknowledged, "seen": dict(seen)})
+        told: dict[str, Any] = {"kills": dict(self.done), "acknowledged": self.acknowledged, "seen": dict(seen)}
+        told["spent_s"] = {what: round(spent_s, 1) for what, spent_s in self.spent_s.items()}
+        told["restarts_s"] = {
+            how: {
+                "median": round(statistics.median(each), 2),
+                "slowest": round(max(each), 2),
+                "processor, median": round(statistics.median(self.computed_s[how]), 2),
+            }
+            for how, each in self.restarts_s.items()
+            if each
+        }
+        return json.dumps(told)
 
 
 def lives_through(folder: Path, wheel: Path, numbers: range, lasting_s: float) -> None:

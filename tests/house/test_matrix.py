@@ -152,7 +152,7 @@ POST   /intramural/v1/login/passkey              |      | open
 POST   /intramural/v1/login/passkey/begin        |      | open
 POST   /intramural/v1/login/second               |      | AUGM
 POST   /intramural/v1/logout                     |      | AUGM
-GET    /intramural/v1/machine                    |      | AUGM
+GET    /intramural/v1/machine                    |      | AU
 GET    /intramural/v1/me                         |      | *
 POST   /intramural/v1/me/codes                   |      | AUGM
 DELETE /intramural/v1/me/codes                   |      | AUGM

@@ -18,6 +18,9 @@ from tests.journeys.test_page import pass_in_chromium
 from tests.service import ADMIN, Service
 from tests.verifier.standing import FILE, loaded
 
+from intramural.core.quiet import SWITCHES
+
+_NET_ADMIN = 12  # of capabilities(7)
 NONCE = "3f0c5a1e9b7d2468"
 #: Places at which the file is changed, besides a few chosen ones: each is checked whole.
 FLIPS = 60
@@ -25,7 +28,7 @@ FLIPS = 60
 #: and what else this user runs, is the machine's.)
 HOLD = {
     "confinement", "processes", "seal", "networks", "sockets", "control", "listening", "connections", "mode", "allowed",
-    "ledger", "itself", "engines", "models", "settings", "log",
+    "ledger", "itself", "telemetry", "engines", "models", "settings", "log",
 }  # fmt: skip
 #: What cannot be green where the database is a server, which the service itself connects to.
 ELSEWHERE = {"itself"} if databases.SERVER else set()
@@ -90,6 +93,11 @@ def test_what_it_says_of_a_service_that_is_as_it_should_be(attested: Path, house
     worker = next(each for each in processes if each["kind"] == "worker")
     gateway = next(each for each in processes if each["kind"] == "gateway")
     assert gateway["pid"] == house.pid and worker["network"]["place"] != gateway["network"]["place"]
+    assert {each["kind"]: each["unset"] for each in processes if each["unset"]} == {}
+    assert whole["sections"]["leaving"]["switches"] == dict(SWITCHES)
+    may_know = _effective() >> _NET_ADMIN & 1
+    assert ("read_ms" in whole["sections"]["network"]["packet_filter"]) == may_know, "it is asked before the seal"
+    assert found["firewall"][1].startswith("Not answered") != may_know
     control = whole["sections"]["control"]["control"]
     assert {each["outcome"] for each in control["confined"]["attempts"]} == {"EPERM"}
     assert (control["confined"]["arrived"], control["allowed"]["arrived"]) == (False, True)
@@ -103,6 +111,12 @@ def test_what_it_says_of_a_service_that_is_as_it_should_be(attested: Path, house
         "attestation.made"
     ]
     assert "ada" not in json.dumps(whole["sections"]["leaving"])
+
+
+def _effective() -> int:
+    """The capabilities of this process, with which the service is started."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
 
 
 def test_no_change_of_the_file_is_passed_over(attested: Path, keys: list[str]) -> None:

@@ -435,7 +435,8 @@ def test_an_upload_is_what_it_says_or_nothing(service: Service, admin: ollama.Cl
     assert requests.post(url + right, data=body, headers=member, timeout=10).status_code == 403
     with pytest.raises(ollama.ResponseError) as caught:
         admin.create("never", files={"x.gguf": right})
-    assert "model" not in [each.model for each in admin.list().models] and caught.value.error
+    assert "model" not in [each.model for each in admin.list().models]
+    assert (caught.value.status_code, "GGUF" in caught.value.error) == (400, True), "it was theirs, and stays no model"
     for bad in ("sha256:xyz", "..%2f..%2fetc", "md5:0"):
         assert requests.head(url + bad, headers=headers, timeout=10).status_code in (400, 404)
 

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from intramural.core.chat import Usage
 from intramural.core.work import Work
-from intramural.metering import Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
+from intramural.metering import DenialNumbers, Metrics, PoolNumbers, Timing, UsageRow, WorkerNumbers
 
 ROW = UsageRow(
     request_id="req_secret",
@@ -53,6 +53,11 @@ def everything() -> Metrics:
     metrics.guarded("phi", "in", {("mrn", "redact"): 1})
     metrics.request_ended(replace(ROW, request_id="b", outcome="failed"), TIMING, Work.BATCH, "worker_died")
     return metrics
+
+
+def everything_shown() -> str:
+    """What a scrape has of it."""
+    return everything().rendering(denials=DenialNumbers(True, {("worker", "socket"): 1}))().decode()
 
 
 def labels_by_name(text: str) -> dict[str, set[str]]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.metering.exported import everything, labels_by_name
+from tests.metering.exported import everything_shown, labels_by_name
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/intramural.json").read_text("utf-8"))
-EXPORTED = labels_by_name(everything().render().decode())
+EXPORTED = labels_by_name(everything_shown())
 _SELECTOR = re.compile(r"\b((?:intramural|gen_ai|process)_\w+)(?:\{([^}]*)\})?")
 _GROUPING = re.compile(r"\bby \(([^)]*)\)")
 _FUNCTIONS = {"sum", "max", "rate", "increase", "histogram_quantile"}

@@ -6,7 +6,7 @@ from tests.metering.exported import ROW, TIMING, Counting
 
 from intramural.core.chat import Usage
 from intramural.core.work import Work
-from intramural.metering import AnchorNumbers, Metrics, PoolNumbers, WorkerNumbers
+from intramural.metering import AnchorNumbers, DenialNumbers, Metrics, PoolNumbers, WorkerNumbers
 from intramural.metering.metrics import MODELS_LIMIT
 
 
@@ -130,6 +130,18 @@ def test_anchors_are_red_or_not_and_of_an_age() -> None:
 
     assert said(AnchorNumbers(True, 90_000)) == {"intramural_anchors_red 1.0", "intramural_anchor_age_seconds 90000.0"}
     assert said(AnchorNumbers()) == {"intramural_anchors_red 0.0", "intramural_anchor_age_seconds NaN"}
+
+
+def test_what_was_refused_is_a_number_and_an_alarm() -> None:
+    def said(denials: DenialNumbers) -> set[str]:
+        text = Metrics("1").rendering(denials=denials)().decode()
+        return {line for line in text.splitlines() if line.startswith("intramural_sandbox")}
+
+    assert said(DenialNumbers()) == {"intramural_sandbox_denied 0.0"}
+    assert said(DenialNumbers(True, {("worker", "socket"): 3})) == {
+        "intramural_sandbox_denied 1.0",
+        'intramural_sandbox_denials_total{call="socket",process="worker"} 3.0',
+    }
 
 
 def test_the_process_is_there_and_registries_are_apart() -> None:

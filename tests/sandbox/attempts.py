@@ -404,8 +404,8 @@ def limit_parent(_: Stage) -> None:
 
 
 def raise_own_limit(_: Stage) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         resource.setrlimit(resource.RLIMIT_NOFILE, (65, 65))
     except ValueError as error:  # Python's word for EPERM here
         raise PermissionError(errno.EPERM, str(error)) from None

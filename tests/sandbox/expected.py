@@ -222,3 +222,14 @@ SERVICE: Mapping[str, str] = {
     "the same by fast open": "rw",
     "the same by fast open and sendmsg": "rw",
 }
+
+#: Of the system calls behind all attempts, those that whoever started the children hears of (x86-64).
+TOLD = frozenset(
+    (
+        "add_key", "bpf", "chmod", "chroot", "clone", "connect", "execve", "fchmod", "fcntl", "get_robust_list",
+        "io_uring_setup", "keyctl", "kill", "memfd_create", "mkdir", "mmap", "mount", "mprotect", "openat",
+        "perf_event_open", "personality", "pidfd_open", "pkey_mprotect", "prctl", "prlimit64", "process_vm_readv",
+        "process_vm_writev", "ptrace", "rename", "setns", "setuid", "shmat", "socket", "socketpair", "symlink",
+        "tgkill", "truncate", "unlink", "unshare", "userfaultfd", "utimensat", "call of another architecture",
+    )
+)  # fmt: skip

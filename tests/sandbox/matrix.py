@@ -1,6 +1,6 @@
 """Runs every attempt under every combination of layers, as the user it is started as, and prints what came of them.
 
-    python -m tests.sandbox.matrix      {column: {attempt: result}} as JSON
+    python -m tests.sandbox.matrix      {column: {attempt: result}} as JSON; and in `told` the calls that were heard of
 
 A program of its own, so that it can be started as root and as an ordinary user alike.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tests.heard import heard
 from tests.sandbox.attempts import ATTEMPTS, libc
 from tests.sandbox.sealed import OWN
 
@@ -160,7 +161,8 @@ async def column(
             )
         )
         status = await asyncio.wait_for(child.wait(), _TIMEOUT_S)
-        assert set(child.layers) - {"uid"} == LAYERS - without, child.layers
+        assert set(child.layers) - {"uid", "told"} == LAYERS - without, child.layers
+        assert ("told" in child.layers) == ("seccomp" in child.layers), child.layers
         return delivered(results_of(status, child.log_tail(), names), stage["sibling"])
 
 
@@ -212,15 +214,17 @@ async def main() -> None:
     """Every column, each with one child for all attempts and one more for each that may end its process."""
     groups = [TOGETHER, *[[name] for name in ALONE]]
     found: dict[str, dict[str, str]] = {name: {} for name in ("nothing", *COLUMNS, "parser")}
-    for names in groups:
-        found["nothing"] |= control(names)
-        for name, without in COLUMNS.items():
-            found[name] |= await column(without, names)
-    for abi in OLDER_ABIS:
-        found[f"all, Landlock ABI {abi}"] = await older(abi, TOGETHER)
-    for name, connects in (("service", False), ("service that connects", True)):
-        found[name] = sealed(connects=connects)
-    found["parser"] = await parser([name for name in ATTEMPTS if "int 0x80" not in name])
+    with heard() as denied:
+        for names in groups:
+            found["nothing"] |= control(names)
+            for name, without in COLUMNS.items():
+                found[name] |= await column(without, names)
+        for abi in OLDER_ABIS:
+            found[f"all, Landlock ABI {abi}"] = await older(abi, TOGETHER)
+        for name, connects in (("service", False), ("service that connects", True)):
+            found[name] = sealed(connects=connects)
+        found["parser"] = await parser([name for name in ATTEMPTS if "int 0x80" not in name])
+    found["told"] = dict.fromkeys(sorted({call for each in denied for call in each.calls}), "told")
     print(json.dumps(found))
 
 

@@ -63,7 +63,7 @@ async def test_it_has_given_up_everything(model: int) -> None:
             assert int(status[name][0], 16) == 0, name
         assert (status["NoNewPrivs"], status["Seccomp"], status["Threads"]) == (["1"], ["2"], ["1"])
         root = os.geteuid() == 0
-        assert set(child.layers) == {"netns", "landlock", "seccomp", *(["uid"] if root else [])}
+        assert set(child.layers) == {"netns", "landlock", "seccomp", "told", *(["uid"] if root else [])}
         for name in ("Uid", "Gid"):
             assert len(set(status[name])) == 1
             assert (int(status[name][0]) in range(61_000, 61_184)) == root
@@ -243,6 +243,13 @@ async def test_how_it_ended_and_the_tail_of_its_log_are_known() -> None:
     assert "line 1999" in child.log_tail()
     assert "line 0 " not in child.log_tail()
     assert len(child.log_tail()) <= 2**15
+
+
+async def test_it_cannot_make_its_end_look_like_a_kill_from_outside() -> None:
+    child = await spawn(Launch("engine", f"{_ENTRIES}:ends_itself", {}))
+    assert await child.wait() == -signal.SIGABRT
+    loose = await spawn(Launch("engine", f"{_ENTRIES}:ends_itself", {}, without=frozenset({"seccomp"})))
+    assert await loose.wait() == -signal.SIGKILL
 
 
 _CANNOT_START = {

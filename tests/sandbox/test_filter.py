@@ -17,9 +17,10 @@ _PID = 4242
 _NEWEST = 462  # mseal: the last call when the list was written
 _HIGH = 1 << 32
 
-ALLOW, REFUSE, KILL, ABSENT = "allow", "refuse", "kill", "absent"
+ALLOW, REFUSE, KILL, ABSENT, TELL = "allow", "refuse", "kill", "absent", "tell"
 _ANSWERS = {
     0x7FFF0000: ALLOW,
+    0x7FC00000: TELL,
     0x80000000: KILL,
     0x00050000 | errno.EPERM: REFUSE,
     0x00050000 | errno.ENOSYS: ABSENT,
@@ -82,8 +83,16 @@ _CASES: dict[str, tuple[tuple[tuple[int, ...], str], ...]] = {
         *(((0x3D0F00 | more,), REFUSE) for more in (17, 0x2000, 0x20000, 0x10000000, 0x40000000)),
     ),
     "clone3": (((1, 88), ABSENT),),
-    "tgkill": (((_PID, 7, 15), ALLOW), ((_PID + 1, 7, 15), REFUSE), ((0, 0, 0), REFUSE), ((2**32 - 1,), REFUSE)),
-    "prlimit64": (((0, 7), ALLOW), ((_PID, 7), ALLOW), ((1, 7), REFUSE), ((_PID + 1, 7), REFUSE)),
+    "tgkill": (
+        *(((_PID, 7, number), ALLOW) for number in (6, 11, 15)),
+        *(((_PID, 7, number), REFUSE) for number in (9, 9 | _HIGH)),
+        *((arguments, REFUSE) for arguments in ((_PID + 1, 7, 15), (0, 0, 0), (2**32 - 1,))),
+    ),
+    "prlimit64": (
+        *(((process, 7, 0, 4096), ALLOW) for process in (0, _PID)),
+        *(((process, 7, new, 4096), REFUSE) for process in (0, _PID) for new in (1, 4096, _HIGH)),
+        *(((process, 7), REFUSE) for process in (1, _PID + 1)),
+    ),
     "sched_setaffinity": (((0, 8), ALLOW), ((_PID, 8), ALLOW), ((1, 8), REFUSE), ((_PID - 1, 8), REFUSE)),
     "ioctl": (
         ((1, 0x5421), ALLOW),

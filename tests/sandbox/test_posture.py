@@ -25,8 +25,8 @@ def test_probe_finds_everything_here(as_user: Runner) -> None:
 
 #: what the kernel lacks → (level, the layer that a spawn fails with, the layers behind a named downgrade)
 _POORER = {
-    "unshare": ("no-netns", "netns", ["landlock", "seccomp"]),
-    "landlock_create_ruleset": ("no-landlock", "landlock", ["netns", "seccomp"]),
+    "unshare": ("no-netns", "netns", ["landlock", "seccomp", "told"]),
+    "landlock_create_ruleset": ("no-landlock", "landlock", ["netns", "seccomp", "told"]),
     "seccomp": ("none", "seccomp", None),
     "capset": ("none", "capabilities", None),
     "unshare landlock_create_ruleset": ("none", "landlock", None),

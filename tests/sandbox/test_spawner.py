@@ -185,6 +185,23 @@ async def test_when_it_dies_its_children_do_and_nobody_waits_for_ever(tmp_path: 
         assert caught.value.code == "spawner_died"
 
 
+async def test_a_child_that_it_leaves_behind_half_confined_is_not_said_to_have_failed(tmp_path: Path) -> None:
+    """It does not go on without its parent; that says nothing of whether the machine can confine."""
+    async with through(tmp_path) as spawner:
+        spawning = asyncio.ensure_future(spawn(Launch("engine", "tests.sandbox.stops_itself:entry", {})))
+        await until(lambda: spawner.children)
+        (pid,) = spawner.children
+        stat = Path(f"/proc/{pid}/stat")
+        await until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        os.kill(spawner.pid, signal.SIGKILL)
+        await until(lambda: _parent(pid) != spawner.pid)
+        os.kill(pid, signal.SIGCONT)
+        with pytest.raises(Broken) as caught:
+            await asyncio.wait_for(spawning, _TIMEOUT_S)
+        assert caught.value.code == "spawner_died"
+        assert isinstance(caught.value.__cause__, Broken) and "parent" in caught.value.__cause__.message
+
+
 async def test_it_and_its_children_die_with_the_service() -> None:
     service = subprocess.Popen(
         [sys.executable, "-m", "tests.sandbox.short_lived_service"],

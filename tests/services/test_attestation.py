@@ -14,7 +14,9 @@ from intramural.audit import Entry
 from intramural.core.config import AccessConfig, Config, StorageConfig, load
 from intramural.core.engines import Address, RemoteEngine
 from intramural.core.errors import Misasked
+from intramural.core.quiet import SWITCHES
 from intramural.sandbox.network import Interface, Socket, Sockets
+from intramural.sandbox.packetfilter import Chain, PacketFilter
 from intramural.services.attestation import facts as f
 from intramural.services.attestation.findings import ASKED, findings, worst
 from intramural.services.attestation.gathering import of_namespace, summed
@@ -25,15 +27,15 @@ from intramural.services.attestation.software import differing
 
 HOST, OWN = 4026531874, 4026532254
 GONE = f.NotSeen("it could not be read")
-LAYERS = ("netns", "uid", "landlock", "seccomp")
+LAYERS = ("netns", "uid", "landlock", "seccomp", "told")
 QUIET = (Interface("lo", 0, 0, 0, 0),)
 
 
 def process(kind: f.Kind, place: int = HOST, **changed: Any) -> f.Process:
     network = f.Network(place, GONE, QUIET)
-    layers = LAYERS if kind == "worker" else ()
+    layers = () if kind in ("gateway", "spawner") else LAYERS
     capabilities = "000000000080000e" if kind == "gateway" else "0000000000000000"
-    plain = f.Process(kind, kind, 7, 1, 61000, True, 2, True, capabilities, layers, network)
+    plain = f.Process(kind, kind, 7, 1, 61000, True, 2, True, capabilities, layers, network, ())
     return replace(plain, **changed)
 
 
@@ -59,6 +61,8 @@ BEGUN_MS = 1_795_000_000_000
 LEDGER = f.Ledger(BEGUN_MS - 30 * 86_400_000, BEGUN_MS, 0, whole=True, went=(), more=0)
 WENT = f.Went("pull", "models.example", 443, 2, 1, 0, 900, 80_000)
 SOFTWARE = f.Software("1.0", "CPython 3.11", "0" * 64, 60, (), (), "xllamacpp 1", (), '{"bomFormat":"CycloneDX"}')
+OUTPUT = Chain("inet", "wall", "out", "filter", "output", 0, drops=True, rules=4)
+FILTER = PacketFilter(BEGUN_MS, 1, (OUTPUT,), 4, "0" * 64, ())
 MODEL = f.Model("tiny:1b", "sha256:" + "a" * 64, 9, "package:x", "pinned", None, None, quarantined=False, loaded=True)
 #: An installation as it should be.
 RIGHT = f.Facts(
@@ -69,9 +73,12 @@ RIGHT = f.Facts(
     confinement=f.Confinement("full", "full", True, (), "full", ("capabilities", "landlock", "seccomp"), ()),
     processes=ALL,
     gone=(),
+    refused=f.Refused(BEGUN_MS - 30 * 86_400_000, (), 0),
     namespaces=(here(LISTENS, CLIENT), EMPTY),
+    packet_filter=FILTER,
     control=CONTROL,
     way=f.Way("supervised", True, (), 0, 0, LEDGER),
+    switches=SWITCHES,
     engines=(),
     required_trust="local",
     models=(MODEL,),
@@ -103,6 +110,10 @@ def namespaces(*found: f.Namespace) -> f.Facts:
     return replace(RIGHT, namespaces=found)
 
 
+def filtered(*chains: Chain, **changed: Any) -> f.Facts:
+    return replace(RIGHT, packet_filter=replace(FILTER, chains=chains, **changed))
+
+
 GATEWAY, SPAWNER, _, WORKER = ALL
 NOISY = replace(WORKER, network=f.Network(OWN, GONE, (Interface("lo", 0, 0, 60, 1),)))
 BEYOND = tcp("connected", "10.0.0.5", 40000, "203.0.113.9", 443)
@@ -129,6 +140,13 @@ TABLE = [
     (processes(GATEWAY, SPAWNER, replace(WORKER, layers=("netns", "seccomp"))), "processes", "red"),
     (replace(RIGHT, gone=("tiny:1b",)), "processes", "amber"),
     (replace(processes(GATEWAY, SPAWNER), control=GONE), "processes", "amber"),
+    (replace(RIGHT, refused=GONE), "refused", "red"),
+    (
+        replace(RIGHT, refused=f.Refused(1, (f.RefusedCall(2, "model:tiny:1b", "worker", "ptrace"),), 3)),
+        "refused",
+        "red",
+    ),
+    (processes(GATEWAY, SPAWNER, replace(WORKER, layers=("netns", "landlock", "seccomp"))), "refused", "amber"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=f.Network(HOST, GONE, QUIET))), "networks", "red"),
     (processes(GATEWAY, SPAWNER, replace(WORKER, network=GONE)), "networks", "red"),
     (processes(replace(GATEWAY, network=GONE), SPAWNER, WORKER), "networks", "red"),
@@ -151,6 +169,15 @@ TABLE = [
     (namespaces(here(LISTENS, cut=("tcp",)), EMPTY), "unseen", "amber"),
     (namespaces(here(BEYOND, owner="user"), EMPTY), "unseen", "amber"),
     (namespaces(EMPTY), "unseen", "red"),
+    (replace(RIGHT, packet_filter=GONE), "firewall", "amber"),
+    (filtered(), "firewall", "amber"),
+    (filtered(replace(OUTPUT, hook="input")), "firewall", "amber"),
+    (filtered(replace(OUTPUT, type="nat", hook="postrouting", drops=False)), "firewall", "amber"),
+    (filtered(replace(OUTPUT, drops=False, rules=0)), "firewall", "amber"),
+    (filtered(replace(OUTPUT, drops=False), older=("ip filter",)), "firewall", "amber"),
+    (processes(GATEWAY, SPAWNER, replace(WORKER, unset=("DO_NOT_TRACK",))), "telemetry", "red"),
+    (processes(GATEWAY, replace(SPAWNER, unset=GONE), WORKER), "telemetry", "red"),
+    (processes(), "telemetry", "red"),
     (way(mode="open"), "mode", "red"),
     (way(allowed=(f.Allowed("pull", "models.example", 443, ("outside",), "egress_1", None),)), "allowed", "amber"),
     (way(ledger=GONE), "ledger", "red"),
@@ -198,7 +225,15 @@ def test_what_is_not_red_although_it_looks_like_it() -> None:
     assert colours(replace(RIGHT, control=NO_HALF, way=SEALED))["control"] == "green"  # clients show that it answers
     assert colours(processes(GATEWAY, SPAWNER))["processes"] == "green"  # nothing is loaded
     assert colours(namespaces(here(replace(LISTENS, local="0.0.0.0")), EMPTY))["listening"] == "green"
+    assert colours(filtered(replace(OUTPUT, drops=False)))["firewall"] == "green"  # it is told that there are rules
+    assert colours(filtered(OUTPUT, older=("ip filter",)))["firewall"] == "green"  # it drops, whatever the others do
     assert worst(()) == "red"
+
+
+def test_a_packet_filter_that_nobody_could_read_is_said_so_and_when_another_was_read() -> None:
+    said = {each.code: each.says for each in findings(replace(RIGHT, packet_filter=GONE))}["firewall"]
+    assert said.startswith("Not answered") and GONE.reason in said
+    assert "started (2026-11-18 " in {each.code: each.says for each in findings(RIGHT)}["firewall"]
 
 
 def test_sentences_stay_short_whatever_is_named() -> None:

@@ -1,10 +1,13 @@
-"""The real starter weights."""
+"""The real starter weights; and that no engine is refused what is told."""
 
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests.heard import nothing_is_told
+
+__all__ = ["nothing_is_told", "weights"]
 
 
 @pytest.fixture(scope="session")

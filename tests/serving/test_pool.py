@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from msgspec import structs
@@ -14,7 +15,7 @@ from tests.serving.pools import MiB, eventually, model, request, running
 
 from intramural.core.chat import ChatEvent, Delta, Finished, Usage
 from intramural.core.errors import Broken, IntramuralError, Misasked, Refused, Unavailable, Untrusted
-from intramural.serving import ModelToServe, Pool, Quarantine, ServingPlan
+from intramural.serving import Ending, ModelToServe, Pool, Quarantine, ServingPlan
 
 SLOW = ("--tokens-per-s", "20")
 
@@ -174,6 +175,28 @@ async def test_how_a_worker_ended_is_said() -> None:
                 await read(stream)
             await eventually(lambda: not pool.status().workers)
         assert [order.how for order in told] == ["SIGSEGV"]
+
+
+async def test_a_kill_counts_where_the_kernel_wanted_memory_and_else_does_not() -> None:
+    async with running(PlainSpawner(per_start=(SLOW,))) as pool:
+        told: list[Quarantine] = []
+        pool.on_quarantine = told.append
+        for kills in (count(step=0), count()):  # as the kernel counts them, from reading to reading
+            pool.memory_kills = lambda kills=kills: next(kills)  # type: ignore[misc]
+            assert told == []
+            for _ in range(3):
+                stream = pool.chat(model(), request(max_tokens=100))
+                await anext(stream)
+                (worker,) = pool.status().workers
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGKILL)
+                with pytest.raises(Broken) as caught:
+                    await read(stream)
+                assert caught.value.code == "worker_died"
+                await eventually(lambda: not pool.status().workers)
+        assert [order.how for order in told] == ["SIGKILL (out of memory)"]
+        assert (await fails(pool, model())).code == "model_quarantined"
+        assert pool.tally.ended == {("m", Ending.KILLED): 3, ("m", Ending.CRASHED): 3}
 
 
 async def test_a_worker_that_dies_while_starting_is_reported_with_its_last_words() -> None:

@@ -70,8 +70,9 @@ def test_shut_down() -> None:
     assert told(*loaded(ShutdownAsked(5))).ended == {("a", Ending.SHUTDOWN): 1}
 
 
-def test_crashed_misbehaved_or_never_started() -> None:
+def test_crashed_killed_misbehaved_or_never_started() -> None:
     assert told(*loaded(WorkerGone(5, 1))).ended == {("a", Ending.CRASHED): 1}
+    assert told(*loaded(WorkerGone(5, 1, None, crashed=False, how="SIGKILL"))).ended == {("a", Ending.KILLED): 1}
     error = Broken("worker_garbage", "Nonsense.", "")
     assert told(*loaded(WorkerMisbehaved(5, 1, error))).ended == {("a", Ending.MISBEHAVED): 1}
     never = told(Arrived(0, "t", A), WorkerGone(1, 1, error, crashed=False))

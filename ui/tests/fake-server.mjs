@@ -43,7 +43,6 @@ const PERMISSIONS = {
     "keys.revoke",
     "models.read",
     "model.use",
-    "machine.read",
     "chats.read",
     "chats.create",
     "chats.change",
@@ -56,6 +55,7 @@ PERMISSIONS.auditor = [
   ...PERMISSIONS.member,
   "keys.read.all",
   "people.read",
+  "machine.read",
   "audit.read",
   "audit.verify",
   "usage.read.all",
@@ -873,6 +873,20 @@ const ROOMS = {
       memory_bytes: 16_600_000_000,
       version: "0.1.0",
       posture: { level: "full", landlock_abi: 4, seccomp: true, netns: true, own_uid: true, reasons: [] },
+      denied: {
+        red: true,
+        why: "Within the last day a confined process tried what none of ours ever tries.",
+        refused: [
+          {
+            process: "worker",
+            about: "model:smollm2:135m-instruct-q4_1",
+            pid: 4242,
+            calls: { socket: 3, execve: 1 },
+            first_ms: Date.now() - 60_000,
+            last_ms: Date.now() - 30_000,
+          },
+        ],
+      },
       downgrades: [
         {
           setting: "sandbox.seal",

@@ -48,6 +48,8 @@ REASON_CHARS = (10, 1_000)
 #: A minute to a day.
 MINUTES = (1, 1_440)
 _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
+#: By how much a clock is set right without anybody having meant an opening to end: ten minutes.
+_SET_RIGHT_MS = 10 * _MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,10 @@ class Opening:
         return self.state in LIVE
 
     def is_over(self, now_ms: int) -> bool:
-        """Whether its time has passed, or it is over already."""
-        return self.state not in LIVE or now_ms >= self.ends_ms
+        """Whether its time has passed, or it is over already. One that begins in a time to come is: the clock was set
+        back since, and nobody knows how long it has lasted."""
+        begun_ms = max(self.asked_ms, self.approved_ms or 0, self.opened_ms or 0)
+        return self.state not in LIVE or not begun_ms - _SET_RIGHT_MS <= now_ms < self.ends_ms
 
 
 def after(opening: Opening, step: Step, now_ms: int) -> State:
@@ -118,7 +122,7 @@ def after(opening: Opening, step: Step, now_ms: int) -> State:
 
     Raises Conflicting(`opening_over`), Conflicting(`opening_not_ready`).
     """
-    late = now_ms >= opening.ends_ms and step not in ("time", "bar")
+    late = opening.is_over(now_ms) and step not in ("time", "bar")
     found = NEXT.get((opening.state, step))
     if opening.state not in LIVE or late:
         state = ("closed" if opening.state == "open" else "expired") if late and opening.is_live() else opening.state

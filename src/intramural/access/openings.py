@@ -48,8 +48,16 @@ class Openings:
         self._vault = vault
         self._config = config
         self._clock = clock
+        #: When each was first seen in a state, by the clock of the day and by the one that nobody sets.
+        self._first: dict[tuple[str, str], tuple[int, float]] = {}
 
-    def now_ms(self) -> int:
+    def now_ms(self, opening: Opening) -> int:
+        """The time by which it is judged: a clock that is set back does not lengthen what was seen to begin here."""
+        wall_ms, at_s = self._wall_ms(), self._clock.monotonic_s()
+        first_ms, first_s = self._first.setdefault((opening.id, opening.state), (wall_ms, at_s))
+        return max(wall_ms, first_ms + int((at_s - first_s) * 1000))
+
+    def _wall_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
 
     async def ask(
@@ -65,7 +73,7 @@ class Openings:
         second: bool,
     ) -> Opening:
         """A new one, with what was checked; agreed to already where no `second` person has to."""
-        now_ms = self.now_ms()
+        now_ms = self._wall_ms()
         hours = self._config.request_hours
         ends = ends_ms("requested", now_ms, minutes=minutes, request_hours=hours, before_ms=0)
         opening = Opening(
@@ -89,8 +97,8 @@ class Openings:
         """Take it a step further. Raises Missing(`opening_not_found`), Conflicting(`opening_over`,
         `opening_not_ready`).
         """
-        before, now_ms = await self._one(connection, opening_id), self.now_ms()
-        state = after(before, step, now_ms)
+        before, now_ms = await self._one(connection, opening_id), self._wall_ms()
+        state = after(before, step, self.now_ms(before))
         hours = self._config.request_hours
         ends = ends_ms(state, now_ms, minutes=before.minutes, request_hours=hours, before_ms=before.ends_ms)
         changed: dict[str, Any] = {"state": state, "ends_ms": ends}
@@ -104,12 +112,14 @@ class Openings:
             told = t.opening_notices.c.opening_id == opening_id
             await connection.execute(update(t.opening_notices).where(told).values(closed_ms=now_ms))
         await connection.execute(update(t.openings).where(t.openings.c.id == opening_id).values(changed))
-        return replace(before, **changed)
+        moved = replace(before, **changed)
+        self.now_ms(moved)  # its time runs from here
+        return moved
 
     async def still(self, connection: Connection, opening_id: str) -> Opening:
         """It, if it is open at this moment. Raises Missing, Conflicting(`opening_over`, `opening_not_ready`)."""
         opening = await self._one(connection, opening_id)
-        require_open(opening, self.now_ms())
+        require_open(opening, self.now_ms(opening))
         return opening
 
     async def tell(self, connection: Connection, opening: Opening, owner_id: str, *, read: bool) -> bool:
@@ -127,7 +137,7 @@ class Openings:
             "asker_id": opening.asker_id,
             "purpose": opening.purpose,
             "reason": self._vault.seal(owner_id, NOTICE_REASON.place, at, opening.reason.encode()),
-            "told_ms": self.now_ms(),
+            "told_ms": self._wall_ms(),
             "ends_ms": opening.ends_ms,
             "reads": int(read),
         }
@@ -150,8 +160,11 @@ class Openings:
     async def live(self) -> Sequence[Opening]:
         """Those of which something can still become."""
         async with self._db.reading() as connection:
-            found = await connection.execute(select(t.openings).where(t.openings.c.state.in_(LIVE)))
-            return [self._opening(row) for row in found]
+            rows = await connection.execute(select(t.openings).where(t.openings.c.state.in_(LIVE)))
+            found = [self._opening(row) for row in rows]
+        live = {(each.id, each.state) for each in found}
+        self._first = {each: first for each, first in self._first.items() if each in live}
+        return found
 
     async def notices(self, person_id: str) -> Sequence[Notice]:
         """What this person was told, the newest first."""
@@ -168,7 +181,7 @@ class Openings:
         if row is None:
             raise missing()
         if row.seen_ms is None:
-            await connection.execute(update(table).where(where).values(seen_ms=self.now_ms()))
+            await connection.execute(update(table).where(where).values(seen_ms=self._wall_ms()))
         return row.seen_ms is None
 
     async def _one(self, connection: Connection, opening_id: str) -> Opening:

@@ -114,6 +114,7 @@ from intramural.services.attestation import Controls, Sources, gather
 from intramural.services.batch_work import Workshop
 from intramural.services.belonging import Belonging
 from intramural.services.crashes import Crashes
+from intramural.services.denials import Denials
 from intramural.services.directory import Directory
 from intramural.services.downgrades import Downgrade, downgrades
 from intramural.services.enclosure import Enclosure, left_out, processes
@@ -179,6 +180,7 @@ class Ground:
     holds: Holds
     ages: AgeRules
     egress: Egress
+    denials: Denials
 
     @property
     def cores(self) -> int:
@@ -239,6 +241,7 @@ def services_of(
     ages: AgeRules,
     names: Names,
     egress: Egress,
+    denials: Denials,
 ) -> Services:
     holds = Holds(db, clock)
     gate = Gate(audit, policy.rules, vault, holds.on, _when(config, ages, clock))
@@ -248,7 +251,7 @@ def services_of(
     workspaces = WorkspaceDesk(gate, access.workspaces, audit, holds.on)
     ground = Ground(
         config, db, vault, audit, access, pool, traces, posture, enclosure, clock, names, gate, Meter(db, clock),
-        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress,
+        metrics, standing(access.identify, workspaces), Stored(db, clock), holds, ages, egress, denials,
     )  # fmt: skip
     shelf = _shelf(ground)
     uploaded = _uploaded(ground)
@@ -318,6 +321,7 @@ def services_of(
             Outside.of(config.library, config.data_dir),
             _asked_for(egress, gate, "push"),
         ),
+        denials=denials,
         egress=EgressDesk(gate, egress, audit, clock),
         uploads=UploadDesk(gate, shelf.uploads, audit),
         provenance=Provenance(gate, shelf.library, audit, clock, shelf.trust),
@@ -640,6 +644,7 @@ def _records(ground: Ground, catalogue: CatalogueDesk, reports: Reports, anchori
         ground.access.groups,
         reports.missed,
         anchoring.standing,
+        ground.denials.numbers,
         cores=ground.cores,
         memory_bytes=ground.memory_bytes,
         posture=ground.posture,

@@ -41,10 +41,11 @@ from intramural.guard import reader_of
 from intramural.metering import Traces, parse_endpoint
 from intramural.sandbox import Posture, missing_layers, probe
 from intramural.services import (
+    Denials,
     Services,
 )
 from intramural.services.egress import AuditLedger
-from intramural.services.enclosure import Enclosure, seal_service, start_spawner
+from intramural.services.enclosure import Enclosure, read_packet_filter, seal_service, start_spawner
 from intramural.services.engines import record_engines
 from intramural.services.moving import require_place
 from intramural.serving import (
@@ -99,7 +100,8 @@ def enclosed(config: Config) -> Iterator[tuple[Enclosure, socket.socket]]:
         stack.callback(spawner.close)
         listener = socket.create_server((config.server.host, config.server.port), backlog=1024)
         stack.callback(listener.close)
-        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2]), listener
+        packet_filter = read_packet_filter(int(SystemClock().now_s() * 1000))
+        yield Enclosure(seal_service(config), spawner, listener.getsockname()[:2], packet_filter), listener
 
 
 @asynccontextmanager
@@ -128,6 +130,9 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         if not await Stored(db, clock).is_sealed():
             # what an older version computed of conversations: its keys were not people's own
             await asyncio.to_thread(shutil.rmtree, config.data_dir / "states", ignore_errors=True)
+        denials = Denials(audit, clock)
+        await denials.open()
+        stack.push_async_callback(denials.close)
         egress = await _egress(config, db, audit, posture, clock)
         stack.push_async_callback(egress.close)
         pool = await _pool(config, vault, posture, clock, egress)
@@ -137,7 +142,21 @@ async def opened(config: Config, enclosure: Enclosure | None = None) -> AsyncIte
         names = reader_of(config.guard, config.data_dir / "run", missing_layers(posture.level))
         stack.push_async_callback(names.close)
         services = services_of(
-            config, db, vault, audit, access, pool, traces, posture, enclosure, clock, policy, ages, names, egress
+            config,
+            db,
+            vault,
+            audit,
+            access,
+            pool,
+            traces,
+            posture,
+            enclosure,
+            clock,
+            policy,
+            ages,
+            names,
+            egress,
+            denials,
         )
         traces.open()
         stack.push_async_callback(traces.close)

@@ -210,6 +210,10 @@ class Event(StrEnum):
 
     SERVICE_STARTED = "service.started", "The service started."
     SERVICE_STOPPED = "service.stopped", "The service stopped in good order."
+    SANDBOX_DENIED = (
+        "sandbox.denied",
+        "A confined process tried what none of ours ever tries, and was refused; one for each process and call.",
+    )
     SANDBOX_DOWNGRADED = (
         "sandbox.downgraded",
         "A setting allows workers or the service less confinement than `full`; the facts hold its value, where it "

@@ -598,7 +598,8 @@ def _public_key(config: Config) -> str:
 def doctor(*, common: Common = DEFAULT) -> None:
     """Say which confinement this machine reaches and why, and whether a model would be served.
 
-    Of a running service also what it gave up itself, and what the kernel says holds around each of its processes.
+    Of a running service also what it gave up itself, what the kernel says holds around each of its processes, and what
+    these tried and were refused.
     """
     from intramural import app
     from intramural.cli.client import connected
@@ -606,7 +607,7 @@ def doctor(*, common: Common = DEFAULT) -> None:
     async def running() -> dict[str, Any]:
         async with connected(common.config, running=True) as client:
             machine = await client.get(f"{PAGE}/machine")
-        return {"seal": machine["seal"], "processes": machine["processes"]}
+        return {name: machine[name] for name in ("seal", "processes", "denied")}
 
     verdict = uvloop.run(app.diagnose(common.config))
     with suppress(Missing):

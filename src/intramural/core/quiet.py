@@ -47,3 +47,8 @@ SWITCHES: Mapping[str, str] = MappingProxyType(
 def switch_off() -> None:
     """Tell this process's libraries. To be called before anything but `core` is imported."""
     os.environ.update(SWITCHES)
+
+
+def unset() -> tuple[str, ...]:
+    """The switches that this process's environment does not have as they should be."""
+    return tuple(name for name, value in SWITCHES.items() if os.environ.get(name) != value)

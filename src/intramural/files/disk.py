@@ -192,7 +192,8 @@ class Arriving:
     def _abandon(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._disk.drop_all(self.id)
+        with contextlib.suppress(OSError):  # a disk that cannot be written: the next start removes what has no row
+            self._disk.drop_all(self.id)
 
 
 def _sync_folder(folder: Path) -> None:

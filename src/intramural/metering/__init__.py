@@ -10,7 +10,7 @@ Read in this order: `usage`, `windows`, `quotas`, `ledger`, `quota_rows`, `rates
 """
 
 from intramural.metering.ledger import Charge, Ledger, Reservation
-from intramural.metering.metrics import AnchorNumbers, Metrics, PoolNumbers, Timing, WorkerNumbers
+from intramural.metering.metrics import AnchorNumbers, DenialNumbers, Metrics, PoolNumbers, Timing, WorkerNumbers
 from intramural.metering.quota_rows import QuotaRows
 from intramural.metering.quotas import (
     MEASURES,
@@ -45,6 +45,7 @@ __all__ = [
     "Asker",
     "By",
     "Charge",
+    "DenialNumbers",
     "Dialect",
     "Ledger",
     "Limit",

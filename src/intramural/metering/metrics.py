@@ -66,6 +66,15 @@ class AnchorNumbers:
 
 
 @dataclass(frozen=True, slots=True)
+class DenialNumbers:
+    """What confined processes were refused. `red`: something within a day; `counts` since the start, by kind of process
+    and call."""
+
+    red: bool = False
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerNumbers:
     """One worker. `state`: starting, ready, resting (elsewhere, and failing) or stopping; `resident_bytes` with mapped
     weights."""
@@ -240,14 +249,19 @@ class Metrics:
         return self.rendering()()
 
     def rendering(
-        self, *, review_missed: bool = False, anchors: AnchorNumbers = AnchorNumbers()
+        self,
+        *,
+        review_missed: bool = False,
+        anchors: AnchorNumbers = AnchorNumbers(),
+        denials: DenialNumbers = DenialNumbers(),
     ) -> Callable[[], bytes]:
         """What renders this moment. It may be called in a thread of its own: many series take many milliseconds.
         `review_missed`: an activity review is due and was not signed.
         """
         text = "1: an activity review is missed (audit.review_every_days)."
         reviews = GaugeMetricFamily("intramural_review_missed", text, int(review_missed))
-        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews, *_anchored(anchors)]
+        asked = [*self._tokens.collect(), *self._pool.collect(), self._traced(), reviews]
+        asked += [*_anchored(anchors), *_denied(denials)]
         whole = CollectorRegistry()
         whole.register(_Moment(self.registry, asked))
         return lambda: generate_latest(whole)
@@ -285,6 +299,16 @@ def _anchored(anchors: AnchorNumbers) -> Iterable[Metric]:
     yield GaugeMetricFamily("intramural_anchors_red", text, int(anchors.red))
     text = "Since a checkpoint of the log was put in an anchor. NaN: never."
     yield GaugeMetricFamily("intramural_anchor_age_seconds", text, nan if anchors.age_s is None else anchors.age_s)
+
+
+def _denied(denials: DenialNumbers) -> Iterable[Metric]:
+    text = "1: within a day a confined process tried what none of ours ever tries (and was refused)."
+    yield GaugeMetricFamily("intramural_sandbox_denied", text, int(denials.red))
+    text = "Such system calls, refused, by kind of process (worker, broker, child) and call."
+    family = CounterMetricFamily("intramural_sandbox_denials", text, labels=["process", "call"])
+    for key, number in denials.counts.items():
+        family.add_metric(key, number)
+    yield family
 
 
 class _Moment(Collector):

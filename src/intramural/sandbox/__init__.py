@@ -9,7 +9,8 @@ Not protected against: bugs of the kernel itself, what processors leak through t
 processor and memory a child uses up. A worker's own request data is inside the worker.
 
 Read in this order: `profiles`, `launch`, `starting`, `children`, `child`, then the layers `identity`, `landlock`,
-`seccomp`; `spawner` and `spawning`; `machine`, `seal`; `readback`, `network`, `walls`; `control`; `posture`.
+`seccomp` and `told`; `hearing`; `spawner` and `spawning`; `machine`, `seal`; `readback`, `network`, `packetfilter`,
+`walls`; `control`; `posture`.
 """
 
 from typing import TYPE_CHECKING, Any

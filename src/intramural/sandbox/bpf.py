@@ -1,6 +1,7 @@
 """The kernel's filter machine: small programs that say of each system call whether it may be made.
 
-Pure but for `install`. Source: seccomp(2), linux/filter.h, linux/audit.h.
+Pure but for `can_tell`, `install` and `install_told`. Source: seccomp(2), seccomp_unotify(2), linux/filter.h,
+linux/audit.h.
 """
 
 import ctypes
@@ -18,15 +19,21 @@ LAST_KNOWN = 462
 
 _X32_BIT = 0x40000000
 _LD, _JEQ, _JGE, _AND, _RET = 0x20, 0x15, 0x35, 0x54, 0x06
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_ALLOW, _KILL, _ERRNO, _USER_NOTIF = 0x7FFF0000, 0x80000000, 0x00050000, 0x7FC00000
 _NR_AT, _ARCH_AT = 0, 4
-_SECCOMP_SET_MODE_FILTER, _TSYNC = 1, 1
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_GET_ACTION_AVAIL, _SECCOMP_GET_NOTIF_SIZES = 1, 2, 3
+_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH = 1 << 0, 1 << 3, 1 << 4
+#: Of what is told and of what is answered (`hearing` knows their fields), and of what a filter sees.
+_NOTIF_SIZES = (80, 24, 64)
 _SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 
 Instruction = tuple[int, int, int, int]
 REFUSE: Instruction = (_RET, 0, 0, _ERRNO | errno.EPERM)
 ABSENT: Instruction = (_RET, 0, 0, _ERRNO | errno.ENOSYS)
 PERMIT: Instruction = (_RET, 0, 0, _ALLOW)
+#: Refused, and whoever holds the filter's listener is told and answers. Without a listener the kernel refuses (ENOSYS).
+#: Where two filters say so it is the newer one's listener that hears; where one says `REFUSE`, nobody is told.
+TELL: Instruction = (_RET, 0, 0, _USER_NOTIF)
 
 
 def opening(machine: str) -> list[Instruction]:
@@ -90,6 +97,23 @@ def guarded(index: int, values: Sequence[int], body: Sequence[Instruction]) -> l
     return [*load(index), *tests, REFUSE, *body]
 
 
+def told(body: Sequence[Instruction]) -> list[Instruction]:
+    """`body`, whose every refusal is told."""
+    return [TELL if step == REFUSE else step for step in body]
+
+
+def told_if(body: Sequence[Instruction], values: Sequence[int]) -> list[Instruction]:
+    """`body`, which ends by refusing an argument that it has loaded; that is told if the argument is of `values`."""
+    assert body[-1] == REFUSE
+    return [*body[:-1], *(step for value in values for step in ((_JEQ, 0, 1, value), TELL)), REFUSE]
+
+
+def told_unless(body: Sequence[Instruction], values: Sequence[int]) -> list[Instruction]:
+    """`body`, which ends by refusing an argument that it has loaded; told unless that is of `values`."""
+    assert body[-1] == REFUSE
+    return [*body[:-1], *(step for value in values for step in ((_JEQ, 0, 1, value), REFUSE)), TELL]
+
+
 def _decided(value: int) -> list[Instruction]:
     return [(_JEQ, 0, 1, value), PERMIT, REFUSE]
 
@@ -98,11 +122,36 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+def can_tell() -> bool:
+    """Whether this kernel tells of calls (Linux 5.0), in the form that we know."""
+    call, sizes = _SECCOMP_CALL[platform.machine()], (ctypes.c_uint16 * 3)()
+    action = ctypes.c_uint32(_USER_NOTIF)
+    if libc.syscall(call, _SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(action)):
+        return False
+    return not libc.syscall(call, _SECCOMP_GET_NOTIF_SIZES, 0, ctypes.byref(sizes)) and tuple(sizes) == _NOTIF_SIZES
+
+
 def install(steps: Sequence[Instruction]) -> None:
     """Filter this process from now on, every thread of it. Needs no_new_privs. Raises Broken(`confinement_failed`)."""
+    unsynchronised = check("seccomp", _installed(steps, _TSYNC))
+    if unsynchronised:  # not an error number: the thread that could not be filtered, and then none is
+        raise failed("seccomp", f"thread {unsynchronised} could not be filtered")
+
+
+def install_told(steps: Sequence[Instruction]) -> int | None:
+    """The same with a listener: its descriptor, at which to hear of what `TELL` refuses. None: nothing was put in
+    force, because the kernel is older than Linux 5.7, or a filter around us has a listener of its own.
+
+    Raises Broken(`confinement_failed`).
+    """
+    listener = _installed(steps, _TSYNC | _TSYNC_ESRCH | _NEW_LISTENER)
+    if listener < 0 and ctypes.get_errno() in (errno.EINVAL, errno.EBUSY):
+        return None
+    return check("seccomp", listener)
+
+
+def _installed(steps: Sequence[Instruction], flags: int) -> int:
     packed = b"".join(struct.pack("<HBBI", *step) for step in steps)
     handle = _Program(len(steps), packed)
     call = _SECCOMP_CALL[platform.machine()]
-    unsynchronised = check("seccomp", libc.syscall(call, _SECCOMP_SET_MODE_FILTER, _TSYNC, ctypes.byref(handle)))
-    if unsynchronised:  # not an error number: the thread that could not be filtered, and then none is
-        raise failed("seccomp", f"thread {unsynchronised} could not be filtered")
+    return int(libc.syscall(call, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(handle)))

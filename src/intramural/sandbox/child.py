@@ -5,7 +5,8 @@
     3  assert that there is one thread: another one would keep what this one gives up
     4  empty network namespace, 5 own user, 6 limits, 7 no capabilities, no_new_privs, no dumps
     8  Landlock, 9 seccomp, and the promise to die with the parent between them
-    10 say which layers hold, 11 run the entry
+    10 say which layers hold (`told`: whoever started us hears of what is refused), and which switches of `core.quiet`
+       are not set, 11 run the entry
 
 A step that fails ends the child with the layer's name; nothing is skipped but what the launch says to leave out.
 """
@@ -28,7 +29,9 @@ def main(message_fd: int, answer_fd: int) -> None:
         launch = json.loads(pipe.read())
     sys.path[:] = launch["path"]
     given = dict(launch["files"]) | ({} if launch["channel"] is None else {"channel": launch["channel"]})
-    _close_others({0, 1, 2, answer_fd, *given.values(), *launch["memory"]})
+    hand = () if launch["hand"] is None else (launch["hand"],)
+    _close_others({0, 1, 2, answer_fd, *given.values(), *launch["memory"], *hand})
+    from intramural.core import quiet
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import identity, kernel, landlock, profiles, seccomp  # noqa: F401 — imported before step 3
 
@@ -38,7 +41,7 @@ def main(message_fd: int, answer_fd: int) -> None:
     except IntramuralError as error:
         _say(answer_fd, {"error": _error(error)})
         sys.exit(1)
-    _say(answer_fd, {"layers": layers})
+    _say(answer_fd, {"layers": layers, "unset": quiet.unset()})
     if launch["profile"] in profiles.LASTING:
         os.close(answer_fd)
         entry(launch["arg"], given)
@@ -100,8 +103,9 @@ def _confine(launch: Any, answer_fd: int) -> list[str]:
     identity.die_with(launch["parent"])
     if "seccomp" not in without:
         # Without Landlock nothing else would keep it from opening any file for writing.
-        seccomp.install(launch["profile"], os.getpid(), rewrites=bool(abi and launch["memory"]))
-        layers.append("seccomp")
+        rewrites = bool(abi and launch["memory"])
+        told = seccomp.install(launch["profile"], os.getpid(), rewrites=rewrites, hand=launch["hand"])
+        layers += ["seccomp", "told"] if told else ["seccomp"]
     return layers
 
 

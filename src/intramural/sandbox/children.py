@@ -88,7 +88,7 @@ async def spawn(launch: Launch) -> Child:
     """Start a confined child; returns once it says it is confined, before its entry runs.
 
     Raises Broken(`confinement_failed`) naming the layer, or Broken(`child_died`) when it could not be started, ended
-    before that, or took too long over it.
+    before that, or took too long over it. Where its starter died meanwhile, what that says (`spawner_died`).
     """
     child, answer = await _start(launch)
     answer.close()
@@ -170,11 +170,12 @@ def _settle(future: "asyncio.Future[None]") -> None:
 
 async def _start(launch: Launch) -> tuple[Child, _Pipe]:
     check_files(launch)
+    starter = current()
     answer_read, answer_write = os.pipe()
     log_read, log_write = os.pipe()
     answer, log = _Pipe(answer_read), _Pipe(log_read)
     try:
-        begun = await current().begin(launch, log_write, answer_write)
+        begun = await starter.begin(launch, log_write, answer_write)
     except BaseException:
         answer.close()
         log.close()
@@ -184,17 +185,20 @@ async def _start(launch: Launch) -> tuple[Child, _Pipe]:
         os.close(log_write)
     child = Child(begun, _Log(log))
     try:
-        begun.layers = await _confined(child, answer, launch.confine_timeout_s)
-    except BaseException:
+        begun.layers, begun.unset = await _confined(child, answer, launch.confine_timeout_s)
+    except BaseException as error:
         child.kill()
         await child.wait()
         answer.close()
+        if isinstance(error, IntramuralError) and starter.gone is not None:
+            raise starter.gone from error  # which is why it ended, or why it would not go on
         raise
     return child, answer
 
 
-async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[str, ...]:
-    """The layers the child says it is behind. Raises what it says went wrong, or Broken(`child_died`)."""
+async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers the child says it is behind, and the switches of `core.quiet` it says are not set. Raises what it says
+    went wrong, or Broken(`child_died`)."""
     try:
         said = json.loads(await asyncio.wait_for(answer.line(), timeout_s) or b"{}")
     except TimeoutError:
@@ -206,7 +210,7 @@ async def _confined(child: Child, answer: _Pipe, timeout_s: float) -> tuple[str,
     if "layers" not in said:
         await child.wait()
         raise Broken("child_died", "A worker ended before it was confined.", child.log_tail()[-500:])
-    return tuple(said["layers"])
+    return tuple(said["layers"]), tuple(said["unset"])
 
 
 def _result(line: bytes) -> Any:

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from intramural.sandbox import bpf
-from intramural.sandbox.bpf import ABSENT, ARCHITECTURES, LAST_KNOWN, PERMIT, REFUSE, Instruction
+from intramural.sandbox.bpf import ABSENT, ARCHITECTURES, LAST_KNOWN, PERMIT, REFUSE, TELL, Instruction
 
 Who = Literal["gateway", "spawner"]
 
 #: name → (x86_64, aarch64). Nobody here has a use for them.
-_NEVER: Mapping[str, tuple[int | None, int | None]] = {
+NEVER: Mapping[str, tuple[int | None, int | None]] = {
     # other processes
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
@@ -91,7 +91,7 @@ _NEVER: Mapping[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
 }
 #: What the spawner, and the children that inherit its filter until they have one of their own, still do.
-_NOT_THE_SERVICE: Mapping[str, tuple[int | None, int | None]] = {
+NOT_THE_SERVICE: Mapping[str, tuple[int | None, int | None]] = {
     "execve": (59, 221),
     "execveat": (322, 281),
     "fork": (57, None),
@@ -113,7 +113,7 @@ _NOT_THE_SERVICE: Mapping[str, tuple[int | None, int | None]] = {
     "rt_tgsigqueueinfo": (297, 240),
     "tkill": (200, 130),
 }
-_CONDITIONAL: Mapping[str, tuple[int | None, int | None]] = {
+CONDITIONAL: Mapping[str, tuple[int | None, int | None]] = {
     "clone": (56, 220),
     "clone3": (435, 435),
     "kill": (62, 129),
@@ -139,15 +139,20 @@ _TIOCSTI, _TIOCLINUX, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x541C, 0x8901, 0x8902
 _F_SETOWN, _F_SETOWN_EX = 8, 15
 
 
-def program(who: Who, machine: str, pid: int, *, outward: bool) -> list[Instruction]:
-    """The filter of the service or its spawner, whose process is `pid`. `outward`: it may make internet sockets."""
+def program(who: Who, machine: str, pid: int, *, outward: bool, tells: bool = True) -> list[Instruction]:
+    """The filter of the service or its spawner, whose process is `pid`. `outward`: it may make internet sockets.
+
+    The spawner's is its children's too, and a plain refusal outranks what theirs would tell of (`told`). So it refuses
+    by `TELL`, and has no listener: that is ENOSYS to itself. `tells`: whether the kernel knows of that.
+    """
     _, column = ARCHITECTURES[machine]
-    never = _NEVER if who == "spawner" else {**_NEVER, **_NOT_THE_SERVICE}
+    silent = who == "gateway" or not tells
+    never = NEVER if who == "spawner" else {**NEVER, **NOT_THE_SERVICE}
     out = bpf.opening(machine)
     for numbers in never.values():
-        out += bpf.rule(numbers[column], [REFUSE])
+        out += bpf.rule(numbers[column], [REFUSE] if silent else [TELL])
     for name, body in _conditional(who, pid, outward=outward).items():
-        out += bpf.rule(_CONDITIONAL[name][column], body)
+        out += bpf.rule(CONDITIONAL[name][column], body if silent else bpf.told(body))
     return [*out, *bpf.newer(LAST_KNOWN, ABSENT), PERMIT]
 
 
@@ -181,4 +186,4 @@ def _conditional(who: Who, pid: int, *, outward: bool) -> dict[str, list[Instruc
 
 def install(who: Who, *, outward: bool) -> None:
     """Filter this process from now on, every thread of it. Needs no_new_privs. Raises Broken(`confinement_failed`)."""
-    bpf.install(program(who, platform.machine(), os.getpid(), outward=outward))
+    bpf.install(program(who, platform.machine(), os.getpid(), outward=outward, tells=bpf.can_tell()))

@@ -18,13 +18,15 @@ from typing import Any
 
 from intramural.core.errors import Broken
 from intramural.core.quiet import SWITCHES
-from intramural.sandbox import users
+from intramural.sandbox import control, users
 from intramural.sandbox.kernel import failed
 from intramural.sandbox.profiles import CONNECTS, READABLE
 from intramural.sandbox.seccomp import Profile
 
 #: Tries what must fail, with layers left out on purpose, to find out which hold on this machine. It does nothing else.
 WITNESS = "intramural.sandbox.posture:witness"
+#: Those that try what is refused, because that is what they are there for: nobody is told of it.
+_TRIES = frozenset({WITNESS, control.ENTRY})
 
 _CHILD = Path(__file__).with_name("child.py")
 #: What a process of ours needs of the environment, before it is told its paths: next to nothing.
@@ -56,7 +58,8 @@ class Launch:
     the only place it may make a socket in. `memory` are files without a name (memfd_create), under our numbers in the
     child too: what it may write to, as `/proc/self/fd/N` opened from the beginning, if Landlock is in force, and as far
     as `limits.file_size_bytes` lets it. `channel` is the other end of a Unix socket pair of ours, on which a broker is
-    spoken with; the child finds it among its files under that name. `without` leaves layers out: for tests, and for
+    spoken with; the child finds it among its files under that name. `about` says for people what the child is there
+    for (it does not hear that). `without` leaves layers out: for tests, and for
     downgrades that an administrator has named. Within `confine_timeout_s` the child has to have imported its module and
     confined itself.
     """
@@ -72,6 +75,12 @@ class Launch:
     confine_timeout_s: float = 60.0
     memory: tuple[int, ...] = ()
     channel: int | None = None
+    about: str = ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody hears of what the child is refused."""
+        return "seccomp" not in self.without and self.entry not in _TRIES
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -98,10 +107,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A process that was begun, and the user lent to it until it has ended."""
+    """A process that was begun, and the user lent to it until it has ended. By `door` it hands over the listener of its
+    filter (see `hearing`)."""
 
     pid: int
     lent: users.Lent | None
+    door: socket.socket | None
 
 
 def begin(launch: Launch, log: int, answer: int, rules: Rules, at: Mapping[int, int] | None = None) -> Started:
@@ -114,14 +125,24 @@ def begin(launch: Launch, log: int, answer: int, rules: Rules, at: Mapping[int, 
     _require(launch, rules)
     check_files(launch, handed)
     lent = users.lend() if os.geteuid() == 0 and "uid" not in launch.without else None
+    door: socket.socket | None = None
+    hand: socket.socket | None = None
     try:
-        return Started(_begun(launch, log, answer, handed, rules, None if lent is None else lent.uid), lent)
+        if launch.is_told:
+            door, hand = socket.socketpair()
+        pid = _begun(launch, log, answer, hand, handed, rules, None if lent is None else lent.uid)
+        return Started(pid, lent, door)
     except BaseException as error:
+        if door is not None:
+            door.close()
         if lent is not None:
             lent.give_back()
         if isinstance(error, OSError | ValueError):  # a limit that is reached, a directory that is gone
             raise Broken("child_died", "A worker could not be started.", str(error)) from None
         raise
+    finally:
+        if hand is not None:
+            hand.close()
 
 
 def _handed(launch: Launch, at: Mapping[int, int] | None) -> dict[int, int]:
@@ -185,13 +206,23 @@ def _check_paired(descriptor: int) -> None:
         raise failed("files", "what a broker is spoken with on is not a pair of sockets")
 
 
-def _begun(launch: Launch, log: int, answer: int, handed: Mapping[int, int], rules: Rules, uid: int | None) -> int:
+def _begun(
+    launch: Launch,
+    log: int,
+    answer: int,
+    hand: socket.socket | None,
+    handed: Mapping[int, int],
+    rules: Rules,
+    uid: int | None,
+) -> int:
     if uid is not None and launch.private_dir is not None:
         _give(launch.private_dir, rules.run_door, uid)
-    message_at, answer_at = _free(handed)
-    message = _memory(_message(launch, uid))
+    message_at, answer_at, hand_at = _free(handed)
+    message = _memory(_message(launch, uid, None if hand is None else hand_at))
     #: number in the child → ours
     wanted = {1: log, 2: log, message_at: message, answer_at: answer, **handed}
+    if hand is not None:
+        wanted[hand_at] = hand.fileno()
     apart: list[int] = []
     try:
         actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
@@ -223,9 +254,9 @@ def _give(directory: Path, door: int | None, uid: int) -> None:
 
 
 def _free(taken: Iterable[int]) -> Sequence[int]:
-    """Two numbers for pipes that the launch has no use for."""
+    """Three numbers that the launch has no use for."""
     held = frozenset(taken)
-    return [number for number in range(3, len(held) + 5) if number not in held][:2]
+    return [number for number in range(3, len(held) + 6) if number not in held][:3]
 
 
 def _apart(descriptor: int, wanted: Mapping[int, int]) -> int:
@@ -247,7 +278,7 @@ def _memory(data: bytes) -> int:
     return descriptor
 
 
-def _message(launch: Launch, uid: int | None) -> bytes:
+def _message(launch: Launch, uid: int | None, hand: int | None) -> bytes:
     return json.dumps(
         {
             "profile": launch.profile,
@@ -256,6 +287,7 @@ def _message(launch: Launch, uid: int | None) -> bytes:
             "files": dict(launch.files),
             "memory": list(launch.memory),
             "channel": launch.channel,
+            "hand": hand,
             "private_dir": None if launch.private_dir is None else str(launch.private_dir),
             "limits": asdict(launch.limits),
             "without": sorted(launch.without),

@@ -6,7 +6,8 @@ it, and so all that it starts, the interpreter to execute and the files that chi
 service, and its children end with it.
 
 A request is a packet on the channel; its first descriptor is a file in memory with the launch, then come the child's
-log and answer, then the launch's own. Answers and ends are packets without descriptors.
+log and answer, then the launch's own. Answers, ends, and what children were refused (`hearing`) are packets without
+descriptors.
 """
 
 import json
@@ -15,6 +16,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ def main(channel: int, told: str) -> None:
     """Be the spawner: `told` is what the service says of itself and of what may be started (JSON)."""
     given = json.loads(told)
     sys.path[:] = given["path"]
+    from intramural.core import quiet
     from intramural.core.errors import IntramuralError
     from intramural.sandbox import denied, identity
     from intramural.sandbox.launch import Rules
@@ -56,7 +59,8 @@ def main(channel: int, told: str) -> None:
     except IntramuralError as error:
         spawner.say({"lost": _shown(error)})
         sys.exit(1)
-    spawner.say({"layers": ["seccomp"] if given["needs"] is None else ["landlock", "seccomp"]})
+    layers = ["seccomp"] if given["needs"] is None else ["landlock", "seccomp"]
+    spawner.say({"layers": layers, "unset": quiet.unset()})
     spawner.run()
 
 
@@ -74,7 +78,7 @@ def _needs(given: Any, *, connects: bool) -> Any:
 
 @dataclass
 class _Spawner:
-    """Everything it knows: its children that have not been waited for."""
+    """Everything it knows: its children that have not been waited for, and what it hears of them."""
 
     channel: socket.socket
     rules: Any
@@ -82,21 +86,31 @@ class _Spawner:
 
     def run(self) -> None:
         """Until the service is gone."""
+        from intramural.sandbox.hearing import Hearing
+
         waiting = selectors.DefaultSelector()
         waiting.register(self.channel, selectors.EVENT_READ)
+
+        def watch(descriptor: int, what: Callable[[], None]) -> None:
+            waiting.register(descriptor, selectors.EVENT_READ, what)
+
+        hearing = Hearing(watch, waiting.unregister, self._tell)
         open_ = True
         while open_:
-            for key, _ in waiting.select():
+            for key, _ in waiting.select(hearing.pause_s()):
                 if key.fileobj is self.channel:
-                    open_ = self._answer(waiting)
-                elif key.data is not None:
-                    self._reap(waiting, key.data)
+                    open_ = self._answer(waiting, hearing)
+                elif callable(key.data):
+                    key.data()
+                else:
+                    self._reap(waiting, hearing, key.data)
+            hearing.beat()
         for pid in self.children:
             os.kill(pid, signal.SIGKILL)
         for pid in self.children:
             os.waitpid(pid, 0)
 
-    def _answer(self, waiting: selectors.BaseSelector) -> bool:
+    def _answer(self, waiting: selectors.BaseSelector, hearing: Any) -> bool:
         """One packet; False when there will be no more."""
         data, descriptors, _, _ = socket.recv_fds(
             self.channel, PACKET_BYTES, MOST_DESCRIPTORS, flags=socket.MSG_CMSG_CLOEXEC
@@ -109,13 +123,13 @@ class _Spawner:
                 if asked["pid"] in self.children:
                     os.kill(asked["pid"], asked["signal"])
             else:
-                self.say({"id": asked["id"], **self._begun(descriptors, waiting)})
+                self.say({"id": asked["id"], **self._begun(descriptors, waiting, hearing)})
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
-    def _begun(self, descriptors: list[int], waiting: selectors.BaseSelector) -> dict[str, Any]:
+    def _begun(self, descriptors: list[int], waiting: selectors.BaseSelector, hearing: Any) -> dict[str, Any]:
         from intramural.core.errors import Broken, IntramuralError
         from intramural.sandbox import launch as launching
 
@@ -130,9 +144,11 @@ class _Spawner:
             return {"error": _shown(Broken("child_died", "A worker could not be started.", f"{error!r}"[:500]))}
         self.children[started.pid] = started
         waiting.register(os.pidfd_open(started.pid), selectors.EVENT_READ, started.pid)
+        if started.door is not None:
+            hearing.add(started.pid, started.door)
         return {"pid": started.pid}
 
-    def _reap(self, waiting: selectors.BaseSelector, pid: int) -> None:
+    def _reap(self, waiting: selectors.BaseSelector, hearing: Any, pid: int) -> None:
         watch = next(key.fileobj for key in waiting.get_map().values() if key.data == pid)
         waiting.unregister(watch)
         assert isinstance(watch, int)
@@ -141,7 +157,14 @@ class _Spawner:
         started = self.children.pop(pid)
         if started.lent is not None:
             started.lent.give_back()
-        self.say({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+        self.say({"ended": pid, "status": os.waitstatus_to_exitcode(status), "denied": hearing.drop(pid)})
+
+    def _tell(self, pid: int, calls: Mapping[str, int]) -> bool:
+        """What `pid` was refused; where the service does not listen just now, it is told later."""
+        with suppress(OSError):
+            self.channel.send(json.dumps({"of": pid, "denied": calls}).encode(), socket.MSG_DONTWAIT)
+            return True
+        return False
 
     def say(self, value: dict[str, Any]) -> None:
         """To the service; once it is gone, to nobody."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from intramural.core.errors import Broken, IntramuralError, Unavailable
+from intramural.sandbox.hearing import Calls, Denied
 from intramural.sandbox.launch import ENVIRONMENT, Launch, Rules, packed
 from intramural.sandbox.seal import Needs
 from intramural.sandbox.spawner import MOST_DESCRIPTORS, PACKET_BYTES
-from intramural.sandbox.starting import Begun, start_through
+from intramural.sandbox.starting import NUMBERS, Begun, deny, last_denied, start_through
 
 _SPAWNER = Path(__file__).with_name("spawner.py")
 _END_TIMEOUT_S = 5.0
@@ -27,7 +28,7 @@ class Spawner:
     """A spawner that was started. Start it first of all, `attach` it to the loop that asks it, `close` it at the end.
 
     `lost` is done when it has ended by itself: then no child is left, and none can be started any more. `layers` is
-    what it says holds around it.
+    what it says holds around it, `unset` the switches of `core.quiet` it says are not set.
     """
 
     def __init__(self, rules: Rules, needs: Needs | None = None) -> None:
@@ -56,10 +57,11 @@ class Spawner:
         ours.setblocking(False)
         self._channel = ours
         self._numbers = count(1)
-        self._asked: dict[int, tuple[str, asyncio.Future[_Theirs]]] = {}
+        self._asked: dict[int, tuple[Launch, asyncio.Future[_Theirs]]] = {}
         self._children: dict[int, _Theirs] = {}
         self._reason: IntramuralError | None = None
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -70,6 +72,11 @@ class Spawner:
     def children(self) -> "Mapping[int, _Theirs]":
         """The processes it has now: the entry that each runs, and the layers that it says hold."""
         return self._children
+
+    @property
+    def gone(self) -> IntramuralError | None:
+        """Why no child can be begun any more."""
+        return self._why() if self._loop is not None and self.lost.done() else None
 
     def attach(self) -> None:
         """From now on children of this process are begun by the spawner, on the running loop."""
@@ -91,7 +98,7 @@ class Spawner:
         finally:
             os.close(body)
         asked: asyncio.Future[_Theirs] = asyncio.get_running_loop().create_future()
-        self._asked[number] = launch.entry, asked
+        self._asked[number] = launch, asked
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -128,7 +135,7 @@ class Spawner:
             except BlockingIOError:
                 await asyncio.sleep(_BUSY_PAUSE_S)
             except OSError as error:
-                raise self._gone() from error
+                raise self._why() from error
 
     def _hear(self) -> None:
         while True:
@@ -144,20 +151,24 @@ class Spawner:
             said = json.loads(data)
             if "ended" in said:
                 if child := self._children.pop(said["ended"], None):
+                    _denied(child, last_denied(said["denied"], said["status"]))
                     child.ended.set_result(said["status"])
+            elif "denied" in said:
+                if child := self._children.get(said["of"]):
+                    _denied(child, said["denied"])
             elif "layers" in said:
-                self.layers = tuple(said["layers"])
+                self.layers, self.unset = tuple(said["layers"]), tuple(said["unset"])
             elif "lost" in said:
                 self._reason = _error(said["lost"])
             else:
                 self._told(said)
 
     def _told(self, said: Mapping[str, Any]) -> None:
-        entry, asked = self._asked.pop(said["id"])
+        launch, asked = self._asked.pop(said["id"])
         if "error" in said:
             asked.set_exception(_error(said["error"]))
             return
-        child = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future(), entry)
+        child = _Theirs(self, said["pid"], asyncio.get_running_loop().create_future(), launch)
         self._children[child.pid] = child
         asked.set_result(child)
 
@@ -167,25 +178,28 @@ class Spawner:
         if not self.lost.done():
             self.lost.set_result(None)
         for _, asked in self._asked.values():
-            asked.set_exception(self._gone())
+            asked.set_exception(self._why())
         for child in self._children.values():
             child.ended.set_result(-signal.SIGKILL)
         self._asked.clear()
         self._children.clear()
 
-    def _gone(self) -> IntramuralError:
+    def _why(self) -> IntramuralError:
         return self._reason or spawner_died()
 
 
 class _Theirs:
     """A child of the spawner's."""
 
-    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int], entry: str) -> None:
+    def __init__(self, spawner: Spawner, pid: int, ended: asyncio.Future[int], launch: Launch) -> None:
         self._spawner = spawner
         self.pid = pid
         self.ended = ended
-        self.entry = entry
+        self.entry = launch.entry
+        self.about = launch.about
+        self.number = next(NUMBERS)
         self.layers: tuple[str, ...] = ()
+        self.unset: tuple[str, ...] | None = None
 
     @property
     def status(self) -> int | None:
@@ -194,6 +208,11 @@ class _Theirs:
     def signal(self, number: signal.Signals) -> None:
         if not self.ended.done():
             self._spawner.signal(self.pid, number)
+
+
+def _denied(child: _Theirs, calls: Calls) -> None:
+    if calls:
+        deny(Denied(child.number, child.pid, child.entry, child.about, calls))
 
 
 def _told_of(needs: Needs) -> dict[str, list[str]]:

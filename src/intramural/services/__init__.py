@@ -10,7 +10,7 @@ Read in this order: `gate`, `particulars`, `quotas`, `inference`, `evictions`, `
 `provider_web`,
 `federation`, `factors`, `belonging`, `passkeys`, `people`, `rosters`, `provisioning`, `personal`, `break_glass`,
 `shown`, `vault`, `keys`, `organisation`, `workspaces`, `explain`, `consent`, `notices`, `uses`, `records`, `reports`,
-`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `attestation`;
+`proofs`, `anchor_web`, `anchoring`, `evidence`, `enclosure`, `denials`, `attestation`;
 `arrival`, `batch_work`, `estimates`, `looking`, `quota_words`, `reviews`, `roster_runs`, `shield`, `standing`,
 `truncation`, `watched` and `work` are parts of several.
 """
@@ -27,6 +27,7 @@ from intramural.services.bundles import Bundles
 from intramural.services.catalogue import CatalogueDesk
 from intramural.services.consent import ConsentDesk
 from intramural.services.conversations import Conversations
+from intramural.services.denials import Denials
 from intramural.services.egress import EgressDesk
 from intramural.services.evictions import Evictions
 from intramural.services.evidence.desk import EvidenceDesk
@@ -113,6 +114,7 @@ class Services:
     responses: Responses
     transcripts: TranscriptDesk
     expiry: Expiry
+    denials: Denials
     egress: EgressDesk
     holds: HoldDesk
     purging: Purging
@@ -137,6 +139,7 @@ __all__ = [
     "CatalogueDesk",
     "ConsentDesk",
     "Conversations",
+    "Denials",
     "EgressDesk",
     "Evictions",
     "EvidenceDesk",

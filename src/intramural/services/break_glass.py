@@ -177,7 +177,7 @@ class BreakGlass:
         Raises Refused, Missing(`opening_not_found`), Conflicting(`opening_over`, `opening_not_ready`).
         """
         opening = await self._own(actor, opening_id)
-        require_open(opening, self._openings.now_ms())
+        require_open(opening, self._openings.now_ms(opening))
         return Looking(actor, opening.glass, partial(self._note, actor, opening_id))
 
     async def owners(self, looking: Looking) -> Sequence[str]:
@@ -248,7 +248,7 @@ class BreakGlass:
         live = await self._openings.live()
         left = 0
         for opening in live:
-            step: Step | None = "time" if opening.is_over(self._openings.now_ms()) else None
+            step: Step | None = "time" if opening.is_over(self._openings.now_ms(opening)) else None
             if step is None and not await self._is_let_in(opening.asker_id):
                 step = "bar"
             if step is None:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intramural.audit import verifier_path
+from intramural.core import quiet
 from intramural.core.config import Config
 from intramural.egress import parse_mode
 from intramural.library.sources.store import LM_STUDIO_FOLDERS, OLLAMA_FOLDERS
-from intramural.sandbox import missing_layers
+from intramural.sandbox import missing_layers, packetfilter
 from intramural.sandbox.launch import Rules
+from intramural.sandbox.packetfilter import PacketFilter
 from intramural.sandbox.posture import Level
 from intramural.sandbox.programs import executed
 from intramural.sandbox.readback import Held, Role, held
@@ -26,10 +28,10 @@ from intramural.sandbox.spawning import Spawner
 
 _PACKAGE = "intramural"
 _HERE = Path(__file__).parents[1]
-#: What children's libraries may be told besides `core.quiet`: how many threads to make.
+#: What children's libraries may be told besides `core.quiet`: how many threads to make, and to start no debugger.
 _CHILD_SETTINGS = frozenset(
     (
-        "BLIS_NUM_THREADS", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
+        "BLIS_NUM_THREADS", "GGML_NO_BACKTRACE", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_DYNAMIC", "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     )
 )  # fmt: skip
@@ -56,11 +58,13 @@ _DATABASE = ("~/.pgpass", "~/.postgresql", "~/.pg_service.conf")
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """The service after it sealed itself, the process that starts its children, and what it listens on."""
+    """The service after it sealed itself, the process that starts its children, what it listens on, and the packet
+    filter of its network as it was before the seal (a text: why that was not answered)."""
 
     seal: Seal
     spawner: Spawner
     address: tuple[str, int]
+    packet_filter: PacketFilter | str
 
 
 def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tuple[str, ...]]]) -> list[Held]:
@@ -79,6 +83,29 @@ def processes(enclosure: Enclosure | None, workers: Iterable[tuple[str, int, tup
                 room = child.entry.split(".")[1]
                 wanted.append((room, "broker" if room == "egress" else "child", pid, child.layers))
     return [found for each in wanted if (found := held(*each)) is not None]
+
+
+def unset_switches(enclosure: Enclosure | None, pid: int) -> tuple[str, ...] | None:
+    """The switches of `core.quiet` that a process of this service says are not set in its environment; None: it did not
+    say."""
+    if pid == os.getpid():
+        return quiet.unset()
+    if enclosure is None:
+        return None
+    if pid == enclosure.spawner.pid:
+        return enclosure.spawner.unset
+    child = enclosure.spawner.children.get(pid)
+    return None if child is None else child.unset
+
+
+def read_packet_filter(now_ms: int) -> PacketFilter | str:
+    """What only somebody who administers the network may know, so before the seal; or why it was not answered."""
+    try:
+        return packetfilter.read(now_ms)
+    except PermissionError:
+        return "the kernel tells it to whoever administers the network (CAP_NET_ADMIN), and the service does not"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def connects(config: Config) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from intramural.access import Action, Groups, People, Thing
 from intramural.audit import AuditLog, Event, Found, Standing, Verdict, Wanted
 from intramural.core.actor import Actor
 from intramural.library import Suggestion
-from intramural.metering import AnchorNumbers, By, Meter, Metrics, Sum
+from intramural.metering import AnchorNumbers, By, DenialNumbers, Meter, Metrics, Sum
 from intramural.sandbox import Posture
 from intramural.sandbox.readback import Held
 from intramural.sandbox.seal import Seal
@@ -54,6 +54,7 @@ class Records:
         groups: Groups,
         missed_review: Callable[[], Awaitable[str | None]],
         anchored: Callable[[], Awaitable[Standing]],
+        denied: Callable[[], DenialNumbers],
         *,
         cores: int,
         memory_bytes: int,
@@ -72,6 +73,7 @@ class Records:
         self._groups = groups
         self._missed_review = missed_review
         self._anchored = anchored
+        self._denied = denied
         self._machine = MachineView(cores, memory_bytes, posture, seal, downgrades, (), None, engine)
         self._processes = processes
         self._suggestion = suggestion
@@ -117,7 +119,8 @@ class Records:
         """Prometheus's text exposition of this moment."""
         await self._gate.require(actor, Action.METRICS_READ)
         missed = await self._missed_review() is not None
-        return await asyncio.to_thread(self._metrics.rendering(review_missed=missed, anchors=await self._anchors()))
+        anchors, denials = await self._anchors(), self._denied()
+        return await asyncio.to_thread(self._metrics.rendering(review_missed=missed, anchors=anchors, denials=denials))
 
     async def _anchors(self) -> AnchorNumbers:
         standing = await self._anchored()

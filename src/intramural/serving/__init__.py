@@ -11,9 +11,9 @@ do), `request` and `stream` (our form to the engine's and back), `thoughts` and 
 text), `answer` (one generation), `onward` (what pauses, and goes on), `supported`, `schema`, `fits` and `formatted`
 (answers held to a schema: which, asked how, judged, on their way out), `tools` and `jsontext` (tool calls by schema),
 `vectors` (vectors, ranks, tokens), `marks` and `slots` (pure: which slot, and whose state is in it), `states` and
-`warmth` (states on the disk, and back), `tally` (what became of workers), `threads` and `adapting` (who computes on how
-many cores), `builds` (which build computes), `sandboxed`, `engine` and `onnx` (the other side of starting a confined
-worker), and `remote` (engines on other machines).
+`warmth` (states on the disk, and back), `ends` (what a worker's end says of its weights), `tally` (what became of
+workers), `threads` and `adapting` (who computes on how many cores), `builds` (which build computes), `sandboxed`,
+`engine` and `onnx` (the other side of starting a confined worker), and `remote` (engines on other machines).
 """
 
 from intramural.serving.answer import Stream

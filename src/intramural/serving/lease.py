@@ -13,6 +13,7 @@ from intramural.serving.exchange import Exchange, worker_garbage, worker_stalled
 from intramural.serving.marks import marks_of, shared
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import WaitNote
+from intramural.serving.scheduler import StopWorker
 from intramural.serving.slots import ANY_SLOT, WORTH_BLOCKS, Place, Seat, Slots
 from intramural.serving.threads import Compute
 from intramural.serving.traits import Traits
@@ -42,10 +43,10 @@ class Ticket:
 
 @dataclass
 class Life:
-    """A worker being started, running or being stopped. `stop` resolves with True to kill at once."""
+    """A worker being started, running or being stopped. `stop` resolves with the order to end it."""
 
     model: ModelToServe
-    stop: "asyncio.Future[bool]"
+    stop: "asyncio.Future[StopWorker]"
     compute: Compute = _UNDECIDED
     #: With how many threads it computes now.
     computes_with: int = 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -20,6 +19,7 @@ from intramural.core.errors import Broken, IntramuralError, Misasked, Unavailabl
 from intramural.serving import adapting, threads, vectors
 from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
+from intramural.serving.ends import End, judged, killed_between, memory_kills
 from intramural.serving.exchange import worker_died
 from intramural.serving.fairness import NOBODY, Owner
 from intramural.serving.lease import Lease, Life, Ticket
@@ -61,7 +61,7 @@ from intramural.serving.scheduler import (
 from intramural.serving.slots import Seat
 from intramural.serving.tally import Tally
 from intramural.serving.warmth import Warmth
-from intramural.serving.worker import Spawner, WorkerProcess
+from intramural.serving.worker import EngineProcess, Spawner, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class PoolStatus:
     waiting: tuple[str, ...] = ()
 
 
+#: So long after its connections broke a worker's process may take to end.
+_DYING_S = 2.0
 #: So long a worker that is to go may take to hand over what it has computed. Others may be waiting for its memory.
 _SAVING_S = 5.0
 
@@ -141,6 +143,8 @@ class Pool:
         self.tally = Tally()
         #: Told when weights came into quarantine: it is to be written down.
         self.on_quarantine: Callable[[Quarantine], None] = lambda _: None
+        #: How often the kernel has killed for memory; whoever tries what that does says another number.
+        self.memory_kills: Callable[[], int | None] = memory_kills
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_s = 0.0
@@ -491,10 +495,10 @@ class Pool:
         match effect:
             case StartWorker(worker=number, demand=demand):
                 self._start_worker(number, self._models[demand.key])
-            case StopWorker(worker=number, force=force):
+            case StopWorker(worker=number):
                 life = self._lives.get(number)
                 if life is not None and not life.stop.done():
-                    life.stop.set_result(force)
+                    life.stop.set_result(effect)
             case Grant(ticket=name, worker=number):
                 self._resolve(name, number)
                 self._hold_steady(number)
@@ -579,7 +583,8 @@ class Pool:
 
     async def _live_through(self, number: int, life: Life) -> None:
         error: IntramuralError | None = None
-        how = ""
+        # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
+        end, kills = End("", crashed=False), self.memory_kills()
         try:
             await self._until_ready(number, life)
             if life.process is not None and not life.stop.done():
@@ -590,19 +595,28 @@ class Pool:
         finally:
             try:
                 if life.process is not None:
-                    forced = error is not None or (life.stop.done() and life.stop.result())
-                    if not forced and life.stop.done():
-                        await self._save_all(life, life.process)
-                    by_itself = not life.stop.done() and (error is None or error.code == "worker_start_failed")
-                    await life.process.stop(0.0 if forced else self._config.stop_grace_s)
-                    how = _how(await life.process.process.wait(), by_itself=by_itself)
+                    by_itself = await self._end(life, life.process, error)
+                    status = await life.process.process.wait()
+                    killed = killed_between(kills, self.memory_kills())
+                    end = judged(status, by_itself=by_itself, killed_for_memory=killed)
             finally:  # whatever came of that: nobody waits for it any more
                 del self._lives[number]
                 if error is None and life.process is None:
                     error = Broken("worker_start_failed", f"No worker of {life.model.name} could be started.")
-                # Weights that fail their check and a machine that cannot confine are no crashes of the engine.
-                crashed = life.process is not None
-                self._post(WorkerGone(self.now_s(), number, error, crashed, how))
+                self._post(WorkerGone(self.now_s(), number, error, end.crashed, end.how))
+
+    async def _end(self, life: Life, worker: WorkerProcess, error: IntramuralError | None) -> bool:
+        """See to it that it ends, and what was made for it goes. Whether it ended by itself."""
+        order = life.stop.result() if life.stop.done() else None
+        if order is None:
+            by_itself = error is None or error.code == "worker_start_failed"
+        else:
+            by_itself = order.dying and await _ends(worker.process)
+        forced = error is not None or (order is not None and order.force)
+        if not forced and order is not None:
+            await self._save_all(life, worker)
+        await worker.stop(0.0 if forced else self._config.stop_grace_s)
+        return by_itself
 
     async def _save_all(self, life: Life, worker: WorkerProcess) -> None:
         """What an idle worker holds that is worth it, the newest first, as far as the time allows."""
@@ -670,16 +684,6 @@ class _Leasing:
         self._pool.left(self._name, self._lease)
 
 
-def _how(status: int, *, by_itself: bool) -> str:
-    """How a process ended: `SIGSEGV`, `status 1`; empty where that may have been our doing."""
-    if not by_itself and status in (0, -signal.SIGTERM, -signal.SIGKILL):
-        return ""
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"status {status}"
-
-
 def _state_of(worker: Worker, process: WorkerProcess | None) -> str:
     if worker.phase is Phase.READY and process is not None and process.resting:
         return "resting"
@@ -701,7 +705,16 @@ def _preempted() -> Unavailable:
     return Unavailable("preempted", "Somebody needed the slot of this batch work.", hint, retry_after_s=1.0)
 
 
-async def _first(work: Coroutine[Any, Any, _Result], stop: "asyncio.Future[bool]") -> _Result | None:
+async def _ends(process: EngineProcess) -> bool:
+    """Whether it ends by itself, soon."""
+    try:
+        await asyncio.wait_for(process.wait(), _DYING_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _first(work: Coroutine[Any, Any, _Result], stop: "asyncio.Future[StopWorker]") -> _Result | None:
     """What `work` returns, or None with `work` cancelled if `stop` comes first."""
     task = asyncio.ensure_future(work)
     try:

@@ -22,7 +22,9 @@ _ENTRIES: Mapping[Runner, str] = {
 }
 #: No library may make threads of its own when it is imported, before the process is confined.
 _ENVIRONMENTS: Mapping[Runner, Mapping[str, str]] = {
-    "engine": {},
+    "engine": {
+        "GGML_NO_BACKTRACE": "1"
+    },  # else one that crashes tries to start a debugger, which is told (`sandbox.told`)
     "onnx": {
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -144,6 +146,7 @@ class SandboxedSpawner:
             limits=_limits(model, compute, 0 if buffer is None else buffer.limit_bytes),
             without=missing_layers(self._posture.level),
             memory=lent,
+            about=f"model:{model.name}",
         )
         try:
             child = await spawn(launch)

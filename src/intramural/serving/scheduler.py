@@ -16,7 +16,7 @@ are at most as many loads as there were tickets due before it. Among the tickets
 Batch work gets what slots nobody else wants. One that is `repeatable` is stopped for somebody who cannot wait.
 
 Weights whose workers crash too often are in quarantine: nothing of them is started until somebody releases them. What
-ends a worker because we said so is no crash.
+ends a worker because we said so is no crash, nor is what ends it from outside (`ends`).
 """
 
 from collections import Counter
@@ -38,6 +38,8 @@ _HOLD_WEIGHT = 0.2
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
 #: So many crashes of the same weights, within so long, are theirs rather than chance.
 CRASH_LIMIT, CRASH_WINDOW_S = 3, 600.0
+#: What those see whom a worker answers when it ends; how it ended is known when its process has.
+_DIED = "worker_died"
 #: Further behind than this, nobody is told of every single place.
 _TOLD_EACH = 16
 
@@ -101,6 +103,11 @@ class Worker(msgspec.Struct, frozen=True):
     @property
     def idle(self) -> bool:
         return self.phase is Phase.READY and not self.granted
+
+    @property
+    def dying(self) -> bool:
+        """Whether it was only seen, by whoever it answered, that it seems to end."""
+        return self.blamed == _DIED
 
     @property
     def free_slots(self) -> int:
@@ -199,7 +206,7 @@ class WorkerReady(msgspec.Struct, frozen=True):
 
 class WorkerGone(msgspec.Struct, frozen=True):
     """The worker's process has ended, or never began. `crashed` says it is to be held against the weights' digest;
-    `how` it ended: the name of a signal, an exit status, or an error's code."""
+    `how` it ended: the name of a signal, an exit status, or an error's code; empty where it never began."""
 
     now_s: float
     worker: int
@@ -280,10 +287,11 @@ class StartWorker(msgspec.Struct, frozen=True):
 
 
 class StopWorker(msgspec.Struct, frozen=True):
-    """End the worker: politely first, or at once if `force`."""
+    """End the worker: politely first, or at once if `force`. `dying`: it seems to end by itself; see first how."""
 
     worker: int
     force: bool = False
+    dying: bool = False
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -604,12 +612,10 @@ class _Turn:
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker, None)
         if worker is None or worker.phase is Phase.STOPPING:
-            if worker is not None and worker.blamed is not None:
+            if worker is not None and worker.blamed is not None and event.crashed:
                 self._crashed(worker.demand, event.how or worker.blamed)
             return
-        error = event.error or Broken(
-            "worker_died", f"The worker of {worker.demand.name} died.", "Send the request again."
-        )
+        error = event.error or Broken(_DIED, f"The worker of {worker.demand.name} died.", "Send the request again.")
         self._fail_granted(worker, error)
         if worker.phase is Phase.STARTING:
             self._refuse_waiting(error, key=worker.demand.key)
@@ -825,7 +831,7 @@ class _Turn:
 
     def _stop(self, number: int, *, force: bool = False) -> None:
         self._put(replace(self._workers[number], phase=Phase.STOPPING, granted=MappingProxyType({}), alone=None))
-        self.effects.append(StopWorker(number, force))
+        self.effects.append(StopWorker(number, force, self._workers[number].dying))
 
     def _refuse(self, waiting: Waiting, error: IntramuralError) -> None:
         self._queue.remove(waiting)

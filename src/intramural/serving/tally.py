@@ -26,7 +26,7 @@ from intramural.serving.scheduler import (
 
 
 class Ending(StrEnum):
-    """Why a worker is no more. ROOM: it was stopped so that another model fits (an eviction)."""
+    """Why a worker is no more. ROOM: it was stopped so that another model fits (an eviction); KILLED: from outside."""
 
     IDLE = "idle"
     ROOM = "room"
@@ -34,6 +34,7 @@ class Ending(StrEnum):
     SHUTDOWN = "shutdown"
     CRASHED = "crashed"
     MISBEHAVED = "misbehaved"
+    KILLED = "killed"
     NOT_STARTED = "not_started"
 
 
@@ -55,14 +56,15 @@ class Tally:
                     name = worker.demand.name
                     self.loads[name] += 1
                     self.load_s[name] = self.load_s.get(name, 0.0) + now_s - worker.since_s
-            case WorkerGone(worker=number, crashed=crashed):
+            case WorkerGone(worker=number, crashed=crashed, how=how):
                 worker = before.workers.get(number)
-                if worker is not None and worker.phase is not Phase.STOPPING:
-                    self.ended[worker.demand.name, Ending.CRASHED if crashed else Ending.NOT_STARTED] += 1
+                if worker is not None and (worker.dying or worker.phase is not Phase.STOPPING):
+                    ending = Ending.CRASHED if crashed else Ending.KILLED if how else Ending.NOT_STARTED
+                    self.ended[worker.demand.name, ending] += 1
         for effect in effects:
             if isinstance(effect, StopWorker):
                 stopped = before.workers.get(effect.worker)
-                if stopped is not None:
+                if stopped is not None and not effect.dying:  # why that one is no more, is known when it has gone
                     self.ended[stopped.demand.name, _why(before, event, stopped)] += 1
             elif isinstance(effect, Refuse):
                 waiting = next((each for each in before.queue if each.ticket == effect.ticket), None)

@@ -966,6 +966,15 @@ export const admin = {
     downgradesText: "Each of these is written into the log at every start.",
     from: (setting: string, value: string, origin: string) =>
       origin === "" ? `${setting} = ${value}` : `${setting} = ${value}, in ${origin}`,
+    refused: "What they were refused",
+    refusedText: "What no process of ours ever tries, and code that took one over does. Each is in the log.",
+    nothingRefused: "Nothing within a day",
+    somethingRefused: "Something within a day",
+    about: (about: string, pid: number) => `${about.replace(/^model:/, "")} (process ${pid})`,
+    calls: (calls: Record<string, number>) =>
+      Object.entries(calls)
+        .map(([name, count]) => (count === 1 ? name : `${name} (${count} times)`))
+        .join(", "),
     noProcesses: "The kernel tells nothing of processes here.",
     roles: {
       gateway: "The service",

@@ -37,7 +37,7 @@ class Shelf {
   }
 
   async refreshMachine(): Promise<void> {
-    // Whoever may not see the machine sees no suggestion; nothing else depends on it here.
+    // For a suggestion, which nothing depends on; whoever may not see the machine does without.
     this.machine = await api.get<Machine>("/machine").catch(() => null);
   }
 

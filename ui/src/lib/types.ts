@@ -320,9 +320,20 @@ export interface Machine {
   downgrades: Downgrade[];
   processes: Process[];
   anchored: { colour: "green" | "amber" | "red"; why: string };
+  denied: { red: boolean; why: string; refused: RefusedProcess[] };
   engine: { version: string; build: number | null; floor: number; refused: string | null; open_flaws: string[] };
   suggestion: { name: string; why: string } | null;
   version: string;
+}
+
+/** A confined process that tried what none ever tries: system call → how often. `about`: what it was started for. */
+export interface RefusedProcess {
+  process: "worker" | "broker" | "child";
+  about: string;
+  pid: number;
+  calls: Record<string, number>;
+  first_ms: number;
+  last_ms: number;
 }
 
 /** A setting that gives up what is promised as it comes; `origin` is the variable or file that it stands in. */

@@ -794,6 +794,7 @@ export const words = {
       "access.refused": "Access refused",
       "service.started": "Service started",
       "service.stopped": "Service stopped",
+      "sandbox.denied": "A confined process was refused something",
       "sandbox.downgraded": "Confinement lowered",
       "service.downgraded": "Started with less than it promises",
       "audit.read": "Audit log read",

@@ -318,6 +318,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await gateway.getByText("Details").press("Enter");
     await gateway.getByText("Reaches the files that it needs, and no others.").waitFor();
     await gateway.getByText("Sockets", { exact: true }).waitFor();
+    await page.getByText("Nothing within a day").waitFor();
     await ada.accessible("the machine");
     await picture(ada, "desktop-machine");
   });
@@ -736,7 +737,7 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await page.keyboard.press("Escape");
     await page.reload();
     await page.getByRole("heading", { level: 1, name: "Account" }).waitFor();
-    expect(await rooms()).toEqual(["Account", "Keys", "Usage", "Permissions", "Models", "Machine"]);
+    expect(await rooms()).toEqual(["Account", "Keys", "Usage", "Permissions", "Models"]);
 
     // A chat can be begun in the workspace that she is in, for one of its purposes.
     await mia.go("/");

@@ -239,7 +239,7 @@ describe("administration", () => {
     await mia.page.getByRole("button", { name: "mia Member" }).click();
     expect(await mia.page.getByRole("menuitem").allInnerTexts()).not.toContain("Administration");
     await mia.page.keyboard.press("Escape");
-    for (const own of ["usage", "keys", "models", "machine"]) {
+    for (const own of ["usage", "keys", "models"]) {
       await mia.go(`/settings/${own}`);
       await mia.page.getByRole("heading", { level: 1 }).waitFor();
       await mia.page.waitForLoadState("networkidle");

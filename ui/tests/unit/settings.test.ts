@@ -6,7 +6,7 @@ const names = (permissions: string[]): string[] => roomsOf(permissions).map((roo
 describe("the rooms of the settings", () => {
   it("are those that one may see", () => {
     expect(names([])).toEqual([]);
-    expect(names(["me.read", "machine.read"])).toEqual(["account", "machine"]);
+    expect(names(["me.read", "usage.read"])).toEqual(["account", "usage"]);
     expect(names(["people.read.managed"])).toContain("people");
     expect(names(["ages.read", "consents.read", "notices.read"])).toEqual([]); // everybody has these for themselves
     expect(names(["ages.read.managed"])).toEqual(["consents"]);
@@ -23,7 +23,7 @@ describe("the rooms of the settings", () => {
   });
 
   it("offer administration to whoever has a room of it, and not for what everybody sees", () => {
-    expect(firstOfAdministration(roomsOf(["me.read", "keys.read", "machine.read", "models.read"]))).toBeUndefined();
+    expect(firstOfAdministration(roomsOf(["me.read", "keys.read", "usage.read", "models.read"]))).toBeUndefined();
     expect(firstOfAdministration(roomsOf(["me.read", "audit.read"]))?.name).toBe("audit");
     expect(firstOfAdministration(roomsOf(["me.read", "audit.read", "people.read"]))?.name).toBe("people");
   });

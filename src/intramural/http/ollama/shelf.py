@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from intramural.core.actor import Actor
-from intramural.core.errors import Misasked, Missing
+from intramural.core.errors import Misasked, Missing, Untrusted
 from intramural.http import bodies
 from intramural.http.doors import Doors
 from intramural.http.ollama import progress, shapes
@@ -36,9 +36,12 @@ def operations(doors: Doors) -> list[Operation]:
             yield {"status": f"using {manifest.digest}"}
         else:
             views = pulls.follow(actor, uploads.source(asked.files), asked.name)
-            async for each in progress.of_pull(views):
-                if each != progress.SUCCESS:
-                    yield each
+            try:
+                async for each in progress.of_pull(views):
+                    if each != progress.SUCCESS:
+                        yield each
+            except Untrusted as error:  # the bytes are the caller's own: sent again, they are refused again
+                raise Misasked(error.code, error.message, error.hint, param="files") from error
             await uploads.used(actor, asked.files)
             if asked.defaults.given:
                 await models.derive(actor, asked.name, asked.name, asked.defaults)

@@ -88,6 +88,7 @@ def router(doors: Doors) -> APIRouter:
         view = await doors.services.records.machine(caller.actor)
         posture = view.posture
         anchored = await doors.services.anchoring.standing()
+        alarm = doors.services.denials.alarm()
         return shapes.Machine(
             cores=view.cores,
             memory_bytes=view.memory_bytes,
@@ -111,6 +112,21 @@ def router(doors: Doors) -> APIRouter:
             else shapes.SuggestionOut(name=view.suggestion.name, why=view.suggestion.why),
             version=__version__,
             missed_review=await doors.services.reports.missed(),
+            denied=shapes.DenialsOut(
+                red=alarm.red,
+                why=alarm.why,
+                refused=[
+                    shapes.RefusedOut(
+                        process=each.kind,
+                        about=each.about,
+                        pid=each.pid,
+                        calls=dict(each.calls),
+                        first_ms=each.first_ms,
+                        last_ms=each.last_ms,
+                    )
+                    for each in alarm.refused
+                ],
+            ),
             anchored=shapes.HeldOutside(colour=anchored.colour, why=anchored.why),
             engine=shapes.EngineOut(**asdict(view.engine)),
         )

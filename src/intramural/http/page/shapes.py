@@ -672,6 +672,26 @@ class EngineOut(BaseModel):
     unreachable: list[str]
 
 
+class RefusedOut(BaseModel):
+    """A confined process (`worker`, `broker` or `child`) that tried what none of ours ever tries: system call → how
+    often. `about`: what it was started for, such as a model."""
+
+    process: str
+    about: str
+    pid: int
+    calls: dict[str, int]
+    first_ms: int
+    last_ms: int
+
+
+class DenialsOut(BaseModel):
+    """`red`: something was refused within a day. `refused`: since the service started, the newest first."""
+
+    red: bool
+    why: str
+    refused: list[RefusedOut]
+
+
 class Machine(BaseModel):
     cores: int
     memory_bytes: int
@@ -683,6 +703,7 @@ class Machine(BaseModel):
     version: str
     missed_review: str | None
     anchored: HeldOutside
+    denied: DenialsOut
     engine: EngineOut
 
 

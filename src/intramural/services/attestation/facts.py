@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from intramural.sandbox.network import Interface, Socket
+from intramural.sandbox.packetfilter import PacketFilter
 
 #: What a process of the service is. `helper`: a confined one that is neither a worker nor the broker (it inspects a
 #: model, or looks for names).
@@ -92,7 +93,8 @@ class Network:
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process of the service, and what the kernel says holds around it. `layers`: what it says itself; of Landlock
-    that is all there is, and of a broker or helper nothing is known here."""
+    that is all there is, and of a broker or helper nothing is known here. `unset`: which of the switches that keep
+    libraries quiet its environment does not have, as it says itself."""
 
     kind: Kind
     name: str
@@ -105,6 +107,27 @@ class Process:
     capabilities: str
     layers: tuple[str, ...]
     network: Network | NotSeen
+    unset: tuple[str, ...] | NotSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What the log has of confined processes that tried what none of ours ever tries: system calls of `target` (what
+    the process was there for), the newest first. `more`: how many are not listed; the log has as many at least."""
+
+    from_ms: int
+    calls: tuple["RefusedCall", ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """One call of one process. `process`: what it is (`worker`, `broker`, `child`)."""
+
+    time_ms: int
+    target: str
+    process: str
+    call: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +313,9 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything, read within one moment that began at `made_ms`."""
+    """Everything, read within one moment that began at `made_ms`; but the packet filter, which only somebody may read
+    who could also change it, when the service started. `switches`: what libraries are told in the environment of each
+    process, so that they report to nobody."""
 
     made_ms: int
     log: Log
@@ -299,9 +324,12 @@ class Facts:
     confinement: Confinement
     processes: tuple[Process, ...]
     gone: tuple[str, ...]
+    refused: Refused | NotSeen
     namespaces: tuple[Namespace, ...]
+    packet_filter: PacketFilter | NotSeen
     control: Control | NotSeen
     way: Way
+    switches: Mapping[str, str]
     engines: tuple[Engine, ...]
     required_trust: str
     models: tuple[Model, ...] | NotSeen

@@ -11,6 +11,7 @@ is left out because there is nothing good to say.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from intramural.sandbox.identity import SERVICE_KEEPS
@@ -97,6 +98,25 @@ def _confined(facts: f.Facts) -> _Answer:
         f"Processes with a model: {workers}; others that are confined: {others}. The kernel shows that each has a "
         "filter of system calls, no privilege to gain, and no capability."
     )
+
+
+def _refused(facts: f.Facts) -> _Answer:
+    """What confined processes tried, of what none ever tries."""
+    found = facts.refused
+    if isinstance(found, f.NotSeen):
+        return "red", f"What confined processes were refused could not be read of the log: {found.reason}."
+    days = (facts.made_ms - found.from_ms) // 86_400_000
+    if found.calls:
+        what = _named(dict.fromkeys(f"{each.call} ({each.target})" for each in found.calls))
+        count = _count(len(found.calls) + found.more, "time", "times")
+        return "red", f"In the last {days} days confined processes were refused what none ever tries, {count}: {what}."
+    said = f"In the last {days} days no confined process was refused anything that none of ours ever tries"
+    unheard = [
+        each.name for each in facts.processes if each.kind in {*_CONFINED, "broker"} and "told" not in each.layers
+    ]
+    if unheard:
+        return "amber", f"{said}; but of some that run now nobody would hear of it: {_named(unheard)}."
+    return "green", f"{said}. What Landlock alone refuses, which is to read other files, nobody hears of."
 
 
 def _own_user(facts: f.Facts) -> _Answer:
@@ -272,6 +292,31 @@ def _unseen(facts: f.Facts) -> _Answer:
     return "green", f"{said}."
 
 
+def _filtered(facts: f.Facts) -> _Answer:
+    """What the machine's own packet filter does with what goes out; never green where nobody could say."""
+    found = facts.packet_filter
+    if isinstance(found, f.NotSeen):
+        return (
+            "amber",
+            f"Not answered: whether a packet filter of this machine stops anything that goes out ({found.reason}).",
+        )
+    when = f"{datetime.fromtimestamp(found.read_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    said = f"The packet filter of the service's network was read when the service started ({when})"
+    outward = [each for each in found.chains if each.is_outward]
+    drops = [f"{each.family} {each.table} {each.name}" for each in outward if each.drops]
+    rules = sum(each.rules for each in outward)
+    if drops:
+        return "green", f"{said}: what goes out and is named by no rule is dropped ({_named(drops)})."
+    if found.older:
+        return "amber", f"{said}; it has tables of an older kind, whose rules were not read: {_named(found.older)}."
+    if rules:
+        return "green", (
+            f"{said}: {_count(rules, 'rule looks', 'rules look')} at what goes out; what they do not stop passes, and "
+            "what they say is not judged here."
+        )
+    return "amber", f"{said}: nothing in it looks at what goes out. What is confined, the service alone confines."
+
+
 # what leaves ----------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +371,28 @@ def _itself(facts: f.Facts) -> _Answer:
     if made:
         return "green", f"The service itself tried to make an internet socket, and the kernel refused it ({made[0]})."
     return "red", "Whether the service itself can connect was not tried."
+
+
+def _telemetry(facts: f.Facts) -> _Answer:
+    """Whether the libraries in each process were told to report to nobody."""
+    hidden = [f"{each.name}: {each.unset.reason}" for each in facts.processes if isinstance(each.unset, f.NotSeen)]
+    if hidden or not facts.processes:
+        return (
+            "red",
+            f"Whether libraries are told to report to nobody was not seen of: {_named(hidden) or 'any process'}.",
+        )
+    told = [(each.name, each.unset) for each in facts.processes if not isinstance(each.unset, f.NotSeen)]
+    lacking = [f"{name} ({_named(unset)})" for name, unset in told if unset]
+    if lacking:
+        return (
+            "red",
+            f"In some processes libraries are not told to report to nobody; what is not set: {_named(lacking)}.",
+        )
+    return "green", (
+        f"Libraries in each of the service's processes ({len(told)}) are told to report to nobody and to fetch "
+        f"nothing, by {len(facts.switches)} switches in its environment, as it says itself. What does not heed them is "
+        "held by the confinement."
+    )
 
 
 def _engines(facts: f.Facts) -> _Answer:
@@ -467,6 +534,7 @@ def _count(number: int, one: str, many: str) -> str:
 ASKED: Mapping[str, tuple[Topic, Callable[[f.Facts], _Answer]]] = {
     "confinement": ("confinement", _level),
     "processes": ("confinement", _confined),
+    "refused": ("confinement", _refused),
     "users": ("confinement", _own_user),
     "seal": ("confinement", _sealed),
     "networks": ("network", _apart),
@@ -475,10 +543,12 @@ ASKED: Mapping[str, tuple[Topic, Callable[[f.Facts], _Answer]]] = {
     "listening": ("network", _listening),
     "connections": ("network", _connections),
     "unseen": ("network", _unseen),
+    "firewall": ("network", _filtered),
     "mode": ("leaving", _mode),
     "allowed": ("leaving", _allowed),
     "ledger": ("leaving", _ledger),
     "itself": ("leaving", _itself),
+    "telemetry": ("leaving", _telemetry),
     "engines": ("leaving", _engines),
     "models": ("models", _models),
     "software": ("software", _software),

@@ -11,9 +11,11 @@ from intramural.audit import AuditLog, Entry, Event, Wanted
 from intramural.core.clock import Clock
 from intramural.core.config import Config
 from intramural.core.errors import IntramuralError
+from intramural.core.quiet import SWITCHES
 from intramural.egress import Egress
 from intramural.library import Manifest
 from intramural.sandbox import Posture, missing_layers, network
+from intramural.sandbox.packetfilter import PacketFilter
 from intramural.sandbox.readback import Held
 from intramural.services.anchoring import Anchoring
 from intramural.services.attestation import facts as f
@@ -22,7 +24,7 @@ from intramural.services.attestation.settings import settings
 from intramural.services.attestation.software import software
 from intramural.services.downgrades import downgrades
 from intramural.services.egress import LEDGER
-from intramural.services.enclosure import Enclosure, connects, processes
+from intramural.services.enclosure import Enclosure, connects, processes, unset_switches
 
 #: What is summed up of the ledger: a month of it, and no more lines than two seconds read.
 LEDGER_DAYS = 30
@@ -31,6 +33,7 @@ MOST_DESTINATIONS = 100
 MOST_ALLOWED = 500
 #: Of one namespace: a service with hundreds of clients has as many connections.
 MOST_SOCKETS = 200
+MOST_REFUSED = 100
 MOST_PROCESSES = 256
 _PAGE = 1_000
 _DAY_MS = 86_400_000
@@ -86,9 +89,12 @@ async def gather(sources: Sources) -> f.Facts:
         ),
         processes=found,
         gone=ended + meanwhile,
+        refused=await _seen(_refused(sources.audit, made_ms)),
         namespaces=namespaces,
+        packet_filter=_packet_filter(sources.enclosure),
         control=control,
         way=await _way(sources, made_ms),
+        switches=SWITCHES,
         engines=tuple(
             f.Engine(each.name, each.kind, str(each.address), each.outside, tuple(model.name for model in each.models))
             for each in config.engines
@@ -124,10 +130,11 @@ def _processes(
     """Every process of the service, and the names of those that ended while they were looked at (blocking)."""
     found = processes(enclosure, workers)[:MOST_PROCESSES]
     there = {each.pid for each in found}
-    return tuple(map(_process, found)), tuple(name for name, pid, _ in workers if pid not in there)
+    described = tuple(_process(each, unset_switches(enclosure, each.pid)) for each in found)
+    return described, tuple(name for name, pid, _ in workers if pid not in there)
 
 
-def _process(held: Held) -> f.Process:
+def _process(held: Held, unset: tuple[str, ...] | None) -> f.Process:
     began: int | f.NotSeen
     try:
         began = int(network.began_s(held.pid) * 1000)
@@ -145,6 +152,7 @@ def _process(held: Held) -> f.Process:
         capabilities=held.capabilities,
         layers=held.layers,
         network=_network(held),
+        unset=f.NotSeen("it did not say") if unset is None else unset,
     )
 
 
@@ -203,6 +211,24 @@ def of_namespace(place: int, there: Sequence[f.Process], tables: network.Sockets
         cut=tables.cut,
         unread=tables.unread,
     )
+
+
+def _packet_filter(enclosure: Enclosure | None) -> PacketFilter | f.NotSeen:
+    if enclosure is None:
+        return f.NotSeen("it is read when a service starts, and none runs")
+    found = enclosure.packet_filter
+    return f.NotSeen(found) if isinstance(found, str) else found
+
+
+async def _refused(audit: AuditLog, now_ms: int) -> f.Refused:
+    """The newest that the log has of the period."""
+    from_ms = now_ms - LEDGER_DAYS * _DAY_MS
+    found = (await audit.search(Wanted(event=Event.SANDBOX_DENIED, from_ms=from_ms), _PAGE)).entries
+    calls = tuple(
+        f.RefusedCall(each.time_ms, each.target, str(each.facts.get("process", "")), str(each.facts.get("call", "")))
+        for each in found[:MOST_REFUSED]
+    )
+    return f.Refused(from_ms, calls, len(found) - len(calls))
 
 
 async def _control(sources: Sources) -> f.Control | f.NotSeen:

@@ -204,15 +204,22 @@ def _confinement(section: Mapping[str, Any]) -> Iterable[str]:
         (
             each["kind"], each["name"], each["pid"], each["user"],
             "yes" if each["seccomp"] else "NO", "yes" if each["no_new_privileges"] else "NO", each["capabilities"],
-            ", ".join(each["layers"]) or "—", *_network_of(each["network"], here),
+            ", ".join(each["layers"]) or "—", _unset(each.get("unset")), *_network_of(each["network"], here),
         )
         for each in section["processes"]
     ]  # fmt: skip
     titles = (
         "what", "name", "process", "user", "filter", "no new privileges", "capabilities", "layers it says",
-        "network", "bytes in / out",
+        "switches not set", "network", "bytes in / out",
     )  # fmt: skip
     yield _table("Processes of the service, as the kernel shows them", titles, rows)
+
+
+def _unset(unset: object) -> str:
+    """Of an account of earlier, nothing was asked."""
+    if not isinstance(unset, list):
+        return "not seen"
+    return ", ".join(unset) or "—"
 
 
 def _network_of(network: Mapping[str, Any], here: int | None) -> tuple[str, str]:
@@ -244,6 +251,28 @@ def _network(section: Mapping[str, Any]) -> Iterable[str]:
         yield _table(
             about + (f" ({'; '.join(more)})" if more else ""), ("kind", "state", "here", "there", "whose"), rows
         )
+    yield from _packet_filter(section.get("packet_filter", {"not_seen": "nothing was asked"}))
+
+
+def _packet_filter(found: Mapping[str, Any]) -> Iterable[str]:
+    yield "<h3>The packet filter</h3>"
+    if "not_seen" in found:
+        yield f"<p>Not answered: {escape(found['not_seen'])}.</p>"
+        return
+    yield _pairs(
+        [
+            ("Read", f"when the service started, {_time(found['read_ms'])}"),
+            ("Rules", f"{found['rules']} in {found['tables']} tables, sha256 {found['sha256']}"),
+            ("Tables of an older kind", ", ".join(found["older"]) or "none"),
+        ]
+    )
+    rows = [
+        (each["hook"], each["family"], each["table"], each["name"], each["type"], each["priority"], each["rules"],
+         "dropped" if each["drops"] else "let through")
+        for each in found["chains"]
+    ]  # fmt: skip
+    titles = ("packets", "family", "table", "chain", "type", "priority", "rules", "what no rule names is")
+    yield _table("Its chains", titles, rows)
 
 
 def _control(section: Mapping[str, Any]) -> Iterable[str]:
@@ -285,6 +314,10 @@ def _leaving(section: Mapping[str, Any]) -> Iterable[str]:
         for each in section["engines"]
     ]  # fmt: skip
     yield _table("Engines on other machines", ("name", "kind", "address", "where", "models"), rows)
+    switches = section.get("switches", {})
+    yield _pairs(
+        [("Told to libraries", ", ".join(f"{name}={value}" for name, value in switches.items()) or "not seen")]
+    )
 
 
 def _ledger(ledger: Mapping[str, Any]) -> Iterable[str]:

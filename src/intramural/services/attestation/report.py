@@ -24,10 +24,10 @@ _NONCE = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 #: section → the facts in it.
 SECTIONS: Mapping[str, Sequence[str]] = {
-    "confinement": ("kernel", "confinement", "processes", "gone"),
-    "network": ("namespaces",),
+    "confinement": ("kernel", "confinement", "processes", "gone", "refused"),
+    "network": ("namespaces", "packet_filter"),
     "control": ("control",),
-    "leaving": ("way", "engines"),
+    "leaving": ("way", "switches", "engines"),
     "models": ("required_trust", "models"),
     "software": ("software",),
     "settings": ("policy_digest", "settings", "downgrades"),
