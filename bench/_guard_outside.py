@@ -5,8 +5,10 @@ filled in and not asked for.
 """
 
 import csv
+import hashlib
 import re
 from collections.abc import Mapping
+from enum import IntEnum
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -35,13 +37,25 @@ def folder() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "data_generator" / "raw_data"
 
 
-def documents(where: Path, each: int, country: str | None = "US") -> list[Document]:
-    """`each` documents of every template, with people of `country` (None: of all)."""
+class Half(IntEnum):
+    """Rules may be worked on with one half of the templates; the other is not looked at, only counted."""
+
+    WORKED_ON = 0
+    HELD_BACK = 1
+
+    @classmethod
+    def of(cls, template: str) -> "Half":
+        return cls(hashlib.sha256(template.encode()).digest()[0] % 2)
+
+
+def documents(where: Path, each: int, country: str | None = "US", half: Half | None = None) -> list[Document]:
+    """`each` documents of every template, or of those in one half, with people of `country` (None: of all)."""
     with (where / "FakeNameGenerator.com_3000.csv").open(encoding="utf-8-sig") as file:
         people = [row for row in csv.DictReader(file) if country in (None, row["Country"])]
     lines = [line.replace("\\n", "\n") for line in (where / "templates.txt").read_text("utf-8").splitlines()]
     r = Random(f"outside:{SEED}:{country}")
-    return [_filled(line, r.choice(people), r) for line in lines if line.strip() for _ in range(each)]
+    made = [(line, _filled(line, r.choice(people), r)) for line in lines if line.strip() for _ in range(each)]
+    return [document for line, document in made if half in (None, Half.of(line))]
 
 
 def _filled(line: str, person: Mapping[str, str], r: Random) -> Document:

@@ -1,11 +1,18 @@
-"""Counting what was found: recall by class, what was found where nothing is, documents from which something leaks."""
+"""Counting what was found: recall by class, what was found where nothing is, documents from which something leaks.
 
+The published figure counts whole instances: one letter left is a miss. `words` counts as most of the field does, by
+word. `kept` is what is left where organisations are only warned of, as under `phi`: a name taken for one is a miss.
+"""
+
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench._guard_set import Document
 from intramural.guard import Kind, Span
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass
@@ -16,6 +23,9 @@ class Scores:
     there: Counter[str] = field(default_factory=Counter)
     covered: Counter[str] = field(default_factory=Counter)
     named: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
+    words_covered: Counter[str] = field(default_factory=Counter)
     spans: int = 0
     spurious: Counter[str] = field(default_factory=Counter)
     documents: int = 0
@@ -35,6 +45,11 @@ class Scores:
             self.there[each.kind] += 1
             hidden = hides(spans, each.start, each.end, document.text)
             self.covered[each.kind] += hidden
+            safe = [span for span in spans if span.kind is not Kind.ORGANISATION]
+            self.kept[each.kind] += not hides(safe, each.start, each.end, document.text)
+            for word in _WORD.finditer(document.text, each.start, each.end):
+                self.words[each.kind] += 1
+                self.words_covered[each.kind] += hides(spans, *word.span(), document.text)
             self.named[each.kind] += any(
                 span.kind == each.kind and span.start < each.end and each.start < span.end for span in spans
             )
@@ -45,6 +60,13 @@ class Scores:
 
     def recall(self, kind: str) -> float:
         return self.covered[kind] / self.there[kind] if self.there[kind] else 1.0
+
+    def redacted(self, kind: str) -> float:
+        """The part that is hidden where organisations are not."""
+        return 1 - self.kept[kind] / self.there[kind] if self.there[kind] else 1.0
+
+    def recall_of_words(self, kind: str) -> float:
+        return self.words_covered[kind] / self.words[kind] if self.words[kind] else 1.0
 
     @property
     def leak_rate(self) -> float:

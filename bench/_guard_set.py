@@ -205,6 +205,64 @@ NOTHING: Sequence[str] = (
     "A 16 GB laptop with 512 GB of disk costs $899 or 12 payments of $79.",
 )
 
+#: What schools and clinics write when it is about nobody: full of capitals, and of words that are names elsewhere.
+PROSE: Sequence[str] = (
+    "Medications: Lisinopril 10 mg daily, Metformin 500 mg twice daily, Atorvastatin 40 mg at bedtime. Allergies: "
+    "Penicillin, Sulfa. Tylenol and Advil as needed; Zofran for nausea.",
+    "Assessment: Type 2 diabetes, poorly controlled. Plan: Increase Metformin, recheck A1c in three months, refer to "
+    "Podiatry and Ophthalmology. Follow up with Endocrinology.",
+    "Heart sounds were regular without murmur. Babinski was negative on both sides, Romberg negative, Tinel positive "
+    "over the left wrist. Reflexes brisk at the Achilles.",
+    "History of Crohn disease, Raynaud phenomenon and a Colles fracture. No sign of Parkinson disease or of Alzheimer"
+    " dementia. A Foley catheter was placed and a Hickman line removed.",
+    "The Glasgow Coma Scale was fifteen, the Apgar scores were eight and nine, the Braden score was low. "
+    "Trendelenburg position was avoided.",
+    "Chest X-ray: Clear lungs. Abdomen: Soft, not tender. Skin: Warm and dry. Extremities: No edema. Neuro: Alert and"
+    " oriented. Gait: Steady with a walker.",
+    "Nursing to assist with transfers. Physical Therapy and Occupational Therapy to evaluate. Social Work is aware. "
+    "Case Management will arrange home oxygen.",
+    "Give Ceftriaxone in the Emergency Department, then change to Amoxicillin. Hold Warfarin and start Heparin. Blood"
+    " cultures grew Escherichia coli; Staphylococcus aureus was not found.",
+    "The patient may shower on Tuesday. She will return in March or in May, whichever comes first. Grace period for "
+    "the copay ends in June.",
+    "Vitals were stable overnight. The patient denies chest pain, and hopes to go home. Joy and hope were words he "
+    "used. Bill was sent to the insurer; mark the chart as complete.",
+    "Consent was signed. Questions were answered. Discharge instructions were given in Spanish and in Vietnamese. An "
+    "interpreter for Haitian Creole was offered.",
+    "Immunizations: Hepatitis B, Polio, Varicella, Influenza. Screening: Vision passed, Hearing passed, Lead pending.",
+    "Leukocytes, Platelets, Creatinine and Bilirubin were normal. Urine: Clear. Sputum: Pending. Serum Sodium was low.",
+    "Pupils will read chapters four to six of the novel and write an essay on courage. Spelling counts. Late work "
+    "loses ten percent a day.",
+    "Algebra, Geometry, Advanced Placement Chemistry and World History meet every day. Band, Choir and Robotics meet "
+    "on Monday and Thursday after school.",
+    "Homework for Wednesday: Draw the water cycle. Label Evaporation, Condensation and Precipitation. Bring Scissors "
+    "and Glue. Art supplies are in the blue cabinet.",
+    "The Science Fair is in the Gymnasium on Friday. Doors open at six. Parking is behind the Library. Chess Club and"
+    " Debate Team sell lemonade.",
+    "Photosynthesis takes place in the Chloroplast. Mitosis has four phases: Prophase, Metaphase, Anaphase, "
+    "Telophase. Mendel and peas come next week.",
+    "The Pythagorean theorem, Newtonian mechanics and the Fahrenheit scale will be on the test. Use Celsius in the "
+    "lab. Ohm and Volt are units.",
+    "Students with an Individualized Education Program get extra time. Speech Therapy is on the second floor. The "
+    "Nurse keeps the Medication log.",
+    "Report cards go home in Kindergarten through Grade Five. Conduct: Satisfactory. Effort: Outstanding. Penmanship:"
+    " Needs improvement. Attendance: Good.",
+    "Parents are invited to the Winter Concert. Refreshments follow. Please label coats, boots and lunch boxes. Lost "
+    "items are given to charity in December.",
+    "Chromebooks must be charged at home. Sign in to Google Classroom, open Assignments, choose Turn In. Printing is "
+    "in the Media Center only.",
+    "Bullying is reported to any adult. Detention is on Saturday. Hall passes are pink. Fire drills happen monthly; "
+    "walk, do not run. Buses load at the North entrance.",
+    "Cafeteria menu: Monday Pizza, Tuesday Tacos, Wednesday Chicken Alfredo, Thursday Caesar salad, Friday Graham "
+    "crackers with Colby cheese. Peanut free table available.",
+    "please take the blue pill at noon and the white one at night, and drink plenty of water. call us if the rash "
+    "comes back or the fever goes over one hundred.",
+    "i need help with my homework about the french revolution and the cold war. what was the main cause, and can you "
+    "make a table of the most important dates?",
+    "the class went to the zoo and saw a lion, a bear and two young giraffes. everyone wrote a short story. the best "
+    "ones hang in the hall by the office.",
+)
+
 _SLOT = re.compile(r"\{([a-z]+)\}")
 
 

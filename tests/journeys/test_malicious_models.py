@@ -146,7 +146,7 @@ def test_the_same_is_said_of_an_upload(service: Service, key: dict[str, str]) ->
         return requests.post(f"{service.address}/api/create", headers=key, json=body, timeout=60)
 
     bad = made({"model.gguf": sent(honest() + b"PK\x03\x04")})
-    assert (bad.status_code, bad.json()["code"]) == (503, "gguf_trailing_bytes"), bad.text
+    assert (bad.status_code, bad.json()["code"]) == (400, "gguf_trailing_bytes"), bad.text
     held = made({"model.gguf": sent(templated("{{ 'see http://10.1.2.3/' }}"))})
     assert held.status_code == 403 and "quarantined" in held.text, held.text
     refused_to_load(service, key)

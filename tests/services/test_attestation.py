@@ -175,6 +175,7 @@ TABLE = [
     (filtered(replace(OUTPUT, type="nat", hook="postrouting", drops=False)), "firewall", "amber"),
     (filtered(replace(OUTPUT, drops=False, rules=0)), "firewall", "amber"),
     (filtered(replace(OUTPUT, drops=False), older=("ip filter",)), "firewall", "amber"),
+    (filtered(replace(OUTPUT, drops=False)), "firewall", "amber"),  # rules that nobody judged
     (processes(GATEWAY, SPAWNER, replace(WORKER, unset=("DO_NOT_TRACK",))), "telemetry", "red"),
     (processes(GATEWAY, replace(SPAWNER, unset=GONE), WORKER), "telemetry", "red"),
     (processes(), "telemetry", "red"),
@@ -225,7 +226,6 @@ def test_what_is_not_red_although_it_looks_like_it() -> None:
     assert colours(replace(RIGHT, control=NO_HALF, way=SEALED))["control"] == "green"  # clients show that it answers
     assert colours(processes(GATEWAY, SPAWNER))["processes"] == "green"  # nothing is loaded
     assert colours(namespaces(here(replace(LISTENS, local="0.0.0.0")), EMPTY))["listening"] == "green"
-    assert colours(filtered(replace(OUTPUT, drops=False)))["firewall"] == "green"  # it is told that there are rules
     assert colours(filtered(OUTPUT, older=("ip filter",)))["firewall"] == "green"  # it drops, whatever the others do
     assert worst(()) == "red"
 

@@ -327,6 +327,20 @@ async def test_names_that_are_read_are_redacted_too_sentence_by_sentence(desk: D
     assert words(shown) == "I met Zora today."
 
 
+async def test_a_question_is_read_as_a_whole_and_an_answer_as_it_comes(desk: Desk) -> None:
+    """What a question says of a name anywhere counts everywhere in it; an answer is the same however it arrives."""
+    text = "Okafor rang at noon, and will ring again.\nPatient: Amara Okafor\nname,room\nBo Li,4\n"
+    request, shield = await desk.guard().incoming(MIA, asking(text))
+    asked = request.messages[0].content
+    assert asked.count("[NAME-") == 3 and not any(name in asked for name in ("Okafor", "Bo Li"))
+    assert shield is not None
+    once = words((await told(shield, [Delta(0, text), Finished(0, "stop")]))[0])
+    _, shield = await desk.guard().incoming(MIA, asking(text))
+    assert shield is not None
+    assert words((await told(shield, [*letters(text), Finished(0, "stop")]))[0]) == once
+    assert once.count("[NAME-") == 1 and once.startswith("Okafor rang")
+
+
 async def test_what_cannot_be_read_does_not_pass_unread(desk: Desk) -> None:
     with pytest.raises(Unavailable):
         await desk.guard(names=Gone("Zora")).incoming(MIA, asking("I met Zora today."))

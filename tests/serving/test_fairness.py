@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from intramural.core.work import Work
-from intramural.serving.fairness import DECODE_COST, Ledger, Owner, cost_of, ordered
+from intramural.serving.fairness import DECODE_COST, Begun, Ledger, Open, Owner, cost_of, ordered
 from intramural.serving.scheduler import (
     Arrived,
     Demand,
@@ -113,6 +113,26 @@ def test_when_nobody_is_left_a_new_time_begins() -> None:
     assert ledger.left("unknown", 1, ()) is ledger
 
 
+@pytest.mark.parametrize(
+    ("granted_s", "pausable_s", "ahead_s", "slice_s", "expected"),
+    [
+        (10, None, 0, 0, None),  # nothing new is written
+        (10, 10.05, 0, 0, 10.05),  # nobody notices that much of reading again
+        (10, 11, 0, 0, 11.9),
+        (10, 11, 0, 5, 16),
+        (10, 11, 0.5, 0, 11.4),
+        (10, 11, 30, 0, 11),  # it was written for long, and was read often before that
+        (10, 11, 30, 5, 16),
+        (10, 11, -0.1, 0, 12),
+    ],
+)
+def test_what_was_read_is_written_for_as_long_in_all(
+    granted_s: float, pausable_s: float | None, ahead_s: float, slice_s: float, expected: float | None
+) -> None:
+    found = Open(ANN, 0, 0, granted_s, pausable_s, ahead_s).pause_s(slice_s)
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
 # Many arrivals
 
 
@@ -126,11 +146,12 @@ class _Coming:
 @dataclass
 class World:
     """One worker with some slots whose answers take as many seconds as they cost, after `read_s` for the prompt. With
-    that they can be paused, and then all is read again."""
+    that they can be paused, which takes `stop_s`, and then all is read again."""
 
     rules: Rules
     slots: int = 4
     read_s: float = 0.0
+    stop_s: float = 0.0
     served: Counter[str] = field(default_factory=Counter)
     waits: list[tuple[Owner, float]] = field(default_factory=list)
 
@@ -148,6 +169,8 @@ class World:
         self.firsts: list[tuple[str, float]] = []  # a person, and how long it was to their answer's first token
         self.asked_s: dict[str, float] = {}
         self.begun: set[str] = set()
+        self.ahead_s: dict[str, float] = {}
+        self.ends_s: dict[str, float] = {}
         self.ticks: set[float] = set()
         self.draws = 1
         self.numbers = 0
@@ -178,14 +201,16 @@ class World:
                     self.waits.append((self.owners[ticket], event.now_s - self.since_s[ticket]))
                     if self.read_s:
                         self.later(event.now_s + self.read_s, Pausable(event.now_s + self.read_s, ticket))
-                    end_s = event.now_s + self.read_s + self.costs[ticket]
+                    self.ends_s[ticket] = end_s = event.now_s + self.read_s + self.costs[ticket]
                     self.later(end_s, Left(end_s, ticket, self.costs[ticket]))
                 case Refuse(ticket=ticket):
                     self.refused.append(ticket)
                 case Preempt(ticket=ticket):
-                    self.later(event.now_s, Left(event.now_s, ticket, event.now_s - self.begun_s[ticket]))
-                    if ticket in self.begun:
-                        self.goes_on(event.now_s, ticket)
+                    at_s = event.now_s + self.stop_s
+                    if at_s < self.ends_s[ticket]:
+                        self.later(at_s, Left(at_s, ticket, at_s - self.begun_s[ticket]))
+                        if ticket in self.begun:
+                            self.goes_on(at_s, ticket)
                 case Wait(wait_s=wait_s):
                     assert wait_s >= 0
         worker = self.state.workers.get(1)
@@ -194,15 +219,18 @@ class World:
 
     def goes_on(self, now_s: float, ticket: str) -> None:
         """It leaves with what is written, and comes again for the rest."""
-        left = self.costs[ticket] - max(0.0, now_s - self.begun_s[ticket] - self.read_s)
+        written_s = now_s - self.begun_s[ticket] - self.read_s
+        left = self.costs[ticket] - max(0.0, written_s)
         self.numbers += 1
         rest = f"t{self.numbers}"
         self.owners[rest], self.costs[rest], self.since_s[rest] = self.owners[ticket], left, now_s
         asked_s = self.asked_s[rest] = self.asked_s.get(ticket, self.since_s[ticket])
+        ahead_s = self.ahead_s[rest] = self.ahead_s.get(ticket, 0.0) + written_s - self.read_s
         if ticket in self.again:
             self.again[rest], self.mean[rest] = self.again.pop(ticket), self.mean[ticket]
         self.begun.add(rest)
-        self.later(now_s, Arrived(now_s, rest, self.demand, owner=self.owners[rest], asked_s=asked_s))
+        begun = Begun(asked_s, ahead_s)
+        self.later(now_s, Arrived(now_s, rest, self.demand, owner=self.owners[rest], begun=begun))
 
     def wake(self) -> None:
         at_s = wake_at(self.state)
@@ -276,6 +304,22 @@ def test_who_asks_little_has_their_first_token_soon(heavy_cost: float, pause_s: 
     assert statistics.quantiles(firsts, n=20)[-1] <= 2 * world.read_s
     if not pause_s:
         assert jain([world.served[person] for person in ("heavy", *light)]) >= 0.95
+
+
+@pytest.mark.parametrize(("read_s", "stop_s", "most"), [(0.05, 0.0, 2.0), (0.05, 0.005, 2.5), (1.0, 0.0, 3.0)])
+def test_one_more_than_there_are_slots_in_the_same_instant(read_s: float, stop_s: float, most: float) -> None:
+    """Four begin at once, and the fifth when one of them has begun: they have read no more than it will."""
+    world = World(RULES, read_s=read_s, stop_s=stop_s)
+    for _ in range(20):
+        world.asks(1.0, owner("heavy"), 10.0, 0.0)
+    for time in range(5, 200, 8):
+        for person in "abcde":
+            world.asks(time, owner(person), 2.0)
+    world.run(200)
+    firsts = [first_s for person, first_s in world.firsts if person in "abcde"]
+    assert len(firsts) == 125
+    assert max(firsts) <= most * read_s + 1e-9
+    assert statistics.median(firsts) <= 1.5 * read_s
 
 
 @pytest.mark.parametrize(("weight", "read_s"), [(1.0, 0.0), (3.0, 0.0), (1.0, 0.3)])

@@ -49,6 +49,9 @@ def test_the_rest_is_asked_with_what_is_written_as_its_beginning(
     assert rest is not None
     assert rest == replace(request_, sampling=Sampling(max_tokens=6, seed=11), **expected)  # type: ignore[arg-type]
     assert found.with_past(Usage(9, 6, 9, 1.0, 60.0)) == Usage(5, 10, 2, 11.0, 100.0)
+    assert found.ahead_s == 0.03
+    found.stopped(Usage(9, 2, 9, 50.0, 5.0))
+    assert found.ahead_s == -0.015, "of all the times it was read and written"
 
 
 def test_when_all_is_written_there_is_no_rest() -> None:

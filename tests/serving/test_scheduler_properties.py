@@ -10,7 +10,7 @@ from tests.chance import tries
 
 from intramural.core.errors import Broken
 from intramural.core.work import Work
-from intramural.serving.fairness import Owner
+from intramural.serving.fairness import Begun, Owner
 from intramural.serving.scheduler import (
     Arrived,
     Demand,
@@ -182,8 +182,8 @@ class Scheduler(RuleBasedStateMachine):
         self.now_s += wait
 
     @precondition(lambda self: self.world.preempted & set(self.world.granted))
-    @rule(data=st.data())
-    def paused(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), ahead_s=st.floats(-1, 60))
+    def paused(self, data: st.DataObject, ahead_s: float) -> None:
         """It leaves, and comes again at once to go on."""
         old = data.draw(st.sampled_from(sorted(self.world.preempted & set(self.world.granted))))
         demand = self.world.demand[self.world.granted.pop(old)]
@@ -194,7 +194,7 @@ class Scheduler(RuleBasedStateMachine):
         self.world.waiting.add(ticket)
         self.world.owners[ticket] = self.world.owners[old]
         self.world.begun.add(ticket)
-        self.happened(Arrived(self.now_s, ticket, demand, owner=self.world.owners[old], asked_s=0.0))
+        self.happened(Arrived(self.now_s, ticket, demand, owner=self.world.owners[old], begun=Begun(0.0, ahead_s)))
 
     @precondition(lambda self: self.world.starting)
     @rule(data=st.data())

@@ -4,8 +4,9 @@ Promises: finding and deciding are pure; the same text gives the same spans; a c
 (`Guard.blind`). Text is read by models of language only in a confined process.
 Never: keeps a text or a value longer than its request; asks another machine.
 
-Read in this order: `classes`, `span`, `checks`, `formats`, `keyed`, `times`, `places`, `titles`, `detect`, `marks`,
-`policy`, `window`, `tree`, `names`, `reader`, `reading`, `measured`.
+Read in this order: `classes`, `span`, `letters`, `checks`, `formats`, `keyed`, `times`, `places`, `titles`, `layout`,
+`again`, `detect`, `marks`, `policy`, `window`, `tree`, `names`, `reader`, `listed`, `opinions`, `tagger`, `reading`,
+`measured`.
 """
 
 from intramural.guard.classes import NAMED, STRUCTURED, Kind

@@ -33,7 +33,8 @@ _TLD = (
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _SEP = r"[ .\u00a0\-–/]"
 _CALL = r"(?:phone|tel|telephone|call|cell|mobile|mob|contact|reach|text|dial|ring|pager|voice ?mail|ph|extension|home|"
-_CALL += r"work|callback|hotline|whatsapp|sms|number|handy|contacted)"
+_CALL += r"work|callback|hotline|whatsapp|sms|number|handy|contacted|desk|office|landline|direct|switchboard|reception|"
+_CALL += r"telefon|telefone|teléfono|telefono|téléphone|tél|tlf|portable|móvil|cellulare|gsm|daytime|evening)"
 _VERSION = r"(?:version|release|ver|v|section|sec|chapter|clause|§|article|firmware|build)\.?\s?$"
 
 _FORMS: Sequence[_Form] = (
@@ -128,6 +129,22 @@ _FORMS: Sequence[_Form] = (
         lambda text: 7 <= len(checks.digits(text)) <= 16 and _no_date(text),
         after=_CALL,
     ),
+    # Outside North America a number begins with a nought and its area, in groups as each country likes.
+    _Form(
+        Kind.PHONE,
+        "phone-national",
+        0.8,
+        r"(?<![\w.+/-])(?:\(0\d{1,4}\)[ -]?|0\d{1,4}[ /-])\d{2,8}(?:[ -]\d{2,4}){0,3}(?!\w|-\d|\.\d|/\d)",
+        lambda text: 9 <= len(checks.digits(text)) <= 11 and _no_date(text),
+    ),
+    _Form(Kind.PHONE, "phone-pairs", 0.85, r"(?<![\w.+-])0[1-9](?:\.\d\d){4}(?![\w-]|\.\d)"),
+    _Form(
+        Kind.PHONE,
+        "phone-behind",
+        0.85,
+        r"(?<![\w.+-])\(?\d[\d .()-]{5,15}\d(?=\s?[-(]\s?(?i:office|fax|home|mobile|work|cell|desk|direct)\b)",
+        lambda text: 7 <= len(checks.digits(text)) <= 12 and _no_date(text),
+    ),
     _Form(
         Kind.PHONE, "phone-plain", 0.85, r"(?<![\w.+-])(?:1?[2-9]\d{9}|0\d{8,11}|[2-9]\d{6})(?![\w-]|\.\d)", after=_CALL
     ),
@@ -203,7 +220,9 @@ def formed(text: str) -> Iterator[Span]:
 
 def _stands(text: str, start: int, after: re.Pattern[str] | None, never: re.Pattern[str] | None) -> bool:
     before = text[max(0, start - _BEFORE_CHARS) : start]
-    before = before[before.rfind("\n") + 1 :]
+    line = before[before.rfind("\n") + 1 :]
+    # A field may have its value in the next line.
+    before = line if line.strip() or not before.rstrip().endswith(":") else before.rstrip()
     if never is not None and never.search(before):
         return False
     return after is None or after.search(before) is not None

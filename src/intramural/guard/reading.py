@@ -1,4 +1,5 @@
-"""The child's side of reading names: Presidio over a spaCy model, on a Unix socket. `serve` runs after confinement.
+"""The child's side of reading names: Presidio over a spaCy model and a tagger beside it, on a Unix socket. `serve`
+runs after confinement.
 
 Everything is imported and loaded with the module, before that: nothing can be opened once it is confined, and there is
 no network to look anything up in. Of Presidio only the recogniser that asks the model is registered: its rules for
@@ -9,8 +10,9 @@ out.
 """
 
 import json
+import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +22,9 @@ from presidio_analyzer import AnalyzerEngine, EntityRecognizer, RecognizerRegist
 from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-from intramural.guard.listed import Lists, Token, listed
+from intramural.guard.listed import Lists, Token
+from intramural.guard.opinions import named, towns
+from intramural.guard.tagger import Tagger, installed
 
 _KINDS: Mapping[str, str] = {"PERSON": "name", "LOCATION": "place", "ORGANIZATION": "organisation"}
 #: How the model's labels are called by Presidio.
@@ -32,8 +36,9 @@ _LABELS = {
     "FAC": "LOCATION",
     "ORG": "ORGANIZATION",
 }
-#: Less than what the model knows itself (0.85), more than what is let go (`reader._SCORE_LEAST`).
-_LISTED_SCORE = 0.6
+_PERSONS = tuple(label for label, entity in _LABELS.items() if entity == "PERSON")
+#: A word, or a mark by itself.
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*\.?|[^\w\s]|[\d_]+")
 
 
 class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, which the checks do not have
@@ -44,11 +49,13 @@ class _Loaded(SpacyNlpEngine):  # type: ignore[misc]  # an optional package, whi
         self.nlp = {"en": model.load(exclude=["lemmatizer"])}
 
 
-class _Listed(EntityRecognizer):  # type: ignore[misc]  # an optional package, which the checks do not have
-    """Proper nouns that are given or family names somewhere, where the model took them for nothing."""
+class _Persons(EntityRecognizer):  # type: ignore[misc]  # an optional package, which the checks do not have
+    """Persons: what the model, lists and the tagger make of it together (`opinions`)."""
 
-    def __init__(self) -> None:
-        super().__init__(supported_entities=["PERSON"], name="lists of names")
+    def __init__(self, words: Container[str], tagger: Tagger | None) -> None:
+        super().__init__(supported_entities=["PERSON", "LOCATION"], name="persons")
+        self._words = words
+        self._tagger = tagger
 
     def load(self) -> None:
         """Read the lists of every country that writes in Latin letters (`faker`)."""
@@ -66,16 +73,27 @@ class _Listed(EntityRecognizer):  # type: ignore[misc]  # an optional package, w
         self.lists = Lists.of(given, family)
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[Any]:
-        tokens = [
-            Token(each.text, each.idx, each.pos_ == "PROPN", each.ent_type_ in _LABELS) for each in nlp_artifacts.tokens
-        ]
-        return [RecognizerResult("PERSON", *span, _LISTED_SCORE) for span in listed(tokens, self.lists)]
+        tokens = [part for each in nlp_artifacts.tokens for part in self._parts(each)]
+        said = [(each.start_char, each.end_char) for each in nlp_artifacts.entities if each.label_ in _PERSONS]
+        words = None if self._tagger is None else self._tagger.read(text)
+        persons = [RecognizerResult("PERSON", *each) for each in named(tokens, said, self.lists, words)]
+        return persons + [RecognizerResult("LOCATION", *each) for each in towns(words or ())]
+
+    def _parts(self, token: Any) -> Iterator[Token]:
+        """The model's token in words: `Ada:"Who` is one to it."""
+        taken = _KINDS.get(_LABELS.get(token.ent_type_, ""), "")
+        for match in _WORD.finditer(token.text):
+            ordinary = match[0].lower() in self._words
+            yield Token(match[0], token.idx + match.start(), token.pos_ == "PROPN", taken, ordinary)
 
 
 def _analyzer() -> Any:
-    ours = [SpacyRecognizer(supported_entities=list(_KINDS)), _Listed()]
+    engine = _Loaded()
+    words = frozenset(engine.nlp["en"].vocab.strings)  # as it was trained: whoever reads adds to it
+    # The model's persons come by way of `_Persons`, which has its doubts about some.
+    ours = [SpacyRecognizer(supported_entities=["LOCATION", "ORGANIZATION"]), _Persons(words, installed())]
     registry = RecognizerRegistry(recognizers=ours)
-    made = AnalyzerEngine(registry=registry, nlp_engine=_Loaded(), supported_languages=["en"])
+    made = AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
     made.analyze("Ada Lovelace was born in London.", language="en")  # what loads at the first use does so now
     return made
 

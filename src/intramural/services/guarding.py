@@ -255,23 +255,23 @@ class Guarding:
         project = f"person:{actor.person_id}" if actor.place is None else f"workspace:{actor.place.id}"
         marks = Pseudonyms(self._key_of(project), self._this_year())
         reads = bool(policy.looking & self._names.kinds)
-        return Shield(policy, marks, partial(self._find, policy.looking), as_json, reads, self.blind(policy))
+        find, find_part = (partial(self._find, policy.looking, whole=whole) for whole in (True, False))
+        return Shield(policy, marks, find, find_part, as_json, reads, self.blind(policy))
 
     def _this_year(self) -> int:
         return 1970 + int(self._clock.now_s() / _SECONDS_A_YEAR)
 
-    async def _find(self, kinds: frozenset[Kind], text: str) -> tuple[Span, ...]:
-        """Everything of `kinds` in `text`."""
-        name = hashlib.blake2b(f"{sorted(kinds)}\0{text}".encode(errors="replace"), digest_size=16).digest()
+    async def _find(self, kinds: frozenset[Kind], text: str, *, whole: bool) -> tuple[Span, ...]:
+        """Everything of `kinds` in `text`; `whole`: it is not a part of one that still grows."""
+        name = hashlib.blake2b(f"{sorted(kinds)}{whole}\0{text}".encode(errors="replace"), digest_size=16).digest()
         if (known := self._remembered.get(name)) is not None:
             self._remembered.move_to_end(name)
             return known
         more: tuple[Span, ...] = ()
         if kinds & self._names.kinds:
             (more,) = await self._names.find([text])
-        spans = (
-            await asyncio.to_thread(found, text, kinds, more) if len(text) > _LONG_CHARS else found(text, kinds, more)
-        )
+        look = partial(found, text, kinds, more, whole=whole)
+        spans = await asyncio.to_thread(look) if len(text) > _LONG_CHARS else look()
         self._remembered[name] = spans
         if len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)

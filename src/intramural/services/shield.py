@@ -27,7 +27,9 @@ class Shield:
 
     policy: Policy
     marks: Pseudonyms
+    #: In a text that is there as a whole, and in a part of one that still grows.
     find: Find
+    find_part: Find
     #: The answer is JSON: what is put back into it is escaped.
     as_json: bool = False
     #: Whether it will be looked at by sentences.
@@ -73,7 +75,7 @@ class Shield:
     async def _released(self, event: Delta | Reasoning, window: Window, count: int) -> list[Told]:
         if not count:
             return []
-        text, spans = window.take(count, await self.find(window.text))
+        text, spans = window.take(count, await self.find_part(window.text))
         return [self._both(event, self._done(text, spans))] if text else []
 
     async def _rest(self, index: int) -> list[Told]:

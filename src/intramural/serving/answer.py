@@ -21,6 +21,7 @@ from intramural.serving import formatted
 from intramural.serving.asking import Way, first_of, is_small, put, ways_of
 from intramural.serving.callreaders import FreeReader
 from intramural.serving.exchange import Exchange
+from intramural.serving.fairness import Begun
 from intramural.serving.model import ModelToServe
 from intramural.serving.onward import Written
 from intramural.serving.remote.fields import translated
@@ -52,7 +53,7 @@ class Slots(Protocol):
         needs_slot: bool = True,
         spare_only: bool = False,
         alone: bool = False,
-        asked_s: float | None = None,
+        begun: Begun | None = None,
     ) -> AbstractAsyncContextManager[Asking]: ...
 
 
@@ -150,20 +151,21 @@ class Stream(AsyncIterator[ChatEvent]):
         if self._on_wait is not None:
             self._on_wait(position)
 
-    def _turn(self, asked_s: float | None = None) -> "_Turn":
-        """The slot we waited for. `asked_s`: when it was first asked for, if this is to go on."""
-        on_wait = self._told_to_wait if asked_s is None else None
-        asked = self._slots.lease(self._model, on_wait, alone=self._request.deterministic, asked_s=asked_s)
+    def _turn(self, begun: Begun | None = None) -> "_Turn":
+        """The slot we waited for. `begun`: this is to go on."""
+        on_wait = self._told_to_wait if begun is None else None
+        asked = self._slots.lease(self._model, on_wait, alone=self._request.deterministic, begun=begun)
         return _Turn(asked, self._clock, self._waited)
 
     def _waited(self, waited_s: float) -> None:
         self.waited_ms += waited_s * 1000
 
     async def _one(self) -> AsyncGenerator[ChatEvent, None]:
-        first_s, asked_s = self._clock.monotonic_s(), None
+        first_s = self._clock.monotonic_s()
+        begun: Begun | None = None
         while True:
             try:
-                async with self._turn(asked_s) as lease, aclosing(self._choice(lease, 0)) as parts:
+                async with self._turn(begun) as lease, aclosing(self._choice(lease, 0)) as parts:
                     async for events in parts:
                         for event in events:
                             yield event
@@ -173,11 +175,11 @@ class Stream(AsyncIterator[ChatEvent]):
                     break  # it was told to make room just when it had: what is missing is no more than the last counts
                 if error.code != "preempted" or not self._written.can_pause:
                     raise
-            asked_s = first_s
             if not self._goes_on():
                 for event in _through(self._paused_stages, Finished(0, "length")):
                     yield event
                 break
+            begun = Begun(first_s, self._written.ahead_s)
         yield self.usage
 
     def _goes_on(self) -> bool:

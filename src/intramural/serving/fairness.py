@@ -38,6 +38,8 @@ _LEAST_WEIGHT, _MOST_WEIGHT = 0.01, 100.0
 _LEAD = 3
 #: Whoever always has an answer in the making can be behind their share by so many typical ones.
 _SAVED = 20
+#: By so much longer an answer may be read than it is written before it pauses: nobody notices as little.
+_READ_MORE_S = 0.1
 
 Path = tuple[str, ...]
 
@@ -84,22 +86,31 @@ def cost_of(read_tokens: float, written_tokens: float) -> float:
     return max(0.0, read_tokens) + DECODE_COST * max(0.0, written_tokens)
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A part of an answer is written, and it is to go on. `asked_s`: when it was first asked for; `ahead_s`: for how
+    much longer it was written so far than its prompt was read, each time it was."""
+
+    asked_s: float
+    ahead_s: float = 0.0
+
+
 class Open(msgspec.Struct, frozen=True):
     """A ticket that has a slot since `granted_s`, and what was charged for it so far. `pausable_s`: since when it could
-    be gone on with later, which is when its prompt had been read."""
+    be gone on with later, which is when its prompt had been read. `ahead_s`: see `Begun`."""
 
     owner: Owner
     charged: float
     read_tokens: float
     granted_s: float = 0.0
     pausable_s: float | None = None
+    ahead_s: float = 0.0
 
     def pause_s(self, slice_s: float) -> float | None:
         """When it may be paused after a slice of `slice_s`; None: never. What has to be read again before it goes on
-        is written for as long as the reading took, whatever the slice: at least half of the time goes into writing."""
+        is written for about as long in all as it was read, whatever the slice: half of the time goes into writing."""
         if self.pausable_s is None:
             return None
-        return self.pausable_s + max(slice_s, self.pausable_s - self.granted_s)
+        return self.pausable_s + max(slice_s, self.pausable_s - self.granted_s - self.ahead_s - _READ_MORE_S)
 
 
 def _none() -> MappingProxyType[Path, float]:
@@ -146,13 +157,13 @@ class Ledger(msgspec.Struct, frozen=True):
             _charge(settled, each.owner, -each.charged)
         return settled
 
-    def granted(self, ticket: str, owner: Owner, read_tokens: float, now_s: float) -> "Ledger":
-        """`ticket` was given a slot: the estimate is charged."""
+    def granted(self, ticket: str, owner: Owner, read_tokens: float, now_s: float, ahead_s: float = 0.0) -> "Ledger":
+        """`ticket` was given a slot: the estimate is charged. `ahead_s`: see `Begun`."""
         charged = self.estimate(read_tokens)
         return replace(
             self,
             tags=_charged(self.tags, owner, charged),
-            open=MappingProxyType({**self.open, ticket: Open(owner, charged, read_tokens, now_s)}),
+            open=MappingProxyType({**self.open, ticket: Open(owner, charged, read_tokens, now_s, None, ahead_s)}),
             served_s=MappingProxyType({**self.served_s, (owner.path, owner.work): now_s}),
         )
 
@@ -205,7 +216,7 @@ class Ticket(Protocol):
     @property
     def asked_s(self) -> float: ...
     @property
-    def begun(self) -> bool: ...
+    def begun(self) -> Begun | None: ...
     @property
     def number(self) -> int: ...
     @property
@@ -261,7 +272,7 @@ def _empty_handed_first(ledger: Ledger, turns: list[_Ticket]) -> list[_Ticket]:
             fronts.append(ticket)
     first = {ticket.number for ticket in fronts}
     others = [ticket for ticket in turns if ticket.number not in first]
-    return [*(t for t in fronts if not t.begun), *(t for t in fronts if t.begun), *others]
+    return [*(t for t in fronts if t.begun is None), *(t for t in fronts if t.begun is not None), *others]
 
 
 def _turns(ledger: Ledger, tickets: Sequence[_Ticket], depth: int = 0) -> list[_Ticket]:

@@ -201,11 +201,12 @@ class Lease:
         return self._life.traits
 
     async def blame(self, error: IntramuralError) -> IntramuralError:
+        failure = self._ticket.failure
+        if failure is not None and error.code == "worker_died":
+            return failure  # it was us who stopped it: nobody is asked how the worker is while others wait for the slot
         if await self._worker.is_lost(error):
             self._pool.misbehaved(self._number, error)
-        if isinstance(error, Broken) and self._ticket.failure is not None:
-            return self._ticket.failure
-        return error
+        return failure if failure is not None and isinstance(error, Broken) else error
 
 
 def _decode(body: bytes, shape: type[_Body]) -> _Body:

@@ -54,6 +54,11 @@ class Written:
             completion_ms=past.completion_ms + usage.completion_ms,
         )
 
+    @property
+    def ahead_s(self) -> float:
+        """For how much longer it was written than its prompt was read, until it was last stopped."""
+        return (self._past.completion_ms - self._past.prompt_ms) / 1000
+
     def rest(self) -> ChatRequest | None:
         """What asks for the rest; None if there is none left to write. The numbers that chance is made of are not the
         same again."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from intramural.core.chat import ChatEvent, ChatRequest, Usage
 from intramural.core.errors import Unavailable
 from intramural.serving.answer import Stream, UnderWay
-from intramural.serving.fairness import Owner, cost_of
+from intramural.serving.fairness import Begun, Owner, cost_of
 from intramural.serving.model import ModelToServe
 from intramural.serving.traits import Asking
 
@@ -42,7 +42,7 @@ class _Slots(Protocol):
         alone: bool = False,
         owner: Owner,
         read_tokens: float = 0.0,
-        asked_s: float | None = None,
+        begun: Begun | None = None,
     ) -> AbstractAsyncContextManager[_Costing]: ...
 
 
@@ -66,12 +66,12 @@ class Owned:
         needs_slot: bool = True,
         spare_only: bool = False,
         alone: bool = False,
-        asked_s: float | None = None,
+        begun: Begun | None = None,
     ) -> AbstractAsyncContextManager[Asking]:
         def told(position: int, wait_s: float) -> None:
             if on_wait is not None:
                 on_wait(position)
-            if self._note is not None and asked_s is None:  # what has begun does not tell of waiting
+            if self._note is not None and begun is None:  # what has begun does not tell of waiting
                 self._note(position, wait_s)
 
         asked = self._slots.lease(
@@ -80,9 +80,9 @@ class Owned:
             needs_slot=needs_slot,
             spare_only=spare_only,
             alone=alone,
-            owner=self._owner if asked_s is None else replace(self._owner, repeatable=False),  # it is to get somewhere
+            owner=self._owner if begun is None else replace(self._owner, repeatable=False),  # it is to get somewhere
             read_tokens=self._read_tokens,
-            asked_s=asked_s,
+            begun=begun,
         )
         return _Charged(asked, self._cost)
 

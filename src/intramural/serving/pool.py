@@ -21,7 +21,7 @@ from intramural.serving.answer import Stream
 from intramural.serving.asking import count_tokens, put, rendered
 from intramural.serving.ends import End, judged, killed_between, memory_kills
 from intramural.serving.exchange import worker_died
-from intramural.serving.fairness import NOBODY, Owner
+from intramural.serving.fairness import NOBODY, Begun, Owner
 from intramural.serving.lease import Lease, Life, Ticket
 from intramural.serving.model import ModelToServe
 from intramural.serving.owned import BeginNote, Owned, Repeated, WaitNote, length_of
@@ -363,7 +363,7 @@ class Pool:
         alone: bool = False,
         owner: Owner = NOBODY,
         read_tokens: float = 0.0,
-        asked_s: float | None = None,
+        begun: Begun | None = None,
     ) -> AbstractAsyncContextManager[Lease]:
         """A slot of a ready worker for as long as the context lasts; with `alone` no other of its slots is in use.
 
@@ -373,7 +373,7 @@ class Pool:
         def arrived(name: str) -> Arrived:
             demand = _demand(model)
             self._models[demand.key] = model
-            return Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, asked_s)
+            return Arrived(self.now_s(), name, demand, needs_slot, spare_only, alone, owner, read_tokens, begun)
 
         return _Leasing(self, model, on_wait, owner, arrived)
 

@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from intramural.core.errors import Broken, IntramuralError, Refused, Unavailable
 from intramural.core.work import Work
 from intramural.serving.eviction import NO_HABITS, Habit, Habits, Holding, cheapest, remembered
-from intramural.serving.fairness import NOBODY, Ledger, Open, Owner, Path, ordered
+from intramural.serving.fairness import NOBODY, Begun, Ledger, Open, Owner, Path, ordered
 
 #: Weight of the newest answer's duration in the running mean from which `retry_after_s` is estimated.
 _HOLD_WEIGHT = 0.2
@@ -123,8 +123,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """A ticket in the queue. `needs_slot` is false for one who only wants the model loaded.
 
     One that is to be answered `alone` waits until the worker is idle, and those behind it wait for it.
-    `number`: a later arrival has a greater one. `read_tokens`: about how long its prompt is. `asked_s`: when it first
-    came; `begun`: a part of its answer is written, and it waits to go on.
+    `number`: a later arrival has a greater one. `read_tokens`: about how long its prompt is. `begun`: a part of its
+    answer is written, and it waits to go on.
     """
 
     ticket: str
@@ -135,8 +135,12 @@ class Waiting(msgspec.Struct, frozen=True):
     owner: Owner = NOBODY
     read_tokens: float = 0.0
     number: int = 0
-    asked_s: float = 0.0
-    begun: bool = False
+    begun: Begun | None = None
+
+    @property
+    def asked_s(self) -> float:
+        """When it first came."""
+        return self.since_s if self.begun is None else self.begun.asked_s
 
 
 class State(msgspec.Struct, frozen=True):
@@ -168,7 +172,7 @@ class State(msgspec.Struct, frozen=True):
 class Arrived(msgspec.Struct, frozen=True):
     """Somebody wants a slot. `spare_only`: only if one is free this instant and nobody waits; never queued.
 
-    `alone`: a slot of a worker that answers nobody else meanwhile. `asked_s`: it was paused, and first came then.
+    `alone`: a slot of a worker that answers nobody else meanwhile. `begun`: it was paused, and is to go on.
     """
 
     now_s: float
@@ -179,7 +183,7 @@ class Arrived(msgspec.Struct, frozen=True):
     alone: bool = False
     owner: Owner = NOBODY
     read_tokens: float = 0.0
-    asked_s: float | None = None
+    begun: Begun | None = None
 
 
 class Pausable(msgspec.Struct, frozen=True):
@@ -494,8 +498,7 @@ class _Turn:
         reason = self._why_never(event.demand)
         if reason is None and event.spare_only and not at_once:
             reason = Unavailable("no_spare_slot", "No slot is free this instant.")
-        begun = event.asked_s is not None
-        if reason is None and not at_once and not begun and len(self._queue) >= self._rules.queue_limit:
+        if reason is None and not at_once and event.begun is None and len(self._queue) >= self._rules.queue_limit:
             reason = self._make_place(event.owner)
         if reason is not None:
             self.effects.append(Refuse(event.ticket, reason))
@@ -512,8 +515,7 @@ class _Turn:
                 event.owner,
                 event.read_tokens,
                 self._next_number,
-                self._now_s if event.asked_s is None else event.asked_s,
-                begun,
+                event.begun,
             )
         )
         self._next_number += 1
@@ -533,7 +535,7 @@ class _Turn:
         work, _ = longest = max(places, key=lambda each: (each[0], len(places[each])))
         if work < owner.work or (work == owner.work and len(places[longest]) <= own + 1):
             return full
-        newest = [waiting for waiting in places[longest] if not waiting.begun]
+        newest = [waiting for waiting in places[longest] if waiting.begun is None]
         if not newest:
             return full
         self._refuse(newest[-1], full)
@@ -705,7 +707,10 @@ class _Turn:
         elif worker.takes(alone=waiting.alone):
             granted = MappingProxyType({**worker.granted, waiting.ticket: self._now_s})
             self._put(replace(worker, granted=granted, alone=waiting.ticket if waiting.alone else None))
-            self._ledger = self._ledger.granted(waiting.ticket, waiting.owner, waiting.read_tokens, self._now_s)
+            ahead_s = 0.0 if waiting.begun is None else waiting.begun.ahead_s
+            self._ledger = self._ledger.granted(
+                waiting.ticket, waiting.owner, waiting.read_tokens, self._now_s, ahead_s
+            )
         else:
             return
         self._queue.remove(waiting)
@@ -752,7 +757,7 @@ class _Turn:
                 return max(able, key=lambda t: worker.granted[t])
         if held[waiting.owner.person]:
             return None
-        slice_s = self._rules.slice_s if waiting.begun else 0.0
+        slice_s = 0.0 if waiting.begun is None else self._rules.slice_s
         having = {ticket: held[each.owner.person] for ticket, each in opened.items()}
         able = [
             ticket

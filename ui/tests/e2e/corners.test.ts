@@ -53,6 +53,17 @@ describe("when things go wrong", () => {
     await me.close();
   });
 
+  it("a process that was refused something is named, with what it tried", async () => {
+    const me = await ada();
+    await me.go("/settings/machine");
+    await me.page.getByText("Something within a day").waitFor();
+    await me.page.getByText("socket (3 times), execve").waitFor();
+    await me.page.getByText("A model, smollm2:135m-instruct-q4_1 (process 4242)").waitFor();
+    await me.accessible("the machine");
+    me.clean();
+    await me.close();
+  });
+
   it("a lost connection is told from a finished answer", async () => {
     const me = await ada();
     await me.send("[cut] please");

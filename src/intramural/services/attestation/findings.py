@@ -293,7 +293,7 @@ def _unseen(facts: f.Facts) -> _Answer:
 
 
 def _filtered(facts: f.Facts) -> _Answer:
-    """What the machine's own packet filter does with what goes out; never green where nobody could say."""
+    """What the machine's own packet filter does with what goes out; green only where what no rule names is dropped."""
     found = facts.packet_filter
     if isinstance(found, f.NotSeen):
         return (
@@ -310,7 +310,7 @@ def _filtered(facts: f.Facts) -> _Answer:
     if found.older:
         return "amber", f"{said}; it has tables of an older kind, whose rules were not read: {_named(found.older)}."
     if rules:
-        return "green", (
+        return "amber", (
             f"{said}: {_count(rules, 'rule looks', 'rules look')} at what goes out; what they do not stop passes, and "
             "what they say is not judged here."
         )
