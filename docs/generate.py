@@ -1,4 +1,4 @@
-"""Write `docs/reference/` from the code: settings, routes, errors, audit events, the command line.
+"""Write `docs/reference/` from the code: settings, routes, errors, audit events, permissions, the command line.
 
 `make reference` runs it; `tests/test_reference.py` compares, so a page that lies fails the build.
 """
@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from cyclopts import App
 from rich.console import Console
 
+from intramural.access.policy import ROLES, Action, reach
 from intramural.audit import VERIFIER, Event, verifier_file
 from intramural.cli.root import cli
 from intramural.core import errors as error_classes
@@ -29,6 +30,12 @@ _ERROR_KINDS = {name for name, cls in vars(error_classes).items() if isinstance(
 def settings() -> str:
     """Every setting with its default."""
     lines = ["# Settings\n", "From `intramural.toml` in the data directory, then from the environment.\n"]
+    lines += ["Where things are is said in the environment alone: `INTRAMURAL_DATA_DIR` (or `--data-dir`; else"]
+    lines += ["`~/.local/share/intramural`), and, where they are not in it, `INTRAMURAL_CONFIG` for `intramural.toml`,"]
+    lines += ["`INTRAMURAL_ENGINES` for [`engines.toml`](../remote-engines.md), `INTRAMURAL_SIGN_IN` for"]
+    lines += [
+        "[`sign-in.toml`](../sign-in.md). What is no setting is refused by name, in the file and in the environment.\n"
+    ]
     for section, cls in SECTIONS.items():
         lines += [f"## [{section}]\n", f"{cls.__doc__}\n", "| setting | environment | type | default | what it does |"]
         lines += ["|---|---|---|---|---|"]
@@ -148,7 +155,18 @@ def _own_codes(node: ast.ClassDef, where: str) -> Iterator[tuple[str, str, str]]
 def events() -> str:
     """Every event of the audit log."""
     lines = ["# Audit events\n", "Names never change; what each record holds is in [audit.md](../audit.md).\n"]
-    return "\n".join(lines + [f"- `{event.value}`" for event in Event]) + "\n"
+    return "\n".join(lines + [f"- `{event.value}`: {event.doc}" for event in Event]) + "\n"
+
+
+def permissions() -> str:
+    """Every permission, and how far it goes in the roles that are always there."""
+    lines = ["# Permissions\n", "What the roles that are always there may do, and what a role of one's own is made of"]
+    lines += ["([policy.md](../policy.md#roles)). *own*: with what is one's own; *managed*: also with that of people"]
+    lines += ["in groups that one manages; *all*: with everybody's; *yes*: it makes no difference whose it is.\n"]
+    lines += [f"| permission | {' | '.join(ROLES)} |", f"|---|{'---|' * len(ROLES)}"]
+    for action in Action:
+        lines.append(f"| `{action}` | {' | '.join(reach(role, action) for role in ROLES)} |")
+    return "\n".join(lines) + "\n"
 
 
 def command_line() -> str:
@@ -166,7 +184,7 @@ def command_line() -> str:
 def _commands(words: tuple[str, ...], app: App) -> Iterator[tuple[str, ...]]:
     yield words
     for name in app:
-        if not name.startswith("-"):
+        if not name.startswith("-") and name not in app[name].alias:
             yield from _commands((*words, name), app[name])
 
 
@@ -185,6 +203,7 @@ PAGES: dict[str, Any] = {
     "routes.md": routes,
     "errors.md": errors,
     "events.md": events,
+    "permissions.md": permissions,
     "command-line.md": command_line,
     "verifier.md": verifier,
 }

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from intramural.access import Access, HashedPassword, Sought
 from intramural.access.passwords import Cost, Passwords
-from intramural.access.people import check_username, fold
+from intramural.access.people import NO_PASSWORD, check_username, fold
 from intramural.core.config import AccessConfig
 from intramural.core.errors import Conflicting, Misasked, Missing, Throttled, Unauthenticated
 from intramural.storage import schema as t
@@ -220,6 +220,30 @@ async def test_concurrent_sign_ins_beyond_the_line_are_told_so(db, tmp_path, clo
     assert {type(result) for result in results} <= {Unauthenticated, Throttled}
     assert {result.code for result in results if isinstance(result, Throttled)} <= {"sign_in_busy"}
     await room.close()
+
+
+async def test_who_cannot_sign_in_yet_is_found(access, db, join):
+    await join("root", "administrator")
+    async with db.writing() as connection:
+        await access.people.create(connection, "library", None, "service")
+        came, waits, out, keyed = [
+            (await access.people.create(connection, name, NO_PASSWORD, "member")).id
+            for name in ("came", "waits", "out", "keyed")
+        ]
+        await access.people.change(connection, out, disabled=True)
+        account = {"issuer": "https://id.example", "subject": "1", "provider": "school", "groups": "[]"}
+        await connection.execute(insert(t.identities).values(person_id=came, created_ms=1, last_ms=1, **account))
+        passkey = {"id": "passkey_1", "credential_id": b"1", "public_key": b"1", "sign_count": 0, "host": "localhost"}
+        await connection.execute(insert(t.passkeys).values(person_id=keyed, name="phone", created_ms=1, **passkey))
+
+    async def waiting():
+        return [each.username for each in (await access.people.page(Sought(waiting=True))).people]
+
+    assert await waiting() == ["waits"]
+    hashed = await access.people.hash_new("waits", PASSWORD)
+    async with db.writing() as connection:
+        await access.people.set_password(connection, waits, hashed)
+    assert await waiting() == []
 
 
 async def test_people_are_found_by_what_is_in_their_names_and_come_in_pages(access, db, join):

@@ -15,6 +15,7 @@ from tests import preloaded
     [("version --json", ""), ("nonsense", ""), ("guard check --label public", "Born on May 3")],
 )
 def test_it_says_and_ends_the_same(words: str, stdin: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)  # a first command would tell of a new installation
     env = {**os.environ, "INTRAMURAL_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "100"}
     usual = [sys.executable, "-m", "intramural", *words.split()]
     afresh = subprocess.run(usual, env=env, input=stdin, capture_output=True, text=True, timeout=100)

@@ -114,7 +114,8 @@ async def test_a_refusal_names_the_quota_what_is_left_and_when_it_renews(bench: 
     limit = await bench.quotas.set(CONSOLE, TOKENS)
     hold = await bench.ask(MIA, 100, 850)
     await bench.end(hold, MIA, Usage(100, 850))
-    with pytest.raises(QuotaSpent, match=f"{limit.id} allows 1,000 tokens a day for each person; 50 remain") as caught:
+    said = rf"At most 1,000 tokens a day for each person \({limit.id}\); 50 remain"
+    with pytest.raises(QuotaSpent, match=said) as caught:
         await bench.ask(MIA, 100, 100)
     renews_ms = caught.value.quota["renews_ms"]
     assert renews_ms % (DAY_S * 1000) == 0 and "renews at" in caught.value.hint

@@ -33,6 +33,7 @@ const PERMISSIONS = {
   member: [
     "notices.read",
     "notices.acknowledge",
+    "consents.read",
     "me.read",
     "me.change_password",
     "me.read_sessions",
@@ -568,6 +569,7 @@ function roll(people, asked) {
   const text = (asked.get("query") ?? "").toLowerCase();
   const found = people
     .filter((one) => one.username.toLowerCase().includes(text) && asked.get("kind") !== "service")
+    .filter((one) => asked.get("waiting") !== "true" || !one.password)
     .sort((a, b) => a.username.localeCompare(b.username));
   const from = Number(asked.get("after") || 0);
   const to = from + Number(asked.get("limit") ?? found.length);

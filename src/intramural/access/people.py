@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from intramural.access.groups import GROUPS_OF, groups_from
@@ -59,7 +59,8 @@ class Person:
 class Sought:
     """Which people are wanted: whose name holds `text` (in whatever case), of this kind and role, and of `ids` alone.
 
-    At most `limit` of them (None: all), from the one after `after`, which is what the page before ended with.
+    At most `limit` of them (None: all), from the one after `after`, which is what the page before ended with. With
+    `waiting` only people who may come in and cannot yet: they have no password, no passkey, no account at a provider.
     """
 
     text: str = ""
@@ -68,6 +69,7 @@ class Sought:
     ids: Collection[str] | None = None
     after: str = ""
     limit: int | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +410,10 @@ def _where(sought: Sought, among: Collection[str] | None) -> list[ColumnElement[
     if sought.text:
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sought.text).casefold())
         found.append(t.people.c.username_folded.contains(text, autoescape=True))
+    if sought.waiting:
+        found += [t.people.c.kind == "person", t.people.c.disabled_ms.is_(None)]
+        found.append(t.people.c.password_hash == NO_PASSWORD.text)
+        found += [~exists().where(ways.c.person_id == t.people.c.id) for ways in (t.identities, t.passkeys)]
     return found
 
 

@@ -16,6 +16,7 @@ stands in for being the owner, of these things and for reading alone; and the co
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -416,6 +417,16 @@ def role_permissions(role: Role) -> frozenset[str]:
         if role in row.others and row.own != row.others:
             found.add(f"{action}.all")
     return frozenset(found)
+
+
+def reach(role: Role, action: Action) -> Literal["yes", "all", "managed", "own", "no"]:
+    """How far one of `ROLES` may do an action: `yes` where it makes no difference whose the thing is."""
+    row = _TABLE[action]
+    if role in row.others:
+        return "yes" if row.is_shared else "all"
+    if role in row.managed:
+        return "managed"
+    return "own" if role in row.own else "no"
 
 
 def scopes_of(granted: frozenset[str]) -> frozenset[Scope]:

@@ -7,7 +7,7 @@ Never: touches a room directly. It holds `app`, and asks over the same HTTP rout
 
 Read in this order: `render`, `root`, `lending`, `client`, `commands`, `anchors`, `attest`, `backups`, `break_glass`,
 `catalogue`, `clients`, `connect`, `consent`, `database`, `egress`, `evidence`, `fit`, `guard`, `inspect`, `integrity`,
-`lifecycle`, `organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`.
+`lifecycle`, `organisation`, `people`, `proofs`, `provenance`, `pull`, `quota`, `report`, `serve`, `top`, `headings`.
 """
 
 import gc
@@ -40,6 +40,7 @@ from intramural.cli import (
     report,
     top,
 )
+from intramural.cli.headings import put_under_headings
 from intramural.cli.render import Out
 from intramural.cli.root import cli
 from intramural.core.errors import Broken, IntramuralError, Unavailable
@@ -87,5 +88,6 @@ COMMANDS = (
     anchors, attest, backups, break_glass, catalogue, commands, connect, consent, database, egress, evidence, fit,
     guard, inspect, integrity, lifecycle, organisation, people, proofs, provenance, pull, quota, report, top,
 )  # fmt: skip
+put_under_headings(cli)
 
 __all__ = ["COMMANDS", "main"]

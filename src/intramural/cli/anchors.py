@@ -64,6 +64,13 @@ def witness(
 
     FOLDER holds the keys and the last checkpoints, NAME is how this witness is called (`school.example/witness`), LOGS
     are the public keys of the logs (`intramural audit key`).
+
+    Parameters
+    ----------
+    host
+        Address to answer on.
+    port
+        Port to answer on.
     """
     from intramural import app
 

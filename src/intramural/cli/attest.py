@@ -45,7 +45,7 @@ def make(
         sys.exit(_RED_STATUS)
 
 
-@attest.command(name="list")
+@attest.command(name="list", alias="ls")
 def list_kept(*, common: Common = DEFAULT) -> None:
     """Show those that are kept, the newest first."""
 

@@ -51,6 +51,11 @@ def backup(
         "skipped": made.skipped,
     }
     common.out.record(record, main="backup")
+    if not with_key:
+        common.out.note(
+            f"Not in it: the key that people's words are sealed with. Keep a copy of {_vault_key(common)} elsewhere: "
+            "without it nobody can read them, from the backup either."
+        )
 
 
 @cli.command
@@ -92,6 +97,15 @@ def restore(
         "public_key": restored.public_key,
     }
     common.out.record(record, main="backup")
+    if not _vault_key(common).exists():
+        common.out.warn(
+            "The key that people's words are sealed with is not in this backup.",
+            f"Before the first start put your copy of it at {_vault_key(common)} (mode 0600).",
+        )
+
+
+def _vault_key(common: Common) -> Path:
+    return common.config.data_dir / "secrets/vault.key"
 
 
 def _from_passphrase(folder: Path, file: Path) -> "Lock":

@@ -30,7 +30,7 @@ Before = Annotated[str | None, Parameter(help="Those older than this one: the la
 Owner = Annotated[str | None, Parameter(help="Whose: an identifier, where the opening is of a workspace.")]
 
 
-@break_glass.command(name="list")
+@break_glass.command(name="list", alias="ls")
 def list_openings(*, common: Common = DEFAULT) -> None:
     """List who asked to read what is another's, and what became of it."""
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 @cli.command
 def serve(*, common: Common = DEFAULT) -> None:
-    """Serve the API and the page until stopped."""
+    """Serve the API and the page until stopped.
+
+    Address, port and all else are settings: in `intramural.toml` in the data directory, or in the environment, as
+    `INTRAMURAL_SERVER_PORT` (docs/reference/settings.md).
+    """
     config = common.config
     keep_temporary_files_in(config.data_dir)
     # What is imported here stays for ever: to look for garbage in it again and again takes a tenth of the start.
@@ -137,7 +141,19 @@ def run(
     seed: int | None = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Ask MODEL once. Works without a running service."""
+    """Ask MODEL once. Works without a running service.
+
+    Parameters
+    ----------
+    system
+        What it is told before the question.
+    max_tokens
+        The answer is no longer than so many tokens.
+    temperature
+        How much is left to chance, 0 to 2.
+    seed
+        A number: the same one gives the same answer again.
+    """
 
     async def act(client: "Client") -> None:
         messages = [{"role": "system", "content": system}] if system else []
@@ -212,7 +228,16 @@ def add_user(
 ) -> None:
     """Add a person. The password is asked for, or read from standard input with --password-stdin.
 
-    With --service it is a service account, which has keys and no password.
+    Parameters
+    ----------
+    admin
+        As an administrator.
+    role
+        administrator, auditor, manager, member, or one of `intramural role ls`.
+    service
+        A service account, for a program: it has keys and no password.
+    password_stdin
+        Read the password from standard input.
     """
     password = None if service else _password(stdin=password_stdin)
     given = "service" if service and role == "member" else "administrator" if admin else role
@@ -225,11 +250,17 @@ def add_user(
 
 
 @user.command(name="ls")
-def list_users(*, common: Common = DEFAULT) -> None:
-    """List the people."""
+def list_users(*, waiting: Annotated[bool, Parameter(negative="")] = False, common: Common = DEFAULT) -> None:
+    """List the people.
+
+    Parameters
+    ----------
+    waiting
+        Only those who cannot sign in yet: no password, no passkey, no account at a provider.
+    """
 
     async def act(client: "Client") -> None:
-        people = (await client.get(f"{PAGE}/people"))["people"]
+        people = (await client.get(f"{PAGE}/people", waiting="true" if waiting else None))["people"]
         rows = [{**p, "state": "disabled" if p["disabled_ms"] else "enabled"} for p in people]
         common.out.table(rows, {"username": "NAME", "role": "ROLE", "state": "STATE", "id": "ID"})
 
@@ -240,7 +271,13 @@ def list_users(*, common: Common = DEFAULT) -> None:
 def set_password(
     name: str, *, password_stdin: Annotated[bool, Parameter(negative="")] = False, common: Common = DEFAULT
 ) -> None:
-    """Set a person's password; their sessions end."""
+    """Set a person's password; their sessions end.
+
+    Parameters
+    ----------
+    password_stdin
+        Read the password from standard input.
+    """
     password = _password(stdin=password_stdin)
     _change_user(name, {"password": password}, common)
 
@@ -363,7 +400,21 @@ def add_key(
     workspace: str | None = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Make a key for USER's programs. The secret is printed once. With WORKSPACE all is asked there."""
+    """Make a key called NAME for a person's programs. The secret is printed this once.
+
+    Parameters
+    ----------
+    user
+        Whose programs.
+    scope
+        What it may be used for; once each, `inference` if not said.
+    model
+        A model that it may use; once each, any if not said.
+    days
+        It ends after so many days; never, if not said.
+    workspace
+        All that is asked with it is asked there.
+    """
 
     async def act(client: "Client") -> None:
         person = await found_person(client, user)
@@ -418,7 +469,15 @@ def revoke_key(key_id: str, *, common: Common = DEFAULT) -> None:
 
 @audit.command(name="ls")
 def list_entries(*, limit: int = 20, event: str | None = None, common: Common = DEFAULT) -> None:
-    """Show the newest entries. Reading the log is an event too."""
+    """Show the newest entries. Reading the log is an event too.
+
+    Parameters
+    ----------
+    limit
+        How many entries.
+    event
+        Only this event (docs/reference/events.md), or all that begins so: `login.*`.
+    """
 
     async def act(client: "Client") -> None:
         page = await client.get(f"{PAGE}/audit", limit=limit, event=event)
@@ -452,7 +511,14 @@ def checkpoint(*, common: Common = DEFAULT) -> None:
 def verify_log(*, held: Path | None = None, public_key: str | None = None, common: Common = DEFAULT) -> None:
     """Walk the log in the database itself and name the first wrong entry.
 
-    HELD is a file with a checkpoint kept elsewhere. Needs no service. Exit status 1 if anything is wrong.
+    Needs no service. Exit status 1 if anything is wrong.
+
+    Parameters
+    ----------
+    held
+        A file with a checkpoint that was kept elsewhere: the log has to go on from it.
+    public_key
+        The log's public key as it was handed out elsewhere; else that of this machine's log.
     """
     from intramural.audit import verify_database
 
@@ -484,8 +550,14 @@ def verify_receipt(
 ) -> None:
     """Check the receipt in FILE offline: its signature, its entries and their proofs, against the log's public key.
 
-    PUBLIC_KEY is the key as it was handed out elsewhere; without it, that of this machine's log. PROMPT and ANSWER are
-    files with the texts that the receipt is said to be about (whoever asked can open their commitments).
+    Parameters
+    ----------
+    public_key
+        The key as it was handed out elsewhere; else that of this machine's log.
+    prompt
+        A file with the question that the receipt is said to be about: whoever asked can open its commitment.
+    answer
+        A file with the answer, likewise.
     """
     from intramural.services.receipts import verified
 

@@ -73,8 +73,8 @@ def list_ages(
 def give(
     *people: str,
     to: Annotated[list[Feature] | None, Parameter(help="What is consented to; `use` alone, if not said.")] = None,
-    how: Literal["paper", "portal", "email", "in person"] = "paper",
-    by: Literal["guardian", "school"] = "guardian",
+    how: Annotated[Literal["paper", "portal", "email", "in person"], Parameter(help="How it was given.")] = "paper",
+    by: Annotated[Literal["guardian", "school"], Parameter(help="Who consents.")] = "guardian",
     group: Group = None,
     file: List = None,
     on: Annotated[str | None, Parameter(help="The day it was given, as 2026-09-01; today, if not said.")] = None,
@@ -144,21 +144,30 @@ def withdraw(consent_id: str, *, common: Common = DEFAULT) -> None:
 # notices --------------------------------------------------------------------------------------------------------------
 
 
+#: Audiences that are named by their names.
+_AUDIENCES = {"group": found_group, "workspace": found_workspace}
+
+
 @notice.command(name="set")
 def set_notice(
     title: str,
     text: Annotated[Path, Parameter(help="A file with the text, in Markdown.")],
     *,
-    audience: Annotated[str, Parameter(help="everyone, role:NAME, group:ID, workspace:ID or age:BAND.")] = "everyone",
+    audience: Annotated[
+        str, Parameter(help="everyone, role:NAME, group:NAME, workspace:NAME or age:BAND.")
+    ] = "everyone",
     blocking: Annotated[bool, Parameter(negative="", help="Models answer only who has read it.")] = False,
     notice_id: Annotated[str | None, Parameter(name="--id", help="Of the notice to change.")] = None,
     common: Common = DEFAULT,
 ) -> None:
     """Make a notice that people read on the page, or change one: with another text everybody has to read it again."""
-    body = {"title": title, "text": _text(text), "audience": audience, "blocking": blocking}
+    words = _text(text)
 
     async def act(client: "Client") -> None:
         path = f"{PAGE}/notices"
+        kind, _, named = audience.partition(":")
+        whose = f"{kind}:{(await _AUDIENCES[kind](client, named))['id']}" if kind in _AUDIENCES else audience
+        body = {"title": title, "text": words, "audience": whose, "blocking": blocking}
         made = await (client.post(path, body) if notice_id is None else client.put(f"{path}/{notice_id}", body))
         common.out.record(made, main="id")
 

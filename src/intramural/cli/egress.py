@@ -29,7 +29,7 @@ _Purpose = Annotated[
 ]
 
 
-@egress.command(name="list")
+@egress.command(name="list", alias="ls")
 def list_entries(*, common: Common = DEFAULT) -> None:
     """Show the mode, what settings allow by naming it, what was decided, and what administrators are asked."""
 

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from intramural.cli.quota import person_id
+from intramural.cli.organisation import found_person
 from intramural.cli.root import DEFAULT, PAGE, Common, vault
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def accept(name: str, *, common: Common = DEFAULT) -> None:
     """Take what a person keeps as it lies here, after something was wrong with it. That it was stays in the log."""
 
     async def act(client: "Client") -> None:
-        found = await client.post(f"{PAGE}/people/{await person_id(client, name)}/kept/accept", {})
+        found = await client.post(f"{PAGE}/people/{(await found_person(client, name))['id']}/kept/accept", {})
         common.out.record(found, main="things")
 
     common.ask(act)

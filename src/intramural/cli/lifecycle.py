@@ -16,6 +16,7 @@ _KEPT = {
     "data_class": "CLASS",
     "what": "WHAT",
     "workspace": "WORKSPACE",
+    "age": "AGE",
     "keeps": "DAYS",
     "number": "KEPT",
     "held": "HELD",

@@ -21,7 +21,15 @@ Label = Literal["public", "internal", "confidential", "phi", "education"]
 def add_group(
     name: str, *, within: str | None = None, external_id: str | None = None, common: Common = DEFAULT
 ) -> None:
-    """Make a group NAME, within another one (its name or identifier) if that is given."""
+    """Make a group NAME, within another one if that is given.
+
+    Parameters
+    ----------
+    within
+        The other group's name or identifier.
+    external_id
+        What a list or directory elsewhere calls it.
+    """
 
     async def act(client: "Client") -> None:
         parent = None if within is None else (await found_group(client, within))["id"]
@@ -46,7 +54,13 @@ def list_groups(*, common: Common = DEFAULT) -> None:
 
 @group.command(name="move")
 def move_group(name: str, *, within: str | None = None, common: Common = DEFAULT) -> None:
-    """Put group NAME with all that is within into another one; without WITHIN, into none."""
+    """Put group NAME with all that is within into another one; without WITHIN, into none.
+
+    Parameters
+    ----------
+    within
+        The other group's name or identifier.
+    """
 
     async def act(client: "Client") -> None:
         parent = None if within is None else (await found_group(client, within))["id"]
@@ -83,7 +97,13 @@ def list_members(name: str, *, common: Common = DEFAULT) -> None:
 def put_member(
     name: str, person: str, *, manager: Annotated[bool, Parameter(negative="")] = False, common: Common = DEFAULT
 ) -> None:
-    """Put PERSON into group NAME, as its manager if you say so."""
+    """Put PERSON into group NAME, as its manager if you say so.
+
+    Parameters
+    ----------
+    manager
+        They manage it: a teacher of a class, a ward lead.
+    """
 
     async def act(client: "Client") -> None:
         group_id, person_id = (await found_group(client, name))["id"], (await found_person(client, person))["id"]
@@ -153,7 +173,21 @@ def set_workspace(
     keep: list[str] | None = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Make a workspace NAME, or change what is given of one there is. KEEP is a class and days, as `chat=365`."""
+    """Make a workspace NAME, or change what is given of one there is.
+
+    Parameters
+    ----------
+    label
+        What kind of data is in it; of a new one `internal`, if not said.
+    model
+        A model that may answer there; once each.
+    any_model
+        Any model may, also if only some could before.
+    purpose
+        What people may ask for there, as `care`; once each.
+    keep
+        A class and for how many days it is kept, as `chat=365`; once each.
+    """
 
     async def act(client: "Client") -> None:
         spaces = await _workspaces(client)
@@ -265,6 +299,13 @@ def explain(
 
     THING is own (the default), all, model:NAME, person:NAME, group:ID, workspace:NAME or key:ID. Exit status 1 if they
     may not.
+
+    Parameters
+    ----------
+    workspace
+        Where it is asked.
+    purpose
+        What it is asked for.
     """
     said: list[dict[str, Any]] = []
 

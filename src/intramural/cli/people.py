@@ -37,9 +37,20 @@ def take_in(
 ) -> None:
     """Take in a list of people: a CSV file, or OneRoster 1.1 or 1.2 as a zip file or a folder (docs/provisioning.md).
 
-    SOURCE is what the list is called: the same name the next time. --dry-run says what would change. --disable-missing
-    shuts out who is not on it any more. --adopt: who has the name of somebody on the list is that person. --role
-    THEIRS=OURS gives a role. --yes: even if very many would be shut out.
+    Parameters
+    ----------
+    source
+        What the list is called: the same name the next time.
+    dry_run
+        Only say what would change.
+    disable_missing
+        Shut out who is not on it any more.
+    adopt
+        Who has the name of somebody on the list is that person.
+    yes
+        Even if very many would be shut out.
+    role
+        A role of the list and what it is here, as `parent=member`; once each.
     """
     data = _zipped(path) if path.is_dir() else _read(path)
     flags = {"dry_run": dry_run, "disable_missing": disable_missing, "adopt": adopt, "yes": yes}

@@ -19,6 +19,11 @@ def pull(source: str, *, name: str | None = None, common: Common = DEFAULT) -> N
     docs/sources.md has every source.
 
     Everything is verified and inspected before it is shelved. Ctrl-C pauses it; the same command goes on.
+
+    Parameters
+    ----------
+    name
+        What it is called here; else as its source calls it.
     """
 
     async def act(client: "Client") -> None:

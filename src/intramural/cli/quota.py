@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from intramural.cli.organisation import found_group, found_person, found_workspace
 from intramural.cli.root import DEFAULT, PAGE, Common, quota
-from intramural.core.errors import Misasked, Missing
+from intramural.core.errors import Misasked
 
 if TYPE_CHECKING:
     from intramural.cli.client import Client
 
+#: Subjects that are named by their names.
+_FOUND = {"person": found_person, "group": found_group, "workspace": found_workspace}
 _COLUMNS = {"id": "ID", "words": "ALLOWS", "used": "USED", "held": "HELD", "left": "LEFT", "renews": "RENEWS"}
 
 
-@quota.command(name="list")
+@quota.command(name="list", alias="ls")
 def list_quotas(*, common: Common = DEFAULT) -> None:
     """List every limit, with the balances of those who used most of it."""
 
@@ -34,7 +37,13 @@ def list_quotas(*, common: Common = DEFAULT) -> None:
 
 @quota.command(name="show")
 def show_quotas(*, model: str | None = None, common: Common = DEFAULT) -> None:
-    """Show how everything that limits you stands; with MODEL, only what limits the use of that."""
+    """Show how everything that limits you stands; with MODEL, only what limits the use of that.
+
+    Parameters
+    ----------
+    model
+        Name of a model.
+    """
 
     async def act(client: "Client") -> None:
         found = (await client.get(f"{PAGE}/quotas", model=model))["quotas"]
@@ -48,9 +57,9 @@ def set_quota(
     limit: str,
     *,
     user: Annotated[str | None, Parameter(help="A person's name.")] = None,
-    group: Annotated[str | None, Parameter(help="A group's identifier.")] = None,
+    group: Annotated[str | None, Parameter(help="A group's name or identifier.")] = None,
     key: Annotated[str | None, Parameter(help="A key's identifier.")] = None,
-    workspace: Annotated[str | None, Parameter(help="A workspace's identifier.")] = None,
+    workspace: Annotated[str | None, Parameter(help="A workspace's name or identifier.")] = None,
     each: Annotated[bool, Parameter(negative="", help="For each person by themselves, not for all together.")] = False,
     model: Annotated[str | None, Parameter(help="Only for this model.")] = None,
     common: Common = DEFAULT,
@@ -67,15 +76,15 @@ def set_quota(
 
     async def act(client: "Client") -> None:
         subject, subject_id = next(iter(given.items()), ("everyone", ""))
-        if subject == "person":
-            subject_id = await person_id(client, subject_id)
+        if subject in _FOUND:
+            subject_id = str((await _FOUND[subject](client, subject_id))["id"])
         made = await client.post(f"{PAGE}/quotas", {**body, "subject": subject, "subject_id": subject_id})
         common.out.record({"id": made["id"], "allows": made["words"]}, main="id")
 
     common.ask(act)
 
 
-@quota.command(name="remove")
+@quota.command(name="remove", alias="rm")
 def remove_quota(quota_id: str, *, common: Common = DEFAULT) -> None:
     """Take a limit away, with its balances."""
 
@@ -110,11 +119,3 @@ def _balance(each: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 async def _names(client: "Client") -> dict[str, str]:
     return {each["id"]: each["username"] for each in (await client.get(f"{PAGE}/people"))["people"]}
-
-
-async def person_id(client: "Client", username: str) -> str:
-    """The identifier of the person called so. Raises Missing(`person_not_found`)."""
-    for found, name in (await _names(client)).items():
-        if name == username:
-            return found
-    raise Missing("person_not_found", f"There is nobody called {username!r}.", "See `intramural user ls`.")

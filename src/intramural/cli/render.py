@@ -47,6 +47,8 @@ class Out:
             for row in rows:
                 table.add_row(*(Text(plain(row.get(field))) for field in columns))
             self._console.print(table)
+            if not rows:
+                self.note("None.")
 
     def record(self, record: Mapping[str, Any], *, main: str | None = None) -> None:
         """One thing with its fields; quiet prints only the field `main`."""
@@ -57,7 +59,9 @@ class Out:
         else:
             width = max(map(len, record), default=0)
             for field, value in record.items():
-                self._console.print(Text(f"{field:<{width}}  ", style="bold") + Text(plain(value)))
+                # a long line stays whole: it is what is copied
+                shown = Text(f"{field:<{width}}  ", style="bold") + Text(_lines(value, width + 2))
+                self._console.print(shown, soft_wrap=True)
 
     def text(self, text: str) -> None:
         """Part of an answer, as it comes (rich and quiet)."""
@@ -121,6 +125,12 @@ class Out:
                 console.print(Text(f"  {where}  {plain(each.get('message'))}  [{plain(each.get('code'))}]"))
         if error.hint:
             console.print(Text(error.hint))
+
+
+def _lines(value: Any, indent: int) -> str:
+    """As `plain`; a text of several lines keeps them, each under the first."""
+    lines = value.strip("\n").split("\n") if isinstance(value, str) else [value]
+    return ("\n" + " " * indent).join(map(plain, lines))
 
 
 def plain(value: Any) -> str:

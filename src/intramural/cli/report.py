@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from intramural.cli.quota import person_id
+from intramural.cli.organisation import found_person
 from intramural.cli.root import DEFAULT, PAGE, Common, audit, report
 from intramural.core.clock import SystemClock
 from intramural.core.errors import Misasked
@@ -44,10 +44,16 @@ def activity_review(
 
 @report.command(name="ferpa-99.32")
 def disclosures(*, student: str, common: Common = DEFAULT) -> None:
-    """Every access to one student's records that is in the log; what needs no entry by 34 CFR 99.32 is marked."""
+    """Every access to one student's records that is in the log; what needs no entry by 34 CFR 99.32 is marked.
+
+    Parameters
+    ----------
+    student
+        Their user name.
+    """
 
     async def act(client: "Client") -> None:
-        found = await client.get(f"{PAGE}/reports/ferpa-99.32/{await person_id(client, student)}")
+        found = await client.get(f"{PAGE}/reports/ferpa-99.32/{(await found_person(client, student))['id']}")
         common.out.record(found, main="to_be_recorded")
 
     common.ask(act)
@@ -55,7 +61,13 @@ def disclosures(*, student: str, common: Common = DEFAULT) -> None:
 
 @report.command(name="ai-act")
 def system_record(*, system: str, start: _From = None, end: _To = None, common: Common = DEFAULT) -> None:
-    """What made each output of the model SYSTEM, of what input, under whose oversight, and how long that is kept."""
+    """What made each output of the model SYSTEM, of what input, under whose oversight, and how long that is kept.
+
+    Parameters
+    ----------
+    system
+        The model's name.
+    """
     period = _period(start, end, days=31)
 
     async def act(client: "Client") -> None:
@@ -73,7 +85,13 @@ def export_log(
     end: _To = None,
     common: Common = DEFAULT,
 ) -> None:
-    """Write the log into the file OUT as lines of JSON: OCSF events, FHIR R4 AuditEvents, or plainly."""
+    """Write the log into the file OUT as lines of JSON: OCSF events, FHIR R4 AuditEvents, or plainly.
+
+    Parameters
+    ----------
+    form
+        For a SIEM, for a hospital's system, or plain.
+    """
     period = _period(start, end, days=None)
 
     async def act(client: "Client") -> None:

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 PAGE = "/intramural/v1"
 
-cli = App(name="intramural", help="Open-weight AI that never leaves the building.", version=__version__)
+
+def _default(value: object) -> str | None:
+    """A default as the help shows it; that a switch is off, or nothing given, goes without saying."""
+    return None if value in (None, False, "") else str(value)
+
+
+cli = App(
+    name="intramural",
+    help="Open-weight AI that never leaves the building.",
+    version=__version__,
+    # no `--empty-x` for each list: what is not given is empty
+    default_parameter=Parameter(negative_iterable=(), show_default=_default),
+)
 user = App(name="user", help="People who may sign in.")
 people = App(name="people", help="Lists of people from elsewhere, and directories that keep them.")
 key = App(name="key", help="Keys for programs.")
@@ -48,12 +60,18 @@ for _each in (
     cli.command(_each)
 
 
+_DATA_DIR = "Where everything is kept; else INTRAMURAL_DATA_DIR, else ~/.local/share/intramural."
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
     """Options of every command."""
 
-    data_dir: Annotated[Path | None, Parameter(help="Where everything is kept.")] = None
+    data_dir: Annotated[
+        Path | None,
+        Parameter(help="Where everything is kept; else INTRAMURAL_DATA_DIR, else ~/.local/share/intramural."),
+    ] = None
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print bare values only.")] = False
 
@@ -71,8 +89,15 @@ class Common:
         # Imported here: the service itself, which must start quickly, has no use for an HTTP client.
         from intramural.cli.client import connected
 
+        config = self.config
+        if not running and not config.data_dir.exists():
+            self.out.note(
+                f"Nothing is at {config.data_dir}: a new installation is made there. "
+                "Another one is named by --data-dir or INTRAMURAL_DATA_DIR."
+            )
+
         async def go() -> None:
-            async with connected(self.config, running=running) as client:
+            async with connected(config, running=running) as client:
                 await act(client)
 
         uvloop.run(go())

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import uvloop
 
@@ -47,7 +48,7 @@ async def _serve(config: Config, out: Out, enclosure: Enclosure, listener: socke
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         token = await house.access.setup.begin()
         _keep_for_good()
-        _greet(out, address, token, house.posture, enclosure.seal)
+        _greet(out, config.data_dir, address, token, house.posture, enclosure.seal)
         loading = asyncio.ensure_future(app.preload(house, out.note))
         loading.add_done_callback(lambda _: out.note("Ready."))
         later = asyncio.ensure_future(app.preload_in_time(house, out.note))
@@ -65,7 +66,7 @@ def _keep_for_good() -> None:
     gc.freeze()
 
 
-def _greet(out: Out, address: str, token: str | None, posture: Posture, seal: Seal) -> None:
+def _greet(out: Out, data_dir: Path, address: str, token: str | None, posture: Posture, seal: Seal) -> None:
     level, reasons = posture.level.value, posture.reasons
     link = f"{address}/#/setup?token={token}" if token else None
     if out.mode == "json":
@@ -78,6 +79,7 @@ def _greet(out: Out, address: str, token: str | None, posture: Posture, seal: Se
     if link:
         print(f"  set it up here    {link}", flush=True)
         print("                    (works once; makes the first administrator)", flush=True)
+    print(f"  kept in           {data_dir}", flush=True)
     print(f"  confinement       {level}{'' if not reasons else ' — ' + '; '.join(reasons)}", flush=True)
     may = f"may connect for {', '.join(seal.connects)}" if seal.connects else "connects to nobody"
     print(f"  the service       sealed: {seal.level}; {may}\n", flush=True)

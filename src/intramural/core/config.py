@@ -678,6 +678,7 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
     if unknown:
         raise Misasked("bad_setting", f"{file} has an unknown section {sorted(unknown)[0]!r}.", _known(SECTIONS))
     sections = {name: _section(name, cls, given.get(name, {}), env) for name, cls in SECTIONS.items()}
+    _require_known(env)
     remote = engines_file.read(
         Path(env.get("INTRAMURAL_ENGINES") or root / engines_file.FILE),
         env,
@@ -691,6 +692,16 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
     )
     origins = _origins(given, file.name, env)
     return Config(data_dir=root.absolute(), engines=remote, providers=providers, origins=origins, **sections)
+
+
+def _require_known(env: Mapping[str, str]) -> None:
+    """A variable that begins as a setting's and is none was meant to be one: it does not pass in silence."""
+    for section, cls in SECTIONS.items():
+        start = f"INTRAMURAL_{section}_".upper()
+        names = {f"{start}{each.name}".upper() for each in fields(cls)}
+        unknown = sorted(variable for variable in env if variable.startswith(start) and variable not in names)
+        if unknown:
+            raise Misasked("bad_setting", f"{unknown[0]} is no setting.", _known(dict.fromkeys(names)))
 
 
 def _origins(given: Mapping[str, Any], file: str, env: Mapping[str, str]) -> dict[str, str]:

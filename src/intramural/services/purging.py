@@ -76,7 +76,7 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What is kept of one kind in one place, and when it goes. `days` None: never. `due`: how many go now, within a
-    week, and within thirty days."""
+    week, and within thirty days. `age`: of people of this band alone (None: of everybody)."""
 
     data_class: str
     what: str
@@ -87,6 +87,7 @@ class Forecast:
     held: int
     due: tuple[int, ...]
     next_ms: int | None
+    age: str | None = None
 
 
 class _NothingLeft(Exception):
@@ -299,6 +300,7 @@ class Purging:
             found.held,
             found.going or (0,) * len(HORIZONS),
             next_ms,
+            rule.age,
         )
 
     def _now_ms(self) -> int:

@@ -21,7 +21,7 @@ def refused(refusal: Refusal, zone: str, currency: str, *, cut: bool = False) ->
     limit = standing.limit
     remains = _number(standing.remaining, limit, currency)
     wanted = _number(refusal.wanted, limit, currency)
-    rule = f"The quota {limit.id} allows {describe(limit, currency)}"
+    rule = f"At most {describe(limit, currency)} ({limit.id})"
     if cut:
         return f"{rule}; {remains} remain, and the answer was cut there.", _renewal(standing, zone)
     if refusal.retry_s is None:

@@ -47,7 +47,7 @@ class KeyFile:
                 raise Untrusted(
                     "vault_key_missing",
                     f"What people wrote is sealed, but the key {self._file} is gone.",
-                    "Restore it from a backup; a new key could open none of it.",
+                    "Put your copy of it there (a backup has it if made with --with-key); a new one opens nothing.",
                 )
             self._write(self._file, self._clock.token_bytes(KEY_BYTES))
         return WrappingKey(self._read(self._file))

@@ -502,6 +502,8 @@ export interface Kept {
   what: string;
   workspace_id: string | null;
   workspace: string | null;
+  /** Of people of this age alone; null: of everybody. */
+  age: string | null;
   days: number | null;
   number: number;
   held: number;

@@ -190,6 +190,14 @@ export const words = {
     send: "Send",
     stop: "Stop",
     hint: "Enter sends, Shift + Enter makes a new line",
+    attach: "Add text files",
+    attached: "Files with this message",
+    detach: (name: string) => `Take out: ${name}`,
+    fileUnnamed: "file",
+    fileTooLarge: (name: string, most: number) => `“${name}” is too large: a file has at most ${bytes(most)}.`,
+    fileNoText: (name: string) => `“${name}” is no text file.`,
+    fileNoTextHint:
+      "Text, Markdown, CSV and program files can be added. Of another one, copy the text into the message.",
     honesty: "Models make mistakes. Check what matters.",
     temporary: "Temporary chat",
     temporaryOn: "Temporary chat: nothing here is stored. It is gone when you leave or reload.",
@@ -217,7 +225,7 @@ export const words = {
       "What should I ask before choosing a laptop?",
     ],
     starter: "This starter model is tiny and often wrong.",
-    starterBetter: (name: string, why: string) => ` This machine could run ${name}: ${why}`,
+    starterBetter: (name: string) => ` This machine could run ${name}. `,
     starterGet: "See models",
   },
 
@@ -954,6 +962,8 @@ export const words = {
       tools: "functions that models call",
       audio: "audio",
     } as Record<string, string>,
+    askFirst:
+      "Before models answer you, a parent or guardian has to consent. Ask your school for the form; whoever manages your group records it.",
     missing: (what: string) => `This needs the consent of a parent or guardian, which is not recorded: ${what}.`,
     off: (what: string) => `Off for your age: ${what}.`,
     hours: (hours: string) => `Models answer you at these hours: ${hours}.`,

@@ -532,6 +532,32 @@ describe.skipIf(url === "")("an administrator's morning", () => {
     await expect.poll(() => page.locator("li.run .tag").allInnerTexts()).toEqual(["taken in", "only compared"]);
     await ada.accessible("a list that was taken in");
 
+    // Who came with a list has no password: they are made for all of them, until somebody stops it.
+    await page.getByRole("link", { name: "How they sign in" }).click();
+    await page.getByText(/^\d+ people cannot sign in yet/).waitFor();
+    await page.getByRole("button", { name: "First passwords…" }).click();
+    await ada.accessible("first passwords");
+    await dialog()
+      .getByRole("button", { name: /^Make \d+ passwords$/ })
+      .click();
+    await dialog()
+      .getByText(/^[1-9]\d* of \d+ passwords made$/)
+      .waitFor();
+    await dialog().getByRole("button", { name: "Stop" }).click();
+    await dialog()
+      .getByText(/can sign in now/)
+      .waitFor();
+    await ada.accessible("first passwords, made");
+    const saving = page.waitForEvent("download");
+    await dialog().getByRole("button", { name: "Save the list" }).click();
+    const list = readFileSync(await (await saving).path(), "utf-8");
+    const [username, password] = list.split("\r\n")[1]?.split(",") ?? [];
+    const headers = { "Content-Type": "application/json" };
+    const signIn = { method: "POST", headers, body: JSON.stringify({ username, password }) };
+    expect((await fetch(`${url}/intramural/v1/login`, signIn)).status).toBe(200);
+    await dialog().getByRole("button", { name: "I have saved it" }).click();
+    await ada.go("/settings/lists");
+
     // What it takes away it asks first, and what is very much it says.
     await choose(first.slice(0, 20));
     await page.getByLabel("Shut out who is not on it any more").check();

@@ -123,6 +123,18 @@ describe("the account", () => {
     await me.page.getByText(/not recorded: keeping conversations\./).waitFor();
     await me.page.getByText("Off for your age: functions that models call.").waitFor();
     await me.accessible("the account of somebody younger");
+    await me.go("/");
+    await me.page.getByLabel("Your message").waitFor();
+    expect(await me.page.getByText("Before models answer you").count()).toBe(0); // asking is consented to
+    server.world.consent = {};
+    await me.close();
+  });
+
+  it("and that nothing can be asked before that, in the chat itself", async () => {
+    server.world.consent = { age: "13-15", needed: ["use"], consents: [] };
+    const me = await ada();
+    await me.page.getByText("Before models answer you, a parent or guardian has to consent.").waitFor();
+    await me.accessible("a chat that waits for consent");
     server.world.consent = {};
     await me.close();
   });

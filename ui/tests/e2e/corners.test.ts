@@ -214,6 +214,28 @@ describe("reading along", () => {
     await me.close();
   });
 
+  it("has text files sent with its question, and refuses others by name", async () => {
+    const me = await ada();
+    const add = (name: string, text: string | Buffer) =>
+      me.page.getByTestId("files").setInputFiles({ name, mimeType: "", buffer: Buffer.from(text) });
+    await add("photo.png", Buffer.from([0x89, 0x50, 0xff]));
+    await me.page.getByText("“photo.png” is no text file.").first().waitFor();
+    await add("notes.md", "# Tides\nTwice a day.\n");
+    await add("other.csv", "a,b\n");
+    await me.page.getByRole("button", { name: "Take out: other.csv" }).click();
+    await me.accessible("a file beside a question");
+    await me.send("How often?");
+    await me.settled();
+    const mine = me.page.locator("article.turn.mine");
+    await expect.poll(() => mine.locator("summary").innerText()).toContain("notes.md");
+    await mine.locator("summary").click();
+    await mine.getByText("Twice a day.").waitFor();
+    await me.accessible("a question with a file");
+    await me.page.reload();
+    await expect.poll(() => mine.locator("summary").allInnerTexts()).toHaveLength(1);
+    await me.close();
+  });
+
   it("is said politely: whole paragraphs, then that it is complete", async () => {
     const me = await ada();
     const said: string[] = [];

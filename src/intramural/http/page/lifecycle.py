@@ -80,6 +80,7 @@ def _forecast(each: Forecast, names: dict[str, str]) -> shapes.ForecastOut:
         due_in_7_days=week,
         due_in_30_days=month,
         next_ms=each.next_ms,
+        age=each.age,
     )
 
 

@@ -27,13 +27,15 @@ def router(doors: Doors) -> APIRouter:
         ids: Annotated[list[Annotated[str, Query(max_length=64)]] | None, Query(alias="id", max_length=100)] = None,
         after: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int | None, Query(ge=1, le=500)] = None,
+        waiting: bool = False,
     ) -> shapes.PeopleOut:
         """Everybody by name; for a manager, the people of their groups. `query` is in the name; `id` may be repeated.
 
-        With `limit`, so many; `next` in the answer is the `after` with which to go on.
+        With `limit`, so many; `next` in the answer is the `after` with which to go on. With `waiting` only those who
+        cannot sign in yet: they have no password, no passkey, and no account at a provider.
         """
         caller = await doors.identify(request)
-        found = await people.page(caller.actor, Sought(query.strip(), kind, role, ids, after, limit))
+        found = await people.page(caller.actor, Sought(query.strip(), kind, role, ids, after, limit, waiting))
         return shapes.PeopleOut(people=[_person(each) for each in found.people], total=found.total, next=found.after)
 
     @api.post("/people", status_code=201)

@@ -401,7 +401,9 @@ class HoldOut(BaseModel):
 
 
 class ForecastOut(BaseModel):
-    """`days` null: for ever. `held` are under a legal hold and stay; `next_ms`: when the oldest of the others goes."""
+    """`days` null: for ever. `held` are under a legal hold and stay; `next_ms`: when the oldest of the others goes.
+    `age`: of people of this band alone, null: of everybody.
+    """
 
     data_class: str
     what: str
@@ -415,6 +417,7 @@ class ForecastOut(BaseModel):
     due_in_7_days: int
     due_in_30_days: int
     next_ms: int | None
+    age: str | None
 
 
 class PurgeOut(BaseModel):
