@@ -31,14 +31,14 @@ from intramural.core.errors import IntramuralError
 
 EMBEDDER = "bge-small-en-v1.5:int8"
 READING = (
-    "age ls", "attest list", "attest", "audit checkpoint", "audit export OUT", "audit key", "audit ls", "audit verify",
-    "break-glass list", "connect codex", "connect", "consent ls ada", "doctor", "egress ledger", "egress list",
-    "evidence look", "evidence ai-act", "evidence ferpa", "evidence gdpr", "evidence hipaa", "evidence ls", "fit",
-    "group ls", "hold ls", "key ls", "log anchors", "log export OUT", "log paper OUT", "log verifier OUT", "ls",
-    "notice ls", "people imports", "policy explain ada people.read", "ps", "quota list", "quota show",
-    "report ai-act --system nobody", "report hipaa-activity-review", "retention preview", "retention run",
-    "retention status", "role ls", "sbom", "search llama", "use ls", "use words", "user ls", "vault check", "verify",
-    "version", "workspace ls",
+    "age ls", "attest list", "attest ls", "attest", "audit checkpoint", "audit export OUT", "audit key", "audit ls",
+    "audit verify", "break-glass list", "connect codex", "connect", "consent ls ada", "doctor", "egress ledger",
+    "egress list", "egress ls", "evidence look", "evidence ai-act", "evidence ferpa", "evidence gdpr",
+    "evidence hipaa", "evidence ls", "fit", "group ls", "hold ls", "key ls", "log anchors", "log export OUT",
+    "log paper OUT", "log verifier OUT", "ls", "notice ls", "people imports", "policy explain ada people.read", "ps",
+    "quota list", "quota show", "report ai-act --system nobody", "report hipaa-activity-review", "retention preview",
+    "retention run", "retention status", "role ls", "sbom", "search llama", "use ls", "use words", "user ls",
+    "vault check", "verify", "version", "workspace ls",
 )  # fmt: skip
 """Commands that need nothing to be there; OUT is a file that is not."""
 ELSEWHERE = (
