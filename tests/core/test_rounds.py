@@ -1,6 +1,7 @@
 """Doing something every so often: it goes on whatever fails, can be called for, and ends when it is told to."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -123,3 +124,17 @@ async def test_it_ends_in_the_middle_of_a_round_and_only_then() -> None:
     await rounds.close()
     assert ended == ["undone"]
     await rounds.close()
+
+
+async def test_a_round_that_takes_its_end_for_something_else_is_told_again() -> None:
+    began = asyncio.Event()
+
+    async def do() -> None:
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    rounds = Rounds("deaf", do, every_s=3600)
+    rounds.open()
+    await began.wait()
+    await asyncio.wait_for(rounds.close(), 30)

@@ -9,6 +9,10 @@ from intramural.core.errors import IntramuralError
 
 _log = logging.getLogger(__name__)
 
+#: A round that took its cancellation for the end of something it waited for (`asyncio.wait_for` of Python 3.11 does,
+#: where both come at once) is told again.
+_AGAIN_S = 0.5
+
 
 class Rounds:
     """Does something again and again, one round after the other, from `open` until `close`.
@@ -35,10 +39,10 @@ class Rounds:
 
     async def close(self) -> None:
         """Stop, also in the middle of a round; what a transaction had not committed is undone."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_AGAIN_S)
 
     def now(self) -> None:
         """Do not wait for the next round, or the first: it begins at once, or after the one that is under way."""
@@ -53,7 +57,8 @@ class Rounds:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wanted.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
 
     async def _round(self) -> None:
         try:
