@@ -987,7 +987,8 @@ export const admin = {
     does: {
       gateway: "Talks to people and programs, and keeps the data.",
       spawner: "Starts the others, and can do nothing else.",
-      broker: "Makes the connections that the list allows, and hands them over. There are two: one takes over if the other ends.",
+      broker:
+        "Makes the connections that the list allows, and hands them over. There are two: one takes over if the other ends.",
       worker: "Reads its own file, and answers.",
       child: "Reads what it was given, and answers once.",
     },
@@ -1204,7 +1205,8 @@ export const admin = {
     savePage: "Page to read and print",
     sums: (met: number, failed: number, notSeen: number) => `${met} met, ${failed} failed, ${notSeen} not seen`,
     controls: "Controls",
-    fails: "A new installation fails some: nobody has named an auditor, a second factor, a place for checkpoints. Each says what mends it, and what your institution decides otherwise belongs in its own papers.",
+    fails:
+      "A new installation fails some: nobody has named an auditor, a second factor, a place for checkpoints. Each says what mends it, and what your institution decides otherwise belongs in its own papers.",
     which: "Which controls",
     all: "All",
     outcomes: { met: "met", failed: "failed", "not seen": "not seen" } as Record<string, string>,
