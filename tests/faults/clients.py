@@ -15,6 +15,8 @@ from tests.service import MODEL
 #: What may be answered while processes die: each says whose fault it is, and that it may be asked again. Not that a
 #: model is in quarantine, nor that the machine cannot confine: nobody has to do anything but ask again.
 EXPECTED = frozenset(("worker_died", "worker_start_failed", "spawner_died", "child_died", "queue_full"))
+#: A chat of so many is gone on with in another one: the model has room for some fifty.
+_MESSAGES = 30
 _PAUSE_S = 0.2
 
 
@@ -170,6 +172,11 @@ class Person:
                 self.ledger.responses[said["id"]] = json.dumps(said["output"], sort_keys=True)
 
     def _talks(self) -> None:
+        if len(self.ledger.messages.get(self._chat, {})) > _MESSAGES:
+            begun = self._sent("POST", "/intramural/v1/chats", {"model": MODEL}, page=True)
+            if self._is_done(begun, 201):
+                self._chat = begun.json()["id"]
+            return
         text = f"My number is {self._chance.randrange(10**9)}."
         path = f"/intramural/v1/chats/{self._chat}/turns"
         with self._sent("POST", path, {"content": text, "max_tokens": 8}, page=True, stream=True) as answer:
